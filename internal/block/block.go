@@ -1,0 +1,140 @@
+// Package block decodes one block of configuration strictly and with positions:
+// every unknown key, wrong type and bad value is collected in Errors with the
+// place it was written at, none stops the decoding.
+//
+// Each package that owns a block of the configuration (schedule, pace, flow,
+// target, protocol/*) declares its struct with the types of this package; block
+// itself knows no such struct.
+package block
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Pos is where a value was written.
+type Pos struct {
+	File      string // as the user named it
+	Line, Col int    // from 1; 0 where unknown
+	Env       string // the environment variable, where the value came from one
+	Flag      string // the flag, likewise
+}
+
+// String returns "file:line:col", "environment NAME" or "flag --name".
+func (p Pos) String() string {
+	switch {
+	case p.Env != "":
+		return "environment " + p.Env
+	case p.Flag != "":
+		return "flag --" + p.Flag
+	case p.Line == 0:
+		return p.File
+	case p.Col == 0:
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col)
+}
+
+// An Error is one mistake in the configuration.
+type Error struct {
+	Pos  Pos
+	Path string // "scenarios[1].workload.rate"
+	Text string // what is wrong, what was found
+	Hint string // what to do about it, where known
+}
+
+// Error returns "where: path: text" and, on a line of its own, the hint.
+func (e *Error) Error() string {
+	var b strings.Builder
+	for _, part := range []string{e.Pos.String(), e.Path} {
+		if part != "" {
+			b.WriteString(part + ": ")
+		}
+	}
+	b.WriteString(e.Text)
+	if e.Hint != "" {
+		b.WriteString("\n\thint: " + e.Hint)
+	}
+	return b.String()
+}
+
+// Errors collects mistakes. Its zero value is ready; it is not safe for concurrent use.
+type Errors struct{ list []*Error }
+
+// Add notes a mistake at a value.
+func (e *Errors) Add(at Pos, path, format string, args ...any) *Error {
+	err := &Error{Pos: at, Path: path, Text: fmt.Sprintf(format, args...)}
+	e.list = append(e.list, err)
+	return err
+}
+
+// Len is the number of mistakes so far.
+func (e *Errors) Len() int { return len(e.list) }
+
+// In reports whether a mistake was noted at a value or below it.
+func (e *Errors) In(n *Node) bool {
+	return slices.ContainsFunc(e.list, func(m *Error) bool {
+		return m.Pos.File == n.Pos.File && len(m.Path) >= len(n.Path) && related(m.Path, n.Path)
+	})
+}
+
+// addUnrelated adds the mistakes that do not follow from those found before in
+// the block at a place.
+func (e *Errors) addUnrelated(more *Errors, found []*Error, block Pos) {
+	found = slices.Clone(found) // e.list grows below
+	for _, m := range more.list {
+		follows := len(found) > 0 && m.Pos == block
+		for _, f := range found {
+			follows = follows || related(m.Path, f.Path)
+		}
+		if !follows {
+			e.list = append(e.list, m)
+		}
+	}
+}
+
+// related reports whether one path is, or leads through, the other.
+func related(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	return strings.HasPrefix(b, a) && (len(a) == len(b) || a == "" || b[len(a)] == '.' || b[len(a)] == '[')
+}
+
+// Err returns Mistakes as an error, or nil where there are none.
+func (e *Errors) Err() error {
+	if len(e.list) == 0 {
+		return nil
+	}
+	return e.Mistakes()
+}
+
+// Mistakes returns all mistakes so far, ordered by place. One that was noted
+// twice, in a flow that two scenarios use, is in it once.
+func (e *Errors) Mistakes() Mistakes {
+	sorted := slices.Clone(e.list)
+	slices.SortStableFunc(sorted, func(a, b *Error) int {
+		return cmp.Or(
+			cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Col, b.Pos.Col),
+			cmp.Compare(a.Pos.Env, b.Pos.Env), cmp.Compare(a.Pos.Flag, b.Pos.Flag),
+			cmp.Compare(a.Path, b.Path), cmp.Compare(a.Text, b.Text))
+	})
+	return slices.CompactFunc(sorted, func(a, b *Error) bool { return *a == *b })
+}
+
+// Mistakes is every mistake of a configuration, ordered by place.
+type Mistakes []*Error
+
+// Error returns one mistake a paragraph.
+func (l Mistakes) Error() string {
+	var b strings.Builder
+	for i, e := range l {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(e.Error())
+	}
+	return b.String()
+}

@@ -1,0 +1,64 @@
+package block
+
+import "reflect"
+
+// A Field is one key that a struct knows.
+type Field struct {
+	Name     string
+	Doc      string
+	Required bool
+	Type     reflect.Type
+	index    []int
+}
+
+// Fields lists the keys of a struct type, those of embedded structs inlined.
+func Fields(t reflect.Type) []Field {
+	var out []Field
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name := f.Tag.Get("yaml")
+		if f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct {
+			for _, inner := range Fields(f.Type) {
+				inner.index = append([]int{i}, inner.index...)
+				out = append(out, inner)
+			}
+			continue
+		}
+		if name == "" || name == "-" {
+			continue
+		}
+		out = append(out, Field{name, f.Tag.Get("doc"), f.Tag.Get("block") == "required", f.Type, []int{i}})
+	}
+	return out
+}
+
+// FieldNames lists the names of fields.
+func FieldNames(fields []Field) []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Name
+	}
+	return names
+}
+
+// FieldNamed returns the field of a name, nil where there is none.
+func FieldNamed(fields []Field, name string) *Field {
+	for i := range fields {
+		if fields[i].Name == name {
+			return &fields[i]
+		}
+	}
+	return nil
+}
+
+// Element returns the type of a mapping's values, where t is one whose keys are
+// the writer's: a map or Entries.
+func Element(t reflect.Type) (reflect.Type, bool) {
+	if t.Kind() == reflect.Map {
+		return t.Elem(), true
+	}
+	if e, ok := reflect.TypeAssert[interface{ element() reflect.Type }](reflect.Zero(t)); ok && t.Kind() == reflect.Slice {
+		return e.element(), true
+	}
+	return nil, false
+}

@@ -1,0 +1,172 @@
+package block
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A scalar is a type that reads itself from one scalar of the document.
+type scalar interface {
+	// parse returns what is wrong with the text, and a hint.
+	parse(n *Node) (problem, hint string)
+}
+
+// bare reports whether the scalar is a number without a unit.
+func (n *Node) bare() bool {
+	k := n.Typed()
+	return k == Int || k == Float
+}
+
+// units hints at three ways to write a bare number with its unit.
+func units(n *Node, a, b, c string) string {
+	number := n.Scalar
+	if n.Hidden {
+		number = "…"
+	}
+	return fmt.Sprintf("write %q, %q or %q", number+a, number+b, number+c)
+}
+
+// A Duration is a span of time, written with its units: "300ms", "1h30m", "7d".
+type Duration time.Duration
+
+var days = regexp.MustCompile(`^(\d+(?:\.\d+)?)d(.*)$`)
+
+// ParseDuration reads Go's notation with days ("7d", "1d12h") added.
+func ParseDuration(s string) (time.Duration, error) {
+	m := days.FindStringSubmatch(s)
+	if m == nil {
+		return time.ParseDuration(s)
+	}
+	count, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		return 0, err
+	}
+	if count*24 > math.MaxInt64/float64(time.Hour) {
+		return 0, fmt.Errorf("duration %q is too long", s)
+	}
+	d := time.Duration(count * 24 * float64(time.Hour))
+	if m[2] == "" {
+		return d, nil
+	}
+	rest, err := time.ParseDuration(m[2])
+	if err == nil && d+rest < d {
+		err = fmt.Errorf("duration %q is too long", s)
+	}
+	return d + rest, err
+}
+
+func (d *Duration) parse(n *Node) (string, string) {
+	if n.bare() {
+		return "a duration needs a unit, got " + n.Found(), units(n, "s", "ms", "m")
+	}
+	v, err := ParseDuration(n.Scalar)
+	if n.Kind != String || err != nil {
+		return "must be a duration such as 300ms, 5m or 7d, got " + n.Found(), ""
+	}
+	if v < 0 {
+		return "must not be negative, got " + n.Found(), ""
+	}
+	*d = Duration(v)
+	return "", ""
+}
+
+// D returns d as a time.Duration.
+func (d Duration) D() time.Duration { return time.Duration(d) }
+
+// String returns d without needless zero units: "5m", not "5m0s".
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}
+
+// MarshalText returns String.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// A Rate is a number of events in a span of time, written "50/s", "300/m" or "2/h".
+type Rate struct {
+	Count float64
+	Per   time.Duration
+}
+
+var rateText = regexp.MustCompile(`^([+-]?[0-9.eE+-]+)\s*/\s*(ms|s|m|h|d)$`)
+
+var rateUnits = map[string]time.Duration{
+	"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour,
+}
+
+func (r *Rate) parse(n *Node) (string, string) {
+	if n.bare() {
+		return "a rate needs a unit of time, got " + n.Found(), units(n, "/s", "/m", "/h")
+	}
+	m := rateText.FindStringSubmatch(n.Scalar)
+	if n.Kind != String || m == nil {
+		return "must be a rate such as 50/s, 300/m or 2/h, got " + n.Found(), ""
+	}
+	v, err := strconv.ParseFloat(m[1], 64)
+	if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
+		return "must be a rate such as 50/s, 300/m or 2/h, got " + n.Found(), ""
+	}
+	if v < 0 {
+		return "must not be negative, got " + n.Found(), ""
+	}
+	*r = Rate{v, rateUnits[m[2]]}
+	return "", ""
+}
+
+// PerSecond returns the rate in events per second.
+func (r Rate) PerSecond() float64 {
+	if r.Per == 0 {
+		return 0
+	}
+	return r.Count / r.Per.Seconds()
+}
+
+// String returns the rate as it is written: "50/s".
+func (r Rate) String() string {
+	unit := "s"
+	for name, per := range rateUnits {
+		if per == r.Per {
+			unit = name
+		}
+	}
+	return strconv.FormatFloat(r.Count, 'g', -1, 64) + "/" + unit
+}
+
+// MarshalText returns String.
+func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// A Size is a number of bytes, written "512MiB", "10kB" or "100B".
+type Size int64
+
+var sizeText = regexp.MustCompile(`^([0-9.]+)\s*([kKMGT]i?)?B$`)
+
+var sizeUnits = map[string]float64{
+	"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
+	"ki": 1 << 10, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
+}
+
+func (s *Size) parse(n *Node) (string, string) {
+	if n.bare() {
+		return "a size needs a unit, got " + n.Found(), units(n, "B", "kB", "MiB")
+	}
+	m := sizeText.FindStringSubmatch(n.Scalar)
+	if n.Kind != String || m == nil {
+		return "must be a size such as 512MiB or 10kB, got " + n.Found(), ""
+	}
+	v, err := strconv.ParseFloat(m[1], 64)
+	if v *= sizeUnits[m[2]]; err != nil || v > math.MaxInt64/2 {
+		return "must be a size such as 512MiB or 10kB, got " + n.Found(), ""
+	}
+	*s = Size(v)
+	return "", ""
+}
