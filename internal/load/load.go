@@ -1,0 +1,186 @@
+// Package load holds the domain types that every room of perfd shares: what
+// happened to one request (Result), to one pass through a flow (Iteration) and
+// to all requests of a step over an interval (Window).
+//
+// It must know nothing of configuration, protocols or outputs; it imports the
+// standard library and hist only.
+//
+// Times inside a run are int64 nanoseconds since the engine's zero, read from
+// the monotonic clock. Wall-clock times are time.Time.
+package load
+
+import "sync/atomic"
+
+// A Cause says why a request failed. The set is closed, so that a label made of
+// it stays bounded.
+type Cause uint8
+
+// The causes. None means that the request was answered and met its expect.
+const (
+	None        Cause = iota
+	Timeout           // no complete answer within the step's timeout
+	DNS               // the host's name was not resolved
+	Refused           // the connection was refused
+	Unreachable       // no route to the host or network
+	Reset             // the peer reset the connection
+	Closed            // the peer closed the connection before the answer
+	TLS               // the handshake or a certificate failed
+	Status            // answered, and the default expectation on the status was not met
+	Check             // reserved for protocols whose own integrity check failed
+	Expect            // answered, and the step's own expect was not met
+	Extract           // answered, and a value could not be extracted
+	Protocol          // the answer broke the rules of the protocol
+	Partial           // the answer ended early or arrived in part
+	Overload          // perfd refused to send: guard, limit or resource
+	Canceled          // cancelled by perfd's own stop; counted in no histogram
+	Internal          // a fault of perfd itself
+	NumCauses
+)
+
+var causeNames = [NumCauses]string{
+	"", "timeout", "dns", "refused", "unreachable", "reset", "closed", "tls", "status",
+	"check", "expect", "extract", "protocol", "partial", "overload", "canceled", "internal",
+}
+
+// String returns the label value of c, the empty string for None.
+func (c Cause) String() string {
+	if c < NumCauses {
+		return causeNames[c]
+	}
+	return causeNames[Internal]
+}
+
+// A Reason says why an arrival was dropped (SEMANTICS section 2).
+type Reason uint8
+
+// The reasons. NoFreeVU is the target's doing; the others are perfd's.
+const (
+	NoFreeVU Reason = iota
+	VUCap
+	Late
+	RateCap
+	Backoff
+	Paused
+	Shutdown
+	NumReasons
+)
+
+var reasonNames = [NumReasons]string{
+	"no_free_vu", "vu_cap", "late", "rate_cap", "backoff", "paused", "shutdown",
+}
+
+// String returns the label value of r.
+func (r Reason) String() string {
+	if r < NumReasons {
+		return reasonNames[r]
+	}
+	return "unknown"
+}
+
+// A Phase is one timed part of a request. The phases of one request lie one
+// after another between Sent and Done.
+type Phase uint8
+
+// The phases.
+const (
+	PhaseDNS       Phase = iota // resolving the host's name
+	PhaseConnect                // opening the connection
+	PhaseTLS                    // TLS handshake
+	PhaseFirstByte              // from the request's first byte written to the answer's first byte
+	PhaseTransfer               // from the answer's first byte to its last
+	NumPhases
+)
+
+var phaseNames = [NumPhases]string{"dns", "connect", "tls", "first_byte", "transfer"}
+
+// String returns the label value of p.
+func (p Phase) String() string {
+	if p < NumPhases {
+		return phaseNames[p]
+	}
+	return "unknown"
+}
+
+// A CloseReason says why a connection that a VU owned was closed.
+type CloseReason uint8
+
+// The reasons.
+const (
+	ClosedByPeer   CloseReason = iota // end of stream found while the connection was idle
+	ClosedStale                       // a reused connection died before the answer's first byte; the request was sent once more
+	ClosedByAnswer                    // the answer asked for it, or had no other end
+	ClosedAge                         // older than connections.max_age, or its address is no longer in DNS
+	ClosedError                       // a request on it failed or was cancelled
+	ClosedEnd                         // its VU ended
+	NumCloseReasons
+)
+
+var closeReasonNames = [NumCloseReasons]string{
+	"peer", "stale", "answer", "age", "error", "end",
+}
+
+// String returns the label value of r.
+func (r CloseReason) String() string {
+	if r < NumCloseReasons {
+		return closeReasonNames[r]
+	}
+	return "unknown"
+}
+
+// A TraceID names the trace of one iteration (W3C trace context).
+type TraceID [16]byte
+
+// A SpanID names the span of one request.
+type SpanID [8]byte
+
+// A Result is what happened to one request. It is copied, never retained: a
+// sink reads it during Record and forgets it.
+type Result struct {
+	Step int // index of the step in its flow's table of steps
+
+	Due, Sent, Done int64 // ns since the engine's zero; Due ≤ Sent ≤ Done
+
+	Cause Cause
+	Code  int32 // the protocol's answer code; 0 where there was no answer
+
+	Phases [NumPhases]int64 // ns
+	Waited int64            // ns spent before Sent waiting for a token of a rate limit
+
+	SentBytes, ReceivedBytes int64
+
+	Checks, ChecksFailed uint64 // bit i is the step's i-th check: evaluated, failed
+
+	Trace TraceID
+	Span  SpanID
+}
+
+// Duration is Done − Sent in nanoseconds: how long the target took.
+func (r *Result) Duration() int64 { return r.Done - r.Sent }
+
+// ResponseTime is Done − Due in nanoseconds: how long a user would have waited.
+func (r *Result) ResponseTime() int64 { return r.Done - r.Due }
+
+// An Outcome says how an iteration ended.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Completed   Outcome = iota // reached its end
+	Stopped                    // ended early by a failed step (on_failure, extract)
+	Interrupted                // cancelled by perfd's own stop
+)
+
+// An Iteration is one pass of a VU through its flow.
+type Iteration struct {
+	VU              int
+	Due, Start, End int64 // ns since the engine's zero
+	Outcome         Outcome
+	Trace           TraceID
+}
+
+// Connections counts the connections of one scenario. Opening and closing are
+// rare beside requests, so one set of atomics serves all VUs.
+type Connections struct {
+	Opened atomic.Uint64
+	Closed [NumCloseReasons]atomic.Uint64
+}
