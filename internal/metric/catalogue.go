@@ -1,0 +1,235 @@
+package metric
+
+// A section groups metrics on the page that documents them.
+type section struct {
+	title   string
+	about   string
+	metrics []*Desc
+}
+
+// catalogue holds the sections in the order of their declaration below.
+var catalogue []*section
+
+func newSection(title, about string) *section {
+	s := &section{title: title, about: about}
+	catalogue = append(catalogue, s)
+	return s
+}
+
+func (s *section) add(t Type, name, unit, help string, labels []string) *Desc {
+	d := &Desc{Name: name, Type: t, Unit: unit, Labels: labels, Help: help}
+	s.metrics = append(s.metrics, d)
+	return d
+}
+
+func (s *section) gauge(name, unit, help string, labels ...string) *Desc {
+	return s.add(Gauge, name, unit, help, labels)
+}
+
+func (s *section) counter(name, unit, help string, labels ...string) *Desc {
+	return s.add(Counter, name, unit, help, labels)
+}
+
+func (s *section) histogram(name, help string, labels ...string) *Desc {
+	return s.add(Histogram, name, seconds, help, labels)
+}
+
+// All returns every metric of the catalogue.
+func All() []*Desc {
+	var all []*Desc
+	for _, s := range catalogue {
+		all = append(all, s.metrics...)
+	}
+	return all
+}
+
+// Units.
+const (
+	seconds = "seconds"
+	bytes   = "bytes"
+	ratio   = "ratio"
+)
+
+// Overflow is the label value of everything beyond a label's cap.
+const Overflow = "other"
+
+var scenarios = newSection("Scenarios", "What is configured, and whether it should be running. Join with `* on (scenario) group_left (…)`.")
+
+// What is configured.
+var (
+	ScenarioInfo = scenarios.gauge("perfd_scenario_info", "",
+		"A configured scenario, always 1; it carries the scenario's own labels too.",
+		"scenario", "test", "executor", "model")
+	ScenarioTargetInfo = scenarios.gauge("perfd_scenario_target_info", "",
+		"A target that a scenario sends load to, always 1.",
+		"scenario", "target")
+	StepInfo = scenarios.gauge("perfd_step_info", "",
+		"A step of a scenario, its target and protocol, always 1.",
+		"scenario", "step", "target", "protocol")
+	ScenarioExpected = scenarios.gauge("perfd_scenario_expected", "",
+		"Whether load is expected from the scenario now: 1, or 0 outside its schedule, in a blackout or while paused.",
+		"scenario")
+	ScenarioState = scenarios.gauge("perfd_scenario_state", "",
+		"1 for the state the scenario is in, 0 for the others.",
+		"scenario", "state")
+)
+
+var requests = newSection("Requests", "One series per scenario and step. Durations hold answered requests that met their `expect`; failures have their own histogram, cancelled requests are in none.")
+
+// What happened to requests.
+var (
+	Requests = requests.counter("perfd_requests_total", "",
+		"Requests that ended, whatever came of them.",
+		"scenario", "step")
+	RequestFailures = requests.counter("perfd_request_failures_total", "",
+		"Requests that failed, by cause; cause canceled is perfd's own stop.",
+		"scenario", "step", "cause")
+	Responses = requests.counter("perfd_responses_total", "",
+		"Answers by the protocol's code.",
+		"scenario", "step", "code")
+	RequestDuration = requests.histogram("perfd_request_duration_seconds",
+		"Time from sending a request to the end of its answer, of requests that did not fail.",
+		"scenario", "step")
+	ResponseTime = requests.histogram("perfd_response_time_seconds",
+		"Time from when a request was due to the end of its answer, of requests that did not fail.",
+		"scenario", "step")
+	RequestFailureDuration = requests.histogram("perfd_request_failure_duration_seconds",
+		"Time from sending a request to its failure, of requests that failed and were not cancelled.",
+		"scenario", "step")
+	RequestPhases = requests.counter("perfd_request_phase_seconds_total", seconds,
+		"Time that requests spent in each phase.",
+		"scenario", "step", "phase")
+	RateLimitWait = requests.counter("perfd_rate_limit_wait_seconds_total", seconds,
+		"Time that requests waited before sending because a rate limit had no token for them.",
+		"scenario", "step")
+	OverRange = requests.counter("perfd_durations_over_range_total", "",
+		"Durations over one hour, which count as one hour in native histograms and percentiles.",
+		"scenario", "step")
+	SentBytes = requests.counter("perfd_sent_bytes_total", bytes,
+		"Bytes sent in requests.",
+		"scenario", "step")
+	ReceivedBytes = requests.counter("perfd_received_bytes_total", bytes,
+		"Bytes received in answers.",
+		"scenario", "step")
+)
+
+var iterations = newSection("Iterations, checks and connections", "Due arrivals are `perfd_iterations_started_total` plus all of `perfd_iterations_dropped_total`.")
+
+// What happened to iterations, checks and connections.
+var (
+	IterationsStarted = iterations.counter("perfd_iterations_started_total", "",
+		"Iterations that started.",
+		"scenario")
+	Iterations = iterations.counter("perfd_iterations_total", "",
+		"Iterations that ended, whatever came of them.",
+		"scenario")
+	IterationsStopped = iterations.counter("perfd_iterations_stopped_total", "",
+		"Iterations that a failed step ended early.",
+		"scenario")
+	IterationsInterrupted = iterations.counter("perfd_iterations_interrupted_total", "",
+		"Iterations that perfd's own stop cut short.",
+		"scenario")
+	IterationsDropped = iterations.counter("perfd_iterations_dropped_total", "",
+		"Arrivals that did not become an iteration; no_free_vu is the target's doing, the other reasons are perfd's.",
+		"scenario", "reason")
+	IterationDuration = iterations.histogram("perfd_iteration_duration_seconds",
+		"Time from the start to the end of iterations that reached their end.",
+		"scenario")
+	IterationLateness = iterations.histogram("perfd_iteration_lateness_seconds",
+		"Time from when an iteration was due to its start.",
+		"scenario")
+	Checks = iterations.counter("perfd_checks_total", "",
+		"Evaluations of a check.",
+		"scenario", "check")
+	CheckFailures = iterations.counter("perfd_check_failures_total", "",
+		"Evaluations of a check that found it not to hold.",
+		"scenario", "check")
+	ConnectionsOpened = iterations.counter("perfd_connections_opened_total", "",
+		"Connections opened by virtual users.",
+		"scenario")
+	ConnectionsClosed = iterations.counter("perfd_connections_closed_total", "",
+		"Connections of virtual users that were closed, by reason.",
+		"scenario", "reason")
+)
+
+var workload = newSection("Load", "What the plan asks for, and what it has.")
+
+// What the plan asks for.
+var (
+	VUs = workload.gauge("perfd_vus", "",
+		"Virtual users that exist.",
+		"scenario")
+	VUsBusy = workload.gauge("perfd_vus_busy", "",
+		"Virtual users that are in an iteration.",
+		"scenario")
+	PlannedArrivals = workload.gauge("perfd_planned_arrivals_per_second", "",
+		"Iterations per second that the plan asks for now; shedding load does not lower it.",
+		"scenario")
+	PlannedVUs = workload.gauge("perfd_planned_vus", "",
+		"Virtual users that the plan asks for now.",
+		"scenario")
+	BackoffRatio = workload.gauge("perfd_target_backoff_ratio", ratio,
+		"Share of the planned load that is withheld because the target is in distress.",
+		"target")
+	TargetUp = workload.gauge("perfd_target_up", "",
+		"Whether the target answered any request when it was last sent some.",
+		"target")
+)
+
+var runs = newSection("Runs and schedule", "A run is one execution of a scenario.")
+
+// Runs and their schedule.
+var (
+	RunInfo = runs.gauge("perfd_run_info", "",
+		"The run that is under way, always 1.",
+		"scenario", "run")
+	RunStart = runs.gauge("perfd_run_start_timestamp_seconds", seconds,
+		"When the run that is under way began, in Unix time.",
+		"scenario")
+	RunLastEnd = runs.gauge("perfd_run_last_end_timestamp_seconds", seconds,
+		"When the last run ended, in Unix time.",
+		"scenario")
+	Runs = runs.counter("perfd_runs_total", "",
+		"Runs that ended, by result.",
+		"scenario", "result")
+	ScheduleNextRun = runs.gauge("perfd_schedule_next_run_timestamp_seconds", seconds,
+		"When the next run is due, in Unix time.",
+		"scenario")
+	ScheduleMissed = runs.counter("perfd_schedule_missed_total", "",
+		"Runs that were due and did not start.",
+		"scenario")
+)
+
+var measurement = newSection("Measurement", "Whether perfd itself disturbed what it measures.")
+
+// Validity.
+var (
+	MeasurementValid = measurement.gauge("perfd_measurement_valid", "",
+		"1 while measurements of the scenario can be trusted; 0 for at least a minute after perfd disturbed them.",
+		"scenario")
+	MeasurementInvalid = measurement.counter("perfd_measurement_invalid_seconds_total", seconds,
+		"Time during which perfd disturbed its own measurement, by reason.",
+		"scenario", "reason")
+)
+
+var daemon = newSection("Daemon", "perfd itself. Beside these it exposes client_golang's `go_*` and `process_*` metrics.")
+
+// The daemon.
+var (
+	// BuildInfo is exposed by client_golang's version collector.
+	BuildInfo = daemon.gauge("perfd_build_info", "",
+		"What this perfd was built from, always 1.",
+		"version", "revision", "branch", "goversion", "goos", "goarch", "tags")
+	ShardInfo = daemon.gauge("perfd_shard_info", "",
+		"Which shard this instance is, of how many, always 1.",
+		"shard", "shards")
+	Paused = daemon.gauge("perfd_paused", "",
+		"1 while all load is paused.")
+	ConfigReloadSuccessful = daemon.gauge("perfd_config_last_reload_successful", "",
+		"Whether the last attempt to load the configuration succeeded.")
+	ConfigReloadSuccessTime = daemon.gauge("perfd_config_last_reload_success_timestamp_seconds", seconds,
+		"When the configuration was last loaded successfully, in Unix time.")
+	LabelOverflow = daemon.counter("perfd_label_overflow_total", "",
+		"Values of a label beyond its cap, which count under the value "+Overflow+".",
+		"label")
+)
