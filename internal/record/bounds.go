@@ -1,0 +1,126 @@
+package record
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+	"time"
+)
+
+// Classic buckets of the families. Those of requests are joined by every limit
+// that an objective sets (SEMANTICS section 11).
+var (
+	requestBounds = []time.Duration{
+		1 * time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
+		10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+		100 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond, 500 * time.Millisecond, 800 * time.Millisecond,
+		1 * time.Second, 1500 * time.Millisecond, 2500 * time.Millisecond, 5 * time.Second,
+		10 * time.Second, 30 * time.Second, 60 * time.Second,
+	}
+	iterationBounds = newBounds(
+		50*time.Millisecond, 100*time.Millisecond, 250*time.Millisecond, 500*time.Millisecond,
+		1*time.Second, 2500*time.Millisecond, 5*time.Second, 10*time.Second, 20*time.Second, 30*time.Second,
+		1*time.Minute, 2*time.Minute, 5*time.Minute, 10*time.Minute, 30*time.Minute, 60*time.Minute,
+	)
+	latenessBounds = newBounds(
+		100*time.Microsecond, 250*time.Microsecond, 500*time.Microsecond,
+		1*time.Millisecond, 2500*time.Microsecond, 5*time.Millisecond,
+		10*time.Millisecond, 25*time.Millisecond, 50*time.Millisecond,
+		100*time.Millisecond, 250*time.Millisecond, 500*time.Millisecond,
+		1*time.Second, 2500*time.Millisecond, 10*time.Second,
+	)
+)
+
+// bounds are the upper bounds of classic buckets, inclusive, rising. A bucket
+// above the last one takes the rest. They are immutable.
+type bounds struct {
+	upper []int64 // ns
+	// first[n] is the first bucket that a value of n bits can fall into.
+	first [65]uint16
+	// le are the bounds in seconds, in the form that messages share.
+	le []*float64
+}
+
+func newBounds(upper ...time.Duration) *bounds {
+	b := new(bounds)
+	for _, u := range upper {
+		b.upper = append(b.upper, int64(u))
+		seconds := u.Seconds()
+		b.le = append(b.le, &seconds)
+	}
+	for n := range b.first {
+		lowest := uint64(0)
+		if n > 0 {
+			lowest = 1 << (n - 1)
+		}
+		b.first[n] = uint16(len(b.upper))
+		if lowest <= math.MaxInt64 {
+			i, _ := slices.BinarySearch(b.upper, int64(lowest))
+			b.first[n] = uint16(i)
+		}
+	}
+	return b
+}
+
+// buckets is how many counts the bounds need.
+func (b *bounds) buckets() int { return len(b.upper) + 1 }
+
+// bucket returns the bucket that a duration of ns ≥ 0 nanoseconds falls into.
+func (b *bounds) bucket(ns int64) int {
+	i := int(b.first[bits.Len64(uint64(ns))])
+	for i < len(b.upper) && ns > b.upper[i] {
+		i++
+	}
+	return i
+}
+
+// upTo returns how many of the counts are of durations ≤ limit, which must be a bound.
+func (b *bounds) upTo(limit time.Duration, counts []uint64) uint64 {
+	last, _ := slices.BinarySearch(b.upper, int64(limit))
+	var n uint64
+	for _, c := range counts[:last+1] {
+		n += c
+	}
+	return n
+}
+
+// with returns the bounds joined by limits, and whether any was missing.
+func (b *bounds) with(limits []time.Duration) (_ *bounds, grown bool) {
+	upper := make([]time.Duration, 0, len(b.upper)+len(limits))
+	for _, u := range b.upper {
+		upper = append(upper, time.Duration(u))
+	}
+	upper = append(upper, limits...)
+	slices.Sort(upper)
+	upper = slices.Compact(upper)
+	if len(upper) == len(b.upper) {
+		return b, false
+	}
+	return newBounds(upper...), true
+}
+
+// spread returns counts of the bounds from as counts of the bounds to, which
+// hold them all: a bucket that is divided gives its count to its parts by their
+// width. Any division keeps cumulative counts rising and rates exact afterwards.
+// The bucket without an upper bound stays above the bounds that divide it.
+func spread(counts []uint64, from, to *bounds) []uint64 {
+	out := make([]uint64, to.buckets())
+	i, lower := 0, int64(0)
+	for j, n := range counts {
+		if j == len(from.upper) {
+			out[len(out)-1] = n
+			break
+		}
+		upper, start := from.upper[j], lower
+		given := uint64(0)
+		for ; to.upper[i] < upper; i++ {
+			share := uint64(float64(n) * float64(to.upper[i]-start) / float64(upper-start))
+			out[i] = share - given
+			given = share
+		}
+		out[i] = n - given
+		i++
+		lower = upper
+	}
+	return out
+}

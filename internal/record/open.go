@@ -1,0 +1,215 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/perfd/perfd/internal/metric"
+)
+
+// A Scenario is what a recorder must know of a scenario to record it.
+type Scenario struct {
+	Name                  string
+	Test, Executor, Model string
+	Labels                map[string]string // its own, on perfd_scenario_info
+	Steps                 []Series          // by load.Result.Step
+}
+
+// A Series is one step. Series of the same scenario and step are equal: they
+// go on counting when a scenario is opened again.
+type Series struct {
+	Step, Target, Protocol string
+	Limits                 []time.Duration // of objectives; each becomes a bucket's bound
+	Checks                 []string        // by bit of load.Result.Checks; at most 64
+}
+
+// maxChecks is how many bits load.Result.Checks has.
+const maxChecks = 64
+
+// The labels with caps of their own.
+type capped uint8
+
+const (
+	cappedScenario capped = iota
+	cappedStep
+	cappedCheck
+	cappedCode
+	numCapped
+)
+
+var cappedNames = [numCapped]string{"scenario", "step", "check", "code"}
+
+// Open returns a sink for a scenario, whose series exist from now on. Opened
+// again under the same name, the scenario keeps its counters; what only the
+// older sink has vanishes when that one is closed.
+//
+// The error says which names cannot be exposed.
+func (r *Recorder) Open(info Scenario) (*Sink, error) {
+	if err := info.check(); err != nil {
+		return nil, fmt.Errorf("record scenario %q: %w", info.Name, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.options.Now()
+	sc := r.scenario(info.Name, now)
+	s := &Sink{
+		recorder: r,
+		scenario: sc,
+		info:     info,
+		steps:    make([]sinkStep, len(info.Steps)),
+		shards:   make([]shard, r.options.Shards),
+		shift:    64 - bits.TrailingZeros(uint(r.options.Shards)),
+	}
+	for i, series := range info.Steps {
+		s.steps[i] = r.step(sc, series, now)
+	}
+	r.widen(info.Steps)
+	for i := range s.shards {
+		s.shards[i].cells = newCells(r.bounds, s.steps)
+	}
+	s.spare = newCells(r.bounds, s.steps)
+	sc.sinks = append(sc.sinks, s)
+	r.sinks = append(r.sinks, s)
+	r.changed = true
+	return s, nil
+}
+
+func (sc *Scenario) check() error {
+	var errs []error
+	if err := metric.CheckValue(sc.Name); err != nil {
+		errs = append(errs, err)
+	}
+	for name, value := range sc.Labels {
+		errs = append(errs, metric.ScenarioInfo.CheckOwnLabel(name, value))
+	}
+	seen := make(map[string]bool)
+	for _, s := range sc.Steps {
+		if seen[s.Step] {
+			errs = append(errs, fmt.Errorf("step %q: name is used twice", s.Step))
+		}
+		seen[s.Step] = true
+		for _, v := range append([]string{s.Step, s.Target, s.Protocol}, s.Checks...) {
+			if err := metric.CheckValue(v); err != nil {
+				errs = append(errs, fmt.Errorf("step %q: %w", s.Step, err))
+			}
+		}
+		for _, limit := range s.Limits {
+			if limit <= 0 {
+				errs = append(errs, fmt.Errorf("step %q: limit %v: must be more than 0", s.Step, limit))
+			}
+		}
+		if len(s.Checks) > maxChecks {
+			errs = append(errs, fmt.Errorf("step %q: at most %d checks, got %d", s.Step, maxChecks, len(s.Checks)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// scenario returns the state for a name, creating it.
+func (r *Recorder) scenario(name string, now time.Time) *scenario {
+	name = r.within(cappedScenario, name, r.scenarios[name] != nil, len(r.scenarios), r.options.Caps.Scenarios)
+	sc := r.scenarios[name]
+	if sc == nil {
+		sc = newScenario(name, now)
+		r.scenarios[name] = sc
+	}
+	return sc
+}
+
+func (r *Recorder) step(sc *scenario, series Series, now time.Time) sinkStep {
+	name := r.within(cappedStep, series.Step, sc.steps[series.Step] != nil, len(sc.steps), r.options.Caps.Steps)
+	st := sc.steps[name]
+	if st == nil {
+		st = &step{
+			scenario: sc,
+			name:     name,
+			created:  now,
+			totals: totals{
+				duration: newDistribution(r.bounds),
+				response: newDistribution(r.bounds),
+				failure:  newDistribution(r.bounds),
+			},
+		}
+		sc.steps[name] = st
+	}
+	st.sinks++
+	st.target, st.protocol = series.Target, series.Protocol
+	st.limits = slices.Compact(slices.Sorted(slices.Values(series.Limits)))
+	st.checks = nil
+	to := sinkStep{state: st, checks: make([]*check, len(series.Checks))}
+	for i, name := range series.Checks {
+		to.checks[i] = r.check(sc, name, now)
+		st.checks = append(st.checks, to.checks[i].name)
+	}
+	if st.window == nil {
+		st.window = newWindow(st, r.windowStart)
+	}
+	return to
+}
+
+func (r *Recorder) check(sc *scenario, name string, now time.Time) *check {
+	name = r.within(cappedCheck, name, sc.checks[name] != nil, len(sc.checks), r.options.Caps.Checks)
+	c := sc.checks[name]
+	if c == nil {
+		c = &check{name: name, created: now}
+		sc.checks[name] = c
+	}
+	c.sinks++
+	return c
+}
+
+// within returns value, or metric.Overflow where value is new and its label is at its cap.
+func (r *Recorder) within(label capped, value string, known bool, have, most int) string {
+	if known || have < most {
+		return value
+	}
+	r.overflow[label]++
+	return metric.Overflow
+}
+
+// widen adds the limits of steps to the bounds of request durations.
+func (r *Recorder) widen(steps []Series) {
+	var limits []time.Duration
+	for _, s := range steps {
+		limits = append(limits, s.Limits...)
+	}
+	wider, grown := r.bounds.with(limits)
+	if !grown {
+		return
+	}
+	for _, s := range r.sinks {
+		s.rebound(wider)
+	}
+	for _, sc := range r.scenarios {
+		for _, st := range sc.steps {
+			st.rebound(r.bounds, wider)
+			st.series = nil
+		}
+	}
+	r.bounds = wider
+}
+
+// release lets go of what a closed sink had.
+func (r *Recorder) release(s *Sink, now time.Time) {
+	sc := s.scenario
+	for _, to := range s.steps {
+		for _, c := range to.checks {
+			if c.sinks--; c.sinks == 0 {
+				delete(sc.checks, c.name)
+			}
+		}
+		if to.state.sinks--; to.state.sinks == 0 {
+			r.endStep(to.state, r.cut(now))
+			delete(sc.steps, to.state.name)
+		}
+	}
+	sc.sinks = slices.DeleteFunc(sc.sinks, func(t *Sink) bool { return t == s })
+	if len(sc.sinks) == 0 {
+		r.endScenario(sc, r.cut(now))
+		delete(r.scenarios, sc.name)
+	}
+	r.changed = true
+}

@@ -1,0 +1,166 @@
+package record
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/perfd/perfd/internal/hist"
+	"github.com/perfd/perfd/internal/load"
+)
+
+// A scenario is the cumulative state of one scenario. It lives while a sink of
+// it is open, and outlives each of them: that is how counters survive a reload.
+type scenario struct {
+	name    string
+	created time.Time
+	sinks   []*Sink // open ones, the newest last
+	steps   map[string]*step
+	checks  map[string]*check
+
+	started            uint64
+	ended              [load.Interrupted + 1]uint64
+	dropped            [load.NumReasons]uint64
+	opened             uint64
+	closed             [load.NumCloseReasons]uint64
+	duration, lateness distribution
+
+	window     *load.Iterations // under way
+	endedSteps []*load.Window   // of steps, since the scenario's last own window
+	recent     recent
+
+	series *scenarioSeries // nil before the first Gather
+}
+
+func newScenario(name string, now time.Time) *scenario {
+	return &scenario{
+		name:     name,
+		created:  now,
+		steps:    make(map[string]*step),
+		checks:   make(map[string]*check),
+		duration: newDistribution(iterationBounds),
+		lateness: newDistribution(latenessBounds),
+		window:   newIterations(),
+	}
+}
+
+func newIterations() *load.Iterations {
+	return &load.Iterations{Duration: new(hist.Histogram), Lateness: new(hist.Histogram)}
+}
+
+func (s *scenario) addIterations(c *iterationCell) {
+	s.started += c.started
+	for i, n := range c.ended {
+		s.ended[i] += n
+	}
+	s.duration.add(&c.duration)
+	s.lateness.add(&c.lateness)
+
+	w := s.window
+	w.Started += c.started
+	w.Completed += c.ended[load.Completed]
+	w.Stopped += c.ended[load.Stopped]
+	w.Interrupted += c.ended[load.Interrupted]
+	w.Duration.Merge(&c.duration.hist)
+	w.Lateness.Merge(&c.lateness.hist)
+}
+
+func (s *scenario) addDrops(why load.Reason, n uint64) {
+	s.dropped[why] += n
+	s.window.Dropped[why] += n
+}
+
+// A step is the cumulative state of one step and its window under way.
+type step struct {
+	scenario *scenario
+	name     string
+	target   string // of the newest sink that has the step
+	protocol string
+	created  time.Time
+	sinks    int // open sinks that have the step
+
+	totals
+	limits []time.Duration // of windows to come
+	checks []string        // of windows to come
+	window *load.Window
+
+	series *stepSeries // nil before the first Gather
+}
+
+// A check is the cumulative state of one check; steps of a scenario may share it.
+type check struct {
+	name    string
+	created time.Time
+	sinks   int
+	checkCount
+
+	series *checkSeries // nil before the first Gather
+}
+
+func (c *check) add(n checkCount) {
+	c.evaluated += n.evaluated
+	c.failed += n.failed
+}
+
+// add counts a cell in the totals and in the window. The cell and the totals are in the bounds b.
+func (s *step) add(c *stepCell, b *bounds) {
+	s.totals.add(c)
+
+	w := s.window
+	w.Requests += c.requests
+	for i, n := range c.failures {
+		w.Failures[i] += n
+	}
+	for i, ns := range c.phases {
+		w.Phases[i] += time.Duration(ns)
+	}
+	w.Waited += time.Duration(c.waited)
+	w.SentBytes += c.sent
+	w.ReceivedBytes += c.received
+	w.Duration.Merge(&c.duration.hist)
+	w.ResponseTime.Merge(&c.response.hist)
+	for i, limit := range w.Limits {
+		w.Good[i] += b.upTo(limit, c.response.classic)
+	}
+}
+
+// addCode counts answers with one code, unless the code would be one beyond the cap.
+func (s *step) addCode(c load.CodeCount, most int) bool {
+	if _, known := slices.BinarySearchFunc(s.codes, c.Code, compareCode); !known && len(s.codes) >= most {
+		return false
+	}
+	s.codes = addCode(s.codes, c)
+	s.window.Codes = addCode(s.window.Codes, c)
+	return true
+}
+
+// addCode returns codes, which are sorted, with c added.
+func addCode(codes []load.CodeCount, c load.CodeCount) []load.CodeCount {
+	if c.Count == 0 {
+		return codes
+	}
+	i, known := slices.BinarySearchFunc(codes, c.Code, compareCode)
+	if !known {
+		codes = slices.Insert(codes, i, load.CodeCount{Code: c.Code})
+	}
+	codes[i].Count += c.Count
+	return codes
+}
+
+func compareCode(c load.CodeCount, code int32) int { return cmp.Compare(c.Code, code) }
+
+func (s *step) addCheck(name string, n checkCount) {
+	s.window.Checks = addCheck(s.window.Checks, load.CheckCount{Name: name, Evaluated: n.evaluated, Failed: n.failed})
+}
+
+// addCheck returns checks with c added.
+func addCheck(checks []load.CheckCount, c load.CheckCount) []load.CheckCount {
+	for i := range checks {
+		if checks[i].Name == c.Name {
+			checks[i].Evaluated += c.Evaluated
+			checks[i].Failed += c.Failed
+			return checks
+		}
+	}
+	return append(checks, c)
+}

@@ -1,0 +1,174 @@
+package record
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// A Sink takes what happens in one scenario. Record, Started, Iteration and
+// Drop may be called by any number of goroutines, and keep nothing.
+type Sink struct {
+	recorder *Recorder
+	scenario *scenario
+	info     Scenario
+	steps    []sinkStep // by load.Result.Step
+
+	shards []shard // a power of two of them
+	shift  int     // leaves the bits of a hash that choose a shard
+
+	_           [64]byte // what is written below must not disturb who reads above
+	dropped     [load.NumReasons]atomic.Uint64
+	connections load.Connections
+
+	// Owned by the recorder, under its mu.
+	spare        *cells // empty; a fold swaps it for a shard's
+	foldedDrops  [load.NumReasons]uint64
+	foldedOpened uint64
+	foldedClosed [load.NumCloseReasons]uint64
+	closed       bool
+}
+
+// A sinkStep is where the counts of one of a sink's steps go. Steps beyond the
+// cap on labels share a state, so two of them may have the same.
+type sinkStep struct {
+	state  *step
+	checks []*check // by bit of load.Result.Checks
+}
+
+// A shard is one lock and the counts it guards, alone on its cache lines.
+type shard struct {
+	mu    sync.Mutex
+	cells *cells
+	_     [128 - 16]byte
+}
+
+// shard returns the shard of the virtual user with number vu. Numbers are
+// hashed because one instance of many has every n-th of them only.
+func (s *Sink) shard(vu int) *shard {
+	const golden = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
+	return &s.shards[uint64(vu)*golden>>s.shift]
+}
+
+// Record counts a result of the virtual user with number vu.
+func (s *Sink) Record(vu int, r *load.Result) {
+	sh := s.shard(vu)
+	sh.mu.Lock()
+	c := sh.cells
+	c.steps[r.Step].record(r, c.bounds, s.recorder.options.Caps.Codes)
+	sh.mu.Unlock()
+}
+
+// Started counts an iteration of the virtual user with number vu that starts.
+func (s *Sink) Started(vu int) {
+	sh := s.shard(vu)
+	sh.mu.Lock()
+	sh.cells.iterations.started++
+	sh.mu.Unlock()
+}
+
+// Iteration counts an iteration that ended.
+func (s *Sink) Iteration(it *load.Iteration) {
+	sh := s.shard(it.VU)
+	sh.mu.Lock()
+	sh.cells.iterations.record(it)
+	sh.mu.Unlock()
+}
+
+// Drop counts n arrivals that did not become iterations.
+func (s *Sink) Drop(why load.Reason, n uint64) { s.dropped[why].Add(n) }
+
+// Connections returns where the scenario's virtual users count their connections.
+func (s *Sink) Connections() *load.Connections { return &s.connections }
+
+// Close folds what was recorded and ends the sink: series that no other open
+// sink has vanish. Nothing may be recorded afterwards. A second call does nothing.
+func (s *Sink) Close() {
+	r := s.recorder
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.fold()
+	r.sinks = slices.DeleteFunc(r.sinks, func(t *Sink) bool { return t == s })
+	r.release(s, r.options.Now())
+}
+
+// fold adds everything recorded since the last fold to the cumulative state and
+// the open windows. The caller holds the recorder's mu.
+func (s *Sink) fold() {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		full := sh.cells
+		sh.cells = s.spare
+		sh.mu.Unlock()
+		s.drain(full)
+		s.spare = full
+	}
+	s.foldCounters()
+}
+
+// rebound folds what was counted in the old bounds and goes on in the new ones,
+// b. The caller holds the recorder's mu and changes the cumulative state to b
+// before the next fold.
+func (s *Sink) rebound(b *bounds) {
+	for i := range s.shards {
+		fresh := newCells(b, s.steps)
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		full := sh.cells
+		sh.cells = fresh
+		sh.mu.Unlock()
+		s.drain(full)
+	}
+	s.spare = newCells(b, s.steps)
+}
+
+func (s *Sink) drain(c *cells) {
+	for i := range c.steps {
+		cell := &c.steps[i]
+		if cell.requests == 0 {
+			continue
+		}
+		to := &s.steps[i]
+		to.state.add(cell, c.bounds)
+		for j, n := range cell.checks {
+			to.checks[j].add(n)
+			to.state.addCheck(to.checks[j].name, n)
+		}
+		other := cell.codesOverflow
+		for _, c := range cell.codes {
+			if !to.state.addCode(c, s.recorder.options.Caps.Codes) {
+				other += c.Count
+			}
+		}
+		to.state.otherCodes += other
+		s.recorder.overflow[cappedCode] += other
+		cell.reset()
+	}
+	s.scenario.addIterations(&c.iterations)
+	c.iterations.reset()
+}
+
+// foldCounters adds what was counted outside of shards.
+func (s *Sink) foldCounters() {
+	for i := range s.dropped {
+		s.scenario.addDrops(load.Reason(i), advance(&s.foldedDrops[i], s.dropped[i].Load()))
+	}
+	s.scenario.opened += advance(&s.foldedOpened, s.connections.Opened.Load())
+	for i := range s.connections.Closed {
+		s.scenario.closed[i] += advance(&s.foldedClosed[i], s.connections.Closed[i].Load())
+	}
+}
+
+// advance moves *seen to now and returns how far that was.
+func advance(seen *uint64, now uint64) uint64 {
+	n := now - *seen
+	*seen = now
+	return n
+}

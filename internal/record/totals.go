@@ -1,0 +1,84 @@
+package record
+
+import (
+	"github.com/perfd/perfd/internal/hist"
+	"github.com/perfd/perfd/internal/load"
+)
+
+// seconds is an exact sum of durations: nanoseconds in one 64-bit number would
+// overflow after ten days of ten thousand waiting virtual users.
+type seconds struct{ whole, ns int64 }
+
+func (s *seconds) add(ns int64) {
+	const second = 1e9
+	s.whole += ns / second
+	s.ns += ns % second
+	if s.ns >= second {
+		s.whole++
+		s.ns -= second
+	}
+}
+
+func (s seconds) float() float64 { return float64(s.whole) + float64(s.ns)/1e9 }
+
+// A distribution is the cumulative state of one histogram family's series.
+type distribution struct {
+	classic []uint64
+	native  hist.Native
+	count   uint64
+	sum     seconds
+}
+
+func newDistribution(b *bounds) distribution {
+	return distribution{classic: make([]uint64, b.buckets())}
+}
+
+func (d *distribution) add(t *timing) {
+	if t.hist.Count() == 0 {
+		return
+	}
+	for i, n := range t.classic {
+		d.classic[i] += n
+	}
+	d.native.Add(&t.hist)
+	d.count += t.hist.Count()
+	d.sum.add(int64(t.hist.Sum()))
+}
+
+// totals are the cumulative counts of one step.
+type totals struct {
+	requests       uint64
+	failures       [load.NumCauses]uint64
+	codes          []load.CodeCount // by rising code
+	otherCodes     uint64           // of answers beyond the cap on codes
+	phases         [load.NumPhases]seconds
+	waited         seconds
+	sent, received uint64
+	overRange      uint64
+
+	duration, response, failure distribution
+}
+
+func (t *totals) add(c *stepCell) {
+	t.requests += c.requests
+	for i, n := range c.failures {
+		t.failures[i] += n
+	}
+	for i, ns := range c.phases {
+		t.phases[i].add(ns)
+	}
+	t.waited.add(c.waited)
+	t.sent += uint64(c.sent)
+	t.received += uint64(c.received)
+	t.overRange += c.duration.hist.Over() + c.failure.hist.Over()
+	t.duration.add(&c.duration)
+	t.response.add(&c.response)
+	t.failure.add(&c.failure)
+}
+
+// rebound changes the classic buckets from one list of bounds to another that holds it.
+func (t *totals) rebound(from, to *bounds) {
+	for _, d := range []*distribution{&t.duration, &t.response, &t.failure} {
+		d.classic = spread(d.classic, from, to)
+	}
+}

@@ -1,0 +1,166 @@
+package record
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/perfd/perfd/internal/hist"
+	"github.com/perfd/perfd/internal/load"
+)
+
+// Fold adds what was recorded since the last fold to the cumulative state and
+// to the open windows, and hands out the windows that end by now. It is called
+// each second by Run and at each Gather.
+func (r *Recorder) Fold(now time.Time) {
+	r.fold(func() {
+		switch {
+		case !now.Before(r.windowEnd):
+			// After a stall the window spans all of it: its results cannot be told apart by time.
+			r.endWindows(now.Truncate(r.options.Window))
+			r.openWindows(now)
+		case now.Before(r.windowStart.Add(-r.options.Window)):
+			// The wall clock went back.
+			r.endWindows(r.windowEnd)
+			r.openWindows(now)
+		}
+	})
+}
+
+// Flush folds and ends the windows under way at once. It is the last fold of a recorder.
+func (r *Recorder) Flush() {
+	now := r.options.Now()
+	r.fold(func() {
+		r.endWindows(r.cut(now))
+		r.openWindows(now)
+	})
+}
+
+// cut returns the end of windows that end at now, before their time. It is
+// after their start, whatever the wall clock did.
+func (r *Recorder) cut(now time.Time) time.Time {
+	if now.After(r.windowStart) {
+		return now.Round(0)
+	}
+	return r.windowEnd
+}
+
+func (r *Recorder) fold(end func()) {
+	r.folding.Lock()
+	defer r.folding.Unlock()
+	r.mu.Lock()
+	for _, s := range r.sinks {
+		s.fold()
+	}
+	end()
+	ended := r.ended
+	r.ended = nil
+	r.mu.Unlock()
+	r.handOut(ended)
+}
+
+// handOut gives windows their flags and passes them on. It holds no lock that
+// the two functions could need.
+func (r *Recorder) handOut(ended []*load.Window) {
+	var flags load.Flags
+	for i, w := range ended {
+		if r.options.Flags != nil && (i == 0 || w.Scenario != ended[i-1].Scenario || !w.End.Equal(ended[i-1].End)) {
+			flags = r.options.Flags(w.Scenario, w.Start, w.End)
+		}
+		w.Flags = flags
+		if r.options.Windows != nil {
+			r.options.Windows(w)
+		}
+	}
+}
+
+// openWindows aligns the interval of the windows under way to now.
+func (r *Recorder) openWindows(now time.Time) {
+	r.windowStart = now.Truncate(r.options.Window)
+	r.windowEnd = r.windowStart.Add(r.options.Window)
+	for _, sc := range r.scenarios {
+		for _, st := range sc.steps {
+			st.window.Start = r.windowStart
+		}
+	}
+}
+
+// endWindows ends all windows under way.
+func (r *Recorder) endWindows(at time.Time) {
+	for _, name := range slices.Sorted(maps.Keys(r.scenarios)) {
+		sc := r.scenarios[name]
+		for _, step := range slices.Sorted(maps.Keys(sc.steps)) {
+			r.endStep(sc.steps[step], at)
+		}
+		r.endScenario(sc, at)
+	}
+}
+
+func (r *Recorder) endStep(s *step, at time.Time) {
+	w := s.window
+	w.End = at
+	r.ended = append(r.ended, w)
+	s.scenario.endedSteps = append(s.scenario.endedSteps, w)
+	s.window = newWindow(s, r.windowStart)
+}
+
+func (r *Recorder) endScenario(s *scenario, at time.Time) {
+	w := sum(s.endedSteps)
+	w.Scenario, w.Start, w.End = s.name, r.windowStart, at
+	w.Iterations = s.window
+	r.ended = append(r.ended, w)
+	s.recent.push(w)
+	s.endedSteps = nil
+	s.window = newIterations()
+}
+
+func newWindow(s *step, start time.Time) *load.Window {
+	w := &load.Window{
+		Scenario:     s.scenario.name,
+		Step:         s.name,
+		Target:       s.target,
+		Protocol:     s.protocol,
+		Start:        start,
+		Duration:     new(hist.Histogram),
+		ResponseTime: new(hist.Histogram),
+		Limits:       s.limits,
+		Good:         make([]uint64, len(s.limits)),
+		Checks:       make([]load.CheckCount, len(s.checks)),
+	}
+	for i, name := range s.checks {
+		w.Checks[i].Name = name
+	}
+	return w
+}
+
+// sum adds the windows of a scenario's steps up. Limits belong to steps and are left out.
+func sum(steps []*load.Window) *load.Window {
+	all := &load.Window{Duration: new(hist.Histogram), ResponseTime: new(hist.Histogram)}
+	if len(steps) == 1 {
+		// Windows are read-only, so the only step's histograms serve for the scenario too.
+		all.Duration, all.ResponseTime = steps[0].Duration, steps[0].ResponseTime
+	}
+	for _, w := range steps {
+		all.Requests += w.Requests
+		for i, n := range w.Failures {
+			all.Failures[i] += n
+		}
+		for _, c := range w.Codes {
+			all.Codes = addCode(all.Codes, c)
+		}
+		for i, d := range w.Phases {
+			all.Phases[i] += d
+		}
+		all.Waited += w.Waited
+		all.SentBytes += w.SentBytes
+		all.ReceivedBytes += w.ReceivedBytes
+		for _, c := range w.Checks {
+			all.Checks = addCheck(all.Checks, c)
+		}
+		if len(steps) > 1 {
+			all.Duration.Merge(w.Duration)
+			all.ResponseTime.Merge(w.ResponseTime)
+		}
+	}
+	return all
+}
