@@ -1,0 +1,296 @@
+package expr
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
+	"github.com/expr-lang/expr/conf"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
+	"github.com/tidwall/gjson"
+
+	"github.com/perfd/perfd/internal/block"
+)
+
+// An eval is a compiled expression.
+type eval func(*Scope, Response) Value
+
+// A compiler turns one parsed expression into an eval.
+type compiler struct {
+	symbols *Symbols
+	answer  bool // there is an answer to read
+	keep    Keep
+}
+
+// A mistake is an error of an expression with a hint.
+type mistake struct{ text, hint string }
+
+func (m *mistake) Error() string { return m.text }
+
+func wrong(format string, args ...any) *mistake { return &mistake{text: fmt.Sprintf(format, args...)} }
+
+// maxLength bounds an expression's text.
+const maxLength = 4096
+
+// parserConfig turns the parser's own functions off: perfd has its own.
+var parserConfig = func() *conf.Config {
+	c := conf.CreateNew()
+	for _, f := range builtin.Builtins {
+		c.Disabled[f.Name] = true
+	}
+	for _, name := range builtin.Names {
+		c.Disabled[name] = true
+	}
+	return c
+}()
+
+// text compiles an expression and reports its mistakes.
+func (c *compiler) text(t block.Text, errs *block.Errors) (eval, Type, bool) {
+	f, kind, err := c.parse(t.S)
+	if err == nil {
+		return f, kind, true
+	}
+	e := errs.Add(t.Pos, t.Path, "in %q: %s", t.S, err)
+	if m, ok := errors.AsType[*mistake](err); ok {
+		e.Hint = m.hint
+	}
+	return nil, Any, false
+}
+
+func (c *compiler) parse(s string) (eval, Type, error) {
+	if strings.TrimSpace(s) == "" {
+		return nil, Any, wrong("an expression must not be empty")
+	}
+	if len(s) > maxLength {
+		return nil, Any, wrong("an expression must not be longer than %d bytes", maxLength)
+	}
+	tree, err := parser.ParseWithConfig(rewrite(s), parserConfig)
+	if err != nil {
+		if at, ok := errors.AsType[*file.Error](err); ok {
+			return nil, Any, wrong("%s", at.Message)
+		}
+		return nil, Any, wrong("%s", err)
+	}
+	return c.node(tree.Node)
+}
+
+func constant(v Value) eval { return func(*Scope, Response) Value { return v } }
+
+// node compiles one node of the tree and tells the type it yields.
+func (c *compiler) node(n ast.Node) (eval, Type, error) {
+	switch n := n.(type) {
+	case *ast.NilNode:
+		return constant(Value{}), Null, nil
+	case *ast.BoolNode:
+		return constant(Boolean(n.Value)), Bool, nil
+	case *ast.IntegerNode:
+		return constant(Num(float64(n.Value))), Number, nil
+	case *ast.FloatNode:
+		return constant(Num(n.Value)), Number, nil
+	case *ast.StringNode:
+		return constant(Str(n.Value)), String, nil
+	case *ast.IdentifierNode:
+		return c.name(n.Value)
+	case *ast.ChainNode:
+		return c.node(n.Node)
+	case *ast.MemberNode:
+		return c.member(n)
+	case *ast.UnaryNode:
+		return c.unary(n)
+	case *ast.BinaryNode:
+		return c.binary(n)
+	case *ast.ConditionalNode:
+		return c.conditional(n)
+	case *ast.ArrayNode:
+		return c.array(n)
+	case *ast.CallNode:
+		if f, ok := n.Callee.(*ast.IdentifierNode); ok {
+			return c.call(f.Value, n.Arguments)
+		}
+	case *ast.BuiltinNode:
+		return c.call(n.Name, n.Arguments)
+	}
+	return nil, Any, wrong("%s is not part of perfd's expressions", n)
+}
+
+// answerNames are what can be read of an answer without a call.
+var answerNames = []string{"status", "duration", "size", "checksum", "body", "json"}
+
+func (c *compiler) name(name string) (eval, Type, error) {
+	if slot, kind, ok := c.symbols.Lookup(name); ok {
+		return func(s *Scope, _ Response) Value { return s.get(slot) }, kind, nil
+	}
+	if c.answer {
+		switch name {
+		case "status":
+			return func(_ *Scope, r Response) Value { return Num(float64(r.Code())) }, Number, nil
+		case "duration":
+			return func(_ *Scope, r Response) Value { return Dur(r.Duration()) }, Duration, nil
+		case "size":
+			return func(_ *Scope, r Response) Value { return Num(float64(r.Size())) }, Number, nil
+		case "checksum":
+			return func(_ *Scope, r Response) Value { return Str(fmt.Sprintf("%016x", r.Sum())) }, String, nil
+		case "body":
+			c.keep.Body = true
+			return func(_ *Scope, r Response) Value { return Str(string(r.Body())) }, String, nil
+		case "json":
+			return c.jsonPath("")
+		}
+	}
+	switch name {
+	case "vu":
+		return func(s *Scope, _ Response) Value { return Num(float64(s.VU)) }, Number, nil
+	case "iteration":
+		return func(s *Scope, _ Response) Value { return Num(float64(s.Iteration)) }, Number, nil
+	}
+	return nil, Any, c.unknown(name)
+}
+
+func (c *compiler) unknown(name string) error {
+	m := wrong("unknown name %q", name)
+	known := append(c.symbols.known(), "vu", "iteration")
+	if c.answer {
+		known = append(known, answerNames...)
+	}
+	if _, ok := functions[name]; ok {
+		m.hint = fmt.Sprintf("%s is a function: write %s(…)", name, name)
+		return m
+	}
+	m.hint = block.Nearest(name, known)
+	return m
+}
+
+// member compiles x.name and x[index]. A path that begins with json is read
+// from the body without decoding the rest of it.
+func (c *compiler) member(n *ast.MemberNode) (eval, Type, error) {
+	if n.Method {
+		return nil, Any, wrong("%s: values have no methods", n)
+	}
+	if path, ok := c.pathOf(n); ok {
+		return c.jsonPath(path)
+	}
+	of, kind, err := c.node(n.Node)
+	if err != nil {
+		return nil, Any, err
+	}
+	if kind != Any && kind != Object && kind != List {
+		return nil, Any, wrong("%s is %s and has no members", n.Node, kind)
+	}
+	key, keyKind, err := c.node(n.Property)
+	if err != nil {
+		return nil, Any, err
+	}
+	if keyKind != Any && keyKind != String && keyKind != Number {
+		return nil, Any, wrong("an index must be a number or text, %s is %s", n.Property, keyKind)
+	}
+	return func(s *Scope, r Response) Value { return of(s, r).member(key(s, r)) }, Any, nil
+}
+
+// pathOf returns the gjson path of a chain such as json.products[0].id.
+func (c *compiler) pathOf(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.ChainNode:
+		return c.pathOf(n.Node)
+	case *ast.IdentifierNode:
+		_, _, shadowed := c.symbols.Lookup("json")
+		return "", n.Value == "json" && c.answer && !shadowed
+	case *ast.MemberNode:
+		before, ok := c.pathOf(n.Node)
+		if !ok {
+			return "", false
+		}
+		var key string
+		switch p := n.Property.(type) {
+		case *ast.StringNode:
+			key = escapePath(p.Value)
+		case *ast.IntegerNode:
+			if p.Value < 0 {
+				return "", false
+			}
+			key = fmt.Sprint(p.Value)
+		default:
+			return "", false
+		}
+		if before == "" {
+			return key, true
+		}
+		return before + "." + key, true
+	}
+	return "", false
+}
+
+// escapePath makes a key literal in a gjson path.
+func escapePath(key string) string {
+	var b strings.Builder
+	for _, r := range key {
+		if r != '_' && r != '-' && ('0' > r || r > '9') && ('a' > r || r > 'z') && ('A' > r || r > 'Z') && r <= 127 {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func (c *compiler) jsonPath(path string) (eval, Type, error) {
+	c.keep.Body = true
+	if path == "" {
+		return func(_ *Scope, r Response) Value {
+			if body := r.Body(); gjson.ValidBytes(body) {
+				return jsonValue(gjson.ParseBytes(body))
+			}
+			return failed("the body is not JSON")
+		}, Any, nil
+	}
+	return func(_ *Scope, r Response) Value { return jsonValue(gjson.GetBytes(r.Body(), path)) }, Any, nil
+}
+
+func (c *compiler) conditional(n *ast.ConditionalNode) (eval, Type, error) {
+	cond, kind, err := c.node(n.Cond)
+	if err != nil {
+		return nil, Any, err
+	}
+	if kind != Bool && kind != Any {
+		return nil, Any, wrong("%s must be true or false, it is %s", n.Cond, kind)
+	}
+	yes, yesKind, err := c.node(n.Exp1)
+	if err != nil {
+		return nil, Any, err
+	}
+	no, noKind, err := c.node(n.Exp2)
+	if err != nil {
+		return nil, Any, err
+	}
+	if yesKind != noKind {
+		yesKind = Any
+	}
+	return func(s *Scope, r Response) Value {
+		if v := cond(s, r); v.kind == Bool && v.num != 0 {
+			return yes(s, r)
+		}
+		return no(s, r)
+	}, yesKind, nil
+}
+
+func (c *compiler) array(n *ast.ArrayNode) (eval, Type, error) {
+	items := make([]eval, len(n.Nodes))
+	for i, item := range n.Nodes {
+		f, _, err := c.node(item)
+		if err != nil {
+			return nil, Any, err
+		}
+		items[i] = f
+	}
+	return func(s *Scope, r Response) Value {
+		text := []byte{'['}
+		for i, f := range items {
+			if i > 0 {
+				text = append(text, ',')
+			}
+			text = f(s, r).AppendJSON(text)
+		}
+		return Value{kind: List, text: string(append(text, ']'))}
+	}, List, nil
+}

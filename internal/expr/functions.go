@@ -1,0 +1,228 @@
+package expr
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr/ast"
+
+	"github.com/perfd/perfd/internal/block"
+)
+
+// A function is what a call compiles to. Its arguments have been compiled and
+// counted; params names their types, Any for any.
+type function struct {
+	params []Type
+	yields Type
+	do     func(s *Scope, args []Value) Value
+}
+
+// functions are the calls that need nothing but the values of their arguments.
+var functions = map[string]function{
+	"len":        {[]Type{Any}, Number, func(_ *Scope, a []Value) Value { return Num(float64(a[0].len())) }},
+	"random":     {[]Type{List}, Any, randomOf},
+	"first":      {[]Type{List}, Any, func(_ *Scope, a []Value) Value { return a[0].at(0) }},
+	"last":       {[]Type{List}, Any, func(_ *Scope, a []Value) Value { return a[0].at(-1) }},
+	"random_int": {[]Type{Number, Number}, Number, randomInt},
+	"uuid":       {nil, String, uuid},
+	"now":        {nil, String, func(*Scope, []Value) Value { return Str(time.Now().UTC().Format(time.RFC3339Nano)) }},
+	"now_unix":   {nil, Number, func(*Scope, []Value) Value { return Num(float64(time.Now().Unix())) }},
+	"number":     {[]Type{Any}, Number, toNumberValue},
+	"string":     {[]Type{Any}, String, func(_ *Scope, a []Value) Value { return Str(a[0].String()) }},
+	"int":        {[]Type{Any}, Number, truncated},
+	"round":      {[]Type{Number}, Number, func(_ *Scope, a []Value) Value { return Num(math.Round(a[0].num)) }},
+	"lower":      {[]Type{String}, String, func(_ *Scope, a []Value) Value { return Str(strings.ToLower(a[0].text)) }},
+	"upper":      {[]Type{String}, String, func(_ *Scope, a []Value) Value { return Str(strings.ToUpper(a[0].text)) }},
+	"trim":       {[]Type{String}, String, func(_ *Scope, a []Value) Value { return Str(strings.TrimSpace(a[0].text)) }},
+	"base64": {[]Type{String}, String, func(_ *Scope, a []Value) Value {
+		return Str(base64.StdEncoding.EncodeToString([]byte(a[0].text)))
+	}},
+	"url_encode": {[]Type{String}, String, func(_ *Scope, a []Value) Value { return Str(url.QueryEscape(a[0].text)) }},
+	"sha256": {[]Type{String}, String, func(_ *Scope, a []Value) Value {
+		sum := sha256.Sum256([]byte(a[0].text))
+		return Str(hex.EncodeToString(sum[:]))
+	}},
+}
+
+// Functions lists the names that an expression may call.
+func Functions() []string {
+	return slices.Sorted(func(yield func(string) bool) {
+		for name := range maps.Keys(functions) {
+			if !yield(name) {
+				return
+			}
+		}
+		for _, name := range []string{"header", "regex", "duration"} {
+			if !yield(name) {
+				return
+			}
+		}
+	})
+}
+
+func randomOf(s *Scope, a []Value) Value {
+	n := a[0].len()
+	if n == 0 {
+		return Value{}
+	}
+	return a[0].at(int(s.below(uint64(n))))
+}
+
+func randomInt(s *Scope, a []Value) Value {
+	low, high := int64(a[0].num), int64(a[1].num)
+	if high < low {
+		return failed(fmt.Sprintf("random_int(%d, %d): the second must not be less than the first", low, high))
+	}
+	return Num(float64(low + int64(s.below(uint64(high-low)+1))))
+}
+
+// uuid draws a version 4 UUID (RFC 9562) from the VU's random source.
+func uuid(s *Scope, _ []Value) Value {
+	var b [16]byte
+	for i := 0; i < 16; i += 8 {
+		x := s.Rand.Uint64()
+		for j := range 8 {
+			b[i+j] = byte(x >> (8 * j))
+		}
+	}
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return Str(fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]))
+}
+
+func toNumberValue(_ *Scope, a []Value) Value {
+	switch a[0].kind {
+	case Number, Bool:
+		return Num(a[0].num)
+	case Duration:
+		return Num(a[0].num / 1e9)
+	case String:
+		if f, err := strconv.ParseFloat(strings.TrimSpace(a[0].text), 64); err == nil {
+			return Num(f)
+		}
+	}
+	return failed("number: " + strconv.Quote(a[0].String()) + " is not a number")
+}
+
+func truncated(s *Scope, a []Value) Value {
+	v := toNumberValue(s, a)
+	v.num = math.Trunc(v.num)
+	return v
+}
+
+// call compiles a call.
+func (c *compiler) call(name string, args []ast.Node) (eval, Type, error) {
+	switch name {
+	case "header":
+		return c.header(args)
+	case "regex":
+		return c.regex(args)
+	case "duration":
+		return parseDuration(args)
+	}
+	f, ok := functions[name]
+	if !ok {
+		m := wrong("unknown function %q", name)
+		m.hint = block.Nearest(name, Functions())
+		return nil, Any, m
+	}
+	if len(args) != len(f.params) {
+		return nil, Any, wrong("%s takes %d arguments, got %d", name, len(f.params), len(args))
+	}
+	evals := make([]eval, len(args))
+	for i, arg := range args {
+		e, kind, err := c.node(arg)
+		if err != nil {
+			return nil, Any, err
+		}
+		if want := f.params[i]; want != Any && kind != Any && kind != want {
+			return nil, Any, wrong("%s needs %s, %s is %s", name, want, arg, kind)
+		}
+		evals[i] = e
+	}
+	return func(s *Scope, r Response) Value {
+		var values [2]Value
+		for i, e := range evals {
+			v := e(s, r)
+			if v.kind == fault {
+				return v
+			}
+			if want := f.params[i]; want != Any && v.kind != want {
+				return failed(name + " needs " + want.String() + ", got " + v.Type().String())
+			}
+			values[i] = v
+		}
+		return f.do(s, values[:len(evals)])
+	}, f.yields, nil
+}
+
+// header compiles header("Name").
+func (c *compiler) header(args []ast.Node) (eval, Type, error) {
+	if !c.answer {
+		return nil, Any, wrong("header: there is no answer to read here")
+	}
+	if len(args) != 1 {
+		return nil, Any, wrong("header takes 1 argument, got %d", len(args))
+	}
+	name, ok := args[0].(*ast.StringNode)
+	if !ok {
+		return nil, Any, wrong("header needs a name written out, got %s", args[0])
+	}
+	key := http.CanonicalHeaderKey(name.Value)
+	c.keep.Merge(Keep{Headers: []string{key}})
+	return func(_ *Scope, r Response) Value {
+		if v, ok := r.Header(key); ok {
+			return Str(strings.Clone(v))
+		}
+		return Value{}
+	}, String, nil
+}
+
+// regex compiles regex(text, "pattern"): the first group, or the match where the pattern has none.
+func (c *compiler) regex(args []ast.Node) (eval, Type, error) {
+	if len(args) != 2 {
+		return nil, Any, wrong("regex takes a text and a pattern, got %d arguments", len(args))
+	}
+	of, kind, err := c.node(args[0])
+	if err != nil {
+		return nil, Any, err
+	}
+	if kind != String && kind != Any {
+		return nil, Any, wrong("regex needs text, %s is %s", args[0], kind)
+	}
+	re, err := constantPattern(args[1])
+	if err != nil {
+		return nil, Any, err
+	}
+	return func(s *Scope, r Response) Value {
+		m := re.FindStringSubmatch(of(s, r).String())
+		if m == nil {
+			return Value{}
+		}
+		return Str(m[min(1, len(m)-1)])
+	}, String, nil
+}
+
+// parseDuration compiles what a literal such as 300ms was rewritten to.
+func parseDuration(args []ast.Node) (eval, Type, error) {
+	if len(args) == 1 {
+		if text, ok := args[0].(*ast.StringNode); ok {
+			d, err := block.ParseDuration(text.Value)
+			if err != nil {
+				return nil, Any, wrong("%q is not a duration", text.Value)
+			}
+			return constant(Dur(d)), Duration, nil
+		}
+	}
+	return nil, Any, wrong("duration needs a duration written out, such as 300ms")
+}

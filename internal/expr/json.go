@@ -1,0 +1,116 @@
+package expr
+
+import (
+	"github.com/perfd/perfd/internal/block"
+)
+
+// A JSON is a JSON document with ${…} in it, written as YAML and compiled once.
+type JSON struct{ parts []jsonPart }
+
+// A jsonPart is literal JSON text, or an expression, whose value stands as JSON
+// of its own or, inText, between the quotes of a string.
+type jsonPart struct {
+	text   string
+	eval   eval
+	inText bool
+}
+
+// ParseJSON compiles a document. A leaf that is exactly one ${…} keeps its
+// type; inside text it becomes text. Mistakes go to errs.
+func ParseJSON(n *block.Node, s *Symbols, errs *block.Errors) *JSON {
+	j := &JSON{}
+	j.node(n, s, errs)
+	return j
+}
+
+// Append appends the document to dst.
+func (j *JSON) Append(dst []byte, s *Scope) []byte {
+	for i := range j.parts {
+		switch p := &j.parts[i]; {
+		case p.eval == nil:
+			dst = append(dst, p.text...)
+		case p.inText:
+			if v := p.eval(s, nil); v.kind == String {
+				dst = appendEscaped(dst, v.text)
+			} else {
+				dst = appendEscaped(dst, v.String())
+			}
+		default:
+			dst = p.eval(s, nil).AppendJSON(dst)
+		}
+	}
+	return dst
+}
+
+// Constant returns the document's text where it has no expressions.
+func (j *JSON) Constant() (string, bool) {
+	switch {
+	case len(j.parts) == 0:
+		return "", true
+	case len(j.parts) == 1 && j.parts[0].eval == nil:
+		return j.parts[0].text, true
+	}
+	return "", false
+}
+
+func (j *JSON) literal(text string) {
+	if n := len(j.parts); n > 0 && j.parts[n-1].eval == nil {
+		j.parts[n-1].text += text
+		return
+	}
+	j.parts = append(j.parts, jsonPart{text: text})
+}
+
+func (j *JSON) node(n *block.Node, s *Symbols, errs *block.Errors) {
+	switch n.Kind {
+	case block.Map:
+		j.literal("{")
+		for i, k := range n.Keys {
+			if i > 0 {
+				j.literal(",")
+			}
+			key := k.Value.Text()
+			key.S, key.Pos = k.Name, k.Pos
+			j.string(key, s, errs)
+			j.literal(":")
+			j.node(k.Value, s, errs)
+		}
+		j.literal("}")
+	case block.List:
+		j.literal("[")
+		for i, item := range n.Items {
+			if i > 0 {
+				j.literal(",")
+			}
+			j.node(item, s, errs)
+		}
+		j.literal("]")
+	case block.Null:
+		j.literal("null")
+	case block.String:
+		if parts, _ := parseParts(n.Text(), s, errs); len(parts) == 1 && parts[0].eval != nil {
+			j.parts = append(j.parts, jsonPart{eval: parts[0].eval})
+			return
+		}
+		j.string(n.Text(), s, errs)
+	default: // YAML writes some numbers and booleans as JSON does not
+		j.literal(string(scalar(n).AppendJSON(nil)))
+	}
+}
+
+func (j *JSON) string(t block.Text, s *Symbols, errs *block.Errors) {
+	before := errs.Len()
+	parts, _ := parseParts(t, s, errs)
+	if errs.Len() > before {
+		return
+	}
+	j.literal(`"`)
+	for _, p := range parts {
+		if p.eval == nil {
+			j.literal(string(appendEscaped(nil, p.text)))
+		} else {
+			j.parts = append(j.parts, jsonPart{eval: p.eval, inText: true})
+		}
+	}
+	j.literal(`"`)
+}

@@ -1,0 +1,255 @@
+package expr
+
+import (
+	"math"
+	"regexp"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+)
+
+func (c *compiler) unary(n *ast.UnaryNode) (eval, Type, error) {
+	f, kind, err := c.node(n.Node)
+	if err != nil {
+		return nil, Any, err
+	}
+	switch n.Operator {
+	case "!", "not":
+		if kind != Bool && kind != Any {
+			return nil, Any, wrong("not needs true or false, %s is %s", n.Node, kind)
+		}
+		return func(s *Scope, r Response) Value {
+			v := f(s, r)
+			if v.kind == Bool {
+				return Boolean(v.num == 0)
+			}
+			return failed("not needs true or false")
+		}, Bool, nil
+	case "-", "+":
+		if kind != Number && kind != Duration && kind != Any {
+			return nil, Any, wrong("%s needs a number, %s is %s", n.Operator, n.Node, kind)
+		}
+		sign := 1.0
+		if n.Operator == "-" {
+			sign = -1
+		}
+		return func(s *Scope, r Response) Value {
+			v := f(s, r)
+			v.num *= sign
+			return v
+		}, kind, nil
+	}
+	return nil, Any, wrong("operator %s is not part of perfd's expressions", n.Operator)
+}
+
+func (c *compiler) binary(n *ast.BinaryNode) (eval, Type, error) {
+	a, ak, err := c.node(n.Left)
+	if err != nil {
+		return nil, Any, err
+	}
+	b, bk, err := c.node(n.Right)
+	if err != nil {
+		return nil, Any, err
+	}
+	switch n.Operator {
+	case "&&", "and", "||", "or":
+		for _, side := range []struct {
+			n ast.Node
+			k Type
+		}{{n.Left, ak}, {n.Right, bk}} {
+			if side.k != Bool && side.k != Any {
+				return nil, Any, wrong("%s needs true or false on both sides, %s is %s", n.Operator, side.n, side.k)
+			}
+		}
+		return logical(n.Operator[0] == '&' || n.Operator == "and", a, b), Bool, nil
+	case "==", "!=":
+		if ak != bk && ak != Any && bk != Any && ak != Null && bk != Null {
+			return nil, Any, mismatch(n, ak, bk)
+		}
+		same := n.Operator == "=="
+		return func(s *Scope, r Response) Value { return Boolean(equal(a(s, r), b(s, r)) == same) }, Bool, nil
+	case "<", "<=", ">", ">=":
+		return compare(n, a, ak, b, bk)
+	case "+", "-", "*", "/", "%", "**", "^":
+		return arithmetic(n, a, ak, b, bk)
+	case "contains", "startsWith", "endsWith", "matches":
+		return textual(n, a, ak, b, bk)
+	case "??":
+		kind := ak
+		if ak != bk {
+			kind = Any
+		}
+		return func(s *Scope, r Response) Value {
+			if v := a(s, r); !v.IsNull() && v.kind != fault {
+				return v
+			}
+			return b(s, r)
+		}, kind, nil
+	case "in":
+		return func(s *Scope, r Response) Value { return among(a(s, r), b(s, r)) }, Bool, nil
+	}
+	return nil, Any, wrong("operator %s is not part of perfd's expressions", n.Operator)
+}
+
+func mismatch(n *ast.BinaryNode, ak, bk Type) error {
+	return wrong("%s is %s and %s is %s: they cannot be compared", n.Left, ak, n.Right, bk)
+}
+
+func logical(and bool, a, b eval) eval {
+	return func(s *Scope, r Response) Value {
+		v := a(s, r)
+		if v.kind != Bool {
+			return notBool(v)
+		}
+		if (v.num != 0) != and {
+			return v
+		}
+		if v = b(s, r); v.kind != Bool {
+			return notBool(v)
+		}
+		return v
+	}
+}
+
+func notBool(v Value) Value {
+	if v.kind == fault {
+		return v
+	}
+	return failed("needs true or false, got " + v.Type().String())
+}
+
+func equal(a, b Value) bool {
+	if a.IsNull() || b.IsNull() {
+		return a.IsNull() && b.IsNull()
+	}
+	return a.kind == b.kind && a.num == b.num && a.text == b.text
+}
+
+func compare(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type, error) {
+	ordered := func(k Type) bool { return k == Number || k == String || k == Duration || k == Any }
+	if !ordered(ak) || !ordered(bk) || ak != bk && ak != Any && bk != Any {
+		return nil, Any, mismatch(n, ak, bk)
+	}
+	less, orEqual := n.Operator[0] == '<', len(n.Operator) == 2
+	return func(s *Scope, r Response) Value {
+		x, y := a(s, r), b(s, r)
+		if x.kind != y.kind || !ordered(x.kind) || x.IsNull() {
+			if x.kind == fault {
+				return x
+			}
+			return failed("cannot compare " + x.Type().String() + " with " + y.Type().String())
+		}
+		if !less {
+			x, y = y, x
+		}
+		if x.kind == String {
+			return Boolean(x.text < y.text || orEqual && x.text == y.text)
+		}
+		return Boolean(x.num < y.num || orEqual && x.num == y.num)
+	}, Bool, nil
+}
+
+func arithmetic(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type, error) {
+	op := n.Operator
+	if op == "+" && (ak == String || bk == String) {
+		return func(s *Scope, r Response) Value { return Str(a(s, r).String() + b(s, r).String()) }, String, nil
+	}
+	numeric := func(k Type) bool { return k == Number || k == Duration || k == Any }
+	if !numeric(ak) || !numeric(bk) {
+		return nil, Any, wrong("%s needs numbers, %s is %s and %s is %s", op, n.Left, ak, n.Right, bk)
+	}
+	kind := Number
+	switch {
+	case ak == Any || bk == Any:
+		kind = Any
+	case (ak == Duration) != (bk == Duration) && (op == "*" || op == "/" && ak == Duration):
+		kind = Duration
+	case ak == Duration && bk == Duration && op != "/":
+		kind = Duration
+	case ak != bk:
+		return nil, Any, wrong("%s cannot join %s with %s", op, ak, bk)
+	}
+	return func(s *Scope, r Response) Value {
+		x, y := a(s, r), b(s, r)
+		if op == "+" && (x.kind == String || y.kind == String) {
+			return Str(x.String() + y.String())
+		}
+		if x.IsNull() || y.IsNull() || !numeric(x.kind) || !numeric(y.kind) {
+			return failed(op + " needs numbers, got " + x.Type().String() + " and " + y.Type().String())
+		}
+		out := Value{kind: Number, num: operate(op, x.num, y.num)}
+		if (x.kind == Duration || y.kind == Duration) && (op != "/" || y.kind != Duration) {
+			out.kind = Duration
+		}
+		if math.IsNaN(out.num) || math.IsInf(out.num, 0) {
+			return failed(op + " has no result")
+		}
+		return out
+	}, kind, nil
+}
+
+func operate(op string, x, y float64) float64 {
+	switch op {
+	case "+":
+		return x + y
+	case "-":
+		return x - y
+	case "*":
+		return x * y
+	case "/":
+		return x / y
+	case "%":
+		return math.Mod(x, y)
+	}
+	return math.Pow(x, y)
+}
+
+func textual(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type, error) {
+	if ak != String && ak != Any || bk != String && bk != Any {
+		return nil, Any, wrong("%s needs text on both sides, %s is %s and %s is %s", n.Operator, n.Left, ak, n.Right, bk)
+	}
+	var holds func(x, y string) bool
+	switch n.Operator {
+	case "contains":
+		holds = strings.Contains
+	case "startsWith":
+		holds = strings.HasPrefix
+	case "endsWith":
+		holds = strings.HasSuffix
+	default:
+		re, err := constantPattern(n.Right)
+		if err != nil {
+			return nil, Any, err
+		}
+		holds = func(x, _ string) bool { return re.MatchString(x) }
+	}
+	return func(s *Scope, r Response) Value {
+		x, y := a(s, r), b(s, r)
+		return Boolean(holds(x.String(), y.String()))
+	}, Bool, nil
+}
+
+// constantPattern compiles a regular expression, which must be written out so that it is compiled once.
+func constantPattern(n ast.Node) (*regexp.Regexp, error) {
+	text, ok := n.(*ast.StringNode)
+	if !ok {
+		return nil, wrong("a regular expression must be text written out, got %s", n)
+	}
+	re, err := regexp.Compile(text.Value)
+	if err != nil {
+		return nil, wrong("%s", err)
+	}
+	return re, nil
+}
+
+func among(x, list Value) Value {
+	if list.kind != List {
+		return failed("in needs a list, got " + list.Type().String())
+	}
+	for i := range list.len() {
+		if equal(x, list.at(i)) {
+			return Boolean(true)
+		}
+	}
+	return Boolean(false)
+}

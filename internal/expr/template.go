@@ -1,0 +1,148 @@
+package expr
+
+import (
+	"strings"
+
+	"github.com/perfd/perfd/internal/block"
+)
+
+// A Template is text with ${…} in it, compiled once.
+type Template struct {
+	parts []part
+	kind  Type
+}
+
+// A part is literal text, or an expression where eval is set.
+type part struct {
+	text string
+	eval eval
+}
+
+// ParseTemplate compiles a template; "$${" is a literal "${". Mistakes go to
+// errs; the template returned is then not to be used.
+func ParseTemplate(t block.Text, s *Symbols, errs *block.Errors) *Template {
+	parts, kinds := parseParts(t, s, errs)
+	out := &Template{parts: parts, kind: String}
+	if len(parts) == 1 && parts[0].eval != nil {
+		out.kind = kinds[0]
+	}
+	return out
+}
+
+// Constant returns the text of a template without expressions.
+func (t *Template) Constant() (string, bool) {
+	switch {
+	case len(t.parts) == 0:
+		return "", true
+	case len(t.parts) == 1 && t.parts[0].eval == nil:
+		return t.parts[0].text, true
+	}
+	return "", false
+}
+
+// Prefix returns the literal text that the template begins with.
+func (t *Template) Prefix() string {
+	if len(t.parts) > 0 {
+		return t.parts[0].text
+	}
+	return ""
+}
+
+// Type is the type of Value: a template that is exactly one ${…} keeps its
+// expression's, any other is text.
+func (t *Template) Type() Type { return t.kind }
+
+// Append appends the template's text to dst.
+func (t *Template) Append(dst []byte, s *Scope) []byte {
+	for i := range t.parts {
+		if p := &t.parts[i]; p.eval == nil {
+			dst = append(dst, p.text...)
+		} else {
+			dst = p.eval(s, nil).Append(dst)
+		}
+	}
+	return dst
+}
+
+// Each calls literal for each piece of literal text and value for each
+// expression's value, in order; a protocol that must encode values differs the two.
+func (t *Template) Each(s *Scope, literal func(string), value func(Value)) {
+	for i := range t.parts {
+		if p := &t.parts[i]; p.eval == nil {
+			literal(p.text)
+		} else {
+			value(p.eval(s, nil))
+		}
+	}
+}
+
+// Value returns the template's value.
+func (t *Template) Value(s *Scope) Value {
+	if len(t.parts) == 1 && t.parts[0].eval != nil {
+		return t.parts[0].eval(s, nil)
+	}
+	if text, ok := t.Constant(); ok {
+		return Str(text)
+	}
+	return Str(string(t.Append(nil, s)))
+}
+
+func parseParts(t block.Text, s *Symbols, errs *block.Errors) (parts []part, kinds []Type) {
+	rest := t.S
+	literal := ""
+	flush := func() {
+		if literal != "" {
+			parts, kinds = append(parts, part{text: literal}), append(kinds, String)
+			literal = ""
+		}
+	}
+	for {
+		i := strings.Index(rest, "${")
+		if i < 0 {
+			break
+		}
+		if i > 0 && rest[i-1] == '$' {
+			literal += rest[:i-1] + "${"
+			rest = rest[i+2:]
+			continue
+		}
+		literal += rest[:i]
+		end := closing(rest, i+2)
+		if end < 0 {
+			errs.Add(t.Pos, t.Path, "in %q: ${ is not closed", t.S).Hint = "write $${ for a literal ${"
+			return parts, kinds
+		}
+		flush()
+		inner := t
+		inner.S = rest[i+2 : end]
+		c := compiler{symbols: s}
+		if f, kind, ok := c.text(inner, errs); ok {
+			parts, kinds = append(parts, part{eval: f}), append(kinds, kind)
+		}
+		rest = rest[end+1:]
+	}
+	literal += rest
+	flush()
+	return parts, kinds
+}
+
+// closing returns the index of the brace that closes a ${ whose text begins at i, -1 where none does.
+func closing(s string, i int) int {
+	depth := 0
+	for i < len(s) {
+		switch s[i] {
+		case '"', '\'', '`':
+			i = quoted(s, i)
+			continue
+		case '{':
+			depth++
+		case '}':
+			if depth == 0 {
+				return i
+			}
+			depth--
+		}
+		i++
+	}
+	return -1
+}

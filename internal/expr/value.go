@@ -1,0 +1,228 @@
+package expr
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/perfd/perfd/internal/block"
+)
+
+// A Type is what an expression yields. Any is known only when it is evaluated.
+type Type uint8
+
+// The types.
+const (
+	Any Type = iota
+	Null
+	Bool
+	Number
+	String
+	Duration
+	List   // JSON text of an array
+	Object // JSON text of an object
+	fault  // evaluation failed; the value's text says why
+)
+
+var typeNames = [...]string{"a value", "nothing", "a boolean", "a number", "text", "a duration", "a list", "an object", "a fault"}
+
+// String returns the type in words, with its article.
+func (t Type) String() string { return typeNames[t] }
+
+// A Value is what an expression yielded. Its zero value is null. A Value owns
+// its text: nothing in it points into a response.
+type Value struct {
+	kind Type
+	num  float64 // Number, Bool (0 or 1), Duration (ns)
+	text string  // String; JSON text of List and Object
+}
+
+// Str returns a text.
+func Str(s string) Value { return Value{kind: String, text: s} }
+
+// Num returns a number.
+func Num(f float64) Value { return Value{kind: Number, num: f} }
+
+// Dur returns a duration.
+func Dur(d time.Duration) Value { return Value{kind: Duration, num: float64(d)} }
+
+// Boolean returns a boolean.
+func Boolean(b bool) Value { return Value{kind: Bool, num: toNumber(b)} }
+
+// failed returns what an evaluation that failed yields.
+func failed(why string) Value { return Value{kind: fault, text: why} }
+
+func toNumber(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// FromJSON returns the value that JSON text holds; null where it is not JSON.
+func FromJSON(text string) Value { return jsonValue(gjson.Parse(text)) }
+
+func jsonValue(r gjson.Result) Value {
+	switch r.Type {
+	case gjson.True, gjson.False:
+		return Boolean(r.Type == gjson.True)
+	case gjson.Number:
+		return Num(r.Num)
+	case gjson.String:
+		return Str(r.Str)
+	case gjson.JSON:
+		if r.IsArray() {
+			return Value{kind: List, text: r.Raw}
+		}
+		return Value{kind: Object, text: r.Raw}
+	}
+	return Value{}
+}
+
+// Type returns the value's type.
+func (v Value) Type() Type {
+	if v.kind == Any {
+		return Null
+	}
+	return v.kind
+}
+
+// IsNull reports whether there is no value.
+func (v Value) IsNull() bool { return v.kind == Any || v.kind == Null }
+
+// Append appends the value's text form to dst: what stands in a URL or in the
+// middle of a text. Null is nothing.
+func (v Value) Append(dst []byte) []byte {
+	switch v.kind {
+	case Bool:
+		return strconv.AppendBool(dst, v.num != 0)
+	case Number:
+		if v.num == math.Trunc(v.num) && math.Abs(v.num) < 1e15 {
+			return strconv.AppendInt(dst, int64(v.num), 10)
+		}
+		return strconv.AppendFloat(dst, v.num, 'g', -1, 64)
+	case Duration:
+		return append(dst, time.Duration(v.num).String()...)
+	case String, List, Object:
+		return append(dst, v.text...)
+	}
+	return dst
+}
+
+// String returns the value's text form.
+func (v Value) String() string {
+	if v.kind == String {
+		return v.text
+	}
+	return string(v.Append(nil))
+}
+
+// AppendJSON appends the value as JSON to dst.
+func (v Value) AppendJSON(dst []byte) []byte {
+	switch v.kind {
+	case String:
+		return appendQuoted(dst, v.text)
+	case Duration:
+		return appendQuoted(dst, time.Duration(v.num).String())
+	case Bool, Number, List, Object:
+		return v.Append(dst)
+	}
+	return append(dst, "null"...)
+}
+
+// appendQuoted appends s as a JSON string.
+func appendQuoted(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	dst = appendEscaped(dst, s)
+	return append(dst, '"')
+}
+
+// appendEscaped appends s as it stands between the quotes of a JSON string.
+func appendEscaped(dst []byte, s string) []byte {
+	plain := true
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			plain = false
+			break
+		}
+	}
+	if plain {
+		return append(dst, s...)
+	}
+	quoted, _ := json.Marshal(s) // a string always marshals
+	return append(dst, quoted[1:len(quoted)-1]...)
+}
+
+// member returns a field of an object or an element of a list; null where there is none.
+func (v Value) member(key Value) Value {
+	switch {
+	case v.kind == Object && key.kind == String:
+		var out Value
+		gjson.Parse(v.text).ForEach(func(k, x gjson.Result) bool {
+			if k.Str == key.text {
+				out = jsonValue(x)
+				return false
+			}
+			return true
+		})
+		return out
+	case v.kind == List && key.kind == Number:
+		return v.at(int(key.num))
+	}
+	return Value{}
+}
+
+// at returns element i of a list, from the end where i is negative.
+func (v Value) at(i int) Value {
+	if i < 0 {
+		i += v.len()
+	}
+	var out Value
+	n := 0
+	gjson.Parse(v.text).ForEach(func(_, x gjson.Result) bool {
+		if n == i {
+			out = jsonValue(x)
+			return false
+		}
+		n++
+		return true
+	})
+	return out
+}
+
+// len is the number of elements of a list or object, or of characters of a text.
+func (v Value) len() int {
+	switch v.kind {
+	case List, Object:
+		n := 0
+		gjson.Parse(v.text).ForEach(func(_, _ gjson.Result) bool { n++; return true })
+		return n
+	case String:
+		return utf8.RuneCountInString(v.text)
+	}
+	return 0
+}
+
+// scalar is the value of a boolean or number in a document.
+func scalar(n *block.Node) Value {
+	switch n.Kind {
+	case block.Bool:
+		b, err := strconv.ParseBool(n.Scalar)
+		if err == nil {
+			return Boolean(b)
+		}
+	case block.Int:
+		if i, err := strconv.ParseInt(n.Scalar, 0, 64); err == nil {
+			return Num(float64(i))
+		}
+	case block.Float:
+		if f, err := strconv.ParseFloat(n.Scalar, 64); err == nil {
+			return Num(f)
+		}
+	}
+	return Str(n.Scalar)
+}
