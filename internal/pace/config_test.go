@@ -1,0 +1,235 @@
+package pace
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perfd/perfd/internal/block"
+)
+
+func TestWrongWorkloads(t *testing.T) {
+	for _, tt := range []struct{ workload, want string }{
+		{
+			"{executor: ramping-arival-rate}",
+			"perfd.yaml:1:12: executor: unknown executor \"ramping-arival-rate\"\n\thint: did you mean \"ramping-arrival-rate\"?",
+		},
+		{
+			"{executor: shared-iterations, iterations: 10}",
+			"perfd.yaml:1:31: iterations: unknown key \"iterations\"",
+		},
+		{
+			"{executor: shared-iterations, vus: 10}",
+			"perfd.yaml:1:12: executor: shared-iterations is an executor of k6 that perfd does not have\n\thint: known are constant-arrival-rate, ramping-arrival-rate, constant-vus, ramping-vus",
+		},
+		{
+			"{executor: constant-vus, vus: 10, max_vus: 20}",
+			"perfd.yaml:1:35: max_vus: belongs to constant-arrival-rate and ramping-arrival-rate, the executor is constant-vus\n\thint: constant-vus has vus",
+		},
+		{
+			"{executor: constant-arrival-rate, vus: 10, rate: 1/s, max_vus: 20}",
+			"perfd.yaml:1:35: vus: belongs to constant-vus, the executor is constant-arrival-rate\n\thint: constant-arrival-rate has max_vus",
+		},
+		{
+			"{executor: ramping-vus, rate: 1/s, stages: []}",
+			"perfd.yaml:1:25: rate: belongs to constant-arrival-rate, the executor is ramping-vus\n\thint: ramping-vus has start_vus and stages",
+		},
+		{
+			"{executor: ramping-vus, duration: 1h, stages: [{duration: 1m, target: 2}]}",
+			"perfd.yaml:1:25: duration: belongs to constant-arrival-rate and constant-vus, the executor is ramping-vus\n\thint: ramping-vus has the durations of stages",
+		},
+		{
+			"{executor: constant-arrival-rate, max_vus: 1}",
+			"perfd.yaml:1:1: rate: is required by constant-arrival-rate\n\thint: write rate: 50/s",
+		},
+		{
+			"{executor: constant-arrival-rate, rate: 0/s, max_vus: 1}",
+			"perfd.yaml:1:41: rate: must be more than 0, got 0/s",
+		},
+		{
+			"{executor: constant-arrival-rate, rate: 50, max_vus: 1}",
+			"perfd.yaml:1:41: rate: a rate needs a unit of time, got 50",
+		},
+		{
+			"{executor: constant-arrival-rate, rate: 2000/ms, max_vus: 1}",
+			"perfd.yaml:1:41: rate: must be at most 1000000/s, got 2000/ms",
+		},
+		{
+			"{executor: constant-arrival-rate, rate: 16.66666666666667/s, max_vus: 1}",
+			"perfd.yaml:1:41: rate: 16.66666666666667/s has too many digits to be kept without rounding\n\thint: write fewer decimals, or a longer unit of time: 1000/m rather than 16.6666666666667/s",
+		},
+		{
+			"{executor: constant-arrival-rate, rate: 50/s}",
+			"perfd.yaml:1:1: max_vus: is required by constant-arrival-rate\n\thint: arrivals per second times the seconds an iteration lasts, and room for slow days",
+		},
+		{
+			"{executor: constant-arrival-rate, rate: 50/s, max_vus: 0}",
+			"perfd.yaml:1:56: max_vus: must be between 1 and 1000000, got 0",
+		},
+		{
+			"{executor: constant-arrival-rate, rate: 50/s, max_vus: 10, pre_allocated_vus: 20}",
+			"perfd.yaml:1:79: pre_allocated_vus: must be at most max_vus (10), got 20",
+		},
+		{
+			"{executor: constant-arrival-rate, rate: 50/s, max_vus: 10, arrivals: random}",
+			"perfd.yaml:1:70: arrivals: must be even or poisson, got \"random\"",
+		},
+		{
+			"{executor: constant-arrival-rate, rate: 50/s, max_vus: 10, duration: 0s}",
+			"perfd.yaml:1:70: duration: must be more than 0\n\thint: leave it out to run as long as the schedule says",
+		},
+		{
+			"{executor: constant-arrival-rate, rate: 50/s, max_vus: 10, duration: 5m, warm_up: 5m}",
+			"perfd.yaml:1:83: warm_up: must be shorter than the workload, which lasts 5m, got 5m",
+		},
+		{
+			"{executor: constant-arrival-rate, rate: 50/s, max_vus: 10, max_lateness: 0s}",
+			"perfd.yaml:1:74: max_lateness: must be more than 0",
+		},
+		{
+			"{executor: constant-vus, vus: 0}",
+			"perfd.yaml:1:31: vus: must be between 1 and 1000000, got 0",
+		},
+		{
+			"{executor: ramping-arrival-rate, max_vus: 1}",
+			"perfd.yaml:1:1: stages: ramping-arrival-rate needs at least one\n\thint: write stages: [{duration: 5m, target: 50/s}]",
+		},
+		{
+			"{executor: ramping-arrival-rate, stages: [{duration: 5m, target: 50}], max_vus: 1}",
+			"perfd.yaml:1:66: stages[0].target: a rate needs a unit of time, got 50",
+		},
+		{
+			"{executor: ramping-vus, stages: [{duration: 5m, target: 50/s}]}",
+			"perfd.yaml:1:57: stages[0].target: must be a number of virtual users, got \"50/s\"\n\thint: rates belong to ramping-arrival-rate",
+		},
+		{
+			"{executor: ramping-vus, stages: [{duration: 5m, target: -1}]}",
+			"perfd.yaml:1:57: stages[0].target: must be between 0 and 1000000, got -1",
+		},
+		{
+			"{executor: ramping-vus, stages: [{duration: 0s, target: 1}]}",
+			"perfd.yaml:1:33: stages: together must last more than 0",
+		},
+		{
+			"{executor: ramping-vus, stages: [{duration: 100000d, target: 1}]}",
+			"perfd.yaml:1:33: stages: together last longer than can be counted",
+		},
+		{
+			"{executor: ramping-vus, start_vus: 0, stages: [{duration: 1s, target: 0}]}",
+			"perfd.yaml:1:47: stages: ask for no load: the start and every target is 0",
+		},
+		{
+			"{executor: ramping-vus, stages: [{duration: 1s, target: 1}, {duration: 0s, target: 2}], repeat: {from: 1}}",
+			"perfd.yaml:1:104: repeat.from: the stages from 1 on last 0s: a lap must last at least 100ms",
+		},
+		{
+			"{executor: ramping-vus, stages: [{duration: 1s, target: 0}, {duration: 1s, target: 0}], repeat: {from: 1}}",
+			"perfd.yaml:1:104: repeat.from: the stages from 1 on ask for no load\n\thint: leave repeat out to end there",
+		},
+		{
+			"{executor: ramping-vus, stages: [{duration: 1s, target: 1}], repeat: {from: 1}}",
+			"perfd.yaml:1:77: repeat.from: must be a stage, 0 to 0, got 1\n\thint: stages are counted from 0",
+		},
+		{
+			"{executor: ramping-vus, stages: [{duration: 1s, target: 1}], repeat: {times: -1}}",
+			"perfd.yaml:1:78: repeat.times: must not be negative, got -1\n\thint: leave it out to repeat for ever",
+		},
+		{
+			"{executor: ramping-vus, stages: [{duration: 10000d, target: 1}], repeat: {times: 1000}}",
+			"perfd.yaml:1:82: repeat.times: 1000 laps last longer than can be counted\n\thint: leave it out to repeat for ever",
+		},
+	} {
+		_, err := decode(t, tt.workload)
+		if err == nil {
+			t.Errorf("decode %s succeeded, want %s", tt.workload, tt.want)
+			continue
+		}
+		if got := err.Error(); !strings.HasPrefix(got, tt.want) || strings.Count(got, "perfd.yaml:") > 1 {
+			t.Errorf("decode %s (-want +got):\n%s", tt.workload, cmp.Diff(tt.want, got))
+		}
+	}
+}
+
+func TestMistakesAreReportedTogether(t *testing.T) {
+	_, err := decode(t, "{executor: ramping-arrival-rate, start_rate: 5, stages: [{duration: 5, target: 1/s}], max_vuz: 1}")
+	for _, path := range []string{"start_rate", "stages[0].duration", "max_vuz"} {
+		if err == nil || !strings.Contains(err.Error(), path+": ") {
+			t.Errorf("decode = %v, want a mistake at %s", err, path)
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	c := config(t, "{executor: constant-arrival-rate, rate: 5/s, pre_allocated_vus: 7}")
+	want := Config{
+		Executor: ConstantArrivalRate, Rate: &block.Rate{Count: 5, Per: time.Second}, PreAllocatedVUs: c.PreAllocatedVUs,
+		Arrivals: Even, MaxLateness: block.Duration(time.Second),
+		GracefulStop: block.Duration(30 * time.Second), GracefulRampDown: block.Duration(30 * time.Second),
+	}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Errorf("decode (-want +got):\n%s", diff)
+	}
+}
+
+// What check, the API and the schedule need to know of a workload.
+func TestSummaries(t *testing.T) {
+	type summary struct {
+		Model         string
+		Describe      string
+		Cycle, Length time.Duration // Length 0 is endless
+		Peak, Mean    float64
+		First, Most   int
+	}
+	for _, tt := range []struct {
+		workload string
+		want     summary
+	}{
+		{
+			"{executor: constant-arrival-rate, rate: 300/m, max_vus: 20}",
+			summary{"open", "constant-arrival-rate: 300/m", 0, 0, 5, 5, 20, 20},
+		},
+		{
+			"{executor: constant-arrival-rate, rate: 5/s, duration: 1h, arrivals: poisson, pre_allocated_vus: 2, max_vus: 20}",
+			summary{"open", "constant-arrival-rate: 5/s for 1h, poisson arrivals", 0, time.Hour, 5, 5, 2, 20},
+		},
+		{
+			"{executor: ramping-arrival-rate, start_rate: 0/s, stages: [{duration: 5m, target: 50/s}, {duration: 55m, target: 50/s}], repeat: {from: 1}, pre_allocated_vus: 4}",
+			summary{"open", "ramping-arrival-rate: 0/s → 50/s over 5m, then 50/s for 55m, repeats from stage 1", 55 * time.Minute, 0, 50, 50, 4, 4},
+		},
+		{
+			"{executor: ramping-arrival-rate, stages: [{duration: 1m, target: 60/s}, {duration: 0s, target: 0/s}, {duration: 1m, target: 0/s}], repeat: {times: 2}, max_vus: 1}",
+			summary{"open", "ramping-arrival-rate: 0/s → 60/s over 1m, then at once 0/s, then 0/s for 1m, repeats from stage 0 2×", 0, 6 * time.Minute, 60, 15, 1, 1},
+		},
+		{
+			"{executor: constant-vus, vus: 10}",
+			summary{"closed", "constant-vus: 10 VUs", 0, 0, 10, 10, 10, 10},
+		},
+		{
+			"{executor: ramping-vus, stages: [{duration: 1m, target: 1}, {duration: 1m, target: 3}]}",
+			summary{"closed", "ramping-vus: 1 VU for 1m, then → 3 VUs over 1m", 0, 2 * time.Minute, 3, 1.5, 1, 3},
+		},
+	} {
+		c := config(t, tt.workload)
+		length, _ := c.Finite()
+		got := summary{c.Model(), c.Describe(), c.Cycle(), length, c.Peak(), c.Mean(), c.FirstVUs(), c.MostVUs()}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("summary of %s (-want +got):\n%s", tt.workload, diff)
+		}
+	}
+}
+
+func TestSchemaKnowsEveryKey(t *testing.T) {
+	properties := Config{}.JSONSchema()["properties"].(map[string]any)
+	for key := range owners {
+		if properties[key] == nil {
+			t.Errorf("the schema lacks %s", key)
+		}
+	}
+	for key, p := range properties {
+		if p.(map[string]any)["description"] == nil {
+			t.Errorf("the schema does not describe %s", key)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package pace
+
+import (
+	"math"
+	"math/bits"
+)
+
+// A wide is an unsigned integer of 128 bits. Its operations do not check for
+// overflow: the bounds on scale and on a plan's length rule it out.
+type wide struct{ hi, lo uint64 }
+
+// product returns a × b.
+func product(a, b uint64) wide {
+	hi, lo := bits.Mul64(a, b)
+	return wide{hi, lo}
+}
+
+func (w wide) plus(v wide) wide {
+	lo, carry := bits.Add64(w.lo, v.lo, 0)
+	hi, _ := bits.Add64(w.hi, v.hi, carry)
+	return wide{hi, lo}
+}
+
+func (w wide) minus(v wide) wide {
+	lo, borrow := bits.Sub64(w.lo, v.lo, 0)
+	hi, _ := bits.Sub64(w.hi, v.hi, borrow)
+	return wide{hi, lo}
+}
+
+func (w wide) times(k uint64) wide {
+	p := product(w.lo, k)
+	p.hi += w.hi * k
+	return p
+}
+
+// over returns w / d and its remainder; the quotient must fit into 64 bits.
+func (w wide) over(d uint64) (quotient, remainder uint64) { return bits.Div64(w.hi, w.lo, d) }
+
+// overUp returns w / d rounded up; the quotient must fit into 64 bits.
+func (w wide) overUp(d uint64) uint64 {
+	q, r := w.over(d)
+	if r > 0 {
+		q++
+	}
+	return q
+}
+
+func (w wide) less(v wide) bool { return w.hi < v.hi || w.hi == v.hi && w.lo < v.lo }
+
+func (w wide) isZero() bool { return w == wide{} }
+
+func (w wide) float() float64 { return float64(w.hi)*(1<<32)*(1<<32) + float64(w.lo) }
+
+// difference returns w − v, which may be negative.
+func (w wide) difference(v wide) float64 {
+	if w.less(v) {
+		return -v.minus(w).float()
+	}
+	return w.minus(v).float()
+}
+
+// nanoseconds rounds a float to a time offset between 0 and most.
+func nanoseconds(x float64, most uint64) uint64 {
+	switch {
+	case !(x > 0): // NaN too
+		return 0
+	case x >= float64(math.MaxInt64):
+		return most
+	}
+	return min(uint64(x), most)
+}
