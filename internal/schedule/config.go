@@ -1,0 +1,179 @@
+// Package schedule says, by the wall clock, when a scenario runs: it turns the
+// schedule and blackouts blocks into pure functions of instants (Schedule,
+// Blackouts), and drives a Starter by them on real time (Runner). It knows
+// nothing of load.
+package schedule
+
+import (
+	"time"
+
+	"github.com/perfd/perfd/internal/block"
+)
+
+// A Config is the schedule block of a scenario. Exactly one of always, cron,
+// every and manual says when runs begin; the zero Config is always.
+type Config struct {
+	Always bool           `yaml:"always" doc:"Runs all the time; the default."`
+	Cron   string         `yaml:"cron" doc:"Begins a run at each time that a cron expression of five fields names, or one of @hourly, @daily, @weekly, @monthly and @yearly."`
+	Every  block.Duration `yaml:"every" doc:"Begins a run at each multiple of this time since the anchor."`
+	Manual bool           `yaml:"manual" doc:"Runs only when started through the API."`
+
+	TimeZone string         `yaml:"time_zone" doc:"Time zone of cron and anchor, such as Europe/Berlin; UTC by default."`
+	Duration block.Duration `yaml:"duration" doc:"How long a run lasts; the workload may end it before."`
+	Jitter   block.Duration `yaml:"jitter" doc:"Delays each run by a part of this time that only scenario and run decide; 0s by default."`
+
+	Overlap   Overlap `yaml:"overlap" doc:"What happens when a run is due while another goes on: skip, the default, leaves it out, queue begins it afterwards, replace ends the other."`
+	Missed    Missed  `yaml:"missed" doc:"What happens after runs were missed, because perfd was down or paused or in a blackout: skip, the default, or run_once to make up for them with one run."`
+	OnRestart Restart `yaml:"on_restart" doc:"What happens to a run that was under way when perfd was stopped: resume it where the clock says, or skip the rest of it; skip is the default of stress, spike and volume tests."`
+
+	Anchor string         `yaml:"anchor" doc:"An instant at which a lap of the workload begins (always), or a run (every), as 2006-01-02, 2006-01-02 15:04 or 2006-01-02T15:04:05Z; Monday 1970-01-05 00:00 by default."`
+	Cut    block.Duration `yaml:"cut" doc:"How often an always-on run is cut into one that ends and one that begins, without stopping load; 24h by default."`
+}
+
+// Overlap says what happens when a run is due while another goes on.
+type Overlap string
+
+// The policies of overlap.
+const (
+	OverlapSkip    Overlap = "skip"
+	OverlapQueue   Overlap = "queue"
+	OverlapReplace Overlap = "replace"
+)
+
+// Missed says what happens after runs were missed.
+type Missed string
+
+// The policies of missed.
+const (
+	MissedSkip    Missed = "skip"
+	MissedRunOnce Missed = "run_once"
+)
+
+// Restart says what happens to a run that was under way when perfd stopped.
+type Restart string
+
+// The policies of on_restart.
+const (
+	RestartResume Restart = "resume"
+	RestartSkip   Restart = "skip"
+)
+
+// DecodeBlock accepts the names of the policies.
+func (o *Overlap) DecodeBlock(n *block.Node, errs *block.Errors) {
+	*o = oneOf(n, errs, OverlapSkip, OverlapQueue, OverlapReplace)
+}
+
+// DecodeBlock accepts the names of the policies.
+func (m *Missed) DecodeBlock(n *block.Node, errs *block.Errors) {
+	*m = oneOf(n, errs, MissedSkip, MissedRunOnce)
+}
+
+// DecodeBlock accepts the names of the policies.
+func (r *Restart) DecodeBlock(n *block.Node, errs *block.Errors) {
+	*r = oneOf(n, errs, RestartResume, RestartSkip)
+}
+
+// JSONSchema lists the policies.
+func (Overlap) JSONSchema() map[string]any {
+	return map[string]any{"enum": []string{"skip", "queue", "replace"}}
+}
+
+// JSONSchema lists the policies.
+func (Missed) JSONSchema() map[string]any {
+	return map[string]any{"enum": []string{"skip", "run_once"}}
+}
+
+// JSONSchema lists the policies.
+func (Restart) JSONSchema() map[string]any { return map[string]any{"enum": []string{"resume", "skip"}} }
+
+// A mode is how the runs of a schedule begin.
+type mode string
+
+const (
+	always mode = "always"
+	onCron mode = "cron"
+	every  mode = "every"
+	manual mode = "manual"
+)
+
+func (c Config) mode() mode {
+	switch {
+	case c.Cron != "":
+		return onCron
+	case c.Every > 0:
+		return every
+	case c.Manual:
+		return manual
+	}
+	return always
+}
+
+const defaultCut = 24 * time.Hour
+
+func (c Config) cut() time.Duration {
+	if c.Cut == 0 {
+		return defaultCut
+	}
+	return c.Cut.D()
+}
+
+// A Workload is what a schedule must know of what it starts.
+type Workload struct {
+	Cycle  time.Duration // of the lap that repeats for ever; 0 for none
+	Finite time.Duration // how long it lasts; 0 for one that does not end by itself
+}
+
+// length is how long a run lasts, the shorter of what schedule and workload
+// allow; 0 for one without end.
+func (c Config) length(w Workload) time.Duration {
+	switch {
+	case c.Duration == 0:
+		return w.Finite
+	case w.Finite == 0:
+		return c.Duration.D()
+	}
+	return min(c.Duration.D(), w.Finite)
+}
+
+// Describe says the schedule in one line: "cron 0 3 * * * (Europe/Berlin), runs
+// last 1h".
+func (c Config) Describe() string {
+	var s string
+	switch c.mode() {
+	case always:
+		s = "always, cut every " + block.Duration(c.cut()).String()
+	case onCron:
+		s = "cron " + c.Cron
+	case every:
+		s = "every " + c.Every.String()
+	case manual:
+		s = "started by hand"
+	}
+	if c.TimeZone != "" {
+		s += " (" + c.TimeZone + ")"
+	}
+	if c.Anchor != "" {
+		s += ", anchored at " + c.Anchor
+	}
+	if c.Duration > 0 {
+		s += ", runs last " + c.Duration.String()
+	}
+	if c.Jitter > 0 {
+		s += ", up to " + c.Jitter.String() + " later"
+	}
+	if c.Overlap != "" && c.Overlap != OverlapSkip {
+		s += ", overlap " + string(c.Overlap)
+	}
+	if c.Missed != "" && c.Missed != MissedSkip {
+		s += ", missed " + string(c.Missed)
+	}
+	return s
+}
+
+// location is the schedule's time zone, which validation has found to be known.
+func (c Config) location() (*time.Location, error) {
+	if c.TimeZone == "" {
+		return time.UTC, nil
+	}
+	return time.LoadLocation(c.TimeZone)
+}

@@ -1,0 +1,262 @@
+package schedule
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// A Starter performs runs, one at a time. Its methods are called by the
+// goroutine of Runner.Run, never while the runner is locked, and do not block.
+type Starter interface {
+	// Begin starts a run. It calls ended, once and from any goroutine, when the
+	// run is over and its last iteration with it: by itself, or after End. An
+	// error means that nothing was started.
+	Begin(r Run, ended func()) error
+	// End asks the run under way to end with its grace.
+	End(why Reason)
+	// Cut gives the run under way a new identity; its load goes on.
+	Cut(r Run)
+}
+
+// A Reason says why a run is asked to end.
+type Reason string
+
+// The reasons. Only Over is a run's regular end.
+const (
+	Over       Reason = "over" // it has lasted as long as it should
+	InBlackout Reason = "blackout"
+	Replaced   Reason = "replaced" // overlap: replace
+	ByHand     Reason = "by hand"
+	Leaving    Reason = "shutdown" // a restart may resume it
+)
+
+// A Memory keeps what a runner must know after a restart, as JSON.
+type Memory interface {
+	Get(v any) bool
+	Set(v any) error
+}
+
+// RunnerOptions of a Runner.
+type RunnerOptions struct {
+	Schedule *Schedule
+	Starter  Starter
+	Memory   Memory // nil forgets
+	Log      *slog.Logger
+
+	// Paused holds runs back from the beginning.
+	Paused bool
+	// Lost is told of a run that was under way when an earlier process ended and
+	// is not resumed; its result is interrupted. Nil does not care.
+	Lost func(Run)
+	// Stepped is told by how much the wall clock was stepped, or stood still with
+	// the machine, against the monotonic one. Nil does not care.
+	Stepped func(by time.Duration)
+	// Clock reads the wall clock and, at the same instant, a monotonic one. Nil
+	// reads the system's.
+	Clock func() (wall time.Time, monotonic time.Duration)
+}
+
+// A Status is what a runner is doing.
+type Status struct {
+	Running  bool   // a run is under way, draining included
+	Draining bool   // it was asked to end
+	Why      Reason // it was asked to end
+	Run      Run    // the run under way
+	Blackout bool
+	Paused   bool
+	Stopped  bool // by hand, an always-on schedule
+
+	Next    time.Time // when the clock begins the next run; zero for none
+	LastRun string    // the ID of the run that ended last
+	LastEnd time.Time
+	Missed  uint64
+	Due     bool // load is expected now: a run should be under way, and neither blackout nor pause forbids it
+}
+
+// sleep is the longest time for which a runner trusts the monotonic clock to
+// tell the wall clock. A run noticed so late is on time: a step of the wall
+// clock may have gone over its beginning.
+const sleep = 30 * time.Second
+
+// A Runner begins and ends the runs of one scenario. One goroutine is in Run;
+// the other methods may be called from any, before and after it too.
+type Runner struct {
+	o    RunnerOptions
+	wake chan struct{} // of 1: something to look at
+
+	mu sync.Mutex // never held while Starter, Memory or a function of the options is called
+	agenda
+}
+
+// NewRunner returns a runner that has not begun anything.
+func NewRunner(o RunnerOptions) *Runner {
+	if o.Clock == nil {
+		epoch := time.Now()
+		o.Clock = func() (time.Time, time.Duration) {
+			now := time.Now()
+			return now.Round(0), now.Sub(epoch)
+		}
+	}
+	r := &Runner{o: o, wake: make(chan struct{}, 1)}
+	r.agenda = agenda{schedule: o.Schedule, log: o.Log, paused: o.Paused}
+	return r
+}
+
+// Run begins and ends runs until ctx ends. It then ends the one under way and
+// returns when that is over; a later process may resume it.
+func (r *Runner) Run(ctx context.Context) {
+	r.recall()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	stop := ctx.Done()
+	for {
+		do, wait := r.look()
+		if do.some() {
+			r.perform(do)
+			continue
+		}
+		if r.gone() {
+			return
+		}
+		timer.Reset(wait)
+		select {
+		case <-stop:
+			stop = nil
+			_ = r.change(r.leave) // never fails
+		case <-r.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// recall takes up what an earlier process left.
+func (r *Runner) recall() {
+	var m memory
+	if r.o.Memory != nil && !r.o.Memory.Get(&m) {
+		m = memory{}
+	}
+	r.mu.Lock()
+	wall, monotonic := r.o.Clock()
+	r.watch(wall, monotonic)
+	lost := r.restore(m, wall)
+	r.mu.Unlock()
+	if lost != nil && r.o.Lost != nil {
+		r.o.Lost(*lost)
+	}
+}
+
+// look returns the next thing to do or, where there is none, for how long there
+// will be none.
+func (r *Runner) look() (deed, time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wall, monotonic := r.o.Clock()
+	stepped := r.watch(wall, monotonic)
+	r.collect(wall)
+	do := r.decide(wall, monotonic)
+	do.stepped, do.save = stepped, r.toSave(wall)
+	return do, r.idle(wall, monotonic)
+}
+
+// perform does what look returned. The memory comes first: a process that dies
+// in between has promised a run rather than forgotten one.
+func (r *Runner) perform(do deed) {
+	if do.stepped != 0 && r.o.Stepped != nil {
+		r.o.Stepped(do.stepped)
+	}
+	if do.save != nil && r.o.Memory != nil {
+		if err := r.o.Memory.Set(do.save); err != nil {
+			r.log.Error("the schedule's memory was not written; a restart may not know this run", "err", err)
+		}
+	}
+	switch {
+	case do.begin != nil:
+		if err := r.o.Starter.Begin(*do.begin, sync.OnceFunc(r.ended)); err != nil {
+			r.log.Error("a run did not start", "run", do.begin.ID, "err", err)
+			r.failed()
+		}
+	case do.cut != nil:
+		r.o.Starter.Cut(*do.cut)
+	case do.end != "":
+		r.o.Starter.End(do.end)
+	}
+}
+
+// ended is called by the starter when the run under way is over.
+func (r *Runner) ended() {
+	_ = r.change(func(wall time.Time) error {
+		_, monotonic := r.o.Clock()
+		r.close(wall, monotonic)
+		return nil
+	}) // never fails
+}
+
+// failed notes that the run under way did not start.
+func (r *Runner) failed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = r.mem.Run
+	wall, monotonic := r.o.Clock()
+	r.close(wall, monotonic)
+}
+
+// gone reports whether the runner is to leave and nothing is under way.
+func (r *Runner) gone() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.leaving && !r.busy
+}
+
+// change changes the runner's state and has it looked at.
+func (r *Runner) change(f func(wall time.Time) error) error {
+	r.mu.Lock()
+	wall, _ := r.o.Clock()
+	err := f(wall)
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+	return err
+}
+
+// The errors of Start and Stop.
+var (
+	ErrRunning    = errors.New("a run is under way already")
+	ErrNotRunning = errors.New("no run is under way")
+	ErrBlackout   = errors.New("a blackout is in force")
+	ErrPaused     = errors.New("load is paused")
+)
+
+// Start begins a run by hand, or an always-on one that was stopped by hand.
+func (r *Runner) Start() error { return r.change(r.start) }
+
+// Stop ends the run under way by hand. An always-on schedule stays stopped, over
+// restarts too, until Start.
+func (r *Runner) Stop() error { return r.change(r.stop) }
+
+// Pause holds runs back: what is due during a pause is missed. The run under way
+// goes on as such, and ends when it should; its load is its engine's to hold.
+func (r *Runner) Pause() { r.pause(true) }
+
+// Resume ends a pause. An always-on run goes on.
+func (r *Runner) Resume() { r.pause(false) }
+
+func (r *Runner) pause(on bool) {
+	_ = r.change(func(wall time.Time) error { // never fails
+		r.collect(wall) // what was due up to now is judged by what was so far
+		r.paused = on
+		return nil
+	})
+}
+
+// Status tells what the runner does.
+func (r *Runner) Status() Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wall, _ := r.o.Clock()
+	return r.status(wall)
+}
