@@ -1,0 +1,168 @@
+package http
+
+import (
+	"crypto/tls"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
+)
+
+// An address is where a step's requests go.
+type address struct {
+	origin wire.Origin
+	host   string    // as the Host field has it
+	target []segment // path and query
+}
+
+// address compiles the url: its origin is fixed, its path and query may hold expressions.
+func (c *Config) address(k *protocol.Compiler) (a address) {
+	at := c.URL
+	if at.Path == "" {
+		return a // it is required, and said so
+	}
+	if !strings.Contains(at.S, "://") {
+		if at.S != "" && at.S[0] != '/' && at.S[0] != '?' {
+			wrong := k.Errors.Add(at.Pos, at.Path, "must begin with / or be a whole URL, got %q", at)
+			if !at.Hidden {
+				wrong.Hint = "write /" + at.S
+			}
+			return a
+		}
+		if k.Base.S == "" {
+			return a // the target was found wrong
+		}
+		at.S = strings.TrimSuffix(k.Base.S, "/") + at.S
+		at.Hidden = at.Hidden || k.Base.Hidden
+	}
+	rest, ok := a.reach(at, k)
+	if !ok {
+		return a
+	}
+	if rest == "" || rest[0] != '/' {
+		rest = "/" + rest
+	}
+	path := at
+	path.S = rest
+	before := k.Errors.Len()
+	t := expr.ParseTemplate(path, k.Symbols, k.Errors)
+	if k.Errors.Len() > before {
+		return a
+	}
+	query := checkURL(t, at, k.Errors)
+	list := []segment{urlOf(t)}
+	for _, q := range c.Query {
+		separator := "&"
+		if !query {
+			separator, query = "?", true
+		}
+		list = append(list, literal(separator+url.QueryEscape(q.Name.S)+"="),
+			slotOf(expr.ParseTemplate(q.Value, k.Symbols, k.Errors), queryValue))
+	}
+	a.target = list
+	return a
+}
+
+// reach notes where a whole URL leads to and returns what follows its host.
+func (a *address) reach(at block.Text, k *protocol.Compiler) (rest string, ok bool) {
+	scheme, rest, _ := strings.Cut(at.S, "://")
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	authority := at
+	authority.S = rest[:end]
+	if strings.Contains(scheme, "${") || strings.Contains(authority.S, "${") {
+		k.Errors.Add(at.Pos, at.Path, "scheme, host and port must not hold ${…} of the flow, got %q", authority).
+			Hint = "name the host in the target's url, or in vars"
+		return "", false
+	}
+	u, err := url.Parse(scheme + "://" + authority.S)
+	switch {
+	case err != nil || u.Host == "":
+		k.Errors.Add(at.Pos, at.Path, "not a URL: %q", at)
+		return "", false
+	case u.Scheme != "http" && u.Scheme != "https":
+		k.Errors.Add(at.Pos, at.Path, "must be http or https, got %q", u.Scheme)
+		return "", false
+	case u.User != nil:
+		k.Errors.Add(at.Pos, at.Path, "must not hold a password").
+			Hint = "write headers: {Authorization: …} with a secret from ${env:…} or ${file:…}"
+		return "", false
+	}
+	if a.origin, err = originOf(u); err != nil {
+		k.Errors.Add(at.Pos, at.Path, "%v", err)
+		return "", false
+	}
+	if k.Allowed != nil {
+		if err := k.Allowed(u.Hostname()); err != nil {
+			k.Errors.Add(at.Pos, at.Path, "%v", err).
+				Hint = "list it in safety.allowed_hosts or safety.allowed_networks if load may go there"
+		}
+	}
+	a.host = u.Host
+	return rest[end:], true
+}
+
+// checkURL checks the text between a URL's values and reports whether a query has begun in it.
+func checkURL(t *expr.Template, at block.Text, errs *block.Errors) (query bool) {
+	// The values do not matter: those of an empty scope are thrown away.
+	scope := &expr.Scope{Rand: rand.NewPCG(0, 0)}
+	t.Each(scope, func(text string) {
+		query = query || strings.Contains(text, "?")
+		if strings.Contains(text, "#") {
+			errs.Add(at.Pos, at.Path, "holds a fragment, which is never sent").Hint = "write %23 for a #"
+		}
+		if i := strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f }); i >= 0 {
+			r := []rune(text[i:])[0]
+			errs.Add(at.Pos, at.Path, "holds %q, which must be percent-encoded", r).Hint = "write " + url.PathEscape(string(r))
+		}
+	}, func(expr.Value) {})
+	return query
+}
+
+func originOf(u *url.URL) (wire.Origin, error) {
+	o := wire.Origin{TLS: u.Scheme == "https", Host: strings.ToLower(u.Hostname()), Port: 80}
+	if o.TLS {
+		o.Port = 443
+	}
+	if p := u.Port(); p != "" {
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil || n == 0 {
+			return o, fmt.Errorf("port %q is not one", p)
+		}
+		o.Port = uint16(n)
+	}
+	return o, nil
+}
+
+// compile reads the target's certificates; https works without any of them.
+func (t *TLS) compile(k *protocol.Compiler) *tls.Config {
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		return nil // Validate has said so
+	}
+	o := wire.TLSOptions{
+		CAFile: inDir(k, t.CAFile), CertFile: inDir(k, t.CertFile), KeyFile: inDir(k, t.KeyFile),
+		ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify, MinVersion: tlsVersions[t.MinVersion],
+	}
+	c, err := o.Config()
+	if err != nil {
+		k.Errors.Add(k.Base.Pos, k.Base.Path, "http.tls.%v", err)
+	}
+	return c
+}
+
+// inDir returns the path of a file that the configuration names, "" for none.
+func inDir(k *protocol.Compiler, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(k.Dir, path)
+}

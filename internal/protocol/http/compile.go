@@ -1,0 +1,106 @@
+package http
+
+import (
+	"strings"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/protocol"
+)
+
+// Compile turns the block into a step.
+func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
+	before := k.Errors.Len()
+	t, _ := k.Defaults.(*TargetConfig)
+	if t == nil {
+		t = DefaultTarget()
+	}
+	s := &step{
+		key:         protocol.Key{Kind: Kind.Name},
+		method:      c.method(),
+		redirects:   either(c.Redirects, t.Redirects),
+		gzip:        either(c.Gzip, t.Gzip),
+		cookies:     either(c.Cookies, t.Cookies),
+		connections: t.Connections,
+	}
+	s.tls = t.TLS.compile(k)
+	a := c.address(k)
+	f := c.headers(k, t, s.gzip)
+	s.origin, s.own, s.contentType = a.origin, f.own, f.contentType
+	c.body(k, s)
+	if k.Errors.Len() > before {
+		return nil
+	}
+	if f.host == nil {
+		f.host = []segment{literal("Host: " + a.host + "\r\n")}
+	}
+	s.head = merge([]segment{literal(s.method + " ")}, a.target, []segment{literal(" HTTP/1.1\r\n")}, f.host, f.own, f.others)
+	return s
+}
+
+// either returns the step's own choice, or else the target's.
+func either[T any](own *T, target T) T {
+	if own != nil {
+		return *own
+	}
+	return target
+}
+
+func (c *Config) method() string {
+	switch {
+	case c.Method != "":
+		return strings.ToUpper(c.Method)
+	case len(c.bodies()) > 0:
+		return "POST"
+	}
+	return "GET"
+}
+
+// fields are the compiled header fields of a step.
+type fields struct {
+	own         []segment // perfd's
+	host        []segment // the configuration's, if it has one
+	contentType []segment // likewise
+	others      []segment // the configuration's
+}
+
+// headers compiles the target's header fields and, in their place, the step's.
+func (c *Config) headers(k *protocol.Compiler, t *TargetConfig, gzip bool) fields {
+	var given block.Entries[block.Text]
+	for _, list := range []block.Entries[block.Text]{t.Headers, c.Headers} {
+		for _, e := range list {
+			given = replace(given, e)
+		}
+	}
+	f := fields{own: []segment{literal("User-Agent: "), userAgent, literal("\r\nX-Perfd: "), identity, literal("\r\n")}}
+	if gzip {
+		f.own = append(f.own, literal("Accept-Encoding: gzip\r\n"))
+	}
+	for _, e := range given {
+		value := expr.ParseTemplate(e.Value, k.Symbols, k.Errors)
+		if text, ok := value.Constant(); ok && hasLineEnd([]byte(text)) {
+			k.Errors.Add(e.Value.Pos, e.Value.Path, "must not hold line ends")
+		}
+		segments := fieldOf(e.Name.S, value)
+		switch {
+		case strings.EqualFold(e.Name.S, "Host"):
+			f.host = segments
+		case strings.EqualFold(e.Name.S, "Content-Type"):
+			f.contentType = segments
+		default:
+			f.others = append(f.others, segments...)
+		}
+	}
+	return f
+}
+
+// replace adds a field, in the place of one of the same name where there is one.
+func replace(fields block.Entries[block.Text], e block.Entry[block.Text]) block.Entries[block.Text] {
+	for i := range fields {
+		if strings.EqualFold(fields[i].Name.S, e.Name.S) {
+			fields[i] = e
+			return fields
+		}
+	}
+	return append(fields, e)
+}

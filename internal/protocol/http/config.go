@@ -1,0 +1,201 @@
+// Package http is the HTTP/1.1 protocol: a request is compiled once into
+// encoded segments with slots, and sent by wire's user agent.
+//
+// A request carries what the configuration gives it and besides that only Host,
+// User-Agent and X-Perfd, Accept-Encoding where gzip is asked for, Cookie,
+// Content-Type and Content-Length.
+//
+// A value that ${…} puts into a url is percent-encoded by where it stands: in
+// the path as part of one segment, so that it can neither end the segment nor
+// begin a query, behind the question mark as a query's value, a space as +. Text
+// of the configuration itself is sent as it was written.
+package http
+
+import (
+	"crypto/tls"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
+)
+
+// Kind is HTTP as the configuration knows it.
+var Kind = protocol.Kind{
+	Name:   "http",
+	Step:   func() protocol.Config { return &Config{} },
+	Target: func() any { return DefaultTarget() },
+}
+
+// A Config is the http block of a step.
+type Config struct {
+	Method    string                    `yaml:"method" doc:"Request method (default GET, or POST where there is a body)."`
+	URL       block.Text                `yaml:"url" block:"required" doc:"Path and query below the target's url, or a whole URL; may hold ${…}, whose values are percent-encoded."`
+	Query     block.Entries[block.Text] `yaml:"query" doc:"Query parameters, added to those of url and encoded."`
+	Headers   block.Entries[block.Text] `yaml:"headers" doc:"Header fields; they take the place of the target's of the same name."`
+	Body      *block.Text               `yaml:"body" doc:"Body as text."`
+	JSON      *block.Node               `yaml:"json" doc:"Body as JSON, written as YAML; a value that is exactly one ${…} keeps its type."`
+	Form      block.Entries[block.Text] `yaml:"form" doc:"Body as application/x-www-form-urlencoded fields."`
+	Multipart []Part                    `yaml:"multipart" doc:"Body as multipart/form-data."`
+	File      *block.Text               `yaml:"file" doc:"Body from a file, streamed; the path starts from the configuration file."`
+	Redirects *int                      `yaml:"redirects" doc:"How many redirects to follow; 0 is none (default: the target's)."`
+	Gzip      *bool                     `yaml:"gzip" doc:"Ask for gzip and decode it (default: the target's)."`
+	Cookies   *bool                     `yaml:"cookies" doc:"Send and keep cookies (default: the target's)."`
+}
+
+// A Part is one part of a multipart body.
+type Part struct {
+	Name        block.Text  `yaml:"name" block:"required" doc:"Name of the field."`
+	Value       *block.Text `yaml:"value" doc:"Content as text."`
+	File        *block.Text `yaml:"file" doc:"Content from a file; the path starts from the configuration file."`
+	ContentType string      `yaml:"content_type" doc:"Content type of the part."`
+}
+
+// A TargetConfig is the http block of a target: defaults of its steps, and how its connections are made.
+type TargetConfig struct {
+	Headers     block.Entries[block.Text] `yaml:"headers" doc:"Header fields of every request."`
+	Redirects   int                       `yaml:"redirects" doc:"How many redirects to follow (default 0: a redirect is an answer)."`
+	Gzip        bool                      `yaml:"gzip" doc:"Ask for gzip and decode it."`
+	Cookies     bool                      `yaml:"cookies" doc:"Keep cookies within an iteration (default true)."`
+	Connections Connections               `yaml:"connections" doc:"How connections live."`
+	TLS         TLS                       `yaml:"tls" doc:"TLS of https."`
+}
+
+// Connections says how connections live.
+type Connections struct {
+	MaxAge     block.Duration `yaml:"max_age" doc:"A connection older than this is replaced before its next request (default 5m)."`
+	DNSRefresh block.Duration `yaml:"dns_refresh" doc:"How long an answer of DNS is used; a connection whose address DNS no longer names is replaced (default 30s)."`
+	Reset      string         `yaml:"reset" doc:"never (default) keeps connections from iteration to iteration, iteration opens new ones for each."`
+}
+
+// TLS says how TLS connections are made.
+type TLS struct {
+	CAFile             string `yaml:"ca_file" doc:"PEM file of the certificate authorities to trust instead of the system's."`
+	CertFile           string `yaml:"cert_file" doc:"PEM file of the client certificate."`
+	KeyFile            string `yaml:"key_file" doc:"PEM file of the client certificate's key."`
+	ServerName         string `yaml:"server_name" doc:"Name to ask for and to verify instead of the URL's host."`
+	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"Accept any certificate."`
+	MinVersion         string `yaml:"min_version" doc:"Oldest version of TLS to accept: 1.2 (default) or 1.3, in quotes."`
+}
+
+const (
+	resetNever     = "never"
+	resetIteration = "iteration"
+
+	maxRedirects = 50 // of one request
+)
+
+// tlsVersions are the values of min_version.
+var tlsVersions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
+// DefaultTarget returns the block of a target that has none.
+func DefaultTarget() *TargetConfig {
+	return &TargetConfig{
+		Cookies: true,
+		Connections: Connections{
+			MaxAge:     block.Duration(5 * time.Minute),
+			DNSRefresh: block.Duration(30 * time.Second),
+			Reset:      resetNever,
+		},
+		TLS: TLS{MinVersion: "1.2"},
+	}
+}
+
+// Validate checks what needs no other part of the configuration.
+func (t *TargetConfig) Validate(n *block.Node, errs *block.Errors) {
+	checkRedirects(t.Redirects, n, errs)
+	checkFields(t.Headers, errs)
+	c := n.Get("connections")
+	if resets := []string{resetNever, resetIteration}; !slices.Contains(resets, t.Connections.Reset) {
+		at := c.Get("reset")
+		errs.Add(at.Pos, at.Path, "must be never or iteration, got %q", t.Connections.Reset).Hint = block.Nearest(t.Connections.Reset, resets)
+	}
+	for _, d := range []struct {
+		key string
+		v   block.Duration
+	}{{"max_age", t.Connections.MaxAge}, {"dns_refresh", t.Connections.DNSRefresh}} {
+		if d.v <= 0 {
+			at := c.Get(d.key)
+			errs.Add(at.Pos, at.Path, "must be more than 0")
+		}
+	}
+	at := n.Get("tls")
+	if (t.TLS.CertFile == "") != (t.TLS.KeyFile == "") {
+		errs.Add(at.Pos, at.Path, "cert_file and key_file go together")
+	}
+	if _, ok := tlsVersions[t.TLS.MinVersion]; !ok {
+		at = at.Get("min_version")
+		errs.Add(at.Pos, at.Path, "must be 1.2 or 1.3, got %q", t.TLS.MinVersion)
+	}
+}
+
+// methods are those that may be used; the value says whether a request may be
+// sent twice (RFC 9110 section 9.2.2).
+var methods = map[string]bool{
+	"GET": true, "HEAD": true, "OPTIONS": true, "TRACE": true, "PUT": true, "DELETE": true, "POST": false, "PATCH": false,
+}
+
+// Validate checks what needs no other part of the configuration.
+func (c *Config) Validate(n *block.Node, errs *block.Errors) {
+	if _, ok := methods[strings.ToUpper(c.Method)]; !ok && c.Method != "" {
+		at := n.Get("method")
+		known := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+		errs.Add(at.Pos, at.Path, "unknown method %q", c.Method).Hint = block.Nearest(strings.ToUpper(c.Method), known)
+	}
+	if c.Redirects != nil {
+		checkRedirects(*c.Redirects, n, errs)
+	}
+	checkFields(c.Headers, errs)
+	if given := c.bodies(); len(given) > 1 {
+		errs.Add(n.Pos, n.Path, "a request has one body, got %s", strings.Join(given, " and "))
+	}
+	for i, p := range c.Multipart {
+		at := n.Get("multipart").Items[i]
+		if (p.Value == nil) == (p.File == nil) {
+			errs.Add(at.Pos, at.Path, "a part has either a value or a file")
+		}
+		if hasLineEnd([]byte(p.ContentType)) {
+			at = at.Get("content_type")
+			errs.Add(at.Pos, at.Path, "must not hold line ends")
+		}
+	}
+}
+
+func checkRedirects(n int, in *block.Node, errs *block.Errors) {
+	if n < 0 || n > maxRedirects {
+		at := in.Get("redirects")
+		errs.Add(at.Pos, at.Path, "must be between 0 and %d, got %d", maxRedirects, n)
+	}
+}
+
+// own are the header fields that perfd writes itself.
+var own = []string{"Content-Length", "Transfer-Encoding", "Connection", "User-Agent", "X-Perfd", "Cookie"}
+
+// checkFields reports names that cannot be, or that perfd has to write.
+func checkFields(list block.Entries[block.Text], errs *block.Errors) {
+	for _, e := range list {
+		if !wire.IsToken(e.Name.S) {
+			errs.Add(e.Name.Pos, e.Name.Path, "%q is not a header's name", e.Name.S)
+		}
+		for _, name := range own {
+			if strings.EqualFold(name, e.Name.S) {
+				errs.Add(e.Name.Pos, e.Name.Path, "%s is written by perfd itself", name)
+			}
+		}
+	}
+}
+
+// bodies lists the keys that give the request a body.
+func (c *Config) bodies() (given []string) {
+	for _, b := range []struct {
+		name string
+		is   bool
+	}{{"body", c.Body != nil}, {"json", c.JSON != nil}, {"form", c.Form != nil}, {"multipart", c.Multipart != nil}, {"file", c.File != nil}} {
+		if b.is {
+			given = append(given, b.name)
+		}
+	}
+	return given
+}

@@ -1,0 +1,108 @@
+package http
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+
+	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
+)
+
+func isRedirect(code int) bool {
+	return code == 301 || code == 302 || code == 303 || code == 307 || code == 308
+}
+
+// pathOf is a request target's path.
+func pathOf(target []byte) []byte {
+	path, _, _ := bytes.Cut(target, []byte("?"))
+	return path
+}
+
+// A hop is one request of a chain of redirects.
+type hop struct {
+	method string
+	at     *url.URL
+	origin wire.Origin
+	body   bool // the body is sent again
+}
+
+// follow performs the redirects of an answer, as one request with one time. The
+// dialer's guard sees each hop; what the configuration wrote into the header, which
+// may be secrets, stays with the origin it was written for.
+func (s *step) follow(c *protocol.Call, w *scratch, sess *session) error {
+	from := s.origin.Scheme() + "://" + net.JoinHostPort(s.origin.Host, strconv.Itoa(int(s.origin.Port))) + string(w.x.Target())
+	at, err := url.Parse(from)
+	if err != nil {
+		return &wire.ProtocolError{Text: fmt.Sprintf("redirect from %.200q, which cannot be resolved", from)}
+	}
+	h := hop{s.method, at, s.origin, !s.bodiless}
+	line := bytes.IndexByte(w.x.Out, '\n') + 1
+	fields := bytes.Clone(w.x.Out[line:w.head])
+	for n := 0; isRedirect(w.x.Code()); n++ {
+		location, ok := w.x.Header("Location")
+		if !ok {
+			return nil
+		}
+		if n == s.redirects {
+			return &wire.ProtocolError{Text: fmt.Sprintf("more than %d redirects", s.redirects)}
+		}
+		if err := h.move(w.x.Code(), location); err != nil {
+			return err
+		}
+		if err := s.encodeHop(&h, fields, c, w, sess); err != nil {
+			return err
+		}
+		w.x.Follows = true
+		if err := s.exchange(&h.origin, h.method, w, sess, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// move takes a redirect.
+func (h *hop) move(code int, location string) error {
+	to, err := h.at.Parse(location)
+	if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
+		return &wire.ProtocolError{Text: fmt.Sprintf("redirect to %.200q", location)}
+	}
+	if h.origin, err = originOf(to); err != nil {
+		return &wire.ProtocolError{Text: fmt.Sprintf("redirect to %.200q: %v", location, err)}
+	}
+	h.at = to
+	// RFC 9110 section 15.4: 303 becomes GET, and so do 301 and 302 of a POST, as browsers do.
+	if code == 303 && h.method != "HEAD" || (code == 301 || code == 302) && h.method == "POST" {
+		h.method, h.body = "GET", false
+	}
+	return nil
+}
+
+// encodeHop writes the request of one redirect to w.x: to the step's origin with
+// the fields of the request before.
+func (s *step) encodeHop(h *hop, fields []byte, c *protocol.Call, w *scratch, sess *session) (err error) {
+	x := &w.x
+	x.Stream = nil
+	x.Out = append(x.Out[:0], h.method...)
+	x.Out = append(x.Out, ' ')
+	x.Out = append(x.Out, h.at.RequestURI()...)
+	x.Out = append(x.Out, " HTTP/1.1\r\n"...)
+	if h.origin == s.origin {
+		x.Out = append(x.Out, fields...)
+	} else {
+		x.Out = append(x.Out, "Host: "...)
+		x.Out = append(x.Out, h.at.Host...)
+		x.Out = append(x.Out, "\r\n"...)
+		if x.Out, err = appendAll(x.Out, s.own, c, w); err != nil {
+			return err
+		}
+	}
+	s.appendCookies(&h.origin, w, sess)
+	if h.body {
+		return s.appendBody(c, w)
+	}
+	x.Out = append(x.Out, "\r\n"...)
+	return nil
+}

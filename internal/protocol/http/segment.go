@@ -1,0 +1,141 @@
+package http
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/protocol"
+)
+
+// A segment is a piece of a request: bytes that are the same for every request,
+// or a slot that is filled for each.
+type segment struct {
+	literal []byte
+	slot    slot // nil for a literal
+}
+
+// A slot appends what one request has in its place. It may use w.text.
+type slot func(dst []byte, c *protocol.Call, w *scratch) ([]byte, error)
+
+// An encoding appends a value in a form that is safe where it stands.
+type encoding func(dst, value []byte) []byte
+
+func literal(s string) segment { return segment{literal: []byte(s)} }
+
+// slotOf returns a template's segment; its value is encoded, where encode is not nil.
+func slotOf(t *expr.Template, encode encoding) segment {
+	if text, ok := t.Constant(); ok {
+		if encode != nil {
+			return segment{literal: encode(nil, []byte(text))}
+		}
+		return literal(text)
+	}
+	if encode == nil {
+		return segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
+			return t.Append(dst, c.Scope), nil
+		}}
+	}
+	return segment{slot: func(dst []byte, c *protocol.Call, w *scratch) ([]byte, error) {
+		w.text = t.Append(w.text[:0], c.Scope)
+		return encode(dst, w.text), nil
+	}}
+}
+
+// jsonOf returns a JSON document's segment.
+func jsonOf(j *expr.JSON) segment {
+	if text, ok := j.Constant(); ok {
+		return literal(text)
+	}
+	return segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
+		return j.Append(dst, c.Scope), nil
+	}}
+}
+
+// urlOf returns the segment of a path and query whose values are encoded by where they stand.
+func urlOf(t *expr.Template) segment {
+	if text, ok := t.Constant(); ok {
+		return literal(text)
+	}
+	return segment{slot: func(dst []byte, c *protocol.Call, w *scratch) ([]byte, error) {
+		encode := pathSegment
+		t.Each(c.Scope, func(text string) {
+			if strings.IndexByte(text, '?') >= 0 {
+				encode = queryValue
+			}
+			dst = append(dst, text...)
+		}, func(v expr.Value) {
+			w.text = v.Append(w.text[:0])
+			dst = encode(dst, w.text)
+		})
+		return dst, nil
+	}}
+}
+
+var errLineEnd = errors.New("a value with a line end cannot stand in a request's head")
+
+// fieldOf returns the segments of a header field.
+func fieldOf(name string, t *expr.Template) []segment {
+	value := slotOf(t, nil)
+	if plain := value.slot; plain != nil {
+		value.slot = func(dst []byte, c *protocol.Call, w *scratch) ([]byte, error) {
+			from := len(dst)
+			dst, err := plain(dst, c, w)
+			if err == nil && hasLineEnd(dst[from:]) {
+				err = errLineEnd
+			}
+			return dst, err
+		}
+	}
+	return []segment{literal(name + ": "), value, literal("\r\n")}
+}
+
+// userAgent and identity are what every request of a run says of itself.
+var (
+	userAgent = segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
+		return append(dst, c.VU.Env.UserAgent...), nil
+	}}
+	identity = segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
+		return append(dst, c.VU.Env.Identity...), nil
+	}}
+)
+
+// merge joins neighbouring literals.
+func merge(lists ...[]segment) []segment {
+	var out []segment
+	for _, list := range lists {
+		for _, s := range list {
+			if n := len(out); n > 0 && s.slot == nil && out[n-1].slot == nil {
+				out[n-1].literal = append(slices.Clip(out[n-1].literal), s.literal...)
+			} else {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+// constant returns the bytes of segments without slots.
+func constant(list []segment) ([]byte, bool) {
+	switch {
+	case len(list) == 0:
+		return nil, true
+	case len(list) == 1 && list[0].slot == nil:
+		return list[0].literal, true
+	}
+	return nil, false
+}
+
+// appendAll appends segments.
+func appendAll(dst []byte, list []segment, c *protocol.Call, w *scratch) (_ []byte, err error) {
+	for i := range list {
+		s := &list[i]
+		if s.slot == nil {
+			dst = append(dst, s.literal...)
+		} else if dst, err = s.slot(dst, c, w); err != nil {
+			return dst, err
+		}
+	}
+	return dst, nil
+}

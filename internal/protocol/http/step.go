@@ -1,0 +1,248 @@
+package http
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
+)
+
+// A step is a compiled request, shared by all VUs.
+type step struct {
+	key         protocol.Key
+	origin      wire.Origin
+	tls         *tls.Config
+	connections Connections
+
+	method    string
+	redirects int
+	gzip      bool
+	cookies   bool
+
+	// The request, in the order of the wire: line and fields, Cookie, Content-Type and Content-Length, body.
+	head        []segment // request line, and all fields but those that follow
+	own         []segment // those of head that perfd writes to every origin; the others may be secrets
+	contentType []segment
+	body        []segment
+	file        string // streamed as the body
+	bodiless    bool   // there is no body, and no length of one
+}
+
+// scratch is what a call keeps from request to request.
+type scratch struct {
+	x    wire.Exchange
+	text []byte // a slot's own, before it is encoded
+	head int    // where Cookie and what follows begin in x.Out
+	room []byte // for bodies that differ from request to request
+	body []byte // the request's: in room, or the step's
+	file *os.File
+}
+
+const scratchSpare = 64 << 10 // larger rooms are not kept for the next request
+
+// session is one VU's user agent and cookies for one target.
+type session struct {
+	agent *wire.Agent
+	jar   wire.Jar
+	renew bool // connections live for one iteration
+}
+
+func (s *session) Interrupt() { s.agent.Interrupt() }
+func (s *session) Close()     { s.agent.Close() }
+
+// Reset forgets cookies, and connections where they live for one iteration.
+func (s *session) Reset() {
+	s.jar.Clear()
+	if s.renew {
+		s.agent.Close()
+	}
+}
+
+// transport is what the sessions of one run and target share.
+type transport struct{ wire.Transport }
+
+func (*transport) Close() error { return nil }
+
+func (s *step) open(v *protocol.VU) (protocol.Session, error) {
+	env := v.Env
+	if hasLineEnd([]byte(env.UserAgent)) || hasLineEnd([]byte(env.Identity)) {
+		return nil, errLineEnd
+	}
+	shared, err := env.Shared(s.key, func() (io.Closer, error) {
+		return &transport{wire.Transport{
+			Dialer: env.Dialer, TLS: s.tls, MaxAge: s.connections.MaxAge.D(), DNSRefresh: s.connections.DNSRefresh.D(),
+			Counts: env.Connections, Zero: env.Zero,
+		}}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	t, ok := shared.(*transport)
+	if !ok {
+		return nil, fmt.Errorf("the shared resource %v is a %T", s.key, shared)
+	}
+	return &session{agent: wire.NewAgent(&t.Transport, v.ID), renew: s.connections.Reset == resetIteration}, nil
+}
+
+// Do performs the request.
+func (s *step) Do(c *protocol.Call) {
+	w, ok := c.Scratch.(*scratch)
+	if !ok {
+		w = &scratch{}
+		c.Scratch = w
+	}
+	r := &c.Result
+	r.Sent = int64(c.VU.Env.Now())
+	r.Done = r.Sent
+	err := s.perform(c, w)
+	w.x.Stream, w.body = nil, nil
+	if w.file != nil {
+		w.file.Close()
+		w.file = nil
+	}
+	if err != nil {
+		r.Cause, c.Err = wire.Classify(err), err
+		return
+	}
+	r.Code = int32(w.x.Code())
+	c.Response = &w.x
+}
+
+func (s *step) perform(c *protocol.Call, w *scratch) error {
+	held, err := c.VU.Session(s.key, c.Lane, s.open)
+	if err != nil {
+		return err
+	}
+	sess := held.(*session) //nolint:forcetypeassert // the key is ours alone
+	x := &w.x
+	x.KeepBody, x.Gunzip, x.Deadline, x.Follows = c.Keep.Body, s.gzip, int64(c.Deadline), false
+	if err := s.encode(c, w, sess); err != nil {
+		return err
+	}
+	if err := s.exchange(&s.origin, s.method, w, sess, c); err != nil {
+		return err
+	}
+	if s.redirects > 0 && isRedirect(x.Code()) {
+		return s.follow(c, w, sess)
+	}
+	return nil
+}
+
+// exchange performs the request that x.Out holds.
+func (s *step) exchange(o *wire.Origin, method string, w *scratch, sess *session, c *protocol.Call) error {
+	x := &w.x
+	x.HeadOnly, x.Idempotent = method == "HEAD", methods[method]
+	if err := sess.agent.Do(o, x, &c.Result); err != nil {
+		return err
+	}
+	if s.cookies && x.SetsCookies() {
+		now, path := time.Now(), pathOf(x.Target())
+		for field := range x.HeaderValues("Set-Cookie") {
+			sess.jar.Set(field, o, path, now)
+		}
+	}
+	return nil
+}
+
+// encode writes the request to w.x.
+func (s *step) encode(c *protocol.Call, w *scratch, sess *session) error {
+	x := &w.x
+	x.Stream = nil
+	if cap(x.Out) > 2*scratchSpare {
+		x.Out = nil
+	}
+	var err error
+	if x.Out, err = appendAll(x.Out[:0], s.head, c, w); err != nil {
+		return err
+	}
+	w.head = len(x.Out)
+	s.appendCookies(&s.origin, w, sess)
+	if s.bodiless {
+		x.Out = append(x.Out, "\r\n"...)
+		return nil
+	}
+	if err := s.fillBody(c, w); err != nil {
+		return err
+	}
+	return s.appendBody(c, w)
+}
+
+// appendCookies appends the Cookie field.
+func (s *step) appendCookies(o *wire.Origin, w *scratch, sess *session) {
+	if s.cookies && sess.jar.Len() > 0 {
+		w.x.Out = sess.jar.Append(w.x.Out, o, pathOf(w.x.Target()), time.Now())
+	}
+}
+
+// fillBody makes w.body or w.file the request's body.
+func (s *step) fillBody(c *protocol.Call, w *scratch) (err error) {
+	if s.file != "" {
+		w.file, err = os.Open(s.file)
+		return err
+	}
+	var ok bool
+	if w.body, ok = constant(s.body); ok {
+		return nil
+	}
+	if cap(w.room) > scratchSpare {
+		w.room = nil
+	}
+	w.room, err = appendAll(w.room[:0], s.body, c, w)
+	w.body = w.room
+	return err
+}
+
+// appendBody appends what the head says of the body, and the body. One that is
+// long or a file is streamed, so that VUs that send the same share its bytes.
+func (s *step) appendBody(c *protocol.Call, w *scratch) (err error) {
+	x := &w.x
+	if x.Out, err = appendAll(x.Out, s.contentType, c, w); err != nil {
+		return err
+	}
+	switch {
+	case w.file != nil:
+		st, err := w.file.Stat()
+		if err != nil {
+			return err
+		}
+		if _, err := w.file.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		x.Stream, x.StreamSize = w.file, st.Size()
+	case len(w.body) > scratchSpare:
+		x.Stream, x.StreamSize = bytes.NewReader(w.body), int64(len(w.body))
+	default:
+		x.Out = appendLength(x.Out, int64(len(w.body)))
+		x.Out = append(x.Out, w.body...)
+		return nil
+	}
+	x.Out = appendLength(x.Out, x.StreamSize)
+	return nil
+}
+
+// appendLength appends Content-Length and ends the head.
+func appendLength(dst []byte, n int64) []byte {
+	dst = append(dst, "Content-Length: "...)
+	dst = strconv.AppendInt(dst, n, 10)
+	return append(dst, "\r\n\r\n"...)
+}
+
+// Judge is the default expectation: a status below 400.
+func (s *step) Judge(c *protocol.Call) load.Cause {
+	if c.Result.Code < 400 {
+		return load.None
+	}
+	c.Err = &statusError{int(c.Result.Code)}
+	return load.Status
+}
+
+type statusError struct{ code int }
+
+func (e *statusError) Error() string { return "status " + strconv.Itoa(e.code) }

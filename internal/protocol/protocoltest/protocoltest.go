@@ -1,0 +1,60 @@
+// Package protocoltest holds the contract that every protocol over TCP keeps,
+// as a test: what a Step must do when its server answers, and when it does not.
+//
+// It must know no protocol; a Subject brings what is particular to one.
+package protocoltest
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/perfd/perfd/internal/protocol"
+)
+
+// A Subject is a protocol under test. Its functions are called from several
+// goroutines at once.
+type Subject struct {
+	// Step compiles a step that asks the server at an address of the form host:port.
+	Step func(t testing.TB, addr string) protocol.Step
+	// Answer serves a connection until its client leaves. It allocates nothing
+	// for a request, or the contract would count that against the Step.
+	Answer func(net.Conn)
+	// Ask reads one whole request, for a server that then misbehaves.
+	Ask func(net.Conn)
+	// Garbage is what no server of the protocol answers.
+	Garbage string
+}
+
+// A rule is one promise of a Step. Its error says how the promise was broken.
+type rule struct {
+	name  string
+	check func(*trial) error
+}
+
+var rules = []rule{
+	{"an answer is measured", answer},
+	{"a failure has its cause", causes},
+	{"a failure does not spoil the next request", recovery},
+	{"the deadline is kept", deadline},
+	{"an interrupt unblocks", interrupt},
+	{"an interrupted user stays interrupted", interruptedBefore},
+	{"one step serves many users", sharing},
+	{"nothing is left behind", leaks},
+	{"steady state allocates nothing", allocations},
+}
+
+// Run checks that a protocol keeps the contract. It counts goroutines,
+// descriptors and allocations of the process, so it must not run in parallel
+// with other tests.
+func Run(t *testing.T, s Subject) {
+	for _, r := range rules {
+		t.Run(r.name, func(t *testing.T) {
+			tr := newTrial(t, s, 10*time.Second)
+			defer tr.close()
+			if err := r.check(tr); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

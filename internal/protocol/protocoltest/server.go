@@ -1,0 +1,111 @@
+package protocoltest
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// A server hands each connection to a function and counts what passes.
+type server struct {
+	l             net.Listener
+	handle        atomic.Pointer[func(net.Conn)]
+	read, written atomic.Int64
+	wg            sync.WaitGroup
+	mu            sync.Mutex
+	conns         map[*conn]bool
+	closed        bool
+}
+
+func listen(t testing.TB, handle func(net.Conn)) *server {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{l: l, conns: make(map[*conn]bool)}
+	s.serve(handle)
+	s.wg.Go(s.accept)
+	return s
+}
+
+// serve changes what later connections meet.
+func (s *server) serve(handle func(net.Conn)) { s.handle.Store(&handle) }
+
+func (s *server) addr() string { return s.l.Addr().String() }
+
+func (s *server) accept() {
+	for {
+		nc, err := s.l.Accept()
+		if err != nil {
+			return
+		}
+		c := &conn{TCPConn: nc.(*net.TCPConn), s: s} //nolint:forcetypeassert // of a TCP listener
+		if !s.add(c) {
+			_ = c.Close() // the client is the test's to look at
+			return
+		}
+		s.wg.Go(func() {
+			(*s.handle.Load())(c)
+			s.remove(c)
+			_ = c.Close() // the client is the test's to look at
+		})
+	}
+}
+
+func (s *server) add(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = true
+	return !s.closed
+}
+
+func (s *server) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// live is how many connections are served.
+func (s *server) live() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// close ends all connections and waits for who serves them.
+func (s *server) close() {
+	s.l.Close()
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.conns {
+		_ = c.Close() // likewise
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// A conn counts the bytes that pass through it.
+type conn struct {
+	*net.TCPConn
+	s *server
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	c.s.read.Add(int64(n))
+	return n, err
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	c.s.written.Add(int64(len(p)))
+	return c.TCPConn.Write(p)
+}
+
+// reset closes a connection as a process that crashed does.
+func reset(c net.Conn) {
+	if t, ok := c.(*conn); ok {
+		_ = t.SetLinger(0) // of an open socket it does not fail
+	}
+	c.Close()
+}

@@ -1,0 +1,237 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"syscall"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// readBody reads an answer's body: counted and hashed as it passes, kept only where asked.
+func (c *conn) readBody(f framing) error {
+	x := c.x
+	gunzip := f.gzip && x.Gunzip && f.length != 0
+	if p := x.in.unread(); !f.chunked && !gunzip && f.length >= 0 && f.length <= int64(len(p)) {
+		x.in.r += int(f.length)
+		x.size, x.whole = f.length, p[:f.length]
+		return nil
+	}
+	x.hash.Reset()
+	x.body = bodyReader{c: c, f: f, left: f.length}
+	defer func() { x.body = bodyReader{} }()
+	if gunzip {
+		return x.gunzip()
+	}
+	for {
+		p, err := x.body.next()
+		if err != nil {
+			return atEnd(err)
+		}
+		if err := x.take(p); err != nil {
+			return err
+		}
+	}
+}
+
+// take counts, hashes and keeps a piece of the body.
+func (x *Exchange) take(p []byte) error {
+	x.size += int64(len(p))
+	_, _ = x.hash.Write(p) // has no error
+	if x.KeepBody {
+		if len(x.kept)+len(p) > maxKept {
+			return &ProtocolError{fmt.Sprintf("the body is larger than %d bytes, too large for an expression to read", maxKept)}
+		}
+		x.kept = append(x.kept, p...)
+	}
+	return nil
+}
+
+var unzippers = sync.Pool{New: func() any { return new(gzip.Reader) }}
+
+// gunzip decodes the body; its stream's own checksum is checked on the way.
+func (x *Exchange) gunzip() error {
+	z := unzippers.Get().(*gzip.Reader)
+	defer unzippers.Put(z)
+	p := largeBuffers.Get().(*buffer)
+	defer p.recycle()
+	err := z.Reset(&x.body)
+	for err == nil {
+		var n int
+		n, err = z.Read(p.b)
+		if kept := x.take(p.b[:n]); kept != nil {
+			return kept
+		}
+	}
+	switch {
+	case x.body.err != nil && !errors.Is(x.body.err, io.EOF):
+		return x.body.err // the connection's, which the decoder only passed on
+	case errors.Is(err, io.EOF) && x.body.err != nil:
+		return nil
+	}
+	return &ProtocolError{"gzip: " + err.Error()}
+}
+
+// A bodyReader takes the framing off a body.
+type bodyReader struct {
+	c       *conn
+	f       framing
+	left    int64  // of the body, or of the chunk under way
+	inChunk bool   // a chunk is under way
+	lineDue bool   // the line end of a chunk is still unread
+	rest    []byte // of a piece that Read could not hand out whole
+	err     error  // what next returned last
+}
+
+// next returns the next piece of the body, which is valid until the next call; io.EOF after the last.
+func (b *bodyReader) next() (p []byte, err error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	if b.f.chunked {
+		p, err = b.nextOfChunk()
+	} else {
+		p, err = b.nextOfRest()
+	}
+	b.err = err
+	return p, err
+}
+
+// nextOfRest reads a body that ends after a length, or with its connection.
+func (b *bodyReader) nextOfRest() ([]byte, error) {
+	if b.left == 0 {
+		return nil, io.EOF
+	}
+	p, err := b.piece()
+	if err != nil {
+		if b.f.length < 0 && errors.Is(err, io.EOF) {
+			return nil, io.EOF
+		}
+		return nil, cutOff(err)
+	}
+	if b.f.length >= 0 {
+		b.left -= int64(len(p))
+	}
+	return p, nil
+}
+
+func (b *bodyReader) nextOfChunk() ([]byte, error) {
+	if !b.inChunk {
+		line, err := b.line(smallBuffer)
+		if err != nil {
+			return nil, err
+		}
+		n, ok := parseChunk(line)
+		if !ok {
+			return nil, &ProtocolError{fmt.Sprintf("not a chunk's size: %.40q", line)}
+		}
+		if n == 0 {
+			return nil, b.trailers()
+		}
+		b.inChunk, b.left = true, n
+	}
+	p, err := b.piece()
+	if err != nil {
+		return nil, cutOff(err)
+	}
+	if b.left -= int64(len(p)); b.left == 0 {
+		// The line end belongs to the chunk, but reading it may move the piece: it is read with the next line.
+		b.inChunk, b.lineDue = false, true
+	}
+	return p, nil
+}
+
+// trailers reads the lines after the last chunk and returns io.EOF after the last of them.
+func (b *bodyReader) trailers() error {
+	for left := maxHead; ; {
+		line, err := b.line(left)
+		if err != nil {
+			return err
+		}
+		if len(line) == 0 {
+			return io.EOF
+		}
+		if name, _, ok := bytes.Cut(line, []byte(":")); !ok || !isToken(name) {
+			return &ProtocolError{fmt.Sprintf("not a trailer field: %.60q", line)}
+		}
+		left -= len(line)
+	}
+}
+
+// piece returns unread bytes, no more than are left, reading where there are none.
+func (b *bodyReader) piece() ([]byte, error) {
+	in := &b.c.x.in
+	if in.r == in.w {
+		if b.left < 0 || b.left > smallBuffer {
+			in.widen()
+		}
+		if err := b.c.fill(); err != nil {
+			return nil, err
+		}
+	}
+	p := in.unread()
+	if b.left >= 0 && int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	in.r += len(p)
+	return p, nil
+}
+
+// line returns the next line of chunked framing without its end, which is at most that long.
+func (b *bodyReader) line(most int) ([]byte, error) {
+	in := &b.c.x.in
+	for {
+		p := in.unread()
+		if i := bytes.IndexByte(p, '\n'); i >= 0 && i <= most {
+			line, _ := cutLine(p)
+			in.r += i + 1
+			if !b.lineDue {
+				return line, nil
+			}
+			b.lineDue = false
+			if len(line) > 0 {
+				return nil, &ProtocolError{fmt.Sprintf("a chunk does not end where it should: %.40q", line)}
+			}
+			continue
+		}
+		if len(p) > most {
+			return nil, &ProtocolError{"a line of chunked framing is too long"}
+		}
+		if err := b.c.fill(); err != nil {
+			return nil, cutOff(err)
+		}
+	}
+}
+
+// Read is next for those who bring their own room.
+func (b *bodyReader) Read(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		piece, err := b.next()
+		if err != nil {
+			return 0, err
+		}
+		b.rest = piece
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// atEnd makes the end of a body no error.
+func atEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// cutOff names what it means that the connection ended inside an answer.
+func cutOff(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || anyOf(err, syscall.ECONNRESET) {
+		return errPartial
+	}
+	return err
+}

@@ -1,0 +1,102 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// A ProtocolError says how an answer broke the rules of HTTP.
+type ProtocolError struct{ Text string }
+
+func (e *ProtocolError) Error() string { return e.Text }
+
+var (
+	// errPartial says that an answer ended before its end.
+	errPartial = errors.New("the answer ended early")
+	// errInterrupted says that perfd's own stop cancelled a request.
+	errInterrupted = errors.New("interrupted")
+	// errStale says that a connection was at its end before anything was sent.
+	errStale = errors.New("the idle connection was closed by its peer")
+	// errRetry says that a request may be sent once more.
+	errRetry = errors.New("retry")
+)
+
+// A handshakeError is any failure of a TLS handshake that was not the network's.
+type handshakeError struct{ err error }
+
+func (e *handshakeError) Error() string { return "TLS handshake: " + e.err.Error() }
+func (e *handshakeError) Unwrap() error { return e.err }
+
+// A bodyError is a failure to read what was to be sent.
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return "the request's body: " + e.err.Error() }
+
+// Classify returns the cause of a failed request.
+func Classify(err error) load.Cause {
+	switch {
+	case err == nil:
+		return load.None
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+		return load.Canceled
+	case is[*bodyError](err):
+		return load.Internal
+	case is[*RefusedError](err), errors.Is(err, ErrTooManyConnections),
+		anyOf(err, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL):
+		return load.Overload
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), anyOf(err, syscall.ETIMEDOUT):
+		return load.Timeout
+	case is[*net.DNSError](err):
+		return load.DNS
+	case isTLS(err):
+		return load.TLS
+	case anyOf(err, syscall.ECONNREFUSED):
+		return load.Refused
+	case anyOf(err, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EHOSTDOWN):
+		return load.Unreachable
+	case anyOf(err, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED):
+		return load.Reset
+	case is[*ProtocolError](err):
+		return load.Protocol
+	case errors.Is(err, errPartial):
+		return load.Partial
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return load.Closed
+	}
+	return load.Internal
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+func anyOf(err error, list ...syscall.Errno) bool {
+	e, ok := errors.AsType[syscall.Errno](err)
+	return ok && slices.Contains(list, e)
+}
+
+func isTLS(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "remote error" || op.Op == "local error") {
+		return true // an alert, whose own type crypto/tls keeps to itself
+	}
+	return is[*handshakeError](err) || is[tls.RecordHeaderError](err) || is[*tls.CertificateVerificationError](err)
+}
+
+// gaveUp reports whether an error is that of someone who stopped waiting.
+func gaveUp(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// died reports whether an error is that of a connection which its peer has closed.
+func died(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || anyOf(err, syscall.ECONNRESET, syscall.EPIPE)
+}

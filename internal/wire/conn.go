@@ -1,0 +1,294 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+)
+
+// A conn is one connection. It belongs to one agent, whose Interrupt may move
+// its deadlines from another goroutine; everything else is its owner's.
+type conn struct {
+	agent  *Agent
+	origin Origin
+	addr   netip.Addr
+	nc     net.Conn // the TCP connection
+	raw    syscall.RawConn
+	tls    net.Conn              // over nc; nil for plaintext
+	ready  func(fd uintptr) bool // onReady or onProbe, bound once so that a request allocates nothing
+	x      *Exchange             // under way
+	up     *upload               // under way, nil for none
+	armed  int64                 // the read deadline set, ns since zero; 0 for none
+
+	opened, used, checked int64 // when it was opened, last used, last compared with DNS
+}
+
+// idlePeek is how long a connection may idle before the reuse for an idempotent
+// request tests it for an end of stream. Servers' idle timeouts are far longer.
+const idlePeek = int64(time.Millisecond)
+
+// onReady is the callback of RawConn.Read for plaintext. The poller's edge is
+// reset before its first call: that call must write before it lets the caller
+// wait, or bytes that had come before would never wake it.
+func (c *conn) onReady(fd uintptr) bool {
+	x := c.x
+	if x.writing {
+		x.writing = false
+		if x.peek && ended(fd) {
+			x.ioErr = errStale
+			return true
+		}
+		if x.mark {
+			x.acked, x.marked = acked(fd)
+		}
+		n, errno := write(fd, x.Out)
+		if errno == syscall.EAGAIN {
+			n, errno = 0, 0
+		}
+		if errno != 0 {
+			x.ioErr = errno
+			return true
+		}
+		x.written = int64(n)
+		return n < len(x.Out) || x.Stream != nil // what is left goes through net.Conn
+	}
+	n, errno := read(fd, x.in.room())
+	switch {
+	case errno == syscall.EAGAIN:
+		if x.in.w == 0 {
+			x.in.drop()
+		}
+		return false
+	case errno != 0:
+		x.ioErr = errno
+	case n == 0:
+		x.ioErr = io.EOF
+	default:
+		x.in.w += n
+		x.received += int64(n)
+	}
+	return true
+}
+
+// onProbe is the callback of RawConn.Read for TLS, before a request is written on a reused connection.
+func (c *conn) onProbe(fd uintptr) bool {
+	x := c.x
+	if x.peek && hungUp(fd) {
+		x.ioErr = errStale
+	} else if x.mark {
+		x.acked, x.marked = acked(fd)
+	}
+	return true
+}
+
+// arm makes reads return by the exchange's deadline. Setting a deadline costs
+// more than it is worth for each request, so one that is already set is left
+// where it is early enough; wait sets the next when it fires. A TLS read that timed
+// out cannot be taken up again, so there the deadline is always exact.
+func (c *conn) arm(now int64) error {
+	if c.tls == nil && c.armed > now && c.armed <= c.x.Deadline {
+		return nil
+	}
+	c.armed = c.x.Deadline
+	if err := c.nc.SetReadDeadline(c.agent.at(c.armed)); err != nil {
+		return err
+	}
+	return c.cancelled()
+}
+
+// cancelled says why the exchange is to end at once. Who cancels says why and
+// then moves the deadline; who sets a deadline asks afterwards.
+func (c *conn) cancelled() error {
+	if c.agent.interrupted.Load() {
+		return errInterrupted
+	}
+	if c.up != nil {
+		return c.up.failure()
+	}
+	return nil
+}
+
+// wait runs the callback until it is done.
+func (c *conn) wait() error {
+	for {
+		err := c.raw.Read(c.ready)
+		if err == nil {
+			c.x.came(c.agent)
+			err, c.x.ioErr = c.x.ioErr, nil
+			return err
+		}
+		if why := c.cancelled(); why != nil {
+			return why
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		now := c.agent.now()
+		if now >= c.x.Deadline {
+			return err
+		}
+		c.armed = 0
+		if err := c.arm(now); err != nil {
+			return err
+		}
+	}
+}
+
+// perform sends the request and receives its answer, and says whether the connection can be used again.
+func (c *conn) perform(now int64) (reusable bool, err error) {
+	if err := c.send(now); err != nil {
+		return false, err
+	}
+	reusable, err = c.receive()
+	whole, err := c.endUpload(err)
+	return reusable && whole, err
+}
+
+// send writes the request, or begins to where it is long. On a plaintext
+// connection a short one has an answer when send returns.
+func (c *conn) send(now int64) error {
+	x := c.x
+	if err := c.arm(now); err != nil {
+		return err
+	}
+	if c.tls == nil {
+		x.writing = true
+		if err := c.wait(); err != nil {
+			return err
+		}
+		if x.written < int64(len(x.Out)) || x.Stream != nil {
+			return c.startUpload(c.nc)
+		}
+		return nil
+	}
+	if x.peek || x.mark {
+		if err := c.wait(); err != nil {
+			return err
+		}
+	}
+	if x.Stream != nil || len(x.Out) > smallBuffer {
+		return c.startUpload(c.tls)
+	}
+	if err := c.nc.SetWriteDeadline(c.agent.at(x.Deadline)); err != nil {
+		return err
+	}
+	if err := c.cancelled(); err != nil {
+		return err
+	}
+	n, err := c.tls.Write(x.Out)
+	x.written += int64(n)
+	return c.because(err)
+}
+
+// because returns the reason for which an exchange was cancelled in place of the error that came of it.
+func (c *conn) because(err error) error {
+	if err != nil {
+		if why := c.cancelled(); why != nil {
+			return why
+		}
+	}
+	return err
+}
+
+// fill reads more of the answer.
+func (c *conn) fill() error {
+	x := c.x
+	if c.tls == nil {
+		if err := c.wait(); err != nil {
+			return err
+		}
+	} else {
+		n, err := c.tls.Read(x.in.room())
+		for n == 0 && err == nil {
+			n, err = c.tls.Read(x.in.room())
+		}
+		x.in.w += n
+		x.received += int64(n)
+		x.came(c.agent)
+		if n == 0 {
+			return c.because(err)
+		}
+	}
+	return nil
+}
+
+// came notes when the answer's first byte came.
+func (x *Exchange) came(a *Agent) {
+	if x.first == 0 && x.received > 0 {
+		x.first = a.now()
+	}
+}
+
+// receive reads the answer that send has asked for and says whether the connection can be used again.
+func (c *conn) receive() (reusable bool, err error) {
+	x := c.x
+	f, err := c.readHead()
+	if err != nil {
+		return false, err
+	}
+	if x.HeadOnly || x.status == 204 || x.status == 304 {
+		f = framing{close: f.close}
+	}
+	if err := c.readBody(f); err != nil {
+		return false, err
+	}
+	// Bytes nobody asked for may belong to any answer: the connection is not to be trusted.
+	return !f.close && !f.untilClose() && x.in.r == x.in.w, nil
+}
+
+// readHead reads heads up to that of the final answer, which it leaves at the front of the input.
+func (c *conn) readHead() (f framing, err error) {
+	x := c.x
+	for {
+		if x.in.r == x.in.w || x.scanned > 0 {
+			if err := c.fill(); err != nil {
+				if x.received > 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+					err = errPartial
+				}
+				return f, err
+			}
+		}
+		p := x.in.unread()
+		n := headEnd(p, max(0, x.scanned-3))
+		if n > maxHead || n < 0 && len(p) > maxHead {
+			return f, &ProtocolError{fmt.Sprintf("the answer's head is longer than %d bytes", maxHead)}
+		}
+		if n < 0 {
+			x.scanned = len(p)
+			continue
+		}
+		x.scanned = 0
+		if x.status, f, err = parseHead(p[:n]); err != nil {
+			return f, err
+		}
+		if x.status >= 200 {
+			x.in.keep(n)
+			x.cookies = f.cookies
+			return f, nil
+		}
+		if x.status == 101 {
+			return f, &ProtocolError{"the server switched protocols, which was not asked for"}
+		}
+		x.in.r += n
+	}
+}
+
+// untouched reports whether the peer's system provably took nothing of the
+// request that a dying connection carried: the peer had ended the stream, so that
+// it read no more, without having acknowledged a byte since the request before.
+func (c *conn) untouched(err error) bool {
+	if !c.x.marked || (!errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !anyOf(err, syscall.EPIPE)) {
+		return false
+	}
+	same := false
+	cerr := c.raw.Control(func(fd uintptr) {
+		now, ok := acked(fd)
+		same = ok && now == c.x.acked
+	})
+	return cerr == nil && same
+}

@@ -1,0 +1,232 @@
+// Package wire is the way onto the network: guarded dial, DNS, TLS, phases,
+// cookies, and the HTTP/1.1 user agent that the HTTP family of protocols shares.
+//
+// A plaintext request is written and its answer read inside one RawConn
+// callback: the first call writes, the next ones read. A connection that waits,
+// for an answer or for its VU, holds no buffer.
+package wire
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// DialerOptions of a Dialer.
+type DialerOptions struct {
+	Guard Guard
+	// DNSRefresh is how long an answer of DNS is used (default 30s).
+	DNSRefresh time.Duration
+	// MaxConnections bounds the connections open or being opened at once; 0 is no bound.
+	MaxConnections int
+	// LocalAddrs are the machine's own addresses that connections start from, each in turn; the
+	// system chooses where there are none of the peer's family. Each brings its own range of ports.
+	LocalAddrs []netip.Addr
+	// Lookup resolves a name; nil is the system's resolver.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+}
+
+// A Dialer resolves and connects under guard. It is safe for concurrent use.
+type Dialer struct {
+	guard      Guard
+	most       int64
+	localAddrs []netip.Addr
+	names      names
+
+	open    atomic.Int64
+	turn    atomic.Uint32 // of localAddrs
+	noPorts atomic.Uint64
+}
+
+// ErrTooManyConnections says that limits.connections is reached.
+var ErrTooManyConnections = errors.New("limits.connections is reached")
+
+// NewDialer returns a Dialer. It starts nothing.
+func NewDialer(o DialerOptions) *Dialer {
+	if o.DNSRefresh <= 0 {
+		o.DNSRefresh = 30 * time.Second
+	}
+	if o.Lookup == nil {
+		o.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	return &Dialer{
+		guard:      o.Guard,
+		most:       int64(o.MaxConnections),
+		localAddrs: o.LocalAddrs,
+		names:      names{lookup: o.Lookup, refresh: o.DNSRefresh, of: map[string]*name{}},
+	}
+}
+
+// Guard returns what the dialer checks.
+func (d *Dialer) Guard() *Guard { return &d.guard }
+
+// Open is how many connections are open or being opened.
+func (d *Dialer) Open() int { return int(d.open.Load()) }
+
+// NoPorts counts connects that failed because the machine had no local port left.
+func (d *Dialer) NoPorts() uint64 { return d.noPorts.Load() }
+
+// Resolve returns the addresses of a host that load may go to, from memory for
+// up to DNSRefresh. A look-up that fails falls back to what DNS said last.
+func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	if err := d.guard.CheckHost(host); err != nil {
+		return nil, err
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr.Unmap()}, nil
+	}
+	found, err := d.names.resolve(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	allowed := make([]netip.Addr, 0, len(found))
+	for _, addr := range found {
+		if refused := d.guard.CheckAddr(addr); refused != nil {
+			err = refused
+			continue
+		}
+		allowed = append(allowed, addr.Unmap())
+	}
+	if len(allowed) == 0 {
+		return nil, err
+	}
+	return allowed, nil
+}
+
+// Moved reports whether DNS, as far as it was asked, no longer names the address
+// for a host. It never blocks; what DNS said is refreshed in the background.
+func (d *Dialer) Moved(host string, addr netip.Addr) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return false
+	}
+	return d.names.moved(host, addr)
+}
+
+// Connect opens a connection to one of a host's addresses, the next where one
+// fails. Connections begin with each address in turn, those of the family that
+// DNS prefers first. Closing the connection gives its place under MaxConnections back.
+func (d *Dialer) Connect(ctx context.Context, host string, addrs []netip.Addr, port uint16) (*Conn, error) {
+	if open := d.open.Add(1); d.most > 0 && open > d.most {
+		d.open.Add(-1)
+		return nil, ErrTooManyConnections
+	}
+	c, err := d.connect(ctx, host, addrs, port)
+	if err != nil {
+		d.open.Add(-1)
+		return nil, err
+	}
+	return &Conn{TCPConn: c, d: d}, nil
+}
+
+func (d *Dialer) connect(ctx context.Context, host string, addrs []netip.Addr, port uint16) (*net.TCPConn, error) {
+	if len(addrs) > 1 {
+		addrs = inTurn(addrs, d.names.next(host))
+	}
+	err := error(&net.DNSError{Err: "no addresses", Name: host, IsNotFound: true})
+	for i, addr := range addrs {
+		var c *net.TCPConn
+		if c, err = d.connectTo(ctx, addr, port, len(addrs)-i); err == nil {
+			return c, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, err
+}
+
+// inTurn rotates the addresses of the first one's family, and puts the others behind them.
+func inTurn(addrs []netip.Addr, turn int) []netip.Addr {
+	out := make([]netip.Addr, 0, len(addrs))
+	var others []netip.Addr
+	for _, addr := range addrs {
+		if addr.Is4() == addrs[0].Is4() {
+			out = append(out, addr)
+		} else {
+			others = append(others, addr)
+		}
+	}
+	turn %= len(out)
+	return slices.Concat(out[turn:], out[:turn], others)
+}
+
+// connectTo connects to one address, with a fair share of the time left where
+// others would come after it.
+func (d *Dialer) connectTo(ctx context.Context, addr netip.Addr, port uint16, left int) (*net.TCPConn, error) {
+	if err := d.guard.CheckAddr(addr); err != nil {
+		return nil, err
+	}
+	if until, ok := ctx.Deadline(); ok && left > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/time.Duration(left))
+		defer cancel()
+	}
+	var dialer net.Dialer
+	local := d.local(addr)
+	if local.IsValid() {
+		dialer.Control = bindLate
+	}
+	c, err := dialer.DialTCP(ctx, "tcp", local, netip.AddrPortFrom(addr, port))
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		d.noPorts.Add(1)
+	}
+	return c, err
+}
+
+// local returns the next of LocalAddrs that is of the peer's family.
+func (d *Dialer) local(peer netip.Addr) netip.AddrPort {
+	n := len(d.localAddrs)
+	if n == 0 {
+		return netip.AddrPort{}
+	}
+	turn := int(d.turn.Add(1) % uint32(n))
+	for i := range n {
+		if addr := d.localAddrs[(turn+i)%n]; addr.Is4() == peer.Is4() {
+			return netip.AddrPortFrom(addr, 0)
+		}
+	}
+	return netip.AddrPort{}
+}
+
+// DialContext resolves and connects; it has the shape that libraries ask for.
+func (d *Dialer) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
+	host, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(p, 10, 16)
+	if err != nil {
+		return nil, &net.AddrError{Err: "invalid port", Addr: addr}
+	}
+	addrs, err := d.Resolve(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	c, err := d.Connect(ctx, host, addrs, uint16(port))
+	if err != nil {
+		return nil, err // not c: a nil *Conn is no nil net.Conn
+	}
+	return c, nil
+}
+
+// A Conn is a TCP connection that counts against its dialer's MaxConnections until it is closed.
+type Conn struct {
+	*net.TCPConn
+	d    *Dialer
+	once sync.Once
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error {
+	c.once.Do(func() { c.d.open.Add(-1) })
+	return c.TCPConn.Close()
+}

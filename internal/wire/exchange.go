@@ -1,0 +1,122 @@
+package wire
+
+import (
+	"bytes"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Limits of what is read of an answer.
+const (
+	maxHead   = 64 << 10 // status line and headers; trailers likewise
+	maxKept   = 1 << 20  // of a body that expressions read
+	keptSpare = 64 << 10 // a larger room for bodies is not kept for the next answer
+)
+
+// An Exchange is one request and its answer. It is reused from request to
+// request and belongs to one at a time; what its methods return is valid until
+// the next.
+type Exchange struct {
+	// Out is the request's head and inline body as they go on the wire.
+	Out []byte
+	// Stream is StreamSize bytes more of body after Out, from its beginning; nil for none.
+	Stream     io.ReadSeeker
+	StreamSize int64
+	HeadOnly   bool // the method is HEAD: the answer has no body
+	Idempotent bool // may be sent once more although the server may have read it
+	KeepBody   bool
+	Gunzip     bool  // decode a gzip body
+	Deadline   int64 // ns since the agent's zero
+	// Follows says that this exchange goes on with the request before it, after a redirect: Sent stays.
+	Follows bool
+
+	// The answer.
+	status   int
+	cookies  bool
+	whole    []byte // the body, in the input's buffer, where all of it came at once
+	kept     []byte // what was kept of other bodies
+	size     int64
+	hash     xxhash.Digest
+	duration time.Duration
+
+	// Reading.
+	in       input
+	body     bodyReader
+	scanned  int // of the head, without finding its end
+	received int64
+	first    int64 // when the answer's first byte came, ns since zero; 0 before
+
+	// What the callback of the connection under way does.
+	writing bool
+	peek    bool   // test for the end of stream before writing
+	mark    bool   // note acked before writing
+	acked   uint64 // bytes of the connection that the peer's system had taken before this request
+	marked  bool   // acked is known
+	written int64
+	ioErr   error
+}
+
+// Reset forgets the answer and gives its buffer back.
+func (x *Exchange) Reset() {
+	x.in.drop()
+	if cap(x.kept) > keptSpare {
+		x.kept = nil
+	}
+	x.status, x.cookies, x.whole, x.kept, x.size, x.duration = 0, false, nil, x.kept[:0], 0, 0
+	x.scanned, x.received, x.first = 0, 0, 0
+	x.writing, x.peek, x.mark, x.marked, x.written, x.ioErr = false, false, false, false, 0, nil
+}
+
+// Code is the answer's status.
+func (x *Exchange) Code() int { return x.status }
+
+// Body is the answer's body as far as it was kept.
+func (x *Exchange) Body() []byte {
+	switch {
+	case !x.KeepBody:
+		return nil
+	case x.whole != nil:
+		return x.whole
+	}
+	return x.kept
+}
+
+// Size is the length of the whole body in bytes, decoded.
+func (x *Exchange) Size() int64 { return x.size }
+
+// Sum is the XXH64 hash of the whole body, decoded.
+func (x *Exchange) Sum() uint64 {
+	if x.whole != nil || x.size == 0 {
+		return xxhash.Sum64(x.whole)
+	}
+	return x.hash.Sum64()
+}
+
+// Duration is how long the answer took, from the request's first byte sent.
+func (x *Exchange) Duration() time.Duration { return x.duration }
+
+// Header returns the first header field of a name.
+func (x *Exchange) Header(name string) (string, bool) {
+	for v := range headerValues(x.in.head(), name) {
+		return string(v), true
+	}
+	return "", false
+}
+
+// HeaderValues yields the value of each header field of a name.
+func (x *Exchange) HeaderValues(name string) iter.Seq[[]byte] {
+	return headerValues(x.in.head(), name)
+}
+
+// SetsCookies reports whether the answer has a Set-Cookie field.
+func (x *Exchange) SetsCookies() bool { return x.cookies }
+
+// Target is the request target in Out's first line.
+func (x *Exchange) Target() []byte {
+	_, rest, _ := bytes.Cut(x.Out, []byte(" "))
+	target, _, _ := bytes.Cut(rest, []byte(" "))
+	return target
+}

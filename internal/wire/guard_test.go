@@ -1,0 +1,61 @@
+package wire
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+func TestGuard(t *testing.T) {
+	open := Guard{
+		Hosts:    []string{"*.staging.example.com", "One.example.com"},
+		Networks: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")},
+	}
+	narrow := Guard{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	for _, c := range []struct {
+		guard *Guard
+		host  string
+		why   string // part of the refusal; empty where it is allowed
+	}{
+		{&Guard{}, "localhost", ""},
+		{&Guard{}, "LOCALHOST.", ""},
+		{&Guard{}, "shop.localhost", ""},
+		{&Guard{}, "127.0.0.1", ""},
+		{&Guard{}, "127.9.9.9", ""},
+		{&Guard{}, "::1", ""},
+		{&Guard{}, "[::1]", ""},
+		{&Guard{}, "::ffff:127.0.0.1", ""},
+		{&Guard{}, "example.com", "allowed_hosts"},
+		{&Guard{}, "localhost.example.com", "allowed_hosts"},
+		{&Guard{}, "10.0.0.1", "allowed_networks"},
+		{&narrow, "10.0.0.1", ""},
+		{&narrow, "::ffff:10.0.0.1", ""},
+		{&narrow, "64:ff9b::a00:1", ""},
+		{&narrow, "11.0.0.1", "allowed_networks"},
+		{&narrow, "::ffff:11.0.0.1", "allowed_networks"},
+		{&narrow, "64:ff9b::b00:1", "allowed_networks"},
+		{&open, "a.staging.example.com", ""},
+		{&open, "A.B.Staging.Example.Com.", ""},
+		{&open, "one.example.com", ""},
+		{&open, "staging.example.com", "allowed_hosts"},
+		{&open, "evil-staging.example.com.attacker.test", "allowed_hosts"},
+		{&open, "8.8.8.8", ""},
+		{&open, "169.254.169.254", "link-local"},
+		{&open, "::ffff:169.254.169.254", "link-local"},
+		{&open, "64:ff9b::a9fe:a9fe", "link-local"},
+		{&open, "fe80::1", "link-local"},
+		{&open, "fe80::1%eth0", "link-local"},
+		{&open, "fd00:ec2::254", "metadata"},
+		{&open, "100.100.100.200", "metadata"},
+		{&open, "0.0.0.0", "one host"},
+		{&open, "::", "one host"},
+		{&open, "224.0.0.5", "link-local"},
+		{&open, "239.1.1.1", "one host"},
+		{&open, "255.255.255.255", "one host"},
+	} {
+		err := c.guard.CheckHost(c.host)
+		if (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
+			t.Errorf("CheckHost(%q) = %v, want %q in it", c.host, err, c.why)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package wire
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// refreshTimeout bounds a look-up that no request waits for.
+const refreshTimeout = 5 * time.Second
+
+// names remembers what DNS said. One look-up of a name is under way at a time;
+// whoever else needs the name waits for it, each with its own patience.
+type names struct {
+	lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
+	refresh time.Duration
+
+	mu sync.Mutex
+	of map[string]*name
+}
+
+// A name is what is known of a host. Its fields are guarded by names.mu.
+type name struct {
+	addrs []netip.Addr // never changed in place
+	until time.Time    // when addrs is old
+	busy  *lookup      // under way, nil for none
+	turn  int          // which address the next connection begins with
+}
+
+// A lookup under way; addrs and err may be read when done is closed.
+type lookup struct {
+	done  chan struct{}
+	addrs []netip.Addr
+	err   error
+}
+
+// resolve returns a host's addresses, asking DNS where what it said is old.
+func (n *names) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	for {
+		n.mu.Lock()
+		h := n.get(host)
+		if time.Now().Before(h.until) {
+			addrs := h.addrs
+			n.mu.Unlock()
+			return addrs, nil
+		}
+		l := h.busy
+		mine := l == nil
+		if mine {
+			l = h.begin()
+		}
+		n.mu.Unlock()
+		if mine {
+			n.ask(ctx, host, l)
+			return l.addrs, l.err
+		}
+		select {
+		case <-l.done:
+			if l.err == nil || !gaveUp(l.err) {
+				return l.addrs, l.err
+			}
+			// Whoever asked ran out of time, which says nothing about the name.
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// moved reports whether DNS, as far as it was asked, no longer names an address
+// for a host. It never waits: where what DNS said is old, it is asked in the background.
+func (n *names) moved(host string, addr netip.Addr) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h := n.get(host)
+	if h.busy == nil && !time.Now().Before(h.until) {
+		l := h.begin()
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
+			defer cancel()
+			n.ask(ctx, host, l)
+		}()
+	}
+	return h.addrs != nil && !slices.Contains(h.addrs, addr)
+}
+
+// next returns which of a host's addresses a new connection begins with: each in turn.
+func (n *names) next(host string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h := n.get(host)
+	h.turn++
+	return h.turn
+}
+
+// ask performs a look-up. One that fails leaves what DNS said last in force.
+func (n *names) ask(ctx context.Context, host string, l *lookup) {
+	addrs, err := n.lookup(ctx, host)
+	if err == nil && len(addrs) == 0 {
+		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
+	}
+	n.mu.Lock()
+	h := n.get(host)
+	if err == nil {
+		h.addrs = addrs
+	}
+	l.addrs, l.err = addrs, err
+	if h.addrs != nil && !gaveUp(err) {
+		l.addrs, l.err = h.addrs, nil
+		h.until = time.Now().Add(n.refresh)
+	}
+	h.busy = nil
+	n.mu.Unlock()
+	close(l.done)
+}
+
+func (n *names) get(host string) *name {
+	h := n.of[host]
+	if h == nil {
+		h = &name{}
+		n.of[host] = h
+	}
+	return h
+}
+
+func (h *name) begin() *lookup {
+	h.busy = &lookup{done: make(chan struct{})}
+	return h.busy
+}

@@ -1,0 +1,54 @@
+//go:build unix && !(linux && (amd64 || arm64 || riscv64))
+
+package wire
+
+import (
+	"errors"
+	"syscall"
+)
+
+func bindLate(_, _ string, _ syscall.RawConn) error { return nil }
+
+func read(fd uintptr, p []byte) (int, syscall.Errno) {
+	return result(func() (int, error) { return syscall.Read(int(fd), p) })
+}
+
+func write(fd uintptr, p []byte) (int, syscall.Errno) {
+	return result(func() (int, error) { return syscall.Write(int(fd), p) })
+}
+
+func result(call func() (int, error)) (int, syscall.Errno) {
+	for {
+		n, err := call()
+		if err == nil {
+			return n, 0
+		}
+		errno := syscall.EIO
+		errors.As(err, &errno)
+		if errno != syscall.EINTR {
+			return 0, errno
+		}
+	}
+}
+
+// ended reports whether the peer has closed or reset an idle connection, or sent what nobody asked for.
+func ended(fd uintptr) bool {
+	_, err := peek(fd)
+	return !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR)
+}
+
+// hungUp reports whether the peer has closed or reset an idle TLS connection
+// that has nothing unread: this system does not tell more.
+func hungUp(fd uintptr) bool {
+	n, err := peek(fd)
+	return n == 0 && err == nil || errors.Is(err, syscall.ECONNRESET)
+}
+
+func peek(fd uintptr) (int, error) {
+	var b [1]byte
+	n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return n, err
+}
+
+// acked is not known on this system, so nothing is provably unread.
+func acked(uintptr) (uint64, bool) { return 0, false }

@@ -1,0 +1,114 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// uploadGrace is how long a finished answer waits for the last bytes of its
+// request, so that the connection can be used again.
+const uploadGrace = 50 * time.Millisecond
+
+// An upload is the rest of a long request on its way while the answer is
+// awaited: a server may refuse a body, or begin to answer, before it has read
+// all of it.
+type upload struct {
+	failed  atomic.Pointer[bodyError]
+	written int64
+	err     error         // of the connection
+	done    chan struct{} // written and err may be read once it is closed
+}
+
+func (u *upload) failure() error {
+	if err := u.failed.Load(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// startUpload writes what is left of the request in the background. The caller
+// must call endUpload before the exchange ends.
+func (c *conn) startUpload(w net.Conn) error {
+	if err := c.nc.SetWriteDeadline(c.agent.at(c.x.Deadline)); err != nil {
+		return err
+	}
+	if err := c.cancelled(); err != nil {
+		return err
+	}
+	u := &upload{done: make(chan struct{})}
+	c.up = u
+	out, stream, size := c.x.Out[c.x.written:], c.x.Stream, c.x.StreamSize
+	go func() {
+		defer close(u.done)
+		n, err := w.Write(out)
+		u.written, u.err = int64(n), err
+		if err != nil || stream == nil {
+			return
+		}
+		s := &source{r: stream}
+		m, err := io.CopyN(w, s, size)
+		u.written += m
+		if err == nil || s.err == nil {
+			u.err = err
+			return
+		}
+		u.failed.Store(&bodyError{s.err})
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // the answer will not come; a closed connection needs no telling
+	}()
+	return nil
+}
+
+// endUpload waits for the upload, given how the answer ended, and reports
+// whether all of the request was written. Where the answer failed there is
+// nothing to wait for; then the error is the connection's, of which the system
+// tells only the first who asks.
+func (c *conn) endUpload(answered error) (complete bool, err error) {
+	u := c.up
+	if u == nil {
+		return true, answered
+	}
+	if !u.ended(answered == nil) {
+		_ = c.nc.SetWriteDeadline(time.Unix(1, 0)) // a closed connection has nothing to wait for
+		<-u.done
+	}
+	c.up = nil
+	c.x.written += u.written
+	if errors.Is(answered, io.EOF) && died(u.err) {
+		answered = u.err
+	}
+	return u.err == nil && u.failed.Load() == nil, answered
+}
+
+// ended reports whether the upload is over, or soon is.
+func (u *upload) ended(soon bool) bool {
+	grace := time.Duration(0)
+	if soon {
+		grace = uploadGrace
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-u.done:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// A source tells a failure to read the body from a failure to write it.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // of the size that was promised; CopyN does not ask for more
+	}
+	s.err = err
+	return n, err
+}
