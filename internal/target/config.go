@@ -1,0 +1,77 @@
+// Package target holds what belongs to a system under load rather than to the
+// scenarios that share it: its entry in the configuration, the limit on its
+// request rate, and the watch that takes load away while it is in distress.
+//
+// It sends nothing and knows no protocol.
+package target
+
+import (
+	"net/url"
+	"reflect"
+
+	"github.com/perfd/perfd/internal/block"
+)
+
+// A Config is one entry of targets.
+type Config struct {
+	Name   block.Text `yaml:"name" block:"required" doc:"Name of the target: letters, digits, _ and -. It is a label of metrics."`
+	URL    block.Text `yaml:"url" block:"required" doc:"Base address, such as https://shop.staging.example.com; steps add their paths to it."`
+	Limits Limits     `yaml:"limits" doc:"What all scenarios together may do to the target."`
+
+	// Blocks are the keys beyond these, in document order: what steps by one protocol have in common on this
+	// target. Only who knows the protocols can decode them, or say that there is no such key.
+	Blocks []block.Key
+}
+
+// Limits bound what all scenarios together do to a target, over all shards.
+type Limits struct {
+	RequestRate block.Rate `yaml:"request_rate" doc:"Most requests per time; safety.max_request_rate bounds it in any case."`
+	Connections int        `yaml:"connections" doc:"Most connections that are open at once; without it, as many as there are virtual users."`
+}
+
+// DecodeBlock decodes the keys that every target has, strictly, and keeps the others.
+func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
+	type plain Config
+	own := *n
+	own.Keys = nil
+	known := block.Fields(reflect.TypeFor[plain]())
+	for _, k := range n.Keys {
+		if block.FieldNamed(known, k.Name) != nil {
+			own.Keys = append(own.Keys, k)
+		} else {
+			c.Blocks = append(c.Blocks, k)
+		}
+	}
+	block.Decode(&own, (*plain)(c), errs)
+	if c.URL.Path != "" {
+		c.checkURL(errs)
+	}
+}
+
+// JSONSchema describes the keys that every target has.
+func (Config) JSONSchema() map[string]any {
+	type plain Config
+	return block.Schema(plain{})
+}
+
+func (c *Config) checkURL(errs *block.Errors) {
+	u, err := url.Parse(c.URL.S)
+	switch {
+	case err != nil || u.Scheme == "" || u.Hostname() == "":
+		errs.Add(c.URL.Pos, c.URL.Path, "must be an address such as https://shop.staging.example.com, got %q", c.URL)
+	case u.User != nil:
+		errs.Add(c.URL.Pos, c.URL.Path, "must not hold a user or password").Hint = "send credentials in headers, from ${env:…} or ${file:…}"
+	case u.RawQuery != "" || u.Fragment != "":
+		errs.Add(c.URL.Pos, c.URL.Path, "must end with its path, got %q", c.URL).Hint = "queries belong to steps"
+	}
+}
+
+// Validate checks that limits which were written let something through.
+func (l *Limits) Validate(at *block.Node, errs *block.Errors) {
+	if n := at.Get("request_rate"); n != nil && l.RequestRate.Count <= 0 {
+		errs.Add(n.Pos, n.Path, "must be more than 0, got %s", l.RequestRate)
+	}
+	if n := at.Get("connections"); n != nil && l.Connections < 1 {
+		errs.Add(n.Pos, n.Path, "must be at least 1, got %d", l.Connections)
+	}
+}

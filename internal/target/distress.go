@@ -1,0 +1,175 @@
+package target
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/load"
+)
+
+// A BackOff is the block that says how load is taken away from a target in distress.
+type BackOff struct {
+	Enabled bool           `yaml:"enabled" doc:"Whether load is taken away (default true)."`
+	After   block.Duration `yaml:"after" doc:"How long half of all requests or more must fail for want of an answer before load is taken away (default 2m, so that objectives have their verdict first)."`
+	Floor   float64        `yaml:"floor" doc:"Least share of the load that is still sent (default 0.1)."`
+}
+
+// DefaultBackOff is what holds where nothing is said.
+func DefaultBackOff() BackOff {
+	return BackOff{Enabled: true, After: block.Duration(2 * time.Minute), Floor: 0.1}
+}
+
+// DecodeBlock decodes the block over the defaults.
+func (b *BackOff) DecodeBlock(n *block.Node, errs *block.Errors) {
+	type plain BackOff
+	*b = DefaultBackOff()
+	before := errs.Len()
+	block.Decode(n, (*plain)(b), errs)
+	if errs.Len() == before && (b.Floor <= 0 || b.Floor > 1) {
+		at := n.Get("floor")
+		errs.Add(at.Pos, at.Path, "must be more than 0 and at most 1, got %v", b.Floor).Hint = "some load must go on, or a recovery is never seen"
+	}
+}
+
+// JSONSchema describes the block.
+func (BackOff) JSONSchema() map[string]any {
+	type plain BackOff
+	return block.Schema(plain{})
+}
+
+const (
+	// judgeEvery is the span over which a target is judged, and after which the share of load changes again.
+	judgeEvery = 10 * time.Second
+	// fewest is how many results of a full load a judgement needs.
+	fewest = 20
+)
+
+// A Distress watches whether a target still answers, and says what share of the
+// load it gets:
+//
+//	share 1    for After, half of the results or more were distress   share halves
+//	share < 1  half of the results or more were distress              share halves, to Floor
+//	share < 1  fewer                                                  share doubles, to 1
+//	any        too few results to tell                                share stays
+//
+// Observe and Admit are for any number of goroutines and take no lock.
+type Distress struct {
+	b BackOff
+
+	results    atomic.Uint64
+	distressed atomic.Uint64 // of results
+	unanswered atomic.Uint64 // of results
+
+	share  atomic.Uint64 // math.Float64bits
+	silent atomic.Bool   // the last results were all unanswered
+	debt   atomic.Uint64 // of Admit, in 1/2³² of an iteration
+
+	mu     sync.Mutex
+	judged time.Time // end of the last span
+	before counts    // at its end
+	since  time.Time // begin of the distress, zero for none
+}
+
+type counts struct{ results, distressed, unanswered uint64 }
+
+// NewDistress returns a watch over one target, to which all load is admitted.
+func NewDistress(b BackOff) *Distress {
+	d := &Distress{b: b}
+	d.setShare(1)
+	return d
+}
+
+// Observe counts a result. Cancelled requests tell nothing of the target.
+func (d *Distress) Observe(r *load.Result) {
+	if r.Cause == load.Canceled {
+		return
+	}
+	d.results.Add(1)
+	distressed, unanswered := symptoms(r)
+	if distressed {
+		d.distressed.Add(1)
+	}
+	if unanswered {
+		d.unanswered.Add(1)
+	}
+}
+
+// The codes with which a target itself asks for less.
+const (
+	tooManyRequests    = 429
+	serviceUnavailable = 503
+)
+
+// symptoms says what a result tells of its target.
+func symptoms(r *load.Result) (distressed, unanswered bool) {
+	switch r.Cause {
+	case load.Timeout, load.Refused, load.Unreachable, load.Reset, load.Closed, load.Overload:
+		return true, r.Code == 0
+	case load.DNS, load.TLS, load.Internal:
+		return false, r.Code == 0
+	}
+	return r.Code == tooManyRequests || r.Code == serviceUnavailable, false
+}
+
+// Admit says whether an iteration may start. Of a share s of the load, exactly
+// every 1/s-th iteration may.
+func (d *Distress) Admit() bool {
+	share := d.Share()
+	if share >= 1 {
+		return true
+	}
+	step := uint64(math.Ceil(share * (1 << 32)))
+	after := d.debt.Add(step)
+	return after>>32 != (after-step)>>32
+}
+
+// Share is the share of the load that the target gets, at most 1.
+func (d *Distress) Share() float64 { return math.Float64frombits(d.share.Load()) }
+
+func (d *Distress) setShare(share float64) { d.share.Store(math.Float64bits(share)) }
+
+// Up reports whether the target answered any request when it was last sent some.
+// As long as it was sent none, it is up.
+func (d *Distress) Up() bool { return !d.silent.Load() }
+
+// Look judges the target when a span is over. It is called every few seconds.
+func (d *Distress) Look(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.judged.IsZero() {
+		d.judged = now
+		return
+	}
+	if now.Sub(d.judged) < judgeEvery {
+		return
+	}
+	all := counts{d.results.Load(), d.distressed.Load(), d.unanswered.Load()}
+	span := counts{all.results - d.before.results, all.distressed - d.before.distressed, all.unanswered - d.before.unanswered}
+	began := d.judged
+	d.before, d.judged = all, now
+	if span.results > 0 {
+		d.silent.Store(span.unanswered >= span.results)
+		d.judge(span, began, now)
+	}
+}
+
+func (d *Distress) judge(span counts, began, now time.Time) {
+	share := d.Share()
+	if float64(span.results) < fewest*share {
+		return
+	}
+	if 2*span.distressed < span.results {
+		d.since = time.Time{}
+		d.setShare(min(1, 2*share))
+		return
+	}
+	if d.since.IsZero() {
+		d.since = began
+	}
+	if d.b.Enabled && (share < 1 || now.Sub(d.since) >= d.b.After.D()) {
+		d.setShare(max(d.b.Floor, share/2))
+	}
+}
