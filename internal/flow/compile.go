@@ -1,0 +1,348 @@
+package flow
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/protocol"
+)
+
+// A Target is what a compiler must know of a target.
+type Target struct {
+	Base     block.Text
+	Defaults func(kind string) any // the target's block of a protocol, nil where it has none
+}
+
+// Options is what a flow is compiled with.
+type Options struct {
+	Scenario string
+	Target   block.Text // the scenario's
+	Targets  map[string]*Target
+	Flows    NamedFlows
+	Data     map[string]*Feeder
+	Kinds    []protocol.Kind
+	Dir      string // that relative paths start from
+	Allowed  func(host string) error
+	Errors   *block.Errors
+}
+
+// A StepDesc describes one step of a Program.
+type StepDesc struct {
+	Label, Target, Protocol string
+	Checks                  []string
+}
+
+// A Program is a compiled flow: immutable and shared by all VUs.
+type Program struct {
+	Steps []StepDesc
+	// Requests is how many requests an iteration makes on its unconditional path, at least 1.
+	Requests int
+	// Think is the mean of all think times of an iteration.
+	Think time.Duration
+
+	code    []op
+	steps   []step
+	targets []string // by step.target
+	feeds   []feed
+	slots   int
+}
+
+// Targets lists the targets that the program's steps send to; the first is that of the first step.
+func (p *Program) Targets() []string { return slices.Clone(p.targets) }
+
+// An op is one instruction; exactly one of its pointers is set.
+type op struct {
+	step  *step
+	think *Think
+	set   *assignment
+}
+
+type assignment struct {
+	slot  int
+	value *expr.Template
+}
+
+type feed struct {
+	slot int
+	from *Feeder
+}
+
+type step struct {
+	index    int
+	target   int
+	do       protocol.Step
+	judge    protocol.Judge
+	expect   *expr.Condition
+	checks   []check
+	extracts []extract
+	keep     expr.Keep
+	timeout  time.Duration
+	stop     bool // a failure stops the iteration
+}
+
+// A check that reads what its own step extracts does not hold where that failed.
+type check struct {
+	holds     *expr.Condition
+	extracted bool
+}
+
+type extract struct {
+	slot int
+	from *expr.Extraction
+}
+
+// Compile compiles a flow. Mistakes go to o.Errors; the program is then not to be run.
+func Compile(c *Config, o Options) *Program {
+	root := expr.NewSymbols(nil)
+	k := &compiler{o: o, p: &Program{}, variables: root, labels: map[string]block.Pos{}}
+	for name := range o.Data {
+		root.Declare(name, expr.Object)
+	}
+	k.items(c, "", root)
+	for name, f := range o.Data {
+		if root.Read(name) {
+			slot, _, _ := root.Lookup(name)
+			k.p.feeds = append(k.p.feeds, feed{slot, f})
+		}
+	}
+	slices.SortFunc(k.p.feeds, func(a, b feed) int { return a.slot - b.slot })
+	k.p.slots = root.Slots()
+	k.p.Requests = max(1, k.p.Requests)
+	if len(k.p.steps) == 0 && c.At != nil && o.Errors.Len() == 0 {
+		o.Errors.Add(c.At.Pos, c.At.Path, "makes no request")
+	}
+	k.link()
+	return k.p
+}
+
+// Check compiles a named flow by itself, so that one which nothing uses yet is checked too.
+func Check(name string, n *Named, o Options) {
+	root := expr.NewSymbols(nil)
+	k := &compiler{o: o, p: &Program{}, variables: root, labels: map[string]block.Pos{}, using: []string{name}}
+	for data := range o.Data {
+		root.Declare(data, expr.Object)
+	}
+	inner := expr.NewSymbols(root)
+	for _, p := range n.Params {
+		inner.Declare(p.S, expr.Any)
+	}
+	k.items(&n.Steps, name+"/", inner)
+}
+
+type compiler struct {
+	o         Options
+	p         *Program
+	variables *expr.Symbols // where extracted values are declared: visible to all later steps
+	labels    map[string]block.Pos
+	using     []string // named flows around, outermost first
+}
+
+func (k *compiler) items(c *Config, prefix string, s *expr.Symbols) {
+	for i := range c.Items {
+		switch item := &c.Items[i]; {
+		case item.Think != nil:
+			if item.Think.draw == nil {
+				continue // was found wrong
+			}
+			k.p.Think += item.Think.Mean
+			k.p.code = append(k.p.code, op{think: item.Think})
+		case item.Use != nil:
+			k.use(item.Use, item.At, prefix, s)
+		case item.Request != nil:
+			k.request(item.Request, item.At, prefix, s)
+		}
+	}
+}
+
+func (k *compiler) use(u *Use, at *block.Node, prefix string, s *expr.Symbols) {
+	if u.Use.S == "" {
+		return
+	}
+	var names []string
+	var named *Named
+	for i := range k.o.Flows {
+		f := &k.o.Flows[i]
+		names = append(names, f.Name.S)
+		if f.Name.S == u.Use.S {
+			named = &f.Value
+		}
+	}
+	if named == nil {
+		k.o.Errors.Add(u.Use.Pos, u.Use.Path, "unknown flow %q", u.Use.S).Hint = block.Nearest(u.Use.S, names)
+		return
+	}
+	if slices.Contains(k.using, u.Use.S) {
+		k.o.Errors.Add(u.Use.Pos, u.Use.Path, "flow %q uses itself: %s", u.Use.S, strings.Join(append(k.using, u.Use.S), " → "))
+		return
+	}
+	inner := expr.NewSymbols(k.variables)
+	var params []string
+	for _, p := range named.Params {
+		params = append(params, p.S)
+	}
+	given := map[string]bool{}
+	for _, w := range u.With {
+		if !slices.Contains(params, w.Name.S) {
+			k.o.Errors.Add(w.Name.Pos, w.Name.Path, "flow %q has no param %q", u.Use.S, w.Name.S).Hint = block.Nearest(w.Name.S, params)
+			continue
+		}
+		given[w.Name.S] = true
+		if w.Value.Kind == block.List || w.Value.Kind == block.Map {
+			k.o.Errors.Add(w.Value.Pos, w.Value.Path, "must be text or one ${…}, got %s", w.Value.Found())
+			continue
+		}
+		value := expr.ParseTemplate(w.Value.Text(), s, k.o.Errors)
+		slot := inner.Declare(w.Name.S, value.Type())
+		k.p.code = append(k.p.code, op{set: &assignment{slot, value}})
+	}
+	for _, p := range params {
+		if !given[p] {
+			k.o.Errors.Add(at.Pos, at.Path, "flow %q needs a value for %q", u.Use.S, p).Hint = "write with: {" + p + ": …}"
+			inner.Declare(p, expr.Any)
+		}
+	}
+	label := u.Use.S
+	if u.Name.S != "" {
+		label = u.Name.S
+	}
+	k.using = append(k.using, u.Use.S)
+	k.items(&named.Steps, prefix+label+"/", inner)
+	k.using = k.using[:len(k.using)-1]
+}
+
+func (k *compiler) request(r *Request, at *block.Node, prefix string, s *expr.Symbols) {
+	errs := k.o.Errors
+	label := prefix + r.Name.S
+	if first, twice := k.labels[label]; twice && r.Name.S != "" {
+		e := errs.Add(r.Name.Pos, r.Name.Path, "a step named %q exists already, at %s", label, first)
+		if prefix != "" {
+			e.Hint = "give the second use a name of its own: {use: …, name: …}"
+		}
+	} else {
+		k.labels[label] = r.Name.Pos
+	}
+	st := step{index: len(k.p.steps), timeout: r.Timeout.D(), stop: r.OnFailure == StopIteration}
+	if r.Expect.Path != "" {
+		st.expect = expr.ParseCondition(r.Expect, s, errs)
+		if st.expect != nil {
+			st.keep.Merge(st.expect.Keep())
+		}
+	}
+	desc := StepDesc{Label: label}
+	var extracted []*expr.Extraction
+	for _, x := range r.Extract {
+		from := expr.ParseExtraction(x.Value, s, errs)
+		if from != nil {
+			st.keep.Merge(from.Keep())
+		}
+		extracted = append(extracted, from)
+	}
+	name, target := k.target(r)
+	desc.Target = name
+	kind, node := k.kind(r, at)
+	if kind != nil {
+		config := kind.Step()
+		before := errs.Len()
+		block.Decode(node, config, errs)
+		if errs.Len() == before && target != nil {
+			st.do = config.Compile(k.protocol(label, kind.Name, target, s))
+		}
+		desc.Protocol = kind.Name
+		st.judge, _ = st.do.(protocol.Judge)
+	}
+	// The step's checks may read what it extracts, its request may not.
+	var names []string
+	for i, x := range r.Extract {
+		kind := expr.Any
+		if extracted[i] != nil {
+			kind = extracted[i].Type()
+		}
+		names = append(names, x.Name.S)
+		st.extracts = append(st.extracts, extract{k.variables.Declare(x.Name.S, kind), extracted[i]})
+	}
+	for _, c := range r.Checks {
+		desc.Checks = append(desc.Checks, c.Name.S)
+		var holds *expr.Condition
+		own := k.variables.ReadBy(func() { holds = expr.ParseCondition(c.Value, s, errs) }, names...)
+		if holds != nil {
+			st.keep.Merge(holds.Keep())
+			st.checks = append(st.checks, check{holds, own})
+		}
+	}
+	if st.target = slices.Index(k.p.targets, name); st.target < 0 {
+		st.target = len(k.p.targets)
+		k.p.targets = append(k.p.targets, name)
+	}
+	k.p.Requests++
+	k.p.Steps = append(k.p.Steps, desc)
+	k.p.code = append(k.p.code, op{step: &step{index: st.index}})
+	k.p.steps = append(k.p.steps, st)
+}
+
+// protocol is what a protocol must know to compile a step.
+func (k *compiler) protocol(step, kind string, t *Target, s *expr.Symbols) *protocol.Compiler {
+	return &protocol.Compiler{
+		Scenario: k.o.Scenario, Step: step, Defaults: t.Defaults(kind), Base: t.Base,
+		Symbols: s, Dir: k.o.Dir, Allowed: k.o.Allowed, Errors: k.o.Errors,
+	}
+}
+
+// link lets the code point at the steps, which have stopped moving.
+func (k *compiler) link() {
+	for i := range k.p.code {
+		if s := k.p.code[i].step; s != nil {
+			k.p.code[i].step = &k.p.steps[s.index]
+		}
+	}
+}
+
+func (k *compiler) target(r *Request) (string, *Target) {
+	at := k.o.Target
+	if r.Target.S != "" {
+		at = r.Target
+	}
+	if t := k.o.Targets[at.S]; t != nil {
+		return at.S, t
+	}
+	if r.Target.S != "" {
+		var names []string
+		for name := range k.o.Targets {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		k.o.Errors.Add(at.Pos, at.Path, "unknown target %q", at.S).Hint = block.Nearest(at.S, names)
+	}
+	return at.S, nil // the scenario's own target is checked where it is named
+}
+
+// kind finds the one key that names a protocol.
+func (k *compiler) kind(r *Request, at *block.Node) (*protocol.Kind, *block.Node) {
+	var names, found []string
+	var kind *protocol.Kind
+	var node *block.Node
+	for i := range k.o.Kinds {
+		names = append(names, k.o.Kinds[i].Name)
+	}
+	unknown := false
+	for _, key := range r.rest {
+		i := slices.Index(names, key.Name)
+		if i < 0 {
+			unknown = true
+			block.UnknownKey(key, at.Path, append(append([]string{"use", "think"}, stepKeys...), names...), k.o.Errors)
+			continue
+		}
+		found = append(found, key.Name)
+		kind, node = &k.o.Kinds[i], key.Value
+	}
+	switch {
+	case len(found) > 1:
+		k.o.Errors.Add(at.Pos, at.Path, "a step makes one request, got %s", strings.Join(found, " and ")).Hint = "write a step for each"
+		return nil, nil
+	case len(found) == 0 && !unknown:
+		k.o.Errors.Add(at.Pos, at.Path, "a step needs a request").Hint = "its protocol is one of " + strings.Join(names, ", ") + ": write http: {url: /path}"
+	}
+	return kind, node
+}

@@ -1,0 +1,557 @@
+package flow
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
+)
+
+// fake is a protocol whose requests take 10 ms of a fake clock and answer what they were sent.
+type fake struct {
+	Send  block.Text     `yaml:"send" doc:"Text to send."`
+	Fail  string         `yaml:"fail" doc:"timeout fails before an answer, status answers 500."`
+	Takes block.Duration `yaml:"takes" doc:"How long it takes."`
+}
+
+func (f *fake) Compile(c *protocol.Compiler) protocol.Step {
+	if f.Takes == 0 {
+		f.Takes = block.Duration(10 * time.Millisecond)
+	}
+	return &fakeStep{fake: f, send: expr.ParseTemplate(f.Send, c.Symbols, c.Errors)}
+}
+
+type fakeStep struct {
+	*fake
+	send *expr.Template
+}
+
+// wire is the fake's network: the clock and what was sent.
+type wire struct {
+	now  time.Duration
+	sent []string
+}
+
+func (w *wire) Close() error { return nil }
+
+type fakeAnswer struct {
+	code int
+	body []byte
+}
+
+func (a *fakeAnswer) Code() int                    { return a.code }
+func (a *fakeAnswer) Body() []byte                 { return a.body }
+func (a *fakeAnswer) Header(string) (string, bool) { return "", false }
+func (a *fakeAnswer) Duration() time.Duration      { return 10 * time.Millisecond }
+func (a *fakeAnswer) Size() int64                  { return int64(len(a.body)) }
+func (a *fakeAnswer) Sum() uint64                  { return 0 }
+
+func (s *fakeStep) Do(c *protocol.Call) {
+	a, _ := c.Scratch.(*fakeAnswer)
+	if a == nil {
+		a = &fakeAnswer{}
+		c.Scratch = a
+	}
+	shared, _ := c.VU.Env.Shared(protocol.Key{}, nil)
+	w := shared.(*wire)
+	r := &c.Result
+	r.Sent = int64(w.now)
+	w.now += s.Takes.D()
+	r.Done = int64(w.now)
+	a.body = s.send.Append(a.body[:0], c.Scope)
+	if w.sent != nil {
+		w.sent = append(w.sent, string(a.body))
+	}
+	c.Response = a
+	if s.Fail == "panic" {
+		panic("a fault")
+	}
+	if s.Fail == "timeout" {
+		r.Cause, c.Err = load.Timeout, errors.New("no answer")
+		return
+	}
+	a.code = 200
+	if s.Fail == "status" {
+		a.code = 500
+	}
+	r.Code = int32(a.code)
+}
+
+func (s *fakeStep) Judge(c *protocol.Call) load.Cause {
+	if c.Result.Code >= 400 {
+		return load.Status
+	}
+	return load.None
+}
+
+var fakeKind = protocol.Kind{Name: "fake", Step: func() protocol.Config { return &fake{} }}
+
+// document is what the tests' YAML holds.
+type document struct {
+	Flows NamedFlows                `yaml:"flows"`
+	Data  block.Entries[DataConfig] `yaml:"data"`
+	Flow  Config                    `yaml:"flow"`
+}
+
+func compile(t testing.TB, text string) (*Program, error) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"users.csv":  "email,password\na@x,1\nb@x,2\nc@x,3\n",
+		"users.json": `[{"email":"a@x"},{"email":"b@x"}]`,
+		"list.json":  `[1]`, "bad.json": `{`, "empty.csv": "a,b\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var errs block.Errors
+	var d document
+	root := block.Parse("f", []byte(text), &errs)
+	if root != nil {
+		block.Decode(root, &d, &errs)
+	}
+	o := Options{
+		Scenario: "s", Target: block.Text{S: "shop"}, Flows: d.Flows, Kinds: []protocol.Kind{fakeKind}, Dir: dir, Errors: &errs,
+		Data: map[string]*Feeder{},
+		Targets: map[string]*Target{
+			"shop": {Defaults: func(string) any { return nil }}, "bank": {Defaults: func(string) any { return nil }},
+		},
+	}
+	for _, e := range d.Data {
+		f, err := OpenFeeder(e.Value, dir)
+		if err != nil {
+			errs.Add(e.Value.File.Pos, e.Value.File.Path, "%s", strings.ReplaceAll(err.Error(), dir+"/", ""))
+			continue
+		}
+		o.Data[e.Name.S] = f
+	}
+	p := Compile(&d.Flow, o)
+	for i := range d.Flows {
+		Check(d.Flows[i].Name.S, &d.Flows[i].Value, o)
+	}
+	return p, errs.Err()
+}
+
+// performer runs a program on a fake clock.
+type performer struct {
+	*wire
+	rt      *Runtime
+	results []load.Result
+	failed  []string
+}
+
+func newPerformer() *performer {
+	p := &performer{wire: &wire{sent: []string{}}}
+	env := &protocol.Env{Shared: func(protocol.Key, func() (io.Closer, error)) (io.Closer, error) { return p.wire, nil }}
+	p.rt = &Runtime{
+		Sink: p, Env: func(string) *protocol.Env { return env }, Now: func() time.Duration { return p.now },
+		Failed: func(step, _ string, r *load.Result, why error) {
+			p.failed = append(p.failed, fmt.Sprintf("%s: %v: %v", step, r.Cause, why))
+		},
+	}
+	return p
+}
+
+func (p *performer) Record(_ int, r *load.Result) { p.results = append(p.results, *r) }
+
+// iterate performs one iteration that was due at a time and returns when each pause ended.
+func (p *performer) iterate(v *VU, due time.Duration) (wakes []time.Duration) {
+	v.Begin(due)
+	for {
+		wake, done := v.Go()
+		if done {
+			return wakes
+		}
+		wakes = append(wakes, wake)
+		p.now = max(p.now, wake)
+	}
+}
+
+func must(t testing.TB, text string) *Program {
+	t.Helper()
+	p, err := compile(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestTimesOfAnIteration(t *testing.T) {
+	p := must(t, `
+flow:
+  - {name: a, fake: {send: x}}
+  - think: 1s
+  - {name: b, fake: {send: y, takes: 30ms}}
+  - {name: c, fake: {send: z}}`)
+	run := newPerformer()
+	run.now = 5 * time.Millisecond // the first request starts 5 ms late
+	v := p.NewVU(0, run.rt)
+	wakes := run.iterate(v, 0)
+	ms := time.Millisecond
+	if d := cmp.Diff([]time.Duration{1015 * ms}, wakes); d != "" {
+		t.Errorf("wakes (-want +got):\n%s", d)
+	}
+	type times struct{ due, sent, done time.Duration }
+	var got []times
+	for _, r := range run.results {
+		got = append(got, times{time.Duration(r.Due), time.Duration(r.Sent), time.Duration(r.Done)})
+	}
+	want := []times{{0, 5 * ms, 15 * ms}, {1015 * ms, 1015 * ms, 1045 * ms}, {1045 * ms, 1045 * ms, 1055 * ms}}
+	if d := cmp.Diff(want, got, cmp.AllowUnexported(times{})); d != "" {
+		t.Errorf("due, sent, done (-want +got):\n%s", d)
+	}
+	if p.Requests != 3 || p.Think != time.Second {
+		t.Errorf("%d requests and %v of thinking, want 3 and 1s", p.Requests, p.Think)
+	}
+}
+
+func TestFlows(t *testing.T) {
+	for _, c := range []struct {
+		name, yaml string
+		sent       []string
+		causes     []load.Cause
+		outcome    load.Outcome
+	}{
+		{
+			"values flow from step to step and keep their type", `
+flow:
+  - {name: a, fake: {send: '{"id": 7, "list": [1]}'}, extract: {id: json.id, all: json}}
+  - {name: b, fake: {send: "${id + 1} ${all.list[0]}"}}`,
+			[]string{`{"id": 7, "list": [1]}`, "8 1"},
+			[]load.Cause{load.None, load.None},
+			load.Completed,
+		},
+		{
+			"a used flow gets its params and gives its extractions", `
+flows:
+  sign-in:
+    params: [user]
+    steps:
+      - {name: login, fake: {send: '{"token": "${user.email}"}'}, extract: {token: json.token}}
+data: {users: {file: users.csv}}
+flow:
+  - {use: sign-in, with: {user: "${users}"}}
+  - {name: b, fake: {send: "${token}"}}`,
+			[]string{`{"token": "a@x"}`, "a@x"},
+			[]load.Cause{load.None, load.None},
+			load.Completed,
+		},
+		{
+			"a failure lets the iteration go on", `
+flow:
+  - {name: a, fake: {send: x, fail: status}}
+  - {name: b, fake: {send: y, fail: timeout}}
+  - {name: c, fake: {send: z}}`,
+			[]string{"x", "y", "z"},
+			[]load.Cause{load.Status, load.Timeout, load.None},
+			load.Completed,
+		},
+		{
+			"unless it is told to stop it", `
+flow:
+  - {name: a, fake: {send: x, fail: timeout}, on_failure: stop_iteration}
+  - {name: b, fake: {send: y}}`,
+			[]string{"x"},
+			[]load.Cause{load.Timeout},
+			load.Stopped,
+		},
+		{
+			"expect decides in place of the protocol", `
+flow:
+  - {name: a, fake: {send: x, fail: status}, expect: status == 500}
+  - {name: b, fake: {send: x}, expect: status == 500}`,
+			[]string{"x", "x"},
+			[]load.Cause{load.None, load.Expect},
+			load.Completed,
+		},
+		{
+			"a failed extraction stops the iteration", `
+flow:
+  - {name: a, fake: {send: "{}"}, extract: {id: json.id}}
+  - {name: b, fake: {send: "${id}"}}`,
+			[]string{"{}"},
+			[]load.Cause{load.Extract},
+			load.Stopped,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			run := newPerformer()
+			v := must(t, c.yaml).NewVU(0, run.rt)
+			run.iterate(v, 0)
+			var causes []load.Cause
+			for _, r := range run.results {
+				causes = append(causes, r.Cause)
+			}
+			if d := cmp.Diff(c.sent, run.sent); d != "" {
+				t.Errorf("sent (-want +got):\n%s", d)
+			}
+			if d := cmp.Diff(c.causes, causes); d != "" {
+				t.Errorf("causes (-want +got):\n%s", d)
+			}
+			if o, trace := v.Outcome(); o != c.outcome || trace == (load.TraceID{}) {
+				t.Errorf("outcome = %v, trace %v, want %v and a trace", o, trace, c.outcome)
+			}
+		})
+	}
+}
+
+func TestChecksAreCountedAndNeverDecide(t *testing.T) {
+	p := must(t, `
+flow:
+  - name: a
+    fake: {send: '{"token": "t"}'}
+    extract: {token: json.token}
+    checks: {holds: token == "t", holds not: status == 201, has no answer: json.x < 3}
+  - name: b
+    fake: {send: "{}"}
+    extract: {other: json.other}
+    checks: {of the extracted: other != "", of the answer: status == 200}`)
+	run := newPerformer()
+	run.iterate(p.NewVU(0, run.rt), 0)
+	a, b := run.results[0], run.results[1]
+	if a.Cause != load.None || a.Checks != 0b111 || a.ChecksFailed != 0b110 {
+		t.Errorf("cause %v, checks %b, failed %b; want none, 111, 110", a.Cause, a.Checks, a.ChecksFailed)
+	}
+	if b.Cause != load.Extract || b.Checks != 0b11 || b.ChecksFailed != 0b01 {
+		t.Errorf("cause %v, checks %b, failed %b; want extract, 11, 1", b.Cause, b.Checks, b.ChecksFailed)
+	}
+	if want := []string{"b: extract: json.other: not in the answer"}; cmp.Diff(want, run.failed) != "" {
+		t.Errorf("failures %q, want %q", run.failed, want)
+	}
+}
+
+func TestFeedersDealRows(t *testing.T) {
+	for _, c := range []struct {
+		order         string
+		shard, shards int
+		vu            int
+		want          []string
+	}{
+		{"sequential", 0, 1, 0, []string{"a@x", "b@x", "c@x", "a@x"}},
+		{"sequential", 1, 2, 0, []string{"b@x", "a@x", "c@x", "b@x"}},
+		{"per_vu", 0, 1, 4, []string{"b@x", "b@x", "b@x", "b@x"}},
+	} {
+		p := must(t, `
+data: {users: {file: users.csv, order: `+c.order+`}}
+flow:
+  - {name: a, fake: {send: "${users.email}"}}`)
+		run := newPerformer()
+		run.rt.Shard, run.rt.Shards = c.shard, c.shards
+		v := p.NewVU(c.vu, run.rt)
+		for range c.want {
+			run.iterate(v, run.now)
+		}
+		if d := cmp.Diff(c.want, run.sent); d != "" {
+			t.Errorf("%s, shard %d of %d (-want +got):\n%s", c.order, c.shard, c.shards, d)
+		}
+	}
+}
+
+// limiter makes every token wait.
+type limiter struct{ taken int }
+
+func (l *limiter) Take(time.Duration) time.Duration { l.taken++; return 50 * time.Millisecond }
+
+func TestLaterStepsWaitForTokens(t *testing.T) {
+	p := must(t, `
+flow:
+  - {name: a, fake: {send: x}}
+  - {name: b, fake: {send: y}}`)
+	for _, admitted := range []bool{true, false} {
+		l := &limiter{}
+		run := newPerformer()
+		run.rt.Admitted = admitted
+		run.rt.Limiter = func(string) Limiter { return l }
+		run.iterate(p.NewVU(0, run.rt), 0)
+		waited := []time.Duration{time.Duration(run.results[0].Waited), time.Duration(run.results[1].Waited)}
+		want, tokens := []time.Duration{50 * time.Millisecond, 50 * time.Millisecond}, 2
+		if admitted {
+			want[0], tokens = 0, 1
+		}
+		if d := cmp.Diff(want, waited); d != "" || l.taken != tokens {
+			t.Errorf("admitted %v: %d tokens taken, want %d; waited (-want +got):\n%s", admitted, l.taken, tokens, d)
+		}
+		if r := run.results[1]; r.Done-r.Due != int64(60*time.Millisecond) {
+			t.Errorf("response time of the second request = %v, want the wait and the request, 60ms", time.Duration(r.Done-r.Due))
+		}
+	}
+}
+
+func TestInterruptedVUsAreCanceled(t *testing.T) {
+	p := must(t, `
+flow:
+  - think: 1s
+  - {name: a, fake: {send: x}}`)
+	run := newPerformer()
+	v := p.NewVU(0, run.rt)
+	v.Begin(0)
+	v.Go()
+	v.Interrupt()
+	if _, done := v.Go(); !done {
+		t.Error("an interrupted VU goes on")
+	}
+	if o, _ := v.Outcome(); o != load.Interrupted || len(run.results) != 0 {
+		t.Errorf("outcome %v with %d results, want %v with none", o, len(run.results), load.Interrupted)
+	}
+	v.Close()
+}
+
+func TestAFaultIsAFailureOfItsRequest(t *testing.T) {
+	p := must(t, `
+flow:
+  - {name: a, fake: {send: x}}
+  - {name: b, fake: {send: y, fail: panic}}
+  - {name: c, fake: {send: z}}`)
+	run := newPerformer()
+	v := p.NewVU(0, run.rt)
+	for range 2 {
+		run.iterate(v, run.now)
+	}
+	if n := len(run.results); n != 4 || run.results[1].Cause != load.Internal || run.results[1].Step != 1 {
+		t.Fatalf("results %v, want two iterations of a good first and a second of cause internal", run.results)
+	}
+	if o, _ := v.Outcome(); o != load.Stopped || !strings.HasPrefix(run.failed[0], "b: internal: panic: a fault") {
+		t.Errorf("outcome %v, failures %q; want %v and one that names the panic", o, run.failed, load.Stopped)
+	}
+}
+
+func TestThinkTimes(t *testing.T) {
+	for _, c := range []struct {
+		yaml      string
+		low, high time.Duration
+		mean      float64 // ms, tested within 3 %
+	}{
+		{`fixed: 1s`, time.Second, time.Second, 1000},
+		{`uniform: [1s, 3s]`, time.Second, 3 * time.Second, 2000},
+		{`normal: {mean: 1s, sd: 100ms}`, 500 * time.Millisecond, 1400 * time.Millisecond, 1000},
+		{`exponential: {mean: 1s}`, 0, 10 * time.Second, 1000},
+		{`exponential: {mean: 1s, max: 1s}`, 0, time.Second, 632}, // 1 − 1/e of the mean
+	} {
+		var errs block.Errors
+		var th Think
+		block.Decode(block.Parse("f", []byte(c.yaml), &errs), &th, &errs)
+		if errs.Len() > 0 {
+			t.Fatal(errs.Err())
+		}
+		r := rand.New(rand.NewPCG(1, 2))
+		sum := 0.0
+		const n = 20_000
+		for range n {
+			d := th.draw(r)
+			if d < c.low || d > c.high {
+				t.Fatalf("%s draws %v, want between %v and %v", c.yaml, d, c.low, c.high)
+			}
+			sum += float64(d) / 1e6
+		}
+		if mean := sum / n; mean < 0.97*c.mean || mean > 1.03*c.mean {
+			t.Errorf("%s has a mean of %.1f ms over %d draws, want %v ms within 3 %%", c.yaml, mean, n, c.mean)
+		}
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	for _, c := range []struct{ name, yaml, want string }{
+		{"no request", `flow: [{name: a}]`, "a step needs a request"},
+		{"two requests", "flow: [{name: a, fake: {}, fake2: {}}]", `unknown key "fake2"`},
+		{"unknown key", "flow: [{name: a, fake: {}, timout: 1s}]", `did you mean "timeout"?`},
+		{"unknown key of the protocol", "flow: [{name: a, fake: {sned: x}}]", `did you mean "send"?`},
+		{"no name", "flow: [{fake: {}}]", "name: is required"},
+		{"a name twice", "flow: [{name: a, fake: {}}, {name: a, fake: {}}]", `a step named "a" exists already, at f:1:15`},
+		{"unknown flow", "flows: {sign-in: {steps: [{name: a, fake: {}}]}}\nflow: [{use: sing-in}]", `did you mean "sign-in"?`},
+		{"missing param", "flows: {f: {params: [u], steps: [{name: a, fake: {}}]}}\nflow: [{use: f}]", `needs a value for "u"`},
+		{"unknown param", "flows: {f: {steps: [{name: a, fake: {}}]}}\nflow: [{use: f, with: {u: x}}]", `has no param "u"`},
+		{"a flow that uses itself", "flows: {f: {steps: [{use: f}]}}\nflow: [{use: f}]", "f → f"},
+		{"an unused flow is checked", "flows: {f: {steps: [{name: a, fake: {send: \"${nobody}\"}}]}}\nflow: [{name: a, fake: {}}]", `unknown name "nobody"`},
+		{"a variable of a later step", "flow: [{name: a, fake: {send: \"${id}\"}}, {name: b, fake: {}, extract: {id: json.id}}]", `unknown name "id"`},
+		{"its own extraction", "flow: [{name: a, fake: {send: \"${id}\"}, extract: {id: json.id}}]", `unknown name "id"`},
+		{"a param outside its flow", "flows: {f: {params: [u], steps: [{name: a, fake: {}}]}}\nflow: [{use: f, with: {u: x}}, {name: b, fake: {send: \"${u}\"}}]", `unknown name "u"`},
+		{"unknown target", "flow: [{name: a, target: bnak, fake: {}}]", `did you mean "bank"?`},
+		{"on_failure", "flow: [{name: a, fake: {}, on_failure: stop}]", `must be continue or stop_iteration, got "stop"`},
+		{"timeout", "flow: [{name: a, fake: {}, timeout: 0s}]", "must be more than 0"},
+		{"think", "flow: [{think: {uniform: [2s, 1s]}}, {name: a, fake: {}}]", "must be two durations, the shorter first"},
+		{"two thinks", "flow: [{think: {fixed: 2s, uniform: [1s, 2s]}}, {name: a, fake: {}}]", "exactly one of"},
+		{"think with more", "flow: [{think: 1s, name: a}, {name: a, fake: {}}]", `unknown key "name"`},
+		{"bare think", "flow: [{think: 1}, {name: a, fake: {}}]", "a duration needs a unit"},
+		{"nothing", "flow: []", "at least one step"},
+		{"no list", "flow: {name: a}", "must be a list of steps"},
+		{"only thinking", "flow: [{think: 1s}]", "makes no request"},
+		{"missing file", "data: {u: {file: no.csv}}\nflow: [{name: a, fake: {}}]", "no.csv: no such file"},
+		{"broken file", "data: {u: {file: bad.json}}\nflow: [{name: a, fake: {}}]", "bad.json: unexpected end of JSON input"},
+		{"rows that are no objects", "data: {u: {file: list.json}}\nflow: [{name: a, fake: {}}]", "row 1 is not an object"},
+		{"no rows", "data: {u: {file: empty.csv}}\nflow: [{name: a, fake: {}}]", "empty.csv has no rows"},
+		{"order", "data: {u: {file: users.csv, order: randm}}\nflow: [{name: a, fake: {}}]", `did you mean "random"?`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := compile(t, c.yaml)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q in it", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAUsedTwiceFlowNeedsTwoNames(t *testing.T) {
+	p := must(t, "flows: {f: {steps: [{name: a, fake: {}}]}}\nflow: [{use: f}, {use: f, name: again}]")
+	if got := p.Steps[0].Label + " " + p.Steps[1].Label; got != "f/a again/a" {
+		t.Errorf("steps are labelled %s, want f/a again/a", got)
+	}
+}
+
+func TestSteadyStateAllocatesNothing(t *testing.T) {
+	if raceDetector {
+		t.Skip("under the race detector sync.Pool drops what it is given at random; make check runs this test without it")
+	}
+	p := must(t, `
+flow:
+  - {name: a, fake: {send: x}, expect: status == 200, checks: {quick: duration < 1s}}
+  - think: 1s
+  - {name: b, fake: {send: "y${vu}"}}`)
+	run := newPerformer()
+	run.sent = nil
+	run.rt.Sink = discard{}
+	v := p.NewVU(0, run.rt)
+	run.iterate(v, 0)
+	if n := testing.AllocsPerRun(100, func() {
+		v.Begin(run.now)
+		for done := false; !done; {
+			_, done = v.Go()
+		}
+	}); n > 0 {
+		t.Errorf("an iteration allocates %v times, want 0", n)
+	}
+}
+
+type discard struct{}
+
+func (discard) Record(int, *load.Result) {}
+
+// BenchmarkVU reports what a thinking virtual user keeps, in bytes.
+func BenchmarkVU(b *testing.B) {
+	p := must(b, `
+flow:
+  - {name: a, fake: {send: '{"id":1}'}, extract: {id: json.id}}
+  - think: 1s
+  - {name: b, fake: {send: "${id}"}}`)
+	run := newPerformer()
+	run.sent = nil
+	run.rt.Sink = discard{}
+	b.ReportAllocs()
+	for b.Loop() {
+		v := p.NewVU(1, run.rt)
+		v.Begin(0)
+		v.Go()
+	}
+}

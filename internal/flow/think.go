@@ -1,0 +1,100 @@
+package flow
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/perfd/perfd/internal/block"
+)
+
+// A Think is a pause, drawn anew each time.
+type Think struct {
+	draw func(*rand.Rand) time.Duration
+	Mean time.Duration // what it is in the mean, bounds not counted
+}
+
+type normal struct {
+	Mean block.Duration `yaml:"mean" block:"required" doc:"Mean."`
+	SD   block.Duration `yaml:"sd" block:"required" doc:"Standard deviation."`
+	Min  block.Duration `yaml:"min" doc:"Shorter draws are this long (default 0s)."`
+	Max  block.Duration `yaml:"max" doc:"Longer draws are this long (default: mean plus four standard deviations)."`
+}
+
+type exponential struct {
+	Mean block.Duration `yaml:"mean" block:"required" doc:"Mean."`
+	Max  block.Duration `yaml:"max" doc:"Longer draws are this long (default: ten times the mean)."`
+}
+
+type distributions struct {
+	Fixed       *block.Duration   `yaml:"fixed" doc:"Always the same."`
+	Uniform     *[]block.Duration `yaml:"uniform" doc:"Evenly between two durations: [1s, 4s]."`
+	Normal      *normal           `yaml:"normal" doc:"Normally distributed."`
+	Exponential *exponential      `yaml:"exponential" doc:"Exponentially distributed."`
+}
+
+// DecodeBlock decodes a duration, or a mapping that names one distribution.
+func (t *Think) DecodeBlock(n *block.Node, errs *block.Errors) {
+	if n.Kind != block.Map {
+		var d block.Duration
+		block.Decode(n, &d, errs)
+		t.fix(d.D())
+		return
+	}
+	var d distributions
+	before := errs.Len()
+	block.Decode(n, &d, errs)
+	if errs.Len() > before {
+		return
+	}
+	if len(n.Keys) != 1 {
+		errs.Add(n.Pos, n.Path, "must name exactly one of fixed, uniform, normal and exponential, got %d", len(n.Keys))
+		return
+	}
+	switch {
+	case d.Fixed != nil:
+		t.fix(d.Fixed.D())
+	case d.Uniform != nil:
+		u := *d.Uniform
+		if len(u) != 2 || u[1] < u[0] {
+			at := n.Get("uniform")
+			errs.Add(at.Pos, at.Path, "must be two durations, the shorter first").Hint = "write [1s, 4s]"
+			return
+		}
+		low, span := u[0].D(), int64(u[1]-u[0])
+		t.Mean = low + time.Duration(span/2)
+		t.draw = func(r *rand.Rand) time.Duration { return low + time.Duration(r.Int64N(span+1)) }
+	case d.Normal != nil:
+		m, sd, least, most := d.Normal.Mean.D(), d.Normal.SD.D(), d.Normal.Min.D(), d.Normal.Max.D()
+		if most == 0 {
+			most = m + 4*sd
+		}
+		if most < least {
+			errs.Add(n.Pos, n.Path, "max must not be less than min")
+			return
+		}
+		t.Mean = m
+		t.draw = func(r *rand.Rand) time.Duration {
+			return min(max(m+time.Duration(r.NormFloat64()*float64(sd)), least), most)
+		}
+	default:
+		m, most := d.Exponential.Mean.D(), d.Exponential.Max.D()
+		if most == 0 {
+			most = time.Duration(math.Min(float64(m)*10, math.MaxInt64))
+		}
+		t.Mean = m
+		t.draw = func(r *rand.Rand) time.Duration {
+			return min(time.Duration(r.ExpFloat64()*float64(m)), most)
+		}
+	}
+}
+
+func (t *Think) fix(d time.Duration) {
+	t.Mean = d
+	t.draw = func(*rand.Rand) time.Duration { return d }
+}
+
+// JSONSchema describes both forms.
+func (Think) JSONSchema() map[string]any {
+	return map[string]any{"anyOf": []any{block.Schema(block.Duration(0)), block.Schema(distributions{})}}
+}

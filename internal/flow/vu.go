@@ -1,0 +1,286 @@
+package flow
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
+)
+
+// A Sink takes the result of each request; it keeps nothing.
+type Sink interface {
+	Record(vu int, r *load.Result)
+}
+
+// A Limiter hands out the tokens of a target's request rate.
+type Limiter interface {
+	// Take takes a token and returns how long its user must wait before it sends.
+	Take(now time.Duration) (wait time.Duration)
+}
+
+// A Runtime is what the VUs of one run share.
+type Runtime struct {
+	Sink Sink
+	// Env returns a target's way out of the process.
+	Env func(target string) *protocol.Env
+	// Limiter returns a target's limiter, nil for none.
+	Limiter func(target string) Limiter
+	// Admitted says that whoever starts an iteration has taken its first request's token already.
+	Admitted bool
+	Now      func() time.Duration
+	Seed     uint64
+	// Shard of Shards, and MaxVUs of each: they make VU numbers distinct over all shards.
+	Shard, Shards, MaxVUs int
+	// Failed is told of each failed request and why, in words; nil for nobody.
+	Failed func(step string, target string, r *load.Result, why error)
+
+	calls sync.Pool // of *protocol.Call, lent for an active stretch
+}
+
+// A VU performs a Program again and again. All methods but Interrupt belong to
+// one goroutine at a time. Its zero outcome is load.Completed.
+type VU struct {
+	p  *Program
+	rt *Runtime
+
+	scope expr.Scope
+	rand  rand.Rand     // over the scope's source
+	users []protocol.VU // one a target; fixed length, since sessions point at them
+	pc    int
+	due   time.Duration // of the next request
+	wait  time.Duration // for the next request's token, which is taken
+	token bool          // the next request's token is taken
+
+	outcome  load.Outcome
+	trace    load.TraceID
+	stopped  atomic.Bool
+	limiters []Limiter // by target
+}
+
+// NewVU returns the program's virtual user number id. It opens nothing.
+func (p *Program) NewVU(id int, rt *Runtime) *VU {
+	v := &VU{p: p, rt: rt, users: make([]protocol.VU, len(p.targets))}
+	for i, target := range p.targets {
+		v.users[i].ID = id
+		v.users[i].Env = rt.Env(target)
+		if rt.Limiter != nil {
+			if l := rt.Limiter(target); l != nil {
+				if v.limiters == nil {
+					v.limiters = make([]Limiter, len(p.targets))
+				}
+				v.limiters[i] = l
+			}
+		}
+	}
+	v.scope.VU = v.global()
+	v.scope.Rand = &v.users[0].Rand
+	h := fnv.New64a()
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], rt.Seed)
+	h.Write(b[:])
+	v.scope.Rand.Seed(h.Sum64(), uint64(v.global()))
+	v.rand = *rand.New(v.scope.Rand)
+	return v
+}
+
+// global is the VU's number among those of all shards.
+func (v *VU) global() int { return v.users[0].ID*max(1, v.rt.Shards) + v.rt.Shard }
+
+// Begin starts an iteration whose first request was due at the given time.
+func (v *VU) Begin(due time.Duration) {
+	v.pc, v.due, v.token, v.wait = 0, due, v.rt.Admitted, 0
+	v.outcome = load.Completed
+	v.scope.Reset()
+	for i := range v.users {
+		v.users[i].Begin()
+	}
+	for _, f := range v.p.feeds {
+		v.scope.Set(f.slot, f.from.row(v))
+	}
+	binary.LittleEndian.PutUint64(v.trace[:8], v.scope.Rand.Uint64())
+	binary.LittleEndian.PutUint64(v.trace[8:], v.scope.Rand.Uint64()|1) // a trace id of zeros is invalid
+	v.scope.Iteration++
+}
+
+// Outcome says how the iteration that is done ended.
+func (v *VU) Outcome() (load.Outcome, load.TraceID) { return v.outcome, v.trace }
+
+// Interrupt makes the VU return from Go at once; it is then good only for Close.
+func (v *VU) Interrupt() {
+	v.stopped.Store(true)
+	for i := range v.users {
+		v.users[i].Interrupt()
+	}
+}
+
+// Close closes what the VU has open.
+func (v *VU) Close() {
+	for i := range v.users {
+		v.users[i].Close()
+	}
+}
+
+// Go goes on until the VU thinks, waits for a token or is done. It blocks only
+// inside requests.
+func (v *VU) Go() (wake time.Duration, done bool) {
+	var call *protocol.Call
+	defer func() {
+		if p := recover(); p != nil {
+			v.panicked(p, call)
+			wake, done, call = 0, true, nil
+		}
+		if call != nil {
+			call.VU, call.Scope, call.Keep, call.Response, call.Err = nil, nil, nil, nil, nil
+			v.rt.calls.Put(call)
+		}
+	}()
+	for v.pc < len(v.p.code) {
+		if v.stopped.Load() {
+			v.outcome = load.Interrupted
+			return 0, true
+		}
+		switch op := &v.p.code[v.pc]; {
+		case op.think != nil:
+			v.pc++
+			if d := op.think.draw(&v.rand); d > 0 {
+				v.due += d
+				return v.due, false
+			}
+		case op.set != nil:
+			v.pc++
+			v.scope.Set(op.set.slot, op.set.value.Value(&v.scope))
+		default:
+			if wait := v.take(op.step); wait > 0 {
+				return v.rt.Now() + wait, false
+			}
+			if call == nil {
+				if call, _ = v.rt.calls.Get().(*protocol.Call); call == nil {
+					call = new(protocol.Call)
+				}
+				call.Scope = &v.scope
+			}
+			v.pc++
+			if !v.request(op.step, call) {
+				return 0, true
+			}
+		}
+	}
+	return 0, true
+}
+
+// panicked turns a fault of perfd into a failure of the request under way; the
+// call is not used again.
+func (v *VU) panicked(p any, call *protocol.Call) {
+	v.outcome = load.Stopped
+	r := load.Result{Due: int64(v.due), Sent: int64(v.due), Done: int64(v.rt.Now()), Trace: v.trace, Cause: load.Internal}
+	step := v.p.code[min(max(v.pc-1, 0), len(v.p.code)-1)].step
+	if call == nil || step == nil {
+		step = &v.p.steps[0] // between requests: counted where every iteration begins
+	}
+	r.Step = step.index
+	r.Sent = min(r.Sent, r.Done)
+	v.rt.Sink.Record(v.users[step.target].ID, &r)
+	if v.rt.Failed != nil {
+		v.rt.Failed(v.p.Steps[step.index].Label, v.p.targets[step.target], &r, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+	}
+}
+
+// take takes the next request's token once, and returns how long to wait for it.
+func (v *VU) take(s *step) time.Duration {
+	if v.token || v.limiters == nil || v.limiters[s.target] == nil {
+		return 0
+	}
+	v.token = true
+	v.wait = v.limiters[s.target].Take(v.rt.Now())
+	return v.wait
+}
+
+// request performs a step and reports whether the iteration goes on.
+func (v *VU) request(s *step, call *protocol.Call) bool {
+	user := &v.users[s.target]
+	call.VU, call.Keep, call.Response, call.Err = user, &s.keep, nil, nil
+	call.Result = load.Result{Step: s.index, Due: int64(v.due), Waited: int64(v.wait), Trace: v.trace}
+	binary.LittleEndian.PutUint64(call.Result.Span[:], v.scope.Rand.Uint64()|1)
+	call.Deadline = v.rt.Now() + s.timeout
+	s.do.Do(call)
+
+	r := &call.Result
+	v.judge(s, call)
+	if v.stopped.Load() && r.Cause != load.None {
+		r.Cause = load.Canceled
+	}
+	v.due, v.token, v.wait = time.Duration(r.Done), false, 0
+	v.rt.Sink.Record(user.ID, r)
+	switch r.Cause {
+	case load.None:
+		return true
+	case load.Canceled:
+		v.outcome = load.Interrupted
+		return false
+	}
+	if v.rt.Failed != nil {
+		v.rt.Failed(v.p.Steps[s.index].Label, v.p.targets[s.target], r, call.Err)
+	}
+	if s.stop || r.Cause == load.Extract {
+		v.outcome = load.Stopped
+		return false
+	}
+	return true
+}
+
+// judge decides whether an answered request failed, extracts its values and
+// counts its checks.
+func (v *VU) judge(s *step, call *protocol.Call) {
+	r := &call.Result
+	if r.Cause != load.None {
+		return
+	}
+	if s.expect != nil {
+		if ok, err := s.expect.Eval(&v.scope, call.Response); !ok {
+			r.Cause, call.Err = load.Expect, err
+			if err == nil {
+				call.Err = &unmet{s.expect}
+			}
+		}
+	} else if s.judge != nil {
+		r.Cause = s.judge.Judge(call)
+	}
+	if r.Cause == load.None {
+		call.Err = v.extract(s, call)
+	}
+	missing := len(s.extracts) > 0 && r.Cause != load.None
+	for i, c := range s.checks {
+		r.Checks |= 1 << i
+		if missing && c.extracted {
+			r.ChecksFailed |= 1 << i
+		} else if ok, _ := c.holds.Eval(&v.scope, call.Response); !ok {
+			r.ChecksFailed |= 1 << i
+		}
+	}
+}
+
+// extract takes the step's values out of an answer.
+func (v *VU) extract(s *step, call *protocol.Call) error {
+	for _, x := range s.extracts {
+		value, err := x.from.Eval(&v.scope, call.Response)
+		if err != nil {
+			call.Result.Cause = load.Extract
+			return err
+		}
+		v.scope.Set(x.slot, value)
+	}
+	return nil
+}
+
+// unmet is an expectation that an answer did not meet.
+type unmet struct{ expect *expr.Condition }
+
+func (u *unmet) Error() string { return "not " + u.expect.String() }
