@@ -1,0 +1,161 @@
+package config
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/schedule"
+)
+
+// plainName is what names of scenarios and targets are made of: they are labels and parts of paths.
+var plainName = regexp.MustCompile(`^[0-9a-zA-Z_-]+$`)
+
+// longestName bounds the name of a scenario or target, in bytes.
+const longestName = 100
+
+// check finds what no block can know by itself: names that are used twice or
+// lead nowhere, flows that do not compile, hosts outside the allow-list.
+func check(d *Document, kinds []protocol.Kind, errs *block.Errors) {
+	names := map[string]block.Pos{}
+	for i := range d.Targets {
+		checkName("target", d.Targets[i].Name, names, errs)
+	}
+	names = map[string]block.Pos{}
+	for i := range d.Scenarios {
+		checkName("scenario", d.Scenarios[i].Name, names, errs)
+	}
+	checkShadows(d, errs)
+	d.feeders = openData(d, errs)
+	compile(d, kinds, errs)
+	for i := range d.Scenarios {
+		checkLabels(d.Scenarios[i].At.Get("labels"), errs)
+		checkSchedule(&d.Scenarios[i], errs)
+	}
+}
+
+func checkName(what string, name block.Text, taken map[string]block.Pos, errs *block.Errors) {
+	switch first, twice := taken[name.S]; {
+	case name.Path == "": // is missing, decoding said so
+	case !plainName.MatchString(name.S) || len(name.S) > longestName:
+		errs.Add(name.Pos, name.Path, "a name is made of up to %d letters, digits, _ and -, got %q", longestName, name.S)
+	case twice:
+		errs.Add(name.Pos, name.Path, "a %s named %q exists already, at %s", what, name.S, first)
+	default:
+		taken[name.S] = name.Pos
+	}
+}
+
+// checkShadows reports names of a run that vars would replace before the run could.
+func checkShadows(d *Document, errs *block.Errors) {
+	vars := map[string]block.Pos{}
+	for _, v := range d.Vars {
+		vars[v.Name.S] = v.Name.Pos
+	}
+	shadow := func(what string, name block.Text) {
+		if first, ok := vars[name.S]; ok {
+			errs.Add(name.Pos, name.Path, "%s %q has the name of an entry of vars, at %s, which ${%s} would mean", what, name.S, first, name.S).Hint = "rename one of the two"
+		}
+	}
+	extracts := func(c *flow.Config) {
+		for _, item := range c.Items {
+			if item.Request == nil {
+				continue
+			}
+			for _, x := range item.Request.Extract {
+				shadow("the extracted variable", x.Name)
+			}
+		}
+	}
+	for _, f := range d.Data {
+		shadow("the data", f.Name)
+	}
+	for i := range d.Flows {
+		f := &d.Flows[i].Value
+		for _, p := range f.Params {
+			shadow("the param", p)
+		}
+		extracts(&f.Steps)
+	}
+	for i := range d.Scenarios {
+		extracts(&d.Scenarios[i].Flow)
+	}
+}
+
+// openData reads the files of data, so that what is wrong with them is known at load.
+func openData(d *Document, errs *block.Errors) map[string]*flow.Feeder {
+	feeders := map[string]*flow.Feeder{}
+	for _, e := range d.Data {
+		if !varName.MatchString(e.Name.S) {
+			errs.Add(e.Name.Pos, e.Name.Path, "a name in data is made of letters, digits and _, got %q", e.Name.S)
+			continue
+		}
+		if e.Value.File.S == "" {
+			continue // is missing, decoding said so
+		}
+		f, err := flow.OpenFeeder(e.Value, d.Dir)
+		if err != nil {
+			errs.Add(e.Value.File.Pos, e.Value.File.Path, "%v", short(err, e.Value.File.S))
+			f = &flow.Feeder{} // so that flows which use it are checked too
+		}
+		feeders[e.Name.S] = f
+	}
+	return feeders
+}
+
+// compile compiles every flow, used or not.
+func compile(d *Document, kinds []protocol.Kind, errs *block.Errors) {
+	guard := d.Safety.Guard()
+	o := flow.Options{
+		Targets: flowTargets(d, kinds, guard.CheckHost, errs), Flows: d.Flows, Data: d.feeders, Kinds: kinds,
+		Dir: d.Dir, Allowed: guard.CheckHost, Errors: errs,
+	}
+	for i := range d.Flows {
+		flow.Check(d.Flows[i].Name.S, &d.Flows[i].Value, o)
+	}
+	for i := range d.Scenarios {
+		s := &d.Scenarios[i]
+		o.Scenario, o.Target = s.Name.S, s.Target
+		if s.Target.S != "" && o.Targets[s.Target.S] == nil {
+			errs.Add(s.Target.Pos, s.Target.Path, "unknown target %q", s.Target.S).Hint = block.Nearest(s.Target.S, slices.Sorted(maps.Keys(o.Targets)))
+		}
+		s.Program = flow.Compile(&s.Flow, o)
+	}
+}
+
+var (
+	labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+	// ownLabels are those that perfd_scenario_info has already, or that Prometheus adds.
+	ownLabels = []string{"scenario", "test", "executor", "model", "job", "instance"}
+)
+
+func checkLabels(labels *block.Node, errs *block.Errors) {
+	if labels == nil {
+		return
+	}
+	for _, k := range labels.Keys {
+		switch {
+		case slices.Contains(ownLabels, k.Name):
+			errs.Add(k.Pos, k.Value.Path, "label %q is perfd's own", k.Name).Hint = "own are " + strings.Join(ownLabels, ", ")
+		case !labelName.MatchString(k.Name) || strings.HasPrefix(k.Name, "__"):
+			errs.Add(k.Pos, k.Value.Path, "a label is made of letters, digits and _ and does not begin with a digit or __, got %q", k.Name)
+		}
+	}
+}
+
+// checkSchedule checks that schedule and workload fit, where both are right by themselves.
+func checkSchedule(s *Scenario, errs *block.Errors) {
+	workload, at := s.At.Get("workload"), s.At.Get("schedule")
+	if workload == nil || errs.In(workload) || at != nil && errs.In(at) {
+		return
+	}
+	if at == nil {
+		at = s.At
+	}
+	finite, _ := s.Workload.Finite()
+	s.Schedule.Check(at, schedule.Workload{Cycle: s.Workload.Cycle(), Finite: finite}, errs)
+}

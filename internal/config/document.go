@@ -1,0 +1,122 @@
+// Package config owns the document: it reads perfd.yaml and the files it names,
+// lays environment and flags over it, resolves ${…}, decodes every block into
+// the struct of the room that owns it, and checks that the blocks fit together.
+//
+// Load reports every mistake at once, each with its place, the path of its key,
+// what was found and, where known, what to do about it. It starts nothing.
+package config
+
+import (
+	"path/filepath"
+	"slices"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/pace"
+	"github.com/perfd/perfd/internal/schedule"
+	"github.com/perfd/perfd/internal/target"
+	"github.com/perfd/perfd/internal/validity"
+)
+
+// A Document is one loaded configuration. It is read-only and shared.
+type Document struct {
+	Vars          block.Entries[*block.Node]     `yaml:"vars" doc:"Values that ${name} stands for anywhere else; text, numbers or booleans."`
+	Safety        Safety                         `yaml:"safety" doc:"What perfd may never do, whatever scenarios say; only in the main file."`
+	Blackouts     []schedule.Blackout            `yaml:"blackouts" doc:"Times in which no scenario runs."`
+	Targets       []target.Config                `yaml:"targets" doc:"The systems under load."`
+	Data          block.Entries[flow.DataConfig] `yaml:"data" doc:"Files whose rows flows read, one row per iteration."`
+	Flows         flow.NamedFlows                `yaml:"flows" doc:"Flows that scenarios use by name."`
+	ScenarioFiles []string                       `yaml:"scenario_files" doc:"Patterns of further files, which may hold vars, targets, data, flows and scenarios."`
+	Scenarios     []Scenario                     `yaml:"scenarios" doc:"What runs."`
+
+	// Dir is the folder that every relative path of the configuration starts from: that of the main file.
+	Dir     string `yaml:"-"`
+	root    *block.Node
+	feeders map[string]*flow.Feeder
+	secrets *secrets
+}
+
+// A Scenario is a named flow on a target with a workload and a schedule.
+type Scenario struct {
+	Name     block.Text        `yaml:"name" block:"required" doc:"Name of the scenario: letters, digits, _ and -. It is a label of every metric."`
+	Test     Test              `yaml:"test" doc:"What the scenario is for: load (default), stress, spike, volume or endurance."`
+	Target   block.Text        `yaml:"target" block:"required" doc:"Name of the target that steps send to unless they name another."`
+	Labels   map[string]string `yaml:"labels" doc:"Labels of perfd_scenario_info, such as team."`
+	Schedule schedule.Config   `yaml:"schedule" doc:"When the scenario runs (default: always)."`
+	Workload pace.Config       `yaml:"workload" block:"required" doc:"How much load, and how fast."`
+	Flow     flow.Config       `yaml:"flow" block:"required" doc:"The steps that one virtual user performs."`
+	Validity validity.Config   `yaml:"validity" doc:"When perfd takes its own measurement for disturbed."`
+	Tolerate bool              `yaml:"tolerate" doc:"Judge this scenario even while a stress or spike scenario runs on its target (default false)."`
+
+	// At is the scenario's place in the document.
+	At *block.Node `yaml:"-"`
+	// Program is the compiled flow. Like the document it is immutable.
+	Program *flow.Program `yaml:"-"`
+	// Fingerprint is equal in two documents where the scenario is unchanged:
+	// its resolved block, its targets, the flows it uses, the content of its
+	// data files and what safety and blackouts say.
+	Fingerprint string `yaml:"-"`
+}
+
+// DecodeBlock decodes a scenario over its defaults.
+func (s *Scenario) DecodeBlock(n *block.Node, errs *block.Errors) {
+	type plain Scenario
+	p := plain{At: n, Test: LoadTest}
+	block.Decode(n, &p, errs)
+	*s = Scenario(p)
+}
+
+// A Test is what a scenario is for.
+type Test string
+
+// The tests.
+const (
+	LoadTest      Test = "load"
+	StressTest    Test = "stress"
+	SpikeTest     Test = "spike"
+	VolumeTest    Test = "volume"
+	EnduranceTest Test = "endurance"
+)
+
+var tests = []string{string(LoadTest), string(StressTest), string(SpikeTest), string(VolumeTest), string(EnduranceTest)}
+
+// DecodeBlock accepts the names of the tests.
+func (t *Test) DecodeBlock(n *block.Node, errs *block.Errors) {
+	if n.Kind != block.String || !slices.Contains(tests, n.Scalar) {
+		errs.Add(n.Pos, n.Path, "must be load, stress, spike, volume or endurance, got %s", n.Found())
+		return
+	}
+	*t = Test(n.Scalar)
+}
+
+// JSONSchema lists the tests.
+func (Test) JSONSchema() map[string]any { return map[string]any{"enum": tests} }
+
+// Scenario returns the scenario of a name, nil where there is none.
+func (d *Document) Scenario(name string) *Scenario {
+	for i := range d.Scenarios {
+		if d.Scenarios[i].Name.S == name {
+			return &d.Scenarios[i]
+		}
+	}
+	return nil
+}
+
+// KillSwitch returns the path of the file whose existence pauses all load, empty for none.
+func (d *Document) KillSwitch() string {
+	if f := d.Safety.KillSwitchFile; f != "" && !filepath.IsAbs(f) {
+		return filepath.Join(d.Dir, f)
+	}
+	return d.Safety.KillSwitchFile
+}
+
+// Feeder returns the opened data file of an entry of data.
+func (d *Document) Feeder(name string) *flow.Feeder { return d.feeders[name] }
+
+// SecretFiles lists the files that ${file:…} named, in order.
+func (d *Document) SecretFiles() []string { return d.secrets.paths() }
+
+// SecretsChanged reports whether one of the SecretFiles holds something else
+// than when the document was loaded or, later, than at the last call: one
+// change is reported once. It is safe for concurrent use.
+func (d *Document) SecretsChanged() bool { return d.secrets.changed() }

@@ -1,0 +1,134 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/flow"
+)
+
+// fingerprints sets the fingerprint of every scenario (SEMANTICS section 4).
+// What safety and blackouts say is part of it: a run under way would otherwise
+// go on under an allow-list that no longer holds.
+func fingerprints(d *Document, root *block.Node) {
+	for i := range d.Scenarios {
+		s := &d.Scenarios[i]
+		p := printer{sha256.New(), d.Dir}
+		p.node(root.Get("safety"))
+		p.node(root.Get("blackouts"))
+		p.node(s.At)
+		for _, name := range s.Program.Targets() {
+			p.text(name)
+			p.node(named(root.Get("targets"), name))
+		}
+		flows := []*block.Node{s.At.Get("flow")}
+		for _, name := range usedFlows(d, &s.Flow, nil) {
+			p.text(name)
+			flows = append(flows, root.Get("flows").Get(name))
+			p.node(flows[len(flows)-1])
+		}
+		for _, e := range d.Data {
+			if slices.ContainsFunc(flows, func(n *block.Node) bool { return mentions(n, e.Name.S) }) {
+				p.node(root.Get("data").Get(e.Name.S))
+			}
+		}
+		s.Fingerprint = hex.EncodeToString(p.h.Sum(nil))
+	}
+}
+
+// named returns the item of a list of mappings that has a name.
+func named(list *block.Node, name string) *block.Node {
+	for _, item := range list.Items {
+		if n := item.Get("name"); n != nil && n.Scalar == name {
+			return item
+		}
+	}
+	return nil
+}
+
+// usedFlows lists the named flows that a flow uses, directly and through others.
+func usedFlows(d *Document, c *flow.Config, found []string) []string {
+	for _, item := range c.Items {
+		if item.Use == nil || slices.Contains(found, item.Use.Use.S) {
+			continue
+		}
+		found = append(found, item.Use.Use.S)
+		for i := range d.Flows {
+			if d.Flows[i].Name.S == item.Use.Use.S {
+				found = usedFlows(d, &d.Flows[i].Value.Steps, found)
+			}
+		}
+	}
+	return found
+}
+
+// mentions reports whether a name stands anywhere in a tree, as a variable or by chance.
+func mentions(n *block.Node, name string) bool {
+	return strings.Contains(n.Scalar, name) ||
+		slices.ContainsFunc(n.Keys, func(k block.Key) bool { return mentions(k.Value, name) }) ||
+		slices.ContainsFunc(n.Items, func(i *block.Node) bool { return mentions(i, name) })
+}
+
+// A printer hashes trees: what they say, not where it was written.
+type printer struct {
+	h   hash.Hash
+	dir string
+}
+
+func (p printer) node(n *block.Node) {
+	if n == nil {
+		p.number(-1)
+		return
+	}
+	p.number(int(n.Kind))
+	p.text(n.Scalar)
+	p.number(len(n.Keys))
+	for _, k := range n.Keys {
+		p.text(k.Name)
+		p.node(k.Value)
+		if k.Name == "file" || strings.HasSuffix(k.Name, "_file") {
+			p.file(k.Value.Scalar)
+		}
+	}
+	p.number(len(n.Items))
+	for _, i := range n.Items {
+		p.node(i)
+	}
+}
+
+func (p printer) number(i int) {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], uint64(i))
+	p.h.Write(b[:])
+}
+
+func (p printer) text(s string) {
+	p.number(len(s))
+	p.h.Write([]byte(s))
+}
+
+// file hashes the content of a file that a block names (a body, a certificate).
+// Whether it must exist is the block's to say.
+func (p printer) file(path string) {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(p.dir, path)
+	}
+	if i, err := os.Stat(path); err != nil || !i.Mode().IsRegular() {
+		return
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	// A file that ends early gives another hash than the whole one: that is all that is asked of it.
+	_, _ = io.Copy(p.h, f)
+}

@@ -1,0 +1,81 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+const three = `
+vars: {path: home}
+blackouts: []
+targets:
+  - {name: shop, url: "http://127.0.0.1:9798"}
+  - {name: other, url: "http://127.0.0.1:9799", http: {headers: {X-Key: "${file:key}"}}}
+data:
+  users: {file: users.csv}
+flows:
+  home: {steps: [{name: get, http: {url: "/${path}"}}]}
+  sign-in: {params: [who], steps: [{use: home}, {name: login, http: {url: "/${who.id}"}}]}
+scenarios:
+  - name: plain
+    target: shop
+    workload: {executor: constant-vus, vus: 2}
+    flow: [{name: get, http: {url: /}}]
+  - name: users
+    target: shop
+    labels: {team: a}
+    workload: {executor: constant-vus, vus: 2}
+    flow: [{use: sign-in, with: {who: "${users}"}}]
+  - name: other
+    target: other
+    workload: {executor: constant-vus, vus: 2}
+    flow: [{name: put, http: {method: PUT, url: /, file: body.bin}}]
+`
+
+// Exactly the scenarios that a change is about are other ones after it.
+func TestFingerprintsTellWhatChanged(t *testing.T) {
+	t.Chdir(t.TempDir())
+	files := map[string]string{"perfd.yaml": three, "users.csv": "id\n1\n", "key": "k1", "body.bin": "abc"}
+	prints := func() map[string]string {
+		write(t, files)
+		out := map[string]string{}
+		for _, s := range mustLoad(t, Options{}).Scenarios {
+			out[s.Name.S] = s.Fingerprint
+		}
+		return out
+	}
+	before := prints()
+	for _, c := range []struct{ name, file, old, new, want string }{
+		{"nothing", "perfd.yaml", "", "", ""},
+		{"a comment, blanks and another way to write a list", "perfd.yaml", "flow: [{name: get, http: {url: /}}]", "flow: # steps\n      - {name: get,  http: {url: \"/\"}}", ""},
+		{"a workload", "perfd.yaml", "vus: 2}\n    flow: [{name: get", "vus: 3}\n    flow: [{name: get", "plain"},
+		{"a label", "perfd.yaml", "team: a", "team: b", "users"},
+		{"a target's address", "perfd.yaml", "9799", "9800", "other"},
+		{"a secret of a target", "key", "k1", "k2", "other"},
+		{"a body file", "body.bin", "abc", "abd", "other"},
+		{"a flow that is used by a used flow", "perfd.yaml", "[{name: get, http: {url: \"/${path}\"}}]", "[{name: get, http: {url: \"/a${path}\"}}]", "users"},
+		{"a var", "perfd.yaml", "path: home", "path: start", "users"},
+		{"a row of data", "users.csv", "1", "2", "users"},
+		{"what may never happen", "perfd.yaml", "blackouts: []", "safety: {max_request_rate: 5/s}", "other plain users"},
+		{"the order of scenarios", "perfd.yaml", "scenarios:\n", "scenarios:\n  - {name: first, target: shop, workload: {executor: constant-vus}, flow: [{name: get, http: {url: /}}]}\n", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			old := files[c.file]
+			defer func() { files[c.file] = old }()
+			if !strings.Contains(old, c.old) {
+				t.Fatalf("%s does not hold %q", c.file, c.old)
+			}
+			files[c.file] = strings.Replace(old, c.old, c.new, 1)
+			after := prints()
+			var changed []string
+			for _, name := range []string{"other", "plain", "users"} {
+				if after[name] != before[name] {
+					changed = append(changed, name)
+				}
+			}
+			if got := strings.Join(changed, " "); got != c.want {
+				t.Errorf("changed: %q, want %q", got, c.want)
+			}
+		})
+	}
+}

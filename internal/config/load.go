@@ -1,0 +1,89 @@
+package config
+
+import (
+	_ "embed"
+	"os"
+	"path/filepath"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/target"
+)
+
+// Options is what a document is loaded from.
+type Options struct {
+	File    string            // the main file
+	Flags   map[string]string // text by path of its key: "safety.max_request_rate"
+	Environ []string          // "NAME=value" each; nil is the process's own environment
+	Kinds   []protocol.Kind   // the protocols that steps and targets may name
+}
+
+// maxFileSize bounds one configuration file, in bytes.
+const maxFileSize = 16 << 20
+
+// defaultsFile is where the lowest layer says it comes from.
+const defaultsFile = "defaults.yaml"
+
+//go:embed defaults.yaml
+var defaultsText []byte
+
+// Load reads, merges, resolves, decodes and checks a configuration. The error
+// is a block.Mistakes with everything that is wrong; no secret is in it.
+func Load(o Options) (*Document, error) {
+	if o.Environ == nil {
+		o.Environ = os.Environ()
+	}
+	var errs block.Errors
+	text, err := readFile(o.File, maxFileSize)
+	if err != nil {
+		errs.Add(block.Pos{}, "", "%v", err).Hint = "--config.file names the configuration file"
+		return nil, errs.Err()
+	}
+	return load(o, text, &errs)
+}
+
+// load is Load once the main file is read.
+func load(o Options, text []byte, errs *block.Errors) (*Document, error) {
+	dir := filepath.Dir(o.File)
+	r := newResolver(o.Environ, dir, errs)
+	root := assemble(o, text, r)
+	if root == nil {
+		return nil, errs.Err()
+	}
+	var kinds []string
+	for _, k := range o.Kinds {
+		kinds = append(kinds, k.Name)
+	}
+	r.document(root, kinds)
+	unresolved := errs.Mistakes()
+	d := &Document{Dir: dir, root: root, secrets: r.secrets, Safety: Safety{BackOff: target.DefaultBackOff()}}
+	block.Decode(root, d, errs)
+	check(d, o.Kinds, errs)
+	if errs.Len() > 0 {
+		return nil, r.secrets.censor(r.first(errs.Mistakes(), unresolved), root)
+	}
+	fingerprints(d, root)
+	return d, nil
+}
+
+// assemble merges the layers into one tree: defaults, the main file and the
+// files it names, environment, flags. It returns nil where the main file is no YAML.
+func assemble(o Options, text []byte, r *resolver) *block.Node {
+	l := newLayers(r.errs)
+	l.over(block.Parse(defaultsFile, defaultsText, r.errs))
+	main := block.Parse(o.File, text, r.errs)
+	if main == nil {
+		return nil
+	}
+	if main.Kind != block.Map {
+		r.errs.Add(main.Pos, "", "must be a mapping of sections, got %s", main.Found())
+		return nil
+	}
+	l.over(main)
+	for _, n := range included(o.File, main.Get("scenario_files"), r) {
+		l.beside(n)
+	}
+	fromEnvironment(o.Environ, l)
+	fromFlags(o.Flags, l)
+	return l.document(o.File)
+}

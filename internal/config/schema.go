@@ -1,0 +1,61 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/protocol"
+)
+
+// Schema returns the JSON schema of the document, for editors: what the types
+// say, with the blocks of the protocols where they may stand.
+func Schema(kinds []protocol.Kind) ([]byte, error) {
+	steps, defaults := map[string]any{}, map[string]any{}
+	for _, k := range kinds {
+		steps[k.Name] = describe(block.Schema(k.Step()), "A request by "+k.Name+".")
+		if k.Target != nil {
+			defaults[k.Name] = describe(block.Schema(k.Target()), "What all requests by "+k.Name+" to this target have in common.")
+		}
+	}
+	s := block.Schema(Document{})
+	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	s["title"] = "perfd.yaml"
+	s["$defs"] = map[string]any{"flow": flow.Schema(steps)}
+	for _, at := range []struct {
+		path []string
+		add  map[string]any
+	}{
+		{[]string{"targets", "items"}, defaults},
+		{[]string{"scenarios", "items"}, map[string]any{"flow": reference("flow", "The steps that one virtual user performs.")}},
+		{[]string{"flows", "additionalProperties"}, map[string]any{"steps": reference("flow", "What the flow does.")}},
+	} {
+		if err := extend(s, at.path, at.add); err != nil {
+			return nil, err
+		}
+	}
+	text, err := json.MarshalIndent(s, "", "  ")
+	return append(text, '\n'), err
+}
+
+func describe(schema map[string]any, text string) map[string]any {
+	schema["description"] = text
+	return schema
+}
+
+func reference(name, text string) map[string]any {
+	return map[string]any{"$ref": "#/$defs/" + name, "description": text}
+}
+
+// extend adds properties to the object that a section holds at path.
+func extend(s map[string]any, path []string, add map[string]any) error {
+	object, _ := s["properties"].(map[string]any)[path[0]].(map[string]any)[path[1]].(map[string]any)
+	properties, ok := object["properties"].(map[string]any)
+	if !ok {
+		return fmt.Errorf("schema: %v is no object", path)
+	}
+	maps.Copy(properties, add)
+	return nil
+}

@@ -1,0 +1,72 @@
+package config
+
+import (
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/target"
+)
+
+// flowTargets returns what flows must know of each target: its address, and its
+// own block of each protocol laid over the protocol's defaults. Where a target's
+// address is wrong, that is said once and its flows are checked with another.
+func flowTargets(d *Document, kinds []protocol.Kind, allowed func(host string) error, errs *block.Errors) map[string]*flow.Target {
+	targets := map[string]*flow.Target{}
+	for i := range d.Targets {
+		t := &d.Targets[i]
+		blocks := protocolBlocks(t, kinds, errs)
+		base := t.URL
+		if !checkAddress(base, allowed, errs) {
+			base.S = "http://localhost"
+		}
+		targets[t.Name.S] = &flow.Target{
+			Base:     base,
+			Defaults: func(kind string) any { return blocks[kind] },
+		}
+	}
+	return targets
+}
+
+// protocolBlocks decodes a target's blocks, by protocol.
+func protocolBlocks(t *target.Config, kinds []protocol.Kind, errs *block.Errors) map[string]any {
+	known := block.FieldNames(block.Fields(reflect.TypeFor[target.Config]()))
+	blocks := map[string]any{}
+	for _, k := range kinds {
+		if k.Target != nil {
+			known = append(known, k.Name)
+			blocks[k.Name] = k.Target()
+		}
+	}
+	for _, key := range t.Blocks {
+		i := slices.IndexFunc(kinds, func(k protocol.Kind) bool { return k.Name == key.Name && k.Target != nil })
+		if i < 0 {
+			block.UnknownKey(key, strings.TrimSuffix(key.Value.Path, "."+key.Name), known, errs)
+			continue
+		}
+		into := kinds[i].Target()
+		if block.Decode(key.Value, into, errs); !errs.In(key.Value) { // steps are checked with what is not wrong
+			blocks[key.Name] = into
+		}
+	}
+	return blocks
+}
+
+// checkAddress checks that load may go to a target's url, whose form the target has checked.
+func checkAddress(base block.Text, allowed func(host string) error, errs *block.Errors) bool {
+	u, err := url.Parse(base.S)
+	if err != nil || u.Hostname() == "" {
+		return false
+	}
+	if err := allowed(u.Hostname()); err != nil {
+		errs.Add(base.Pos, base.Path, "%v", err).Hint = allowHint
+		return false
+	}
+	return true
+}
+
+const allowHint = "if load may go there, list it in safety.allowed_hosts or safety.allowed_networks"
