@@ -1,0 +1,118 @@
+// Package web is what people and probes see of the daemon: pages, API and
+// health. It serves and reads; it computes nothing and decides nothing.
+package web
+
+import (
+	"errors"
+	"time"
+)
+
+// A Daemon is what is served. Its methods are safe for concurrent use.
+type Daemon interface {
+	// Ready reports whether scenarios run and the daemon is not stopping.
+	Ready() bool
+	Status() Status
+	// Scenarios lists all scenarios in the order of the configuration.
+	Scenarios() []Scenario
+	// Scenario returns one with everything known of it; false for an unknown name.
+	Scenario(name string) (Detail, bool)
+	// Reload reads the configuration again; an error leaves the old one running.
+	Reload() error
+	// Pause stops all load at once, for a time or, with 0, until Resume.
+	Pause(d time.Duration) error
+	Resume() error
+	// Start and Stop begin and end a run by hand; ErrUnknown for an unknown name.
+	Start(scenario string) error
+	Stop(scenario string) error
+}
+
+// ErrUnknown says that there is no scenario of a name.
+var ErrUnknown = errors.New("no such scenario")
+
+// A Status describes the daemon.
+type Status struct {
+	Version     string    `json:"version"`
+	Revision    string    `json:"revision"`
+	GoVersion   string    `json:"go_version"`
+	Started     time.Time `json:"started"`
+	ConfigFile  string    `json:"config_file"`
+	ConfigOK    bool      `json:"config_last_reload_successful"`
+	ConfigTime  time.Time `json:"config_last_reload_success"`
+	ConfigError string    `json:"config_error,omitempty"`
+	Paused      bool      `json:"paused"`
+	PausedUntil time.Time `json:"paused_until,omitzero"`
+	Ready       bool      `json:"ready"`
+	Shard       int       `json:"shard"`
+	Shards      int       `json:"shards"`
+	Lifecycle   bool      `json:"lifecycle_enabled"`
+}
+
+// A Scenario describes one scenario now.
+type Scenario struct {
+	Name     string            `json:"name"`
+	Test     string            `json:"test"`
+	Target   string            `json:"target"`
+	Executor string            `json:"executor"`
+	Model    string            `json:"model"` // open or closed
+	Labels   map[string]string `json:"labels,omitempty"`
+	Schedule string            `json:"schedule"`
+	Workload string            `json:"workload"`
+
+	State    string    `json:"state"` // running, waiting, paused, blackout, draining
+	Expected bool      `json:"expected"`
+	RunID    string    `json:"run,omitempty"`
+	RunStart time.Time `json:"run_start,omitzero"`
+	NextRun  time.Time `json:"next_run,omitzero"`
+	LastEnd  time.Time `json:"last_run_end,omitzero"`
+	Missed   uint64    `json:"schedule_missed"`
+
+	PlannedRate  float64 `json:"planned_iterations_per_second"` // of an open workload
+	PlannedVUs   int     `json:"planned_vus"`                   // of a closed workload
+	AchievedRate float64 `json:"achieved_iterations_per_second"`
+	RequestRate  float64 `json:"requests_per_second"`
+	ErrorRatio   float64 `json:"error_ratio"`
+	DropRate     float64 `json:"dropped_per_second"`
+	VUs          int     `json:"vus"`
+	Busy         int     `json:"vus_busy"`
+
+	Latency Latency `json:"response_time"`
+
+	Valid   bool     `json:"measurement_valid"`
+	Invalid []string `json:"invalid_reasons,omitempty"`
+}
+
+// A Latency is percentiles of the last minute, in seconds.
+type Latency struct {
+	P50   float64 `json:"p50"`
+	P95   float64 `json:"p95"`
+	P99   float64 `json:"p99"`
+	Count uint64  `json:"count"`
+}
+
+// A Detail is everything known of one scenario.
+type Detail struct {
+	Scenario
+	Steps    []Step    `json:"steps"`
+	Failures []Failure `json:"failures"`
+	Config   string    `json:"config,omitempty"` // its block, secrets hidden
+}
+
+// A Step describes one step over the last minute.
+type Step struct {
+	Name        string  `json:"name"`
+	Target      string  `json:"target"`
+	Protocol    string  `json:"protocol"`
+	RequestRate float64 `json:"requests_per_second"`
+	ErrorRatio  float64 `json:"error_ratio"`
+	Latency     Latency `json:"response_time"`
+}
+
+// A Failure is one failed request.
+type Failure struct {
+	Time     time.Time `json:"time"`
+	Step     string    `json:"step"`
+	Cause    string    `json:"cause"`
+	Code     int32     `json:"code,omitempty"`
+	Duration float64   `json:"duration_seconds"`
+	Text     string    `json:"text"`
+}
