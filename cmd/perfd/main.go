@@ -1,0 +1,243 @@
+// Command perfd keeps synthetic load on a staging system and says, in
+// Prometheus, the moment a release gets slower, leaks memory or breaks its SLA.
+//
+// It translates flags and signals into app.Options and a context; everything
+// else is package app's.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	_ "time/tzdata" // a scratch image has no time zones of its own
+
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/common/version"
+	_ "golang.org/x/crypto/x509roots/fallback" // nor CA roots
+
+	"github.com/perfd/perfd/internal/app"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // failed while running
+	exitUsage  = 2 // wrong usage or configuration
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+const usage = `perfd keeps synthetic load on a staging system and says what it finds in Prometheus.
+
+Usage: perfd [COMMAND] [FLAGS]
+
+Commands:
+  run       the daemon (the default)
+  check     load, validate and build the configuration, start nothing, print each scenario's rates
+  demo      the daemon and a demo shop in one process; nothing else is needed
+  version   print version and build
+
+Flags of run, check and demo ("perfd COMMAND --help" prints them with their defaults).
+`
+
+func run(args []string, stdout, stderr io.Writer) int {
+	command := "run"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "run", "check", "demo":
+	case "version":
+		fmt.Fprintln(stdout, version.Print("perfd"))
+		return exitOK
+	case "help":
+		fmt.Fprint(stdout, usage)
+		return exitOK
+	default:
+		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, demo, version\n", command)
+		return exitUsage
+	}
+
+	c := newCommandLine(command, stderr)
+	if err := c.flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return exitOK
+		}
+		return exitUsage
+	}
+	if c.showVersion {
+		fmt.Fprintln(stdout, version.Print("perfd"))
+		return exitOK
+	}
+	if rest := c.flags.Args(); len(rest) > 0 {
+		fmt.Fprintf(stderr, "perfd: unexpected argument %q\n\thint: flags are written --name=value\n", rest[0])
+		return exitUsage
+	}
+	opts, err := c.options(stderr)
+	if err != nil {
+		fmt.Fprintf(stderr, "perfd: %v\n", err)
+		return exitUsage
+	}
+
+	if command == "check" {
+		if err := app.Check(opts, stdout); err != nil {
+			fmt.Fprintln(stderr, err)
+			return exitUsage
+		}
+		return exitOK
+	}
+	return serve(command, opts, stderr)
+}
+
+// serve runs the daemon until a signal. The first SIGINT or SIGTERM drains, a
+// second one ends the process at once; SIGHUP reloads.
+func serve(command string, opts app.Options, stderr io.Writer) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stops := make(chan os.Signal, 2)
+	signal.Notify(stops, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(stops)
+	hups := make(chan os.Signal, 1)
+	signal.Notify(hups, syscall.SIGHUP)
+	defer signal.Stop(hups)
+	reloads := make(chan struct{}, 1)
+	opts.Reload = reloads
+
+	done := make(chan error, 1)
+	go func() {
+		if command == "demo" {
+			done <- app.Demo(ctx, opts)
+			return
+		}
+		done <- app.Run(ctx, opts)
+	}()
+	stopping := false
+	for {
+		select {
+		case <-hups:
+			select {
+			case reloads <- struct{}{}:
+			default: // one is already waiting, and will read the newest file
+			}
+		case s := <-stops:
+			if stopping {
+				opts.Log.Warn("second signal, exiting at once", "signal", s.String())
+				return exitFailed
+			}
+			stopping = true
+			opts.Log.Info("draining; a second signal exits at once", "signal", s.String(), "grace", opts.Grace)
+			cancel()
+		case err := <-done:
+			var usage *app.UsageError
+			switch {
+			case err == nil:
+				return exitOK
+			case errors.As(err, &usage):
+				fmt.Fprintln(stderr, err)
+				return exitUsage
+			default:
+				opts.Log.Error("perfd failed", "err", err)
+				return exitFailed
+			}
+		}
+	}
+}
+
+// A commandLine is the flags of one command.
+type commandLine struct {
+	command     string
+	flags       *flag.FlagSet
+	opts        app.Options
+	listen      list
+	logLevel    string
+	logFormat   string
+	shard       string
+	showVersion bool
+}
+
+func newCommandLine(command string, stderr io.Writer) *commandLine {
+	c := &commandLine{command: command, flags: flag.NewFlagSet("perfd "+command, flag.ContinueOnError)}
+	f := c.flags
+	f.SetOutput(stderr)
+	f.Usage = func() { printFlags(f, stderr) }
+	f.BoolVar(&c.showVersion, "version", false, "print version and build, and exit")
+	f.StringVar(&c.logLevel, "log.level", "info", "least severe message to log: debug, info, warn or error")
+	f.StringVar(&c.logFormat, "log.format", "logfmt", "how log lines look: logfmt or json")
+	f.StringVar(&c.shard, "shard", "0/1", "which share of all load this instance carries, as i/n with i from 0")
+	if command != "demo" {
+		f.StringVar(&c.opts.ConfigFile, "config.file", "perfd.yaml", "configuration file")
+	}
+	if command == "check" {
+		return c
+	}
+	c.listen = list{values: []string{":9797"}}
+	f.Var(&c.listen, "web.listen-address", "address to serve /metrics, API and pages on; may be given more than once")
+	f.StringVar(&c.opts.WebConfigFile, "web.config.file", "", "file that turns on TLS or basic authentication (exporter-toolkit's format)")
+	f.DurationVar(&c.opts.Grace, "shutdown.grace", 30*time.Second, "how long a stop may take, iterations under way included")
+	f.BoolVar(&c.opts.NoClassic, "metrics.no-classic-histograms", false, "expose native histograms only, without classic buckets")
+	if command == "demo" {
+		f.StringVar(&c.opts.DemoAddress, "demo.listen-address", "127.0.0.1:9798", "address the demo shop listens on")
+		f.StringVar(&c.opts.StoragePath, "storage.path", "", "folder for state that survives a restart; a temporary one if empty")
+		c.opts.Lifecycle = true
+		return c
+	}
+	f.StringVar(&c.opts.StoragePath, "storage.path", "data", "folder for state that survives a restart; one daemon at a time")
+	f.BoolVar(&c.opts.Lifecycle, "web.enable-lifecycle", false, "allow reload, resume, and start and stop of scenarios by HTTP")
+	return c
+}
+
+func (c *commandLine) options(stderr io.Writer) (app.Options, error) {
+	o := c.opts
+	o.Listen = c.listen.values
+	level, format := promslog.NewLevel(), promslog.NewFormat()
+	if err := level.Set(c.logLevel); err != nil {
+		return o, fmt.Errorf("--log.level: %w", err)
+	}
+	if err := format.Set(c.logFormat); err != nil {
+		return o, fmt.Errorf("--log.format: %w", err)
+	}
+	o.Log = promslog.New(&promslog.Config{Level: level, Format: format, Writer: stderr})
+	slog.SetDefault(o.Log)
+	var rest string
+	if n, _ := fmt.Sscanf(c.shard, "%d/%d%s", &o.Shard, &o.Shards, &rest); n != 2 || o.Shards < 1 || o.Shard < 0 || o.Shard >= o.Shards {
+		return o, fmt.Errorf("--shard: want i/n with 0 <= i < n, such as 0/3, got %q", c.shard)
+	}
+	return o, nil
+}
+
+// printFlags lists the flags as Prometheus programs write them, with two dashes.
+func printFlags(f *flag.FlagSet, w io.Writer) {
+	fmt.Fprintf(w, "Usage: %s [FLAGS]\n\nFlags:\n", f.Name())
+	f.VisitAll(func(fl *flag.Flag) {
+		def := ""
+		if fl.DefValue != "" && fl.DefValue != "false" {
+			def = fmt.Sprintf(" (default %s)", fl.DefValue)
+		}
+		fmt.Fprintf(w, "  --%s\n\t%s%s\n", fl.Name, fl.Usage, def)
+	})
+}
+
+// A list is a flag that may be given more than once; the first use replaces the default.
+type list struct {
+	values []string
+	given  bool
+}
+
+func (l *list) String() string { return strings.Join(l.values, ",") }
+
+func (l *list) Set(s string) error {
+	if !l.given {
+		l.values, l.given = nil, true
+	}
+	l.values = append(l.values, s)
+	return nil
+}

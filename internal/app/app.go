@@ -1,0 +1,378 @@
+// Package app wires the rooms together: it builds, starts, reloads and stops
+// one daemon, and decides nothing else. New binds and builds, Start serves and
+// runs, Stop unwinds; two Apps can live in one process.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/output/exposition"
+	"github.com/perfd/perfd/internal/record"
+	"github.com/perfd/perfd/internal/validity"
+	"github.com/perfd/perfd/internal/web"
+)
+
+// Options is what a command line says.
+type Options struct {
+	ConfigFile    string
+	StoragePath   string
+	Listen        []string // host:port each
+	WebConfigFile string
+	Lifecycle     bool // changing endpoints other than pause are allowed
+	NoClassic     bool // native histograms only
+	Shard, Shards int  // 0 ≤ Shard < Shards
+	Grace         time.Duration
+	DemoAddress   string // of the demo shop
+	Log           *slog.Logger
+	Reload        <-chan struct{} // SIGHUP
+}
+
+// A UsageError is a mistake of whoever started perfd: of a flag or of the configuration.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+const (
+	// tickEvery is how often runs and targets are looked at.
+	tickEvery = time.Second
+	// secretsEvery is how often files that hold secrets are looked at.
+	secretsEvery = 10 * time.Second
+)
+
+// An App is one daemon.
+type App struct {
+	opts    Options
+	log     *slog.Logger
+	life    lifecycle
+	started time.Time
+
+	// Created once.
+	store    *store
+	recorder *record.Recorder
+	monitor  *validity.Monitor
+	server   *web.Server
+	pause    pause
+	windows  lastWindows
+	ready    atomic.Bool
+	stopping atomic.Bool
+	retiring sync.WaitGroup // scenarios that end their last run
+
+	// Swapped whole by Reload.
+	mu    sync.RWMutex
+	state *generation
+
+	reloading sync.Mutex // one reload at a time
+	noted     sync.Mutex // guards what follows
+	loadedAt  time.Time
+	loadErr   error
+}
+
+// Run runs one daemon until ctx ends, then drains it. A *UsageError says that
+// it never started because of a flag or the configuration.
+func Run(ctx context.Context, opts Options) error {
+	a, err := New(opts)
+	if err != nil {
+		return err
+	}
+	a.Start()
+	a.serveReloads(ctx)
+	return a.Stop()
+}
+
+// New builds a daemon: it takes the storage, loads the configuration and binds
+// its listeners. Nothing is served and no load starts before Start; an error
+// leaves nothing behind.
+func New(opts Options) (_ *App, err error) {
+	a := &App{opts: opts, log: opts.Log, started: time.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.life.stop(context.Background(), a.log))
+		}
+	}()
+	doc, err := loadDocument(opts)
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	unlock, err := lockStorage(opts.StoragePath)
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	a.life.onStop("storage lock", func(context.Context) error { return unlock() })
+	var aside string
+	if a.store, aside, err = openStore(opts.StoragePath); err != nil {
+		return nil, err
+	}
+	if aside != "" {
+		a.log.Error("the state of earlier runs could not be read and was set aside", "file", aside)
+	}
+	a.pause = pause{store: a.store, changed: a.pauseChanged}
+	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Flags: a.flags, Windows: a.windows.add})
+	a.monitor = validity.NewMonitor(validity.MonitorOptions{Disturbed: a.disturbed, NoPorts: a.noPorts})
+	if a.state, err = a.build(doc, nil); err != nil {
+		return nil, &UsageError{err}
+	}
+	a.noteReload(nil)
+	metrics := exposition.New(exposition.Options{Scenarios: a.recorder, Daemon: newRegistry(a), Log: a.log})
+	handler := web.Handler(web.Options{Daemon: daemon{a}, Metrics: metrics, Lifecycle: opts.Lifecycle, Log: a.log})
+	if a.server, err = web.Listen(opts.Listen, opts.WebConfigFile, handler, a.log); err != nil {
+		return nil, &UsageError{err}
+	}
+	a.life.onStop("web server", a.server.Shutdown)
+	return a, nil
+}
+
+// Addr is the first address the daemon listens on.
+func (a *App) Addr() net.Addr { return a.server.Addrs()[0] }
+
+// Start serves and lets the scenarios run: sinks first, sources last.
+func (a *App) Start() {
+	a.server.Start()
+	for _, addr := range a.server.Addrs() {
+		a.log.Info("listening", "address", addr.String())
+	}
+	a.background("recorder", a.recorder.Run)
+	a.background("monitor", a.monitor.Run)
+	a.background("tick", a.tick)
+	a.life.onStop("pause", func(context.Context) error { a.pause.close(); return nil })
+	a.pause.restore()
+	a.pause.look(a.current().doc.KillSwitch()) // before any load
+	a.forgetSchedules()
+	for _, s := range a.current().scenarios {
+		s.launch()
+	}
+	a.life.onStop("scenarios", a.stopScenarios)
+	a.ready.Store(true)
+	a.log.Info("ready", "scenarios", len(a.current().scenarios))
+}
+
+// background runs f until the stack of stops reaches it.
+func (a *App) background(name string, f func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(ctx)
+	}()
+	a.life.onStop(name, func(context.Context) error {
+		cancel()
+		<-done
+		return nil
+	})
+}
+
+// Stop ends all load within the grace, then everything else; /metrics answers
+// until the end.
+func (a *App) Stop() error {
+	a.stopping.Store(true)
+	a.reloading.Lock() // a reload under way must not start what would then not be stopped
+	defer a.reloading.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), a.opts.Grace)
+	defer cancel()
+	return a.life.stop(ctx, a.log)
+}
+
+// stopScenarios ends every run with its grace; what has not ended when ctx does is interrupted.
+func (a *App) stopScenarios(ctx context.Context) error {
+	all := a.current().scenarios
+	stop := context.AfterFunc(ctx, func() {
+		for _, s := range all {
+			if r := s.current(); r != nil {
+				r.engine.Kill()
+			}
+		}
+	})
+	defer stop()
+	for _, s := range all {
+		a.retiring.Go(s.drain)
+	}
+	a.retiring.Wait()
+	a.recorder.Flush()
+	return nil
+}
+
+// serveReloads reloads on SIGHUP and when a file that holds a secret changed,
+// until ctx ends.
+func (a *App) serveReloads(ctx context.Context) {
+	secrets := time.NewTicker(secretsEvery)
+	defer secrets.Stop()
+	for {
+		why := "signal"
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.opts.Reload:
+		case <-secrets.C:
+			if !a.current().doc.SecretsChanged() {
+				continue
+			}
+			why = "secret file"
+		}
+		if err := a.Reload(); err != nil {
+			a.log.Error("reload refused, the old configuration goes on", "reason", why, "err", err)
+		} else {
+			a.log.Info("configuration reloaded", "reason", why)
+		}
+	}
+}
+
+func (a *App) current() *generation {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.state
+}
+
+// loadDocument reads and checks the configuration file.
+func loadDocument(opts Options) (*config.Document, error) {
+	doc, err := config.Load(config.Options{File: opts.ConfigFile, Kinds: Kinds()})
+	if err != nil {
+		return nil, fmt.Errorf("the configuration is wrong:\n%w", err)
+	}
+	return doc, nil
+}
+
+// noteReload remembers how the last load of the configuration went.
+func (a *App) noteReload(err error) {
+	a.noted.Lock()
+	defer a.noted.Unlock()
+	a.loadErr = err
+	if err == nil {
+		a.loadedAt = time.Now()
+	}
+}
+
+// lastReload tells when the configuration was last loaded, whether the last attempt succeeded, and why not.
+func (a *App) lastReload() (at time.Time, ok bool, why string) {
+	a.noted.Lock()
+	defer a.noted.Unlock()
+	if a.loadErr != nil {
+		why = a.loadErr.Error()
+	}
+	return a.loadedAt, a.loadErr == nil, why
+}
+
+// tick looks at every run and target each second.
+func (a *App) tick(ctx context.Context) {
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := time.Now()
+		st := a.current()
+		a.pause.look(st.doc.KillSwitch())
+		for _, s := range st.scenarios {
+			if r := s.current(); r != nil {
+				r.tick(last, now)
+			}
+		}
+		for _, t := range st.targets {
+			t.distress.Look(now)
+		}
+		last = now
+	}
+}
+
+// disturbed notes what perfd did to all measurements, and follows a step of the clock.
+func (a *App) disturbed(d validity.Disturbance) {
+	a.log.Warn("perfd disturbed its own measurement", "reason", d.Reason.String(), "for", d.To.Sub(d.From), "step", d.Step)
+	for _, s := range a.current().scenarios {
+		r := s.current()
+		if r == nil {
+			continue
+		}
+		s.valid.Disturbed(d.Reason, d.From, d.To)
+		if d.Reason == validity.Clock {
+			r.engine.Reanchor(d.Step)
+		}
+	}
+}
+
+// noPorts counts connects of all targets that failed for want of a port.
+func (a *App) noPorts() (n uint64) {
+	st := a.current()
+	if st == nil {
+		return 0
+	}
+	for _, t := range st.targets {
+		n += t.dialer.NoPorts()
+	}
+	return n
+}
+
+// pauseChanged pauses and resumes what runs.
+func (a *App) pauseChanged(paused bool) {
+	a.log.Info("pause", "paused", paused)
+	for _, s := range a.current().scenarios {
+		r := s.current()
+		if paused {
+			s.runner.Pause()
+			if r != nil {
+				r.engine.Pause()
+			}
+			continue
+		}
+		s.runner.Resume()
+		if r != nil {
+			r.engine.Resume()
+		}
+	}
+}
+
+// flags says what must be known of a scenario's window before it is judged.
+func (a *App) flags(name string, start, end time.Time) load.Flags {
+	// After a stall the fold may come before the monitor's own look.
+	a.monitor.Look()
+	f := load.Flags{Paused: a.pause.during(start, end)}
+	st := a.current()
+	if st == nil {
+		return f
+	}
+	s := st.scenario(name)
+	if s == nil {
+		return f
+	}
+	f.Invalid = s.valid.Window(start, end)
+	for _, t := range s.targets {
+		f.BackedOff = f.BackedOff || t.distress.Share() < 1
+	}
+	if r := s.current(); r != nil {
+		f.WarmUp = r.warmingUp(start)
+	}
+	if s.cfg.Tolerate || s.harsh() {
+		return f
+	}
+	for _, o := range st.scenarios {
+		if o != s && o.harsh() && o.current() != nil && o.sharesTarget(s) {
+			f.Disturbed = true
+		}
+	}
+	return f
+}
+
+// harsh reports whether the scenario's load is meant to disturb its target.
+func (s *scenario) harsh() bool {
+	return s.cfg.Test == config.StressTest || s.cfg.Test == config.SpikeTest
+}
+
+func (s *scenario) sharesTarget(o *scenario) bool {
+	for name := range s.targets {
+		if o.targets[name] != nil {
+			return true
+		}
+	}
+	return false
+}

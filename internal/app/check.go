@@ -1,0 +1,61 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/pace"
+)
+
+// Check loads, validates and builds the configuration, starts nothing, and
+// prints what each scenario would do. The error holds every mistake.
+func Check(opts Options, w io.Writer) error {
+	doc, err := loadDocument(opts)
+	if err != nil {
+		return err
+	}
+	for i := range doc.Scenarios {
+		s := &doc.Scenarios[i]
+		if _, err := pace.New(s.Workload, s.Name.S); err != nil {
+			return fmt.Errorf("scenario %s: %w", s.Name.S, err)
+		}
+	}
+	fmt.Fprintf(w, "%s is right: %d targets, %d scenarios.\n", opts.ConfigFile, len(doc.Targets), len(doc.Scenarios))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i := range doc.Scenarios {
+		describe(t, &doc.Scenarios[i])
+	}
+	return t.Flush()
+}
+
+func describe(w io.Writer, s *config.Scenario) {
+	fmt.Fprintf(w, "\n%s\t%s test on %s\n", s.Name.S, s.Test, s.Target.S)
+	fmt.Fprintf(w, "  schedule\t%s\n", s.Schedule.Describe())
+	fmt.Fprintf(w, "  workload\t%s\n", s.Workload.Describe())
+	fmt.Fprintf(w, "  flow\t%d requests an iteration, %s of thinking in the mean\n", s.Program.Requests, s.Program.Think)
+	for _, step := range s.Program.Steps {
+		fmt.Fprintf(w, "  step\t%s (%s to %s)\n", step.Label, step.Protocol, step.Target)
+	}
+	peak, mean := s.Workload.Peak(), s.Workload.Mean()
+	if s.Workload.Open() {
+		n := float64(s.Program.Requests)
+		fmt.Fprintf(w, "  rate\tmean %.4g iterations/s = %.4g requests/s, peak %.4g iterations/s = %.4g requests/s, at most %d VUs\n",
+			mean, mean*n, peak, peak*n, s.Workload.MostVUs())
+	} else {
+		fmt.Fprintf(w, "  rate\tmean %.4g VUs, peak %.4g VUs; as many iterations as the target allows\n", mean, peak)
+		if s.Program.Think > 0 {
+			most := peak / s.Program.Think.Seconds()
+			fmt.Fprintf(w, "  at most\t%.4g iterations/s = %.4g requests/s, if the target took no time\n", most, most*float64(s.Program.Requests))
+		}
+	}
+	if finite, ok := s.Workload.Finite(); ok && s.Schedule.Duration > 0 {
+		ends := "the schedule's duration"
+		if finite < s.Schedule.Duration.D() {
+			ends = "its workload"
+		}
+		fmt.Fprintf(w, "  ends\twith %s, the shorter of %s and %s\n", ends, s.Schedule.Duration, block.Duration(finite))
+	}
+}

@@ -1,0 +1,60 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/perfd/perfd/internal/demo"
+)
+
+// demoAddress is where the demo's configuration expects the shop.
+const demoAddress = "127.0.0.1:9798"
+
+// Demo runs the demo shop and a daemon that puts load on it, until ctx ends.
+func Demo(ctx context.Context, opts Options) (err error) {
+	dir, err := os.MkdirTemp("", "perfd-demo-")
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	l, err := net.Listen("tcp", opts.DemoAddress)
+	if err != nil {
+		return &UsageError{fmt.Errorf("--demo.listen-address: %w", err)}
+	}
+	if err := writeDemoConfig(dir, l.Addr().String()); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	opts.ConfigFile = filepath.Join(dir, demo.ConfigFile)
+	if opts.StoragePath == "" {
+		opts.StoragePath = filepath.Join(dir, "data")
+	}
+	shopCtx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- demo.New(demo.Default(), 1).Serve(shopCtx, l) }()
+	opts.Log.Info("demo shop listening", "address", l.Addr().String(), "knobs", "http://"+l.Addr().String()+"/knobs")
+	// The shop outlives the load on it, so that what drains is answered.
+	err = Run(ctx, opts)
+	stop()
+	return errors.Join(err, <-served)
+}
+
+// writeDemoConfig writes the embedded configuration to a folder, for a shop at an address.
+func writeDemoConfig(dir, address string) error {
+	return fs.WalkDir(demo.Config, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(demo.Config, path)
+		if err != nil {
+			return err
+		}
+		text = bytes.ReplaceAll(text, []byte(demoAddress), []byte(address))
+		return os.WriteFile(filepath.Join(dir, path), text, 0o644)
+	})
+}

@@ -1,0 +1,221 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/common/version"
+
+	"github.com/perfd/perfd/internal/engine"
+	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/record"
+	"github.com/perfd/perfd/internal/schedule"
+)
+
+// A run is one execution of a scenario: its engine and what its VUs share.
+type run struct {
+	s        *scenario
+	identity atomic.Pointer[identity]
+	joined   time.Time // by this process: later than the schedule's begin after a restart
+	engine   *engine.Engine
+	cancel   context.CancelFunc
+	done     chan struct{} // closed when the engine has ended
+
+	stats  atomic.Pointer[engine.Stats]    // of the last tick
+	before engine.Stats                    // the tick's own: of the tick before
+	why    atomic.Pointer[schedule.Reason] // it was asked to end
+	late   atomic.Uint64                   // iterations that started late, since the run began
+	seen   uint64                          // the tick's own: late of the tick before
+
+	mu     sync.Mutex
+	shared map[sharedKey]io.Closer
+}
+
+// identity is what a cut changes.
+type identity struct {
+	id    string
+	began time.Time // by the schedule
+}
+
+// sharedKey names what the VUs of a run share on one target.
+type sharedKey struct {
+	target string
+	key    protocol.Key
+}
+
+// newRun builds a run whose plan had its zero at an instant, and starts nothing.
+func newRun(s *scenario, id string, began, zero time.Time) (*run, error) {
+	r := &run{s: s, joined: time.Now(), done: make(chan struct{}), shared: map[sharedKey]io.Closer{}}
+	r.identity.Store(&identity{id, began})
+	o := s.app.opts
+	w := &s.cfg.Workload
+	most := w.MostVUs()
+	rt := &flow.Runtime{
+		Sink:     resultSink{s.sink, s.stepTargets},
+		Env:      r.env,
+		Limiter:  r.limiter,
+		Admitted: w.Open(),
+		Now:      func() time.Duration { return r.engine.Now() },
+		Seed:     uint64(w.Seed),
+		Shard:    o.Shard, Shards: o.Shards,
+		Failed: s.failed,
+	}
+	waiter, err := engine.NewWaiter()
+	if err != nil {
+		return nil, err
+	}
+	r.engine, err = engine.New(engine.Options{
+		Plan:             s.plan,
+		NewVU:            func(id int) (engine.VU, error) { return s.cfg.Program.NewVU(id, rt), nil },
+		Sink:             iterationSink{s.sink, r, int64(s.valid.Limit())},
+		Start:            zero,
+		MaxVUs:           most,
+		PreAllocated:     w.FirstVUs(),
+		GracefulStop:     w.GracefulStop.D(),
+		GracefulRampDown: w.GracefulRampDown.D(),
+		MaxLateness:      w.MaxLateness.D(),
+		Shard:            o.Shard, Shards: o.Shards,
+		Admit:  r.admit,
+		Waiter: waiter,
+		Log:    s.log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, waiter.Close())
+	}
+	r.stats.Store(&engine.Stats{})
+	return r, nil
+}
+
+// start performs the run in the background; ended is called when it is over.
+func (r *run) start(paused bool, ended func(engine.Outcome)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	if paused {
+		r.engine.Pause()
+	}
+	go func() {
+		defer close(r.done)
+		outcome := r.engine.Run(ctx)
+		cancel()
+		r.closeShared()
+		ended(outcome)
+	}()
+}
+
+// env is the way out of the process of VUs on one target.
+func (r *run) env(name string) *protocol.Env {
+	t := r.s.targets[name]
+	return &protocol.Env{
+		Dialer: t.dialer,
+		Shared: func(k protocol.Key, open func() (io.Closer, error)) (io.Closer, error) {
+			return r.share(sharedKey{name, k}, open)
+		},
+		Now:         r.engine.Now,
+		Zero:        r.engine.Zero(),
+		UserAgent:   "perfd/" + version.Version,
+		Identity:    r.s.name + "/" + r.identity.Load().id,
+		Connections: r.s.sink.Connections(),
+		Log:         r.s.log,
+	}
+}
+
+// share returns what the VUs of a target share under a key, opening it on first use.
+func (r *run) share(k sharedKey, open func() (io.Closer, error)) (io.Closer, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c, ok := r.shared[k]; ok {
+		return c, nil
+	}
+	c, err := open()
+	if err != nil {
+		return nil, err
+	}
+	r.shared[k] = c
+	return c, nil
+}
+
+func (r *run) closeShared() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k, c := range r.shared {
+		if err := c.Close(); err != nil {
+			r.s.log.Warn("close what virtual users shared", "target", k.target, "kind", k.key.Kind, "err", err)
+		}
+	}
+}
+
+func (r *run) limiter(name string) flow.Limiter {
+	return clockedLimiter{r.s.targets[name].limiter, r.sinceStart(0)}
+}
+
+// sinceStart turns a time of the engine into one of the limiters.
+func (r *run) sinceStart(now time.Duration) time.Duration {
+	return r.engine.Zero().Sub(r.s.app.started) + now
+}
+
+// admit decides whether an iteration may start: not all may while the target is
+// in distress, and of an open workload none without a token for its first
+// request. Closed workloads wait for the token instead.
+func (r *run) admit(now time.Duration) (load.Reason, bool) {
+	t := r.s.first
+	if !t.distress.Admit() {
+		return load.Backoff, false
+	}
+	if r.s.open && !t.limiter.TryTake(r.sinceStart(now)) {
+		return load.RateCap, false
+	}
+	return 0, true
+}
+
+// tick looks at the run once a second and tells validity what perfd did to it.
+func (r *run) tick(from, to time.Time) {
+	st := r.engine.Stats()
+	var dropped [load.NumReasons]uint64
+	for i := range dropped {
+		dropped[i] = st.Dropped[i] - r.before.Dropped[i]
+	}
+	r.s.valid.Dropped(&dropped, from, to)
+	late, started := r.late.Load(), st.Started
+	// One in a hundred is the 99th percentile.
+	if n := late - r.seen; n > 0 && n*100 >= started-r.before.Started {
+		r.s.valid.Late(from, to)
+	}
+	r.seen, r.before = late, st
+	r.stats.Store(&st)
+}
+
+// warmingUp reports whether the run's warm-up goes on at an instant.
+func (r *run) warmingUp(at time.Time) bool {
+	return at.Before(r.joined.Add(r.s.cfg.Workload.WarmUp.D()))
+}
+
+// resultSink takes the results of a flow to the recorder and to the watch over the step's target.
+type resultSink struct {
+	sink    *record.Sink
+	targets []*liveTarget // by step
+}
+
+func (s resultSink) Record(vu int, r *load.Result) {
+	s.sink.Record(vu, r)
+	s.targets[r.Step].distress.Observe(r)
+}
+
+// iterationSink takes an engine's iterations to the recorder and counts those that started late.
+type iterationSink struct {
+	*record.Sink
+	r     *run
+	limit int64 // ns
+}
+
+func (s iterationSink) Iteration(it *load.Iteration) {
+	if it.Start-it.Due > s.limit {
+		s.r.late.Add(1)
+	}
+	s.Sink.Iteration(it)
+}
