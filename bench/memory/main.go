@@ -1,0 +1,160 @@
+// Command memory measures how much resident memory a virtual user costs: one
+// that thinks, and one that holds a live connection.
+//
+// Each figure is the difference between a daemon with many virtual users and
+// the same daemon with one, divided by their number.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/perfd/perfd/bench/nginx"
+	"github.com/perfd/perfd/test/daemon"
+	"github.com/perfd/perfd/test/proc"
+)
+
+// files is the limit on descriptors of each program.
+const files = 20_000
+
+func main() {
+	flag.Parse()
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	cancel()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "memory:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "perfd-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary, err := daemon.Build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	server, err := nginx.Start(ctx, nginx.Options{Dir: dir, Connections: files - 1000})
+	if err != nil {
+		return err
+	}
+	defer server.Kill()
+
+	breached := false
+	for _, m := range []measurement{
+		{
+			name: "thinking", vus: 50_000, most: 1536,
+			flow: "[{think: 2h}, {name: get, http: {url: /}}]",
+		},
+		{
+			name: "with a live connection", vus: 10_000, most: 12 << 10, connected: true,
+			flow: "[{name: get, http: {url: /}}, {think: {uniform: [20s, 40s]}}]",
+		},
+	} {
+		per, err := m.perVU(ctx, binary, dir, server.URL)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		fmt.Printf("%d virtual users, %s: %.0f bytes each above idle, bar %.0f\n", m.vus, m.name, per, m.most)
+		breached = breached || per > m.most
+	}
+	if breached {
+		return fmt.Errorf("a bar is breached")
+	}
+	return nil
+}
+
+type measurement struct {
+	name      string
+	vus       int
+	flow      string
+	connected bool // each virtual user holds a connection
+	most      float64
+}
+
+func (m measurement) perVU(ctx context.Context, binary, dir, url string) (bytes float64, err error) {
+	one, err := m.resident(ctx, binary, dir, url, 1)
+	if err != nil {
+		return 0, err
+	}
+	many, err := m.resident(ctx, binary, dir, url, m.vus)
+	if err != nil {
+		return 0, err
+	}
+	return float64(many-one) / float64(m.vus-1), nil
+}
+
+// settle is how long memory is watched once all virtual users are there.
+const settle = 30 * time.Second
+
+// resident is the median memory of a daemon with so many virtual users.
+func (m measurement) resident(ctx context.Context, binary, dir, url string, vus int) (int64, error) {
+	d, err := daemon.Start(ctx, daemon.Options{
+		Binary: binary, Dir: dir, Files: files,
+		// A ramp, as a listener's queue does not take ten thousand connections at once.
+		Config: fmt.Sprintf(`
+safety: {max_request_rate: 1000000/s}
+targets:
+  - {name: server, url: %q}
+scenarios:
+  - name: users
+    test: load
+    target: server
+    schedule: {always: true, anchor: %q}
+    workload:
+      executor: ramping-vus
+      start_vus: 1
+      stages: [{duration: 10s, target: %d}, {duration: 2h, target: %d}]
+      repeat: {from: 1}
+    flow: %s
+`, url, time.Now().Format(time.RFC3339), vus, vus, m.flow),
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer d.Kill()
+	limited, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	if _, err := d.Until(limited, func(now daemon.Metrics) string {
+		if got := now.Value("perfd_vus"); got != float64(vus) {
+			return fmt.Sprintf("perfd_vus = %v, want %d", got, vus)
+		}
+		open := now.Value("perfd_connections_opened_total") - now.Value("perfd_connections_closed_total")
+		if m.connected && open != float64(vus) {
+			return fmt.Sprintf("%v open connections, want %d", open, vus)
+		}
+		return ""
+	}); err != nil {
+		return 0, err
+	}
+
+	var seen []int64
+	until := time.Now().Add(settle)
+	err = proc.Poll(ctx, time.Second, func() (bool, error) {
+		rss, err := proc.Resident(d.PID())
+		seen = append(seen, rss)
+		return !time.Now().Before(until), err
+	})
+	if err != nil {
+		return 0, err
+	}
+	last, err := d.Scrape(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if n := last.Value("perfd_request_failures_total"); n > 0 {
+		return 0, fmt.Errorf("%v requests failed", n)
+	}
+	slices.Sort(seen)
+	return seen[len(seen)/2], nil
+}

@@ -1,0 +1,101 @@
+// Package nginx runs a private nginx for benchmarks: one worker on loopback, a
+// small answer from memory, connections that are never closed.
+package nginx
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/perfd/perfd/test/proc"
+)
+
+// Options say how to run the server.
+type Options struct {
+	Dir         string   // for its configuration and files, must exist
+	Before      []string // command line to run it under, such as taskset -c 0
+	Connections int      // most at a time
+}
+
+// A Server is a running nginx.
+type Server struct {
+	*proc.Process
+	URL string
+}
+
+// The answer is about as long as a short JSON document.
+const config = `
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr warn;
+worker_rlimit_nofile %[2]d;
+events { worker_connections %[2]d; multi_accept on; }
+http {
+	access_log off;
+	keepalive_timeout 1h;
+	keepalive_requests 1000000000;
+	client_body_temp_path body;
+	proxy_temp_path proxy;
+	fastcgi_temp_path fastcgi;
+	uwsgi_temp_path uwsgi;
+	scgi_temp_path scgi;
+	server {
+		listen 127.0.0.1:%[1]d backlog=16384;
+		location / {
+			default_type application/json;
+			return 200 '{"products":[{"id":1,"name":"chair","price":49.9},{"id":2,"name":"table","price":199}]}';
+		}
+	}
+}
+`
+
+// Start runs nginx and waits until it answers.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	files := o.Connections + 100
+	file := filepath.Join(o.Dir, "nginx.conf")
+	if err := os.WriteFile(file, fmt.Appendf(nil, config, port, files), 0o644); err != nil {
+		return nil, err
+	}
+	line := append(append([]string{}, o.Before...), "nginx", "-p", o.Dir, "-c", file, "-e", "stderr")
+	env := append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin")
+	p, err := proc.Start(proc.Spec{Path: line[0], Args: line[1:], Dir: o.Dir, Env: env, Files: uint64(files)})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Process: p, URL: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	err = proc.Poll(ctx, 10*time.Millisecond, func() (bool, error) {
+		if !p.Running() {
+			return false, fmt.Errorf("nginx ended:\n%s", p.Output())
+		}
+		res, err := http.Get(s.URL)
+		if err != nil {
+			return false, proc.Pending(err.Error())
+		}
+		res.Body.Close()
+		return res.StatusCode == http.StatusOK, nil
+	})
+	if err != nil {
+		p.Kill()
+		return nil, fmt.Errorf("start nginx: %w", err)
+	}
+	return s, nil
+}
+
+// freePort is a port that was free a moment ago.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}

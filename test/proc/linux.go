@@ -1,0 +1,64 @@
+package proc
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// tick is Linux's USER_HZ, which is 100 on every architecture that Go has.
+const tick = 10 * time.Millisecond
+
+// CPU is the time that a process has spent on processors so far, user and
+// system, all threads. Its grain is 10 ms.
+func CPU(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The command's name, in parentheses, may contain anything.
+	_, rest, ok := strings.Cut(string(text), ") ")
+	f := strings.Fields(rest)
+	if !ok || len(f) < 13 {
+		return 0, fmt.Errorf("parse /proc/%d/stat: %q", pid, text)
+	}
+	var total time.Duration
+	for _, field := range f[11:13] { // utime, stime
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("parse /proc/%d/stat: %w", pid, err)
+		}
+		total += time.Duration(n) * tick
+	}
+	return total, nil
+}
+
+// Resident is the memory of a process that is in RAM, in bytes. It walks the
+// page tables, so it is exact, and slow for large processes.
+func Resident(pid int) (int64, error) {
+	name := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
+	f, err := os.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if rest, ok := strings.CutPrefix(s.Text(), "Rss:"); ok {
+			kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(rest, "kB")), 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("parse %s: %w", name, err)
+			}
+			return kb * 1024, nil
+		}
+	}
+	return 0, fmt.Errorf("parse %s: no Rss", name)
+}
+
+// Descriptors is the number of descriptors that a process has open.
+func Descriptors(pid int) (int, error) {
+	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	return len(list), err
+}

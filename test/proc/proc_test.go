@@ -1,0 +1,116 @@
+package proc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestProcessReportsOutputAndExit(t *testing.T) {
+	var copied bytes.Buffer
+	p, err := Start(Spec{Path: "sh", Args: []string{"-c", "echo address=$A; exit 3"}, Env: []string{"A=here"}, Tee: &copied})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := p.WaitFor(soon(t), regexp.MustCompile(`address=(\S+)`)); err != nil || m[1] != "here" {
+		t.Errorf("WaitFor = %q, %v; want here", m, err)
+	}
+	if code, err := p.Wait(soon(t)); code != 3 || err != nil {
+		t.Errorf("Wait = %d, %v; want 3", code, err)
+	}
+	if got := copied.String(); got != "address=here\n" {
+		t.Errorf("copy of the output = %q", got)
+	}
+	if _, err := p.WaitFor(soon(t), regexp.MustCompile(`never`)); err == nil || !strings.Contains(err.Error(), "code 3") {
+		t.Errorf("WaitFor a line that never comes = %v, want that the program ended", err)
+	}
+}
+
+func TestFilesBoundsDescriptors(t *testing.T) {
+	p, err := Start(Spec{Path: "sh", Args: []string{"-c", "ulimit -n"}, Files: 123})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Wait(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSpace(p.Output()); got != "123" {
+		t.Errorf("limit on descriptors = %s, want 123", got)
+	}
+}
+
+func TestPollSaysWhatIsMissing(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	err := Poll(ctx, time.Millisecond, func() (bool, error) { return false, Pending("the third reply") })
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "the third reply") {
+		t.Errorf("Poll = %v, want the deadline and what was missing", err)
+	}
+	broken := errors.New("broken")
+	if err := Poll(soon(t), time.Millisecond, func() (bool, error) { return false, broken }); !errors.Is(err, broken) {
+		t.Errorf("Poll = %v, want %v", err, broken)
+	}
+}
+
+func TestFiguresOfThisProcess(t *testing.T) {
+	pid := os.Getpid()
+	before, err := CPU(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Work until Linux has counted a tenth of a second of it.
+	sum := 0
+	for began := time.Now(); ; sum++ {
+		if sum%1_000_000 != 0 {
+			continue
+		}
+		now, err := CPU(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now-before >= 100*time.Millisecond {
+			break
+		}
+		if time.Since(began) > 30*time.Second {
+			t.Fatalf("CPU after 30 s of work = %v, was %v", now, before)
+		}
+	}
+
+	held, err := Descriptors(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got, err := Descriptors(pid); err != nil || got != held+1 {
+		t.Errorf("Descriptors with one more open = %d, %v; want %d", got, err, held+1)
+	}
+
+	rss, err := Resident(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := make([]byte, 64<<20)
+	for i := range block {
+		block[i] = 1
+	}
+	if got, err := Resident(pid); err != nil || got < rss+60<<20 {
+		t.Errorf("Resident with 64 MiB more touched = %d, %v; was %d", got, err, rss)
+	}
+	_ = block[0]
+}
