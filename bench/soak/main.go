@@ -60,7 +60,7 @@ func run(ctx context.Context, duration time.Duration) error {
 	}
 	defer d.Kill()
 
-	// Both ends are looked at with every virtual user made and nothing under way.
+	// Both ends are looked at between two runs, after one has warmed the daemon up.
 	if _, err := d.Until(ctx, func(m daemon.Metrics) string {
 		if m.Value("perfd_requests_total") < 5000 {
 			return "5,000 requests to warm up"
@@ -84,23 +84,23 @@ func run(ctx context.Context, duration time.Duration) error {
 	return verdict(first, last, hours, mib, duration)
 }
 
-// An end is what the daemon holds while it rests.
+// An end is what the daemon holds between two runs.
 type end struct {
 	goroutines, descriptors int
 	requests, failures      float64
 	at                      time.Time
 }
 
-// rest pauses the load, looks, and resumes it.
+// rest ends the run, so that every virtual user and its connection is closed, looks, and starts the next.
 func rest(ctx context.Context, d *daemon.Daemon) (end, error) {
-	if err := d.Post(ctx, "/-/pause"); err != nil {
+	if err := d.Post(ctx, "/api/v1/scenarios/visits/stop"); err != nil {
 		return end{}, err
 	}
 	limited, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	m, err := d.Until(limited, func(m daemon.Metrics) string {
-		if n := m.Value("perfd_vus_busy"); n != 0 {
-			return fmt.Sprintf("%v busy virtual users, want 0", n)
+		if n := m.Value("perfd_vus"); n != 0 {
+			return fmt.Sprintf("%v virtual users, want 0", n)
 		}
 		return ""
 	})
@@ -113,9 +113,10 @@ func rest(ctx context.Context, d *daemon.Daemon) (end, error) {
 	}
 	e := end{
 		goroutines: int(m.Value("go_goroutines")), descriptors: descriptors, at: time.Now(),
-		requests: m.Value("perfd_requests_total"), failures: m.Value("perfd_request_failures_total"),
+		requests: m.Value("perfd_requests_total"),
+		failures: m.Value("perfd_request_failures_total") - m.Value("perfd_request_failures_total", "cause", "canceled"),
 	}
-	return e, d.Post(ctx, "/-/resume")
+	return e, d.Post(ctx, "/api/v1/scenarios/visits/start")
 }
 
 // watch samples resident memory each second, by the hours since the soak's
