@@ -19,8 +19,9 @@ const (
 )
 
 // Parse reads one YAML document into a tree of nodes with paths. Keys that
-// begin with "x-" are left out: they are free for anchors. A file with nothing
-// in it is an empty Map; nil means that the text is no YAML at all.
+// begin with "x-" are free for anchors and left out, unless they hold a plain
+// scalar. A file with nothing in it is an empty Map; nil means that the text is
+// no YAML at all.
 func Parse(file string, text []byte, errs *Errors) *Node {
 	start := Pos{File: file, Line: 1, Col: 1}
 	empty := &Node{Kind: Map, Pos: start}
@@ -180,7 +181,7 @@ func (p *parser) mapping(y *yaml.Node, n *Node) {
 		switch {
 		case k.ShortTag() == "!!merge":
 			merged = p.merge(v, n)
-		case !Free(k.Value):
+		case !free(k.Value, v):
 			n.Keys = append(n.Keys, Key{Name: k.Value, Pos: p.pos(k), Value: p.node(v, path)})
 		}
 	}
@@ -211,8 +212,11 @@ func (p *parser) merge(v *yaml.Node, n *Node) []*Node {
 	return from
 }
 
-// Free reports whether a key is the writer's own, for anchors, and read by nothing.
-func Free(key string) bool { return strings.HasPrefix(key, "x-") }
+// free reports whether a key is the writer's own, for anchors, and read by
+// nothing. A plain scalar without an anchor is not: it may be a header field.
+func free(key string, value *yaml.Node) bool {
+	return strings.HasPrefix(key, "x-") && (value.Kind != yaml.ScalarNode || value.Anchor != "")
+}
 
 // Untyped returns what was written where YAML does not apply (an environment
 // variable, a flag, a file): text that takes whatever type is asked of it.
