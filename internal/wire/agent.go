@@ -110,7 +110,6 @@ func (a *Agent) attempt(o *Origin, x *Exchange, r *load.Result, begin int64, may
 	reused := c != nil
 	if reused {
 		x.peek = begin-c.used > idlePeek || !x.Idempotent
-		x.mark = !x.Idempotent
 	} else {
 		var err error
 		if c, err = a.open(o, x.Deadline, r); err != nil {

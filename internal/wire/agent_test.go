@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -138,15 +139,12 @@ func (s *subject) raceTheClose(t *testing.T) {
 	t.Helper()
 	c := s.conns[0]
 	s.x.Reset()
-	c.x, s.x.mark, s.x.Deadline = &s.x, true, s.now()+int64(time.Minute)
+	c.x, s.x.Deadline = &s.x, s.now()+int64(time.Minute)
 	err := c.send(s.now())
 	if !died(err) {
 		t.Fatalf("send on a closed connection = %v", err)
 	}
-	if !s.x.marked {
-		t.Skip("this system does not tell what the peer has acknowledged")
-	}
-	if !c.untouched(err) {
+	if !c.untouched(err) && runtime.GOOS == "linux" { // others do not tell
 		t.Errorf("after %v: untouched = false, want true", err)
 	}
 	c.x = nil

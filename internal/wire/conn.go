@@ -17,13 +17,14 @@ type conn struct {
 	agent  *Agent
 	origin Origin
 	addr   netip.Addr
-	nc     net.Conn // the TCP connection
+	nc     *Conn // the TCP connection
 	raw    syscall.RawConn
 	tls    net.Conn              // over nc; nil for plaintext
 	ready  func(fd uintptr) bool // onReady or onProbe, bound once so that a request allocates nothing
 	x      *Exchange             // under way
 	up     *upload               // under way, nil for none
 	armed  int64                 // the read deadline set, ns since zero; 0 for none
+	before int64                 // bytes sent before the request under way
 
 	opened, used, checked int64 // when it was opened, last used, last compared with DNS
 }
@@ -43,9 +44,6 @@ func (c *conn) onReady(fd uintptr) bool {
 			x.ioErr = errStale
 			return true
 		}
-		if x.mark {
-			x.acked, x.marked = acked(fd)
-		}
 		n, errno := write(fd, x.Out)
 		if errno == syscall.EAGAIN {
 			n, errno = 0, 0
@@ -55,6 +53,7 @@ func (c *conn) onReady(fd uintptr) bool {
 			return true
 		}
 		x.written = int64(n)
+		c.nc.sent.Add(x.written)
 		return n < len(x.Out) || x.Stream != nil // what is left goes through net.Conn
 	}
 	n, errno := read(fd, x.in.room())
@@ -77,11 +76,8 @@ func (c *conn) onReady(fd uintptr) bool {
 
 // onProbe is the callback of RawConn.Read for TLS, before a request is written on a reused connection.
 func (c *conn) onProbe(fd uintptr) bool {
-	x := c.x
-	if x.peek && hungUp(fd) {
-		x.ioErr = errStale
-	} else if x.mark {
-		x.acked, x.marked = acked(fd)
+	if hungUp(fd) {
+		c.x.ioErr = errStale
 	}
 	return true
 }
@@ -153,6 +149,7 @@ func (c *conn) perform(now int64) (reusable bool, err error) {
 // connection a short one has an answer when send returns.
 func (c *conn) send(now int64) error {
 	x := c.x
+	c.before = c.nc.sent.Load()
 	if err := c.arm(now); err != nil {
 		return err
 	}
@@ -166,7 +163,7 @@ func (c *conn) send(now int64) error {
 		}
 		return nil
 	}
-	if x.peek || x.mark {
+	if x.peek {
 		if err := c.wait(); err != nil {
 			return err
 		}
@@ -280,15 +277,16 @@ func (c *conn) readHead() (f framing, err error) {
 
 // untouched reports whether the peer's system provably took nothing of the
 // request that a dying connection carried: the peer had ended the stream, so that
-// it read no more, without having acknowledged a byte since the request before.
+// it read no more, and acknowledged no byte of it. What TCP counts as acknowledged
+// begins with one for the connection itself.
 func (c *conn) untouched(err error) bool {
-	if !c.x.marked || (!errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !anyOf(err, syscall.EPIPE)) {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !anyOf(err, syscall.EPIPE) {
 		return false
 	}
-	same := false
+	none := false
 	cerr := c.raw.Control(func(fd uintptr) {
-		now, ok := acked(fd)
-		same = ok && now == c.x.acked
+		n, ok := acked(fd)
+		none = ok && n <= uint64(c.before)+1
 	})
-	return cerr == nil && same
+	return cerr == nil && none
 }

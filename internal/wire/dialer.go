@@ -9,6 +9,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -218,11 +219,27 @@ func (d *Dialer) DialContext(ctx context.Context, _, addr string) (net.Conn, err
 	return c, nil
 }
 
-// A Conn is a TCP connection that counts against its dialer's MaxConnections until it is closed.
+// A Conn is a TCP connection that counts against its dialer's MaxConnections
+// until it is closed. It knows how many bytes were written to it.
 type Conn struct {
 	*net.TCPConn
 	d    *Dialer
 	once sync.Once
+	sent atomic.Int64
+}
+
+// Write writes to the connection.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.TCPConn.Write(p)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+// ReadFrom writes what it reads to the connection.
+func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
+	n, err := c.TCPConn.ReadFrom(r)
+	c.sent.Add(n)
+	return n, err
 }
 
 // Close closes the connection.

@@ -51,10 +51,7 @@ type Exchange struct {
 
 	// What the callback of the connection under way does.
 	writing bool
-	peek    bool   // test for the end of stream before writing
-	mark    bool   // note acked before writing
-	acked   uint64 // bytes of the connection that the peer's system had taken before this request
-	marked  bool   // acked is known
+	peek    bool // test for the end of stream before writing
 	written int64
 	ioErr   error
 }
@@ -67,7 +64,7 @@ func (x *Exchange) Reset() {
 	}
 	x.status, x.cookies, x.whole, x.kept, x.size, x.duration = 0, false, nil, x.kept[:0], 0, 0
 	x.scanned, x.received, x.first = 0, 0, 0
-	x.writing, x.peek, x.mark, x.marked, x.written, x.ioErr = false, false, false, false, 0, nil
+	x.writing, x.peek, x.written, x.ioErr = false, false, 0, nil
 }
 
 // Code is the answer's status.

@@ -25,26 +25,6 @@ func bindLate(_, _ string, c syscall.RawConn) error {
 	return err
 }
 
-// The sockets do not block, so these calls return at once and need not tell the scheduler.
-
-func read(fd uintptr, p []byte) (int, syscall.Errno) {
-	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-		if errno != syscall.EINTR {
-			return int(n), errno
-		}
-	}
-}
-
-func write(fd uintptr, p []byte) (int, syscall.Errno) {
-	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-		if errno != syscall.EINTR {
-			return int(n), errno
-		}
-	}
-}
-
 // ended reports whether the peer has closed or reset an idle connection, or sent what nobody asked for.
 func ended(fd uintptr) bool {
 	var b byte

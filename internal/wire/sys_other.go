@@ -9,28 +9,6 @@ import (
 
 func bindLate(_, _ string, _ syscall.RawConn) error { return nil }
 
-func read(fd uintptr, p []byte) (int, syscall.Errno) {
-	return result(func() (int, error) { return syscall.Read(int(fd), p) })
-}
-
-func write(fd uintptr, p []byte) (int, syscall.Errno) {
-	return result(func() (int, error) { return syscall.Write(int(fd), p) })
-}
-
-func result(call func() (int, error)) (int, syscall.Errno) {
-	for {
-		n, err := call()
-		if err == nil {
-			return n, 0
-		}
-		errno := syscall.EIO
-		errors.As(err, &errno)
-		if errno != syscall.EINTR {
-			return 0, errno
-		}
-	}
-}
-
 // ended reports whether the peer has closed or reset an idle connection, or sent what nobody asked for.
 func ended(fd uintptr) bool {
 	_, err := peek(fd)
