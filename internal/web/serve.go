@@ -56,6 +56,9 @@ func (s *Server) closeListeners() {
 	}
 }
 
+// Handler is what is served.
+func (s *Server) Handler() http.Handler { return s.http.Handler }
+
 // Addrs returns the addresses that are listened on.
 func (s *Server) Addrs() []net.Addr {
 	var out []net.Addr

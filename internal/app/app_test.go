@@ -1,0 +1,244 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/perfd/perfd/internal/demo"
+	"github.com/perfd/perfd/internal/schedule"
+	"github.com/perfd/perfd/internal/web"
+)
+
+// A rig is a daemon in this process, with a shop of its own.
+type rig struct {
+	*App
+	t    *testing.T
+	shop *demo.Shop
+	file string
+	url  string
+}
+
+const rigConfig = `
+safety: {kill_switch_file: STOP}
+targets:
+  - {name: shop, url: "%s"}
+scenarios:
+  - name: steady
+    target: shop
+    workload: {executor: constant-arrival-rate, rate: 100/s, max_vus: 10}
+    flow: [{name: show, http: {url: /products/1}}]
+  - name: changing
+    target: shop
+    workload: {executor: constant-vus, vus: %d}
+    flow: [{name: show, http: {url: /products/2}}, {think: 20ms}]
+  - name: manual
+    target: shop
+    schedule: {manual: true}
+    workload: {executor: constant-vus}
+    flow: [{name: show, http: {url: /products/3}}, {think: 20ms}]
+`
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, shop: demo.New(demo.Knobs{}, 1), file: filepath.Join(t.TempDir(), "perfd.yaml")}
+	server := httptest.NewServer(r.shop)
+	t.Cleanup(server.Close)
+	r.url = server.URL
+	r.write(2)
+	var err error
+	r.App, err = New(Options{
+		ConfigFile: r.file, StoragePath: t.TempDir(), Listen: []string{"127.0.0.1:0"}, Lifecycle: true,
+		Shards: 1, Grace: 10 * time.Second, Log: quiet,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Start()
+	t.Cleanup(func() {
+		if err := r.Stop(); err != nil {
+			t.Errorf("Stop = %v", err)
+		}
+	})
+	return r
+}
+
+func (r *rig) write(vus int) { r.writeText(fmt.Sprintf(rigConfig, r.url, vus)) }
+
+func (r *rig) writeText(text string) {
+	r.t.Helper()
+	if err := os.WriteFile(r.file, []byte(text), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// value scrapes the daemon and adds up the samples of a metric whose labels have these names and values in turn.
+func (r *rig) value(name string, labels ...string) (sum float64) {
+	r.t.Helper()
+	w := httptest.NewRecorder()
+	r.server.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(w.Body.Bytes()))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, m := range families[name].GetMetric() {
+		matching := true
+		for i := 0; i < len(labels); i += 2 {
+			has := false
+			for _, l := range m.GetLabel() {
+				has = has || l.GetName() == labels[i] && l.GetValue() == labels[i+1]
+			}
+			matching = matching && has
+		}
+		if matching {
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return sum
+}
+
+// until waits for a condition.
+func (r *rig) until(what string, holds func() bool) {
+	r.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("not within 20s: %s", what)
+		}
+	}
+}
+
+func (r *rig) requests(scenario string) float64 {
+	return r.value("perfd_requests_total", "scenario", scenario)
+}
+
+func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
+	r := newRig(t)
+	r.until("both scenarios make requests", func() bool { return r.requests("steady") > 20 && r.requests("changing") > 20 })
+	steady, changing := r.current().scenario("steady").current(), r.current().scenario("changing").current()
+	before := r.requests("changing")
+
+	r.write(3)
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if now := r.current().scenario("steady").current(); now != steady {
+		t.Error("the unchanged scenario has another run after the reload")
+	}
+	r.until("the changed scenario has three VUs", func() bool { return r.value("perfd_planned_vus", "scenario", "changing") == 3 })
+	now := r.current().scenario("changing").current()
+	if now == changing || now.identity.Load().id == changing.identity.Load().id {
+		t.Error("the changed scenario goes on with its old run, or under its name")
+	}
+	if after := r.requests("changing"); after < before {
+		t.Errorf("the changed scenario counts %v requests after the reload, %v before", after, before)
+	}
+
+	r.writeText("scenarios: [{nmae: x}]")
+	if err := r.Reload(); err == nil || !strings.Contains(err.Error(), `did you mean "name"?`) {
+		t.Errorf("a broken file: %v, want its mistakes", err)
+	}
+	if v := r.value("perfd_config_last_reload_successful"); v != 0 {
+		t.Errorf("perfd_config_last_reload_successful = %v after a broken file, want 0", v)
+	}
+	if r.current().scenario("steady").current() != steady || r.current().scenario("changing").current() != now {
+		t.Error("a broken file has changed what runs")
+	}
+
+	r.writeText(fmt.Sprintf("targets: [{name: shop, url: %q}]\nscenarios: []", r.url))
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	r.until("series of scenarios that are gone vanish", func() bool { return r.value("perfd_scenario_info") == 0 })
+}
+
+func TestPauseStopsAllLoad(t *testing.T) {
+	r := newRig(t)
+	r.until("requests arrive", func() bool { return r.shop.Requests() > 50 })
+	stopsLoad := func(how string, stop, resume func()) {
+		stop()
+		r.until(how+": nothing is under way", func() bool { return r.value("perfd_vus_busy") == 0 || r.value("perfd_paused") == 1 })
+		r.until(how+": nothing arrives any more", func() bool {
+			before := r.shop.Requests()
+			time.Sleep(300 * time.Millisecond) // thirty arrivals of the plan
+			return r.shop.Requests() == before
+		})
+		if v := r.value("perfd_scenario_expected"); v != 0 {
+			t.Errorf("%s: load is expected from %v scenarios, want 0", how, v)
+		}
+		if v := r.value("perfd_iterations_dropped_total", "scenario", "steady", "reason", "paused"); v == 0 {
+			t.Errorf("%s: no arrival was dropped as paused", how)
+		}
+		before := r.shop.Requests()
+		resume()
+		r.until(how+": requests arrive again", func() bool { return r.shop.Requests() > before+20 })
+	}
+	d := daemon{r.App}
+	stopsLoad("by request", func() { must(t, d.Pause(0)) }, func() { must(t, d.Resume()) })
+	file := filepath.Join(filepath.Dir(r.file), "STOP")
+	stopsLoad("by the kill switch", func() { must(t, os.WriteFile(file, nil, 0o600)) }, func() { must(t, os.Remove(file)) })
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRunsByHand(t *testing.T) {
+	r := newRig(t)
+	d := daemon{r.App}
+	if err := d.Start("nobody"); !errors.Is(err, web.ErrUnknown) {
+		t.Errorf("Start of an unknown scenario = %v, want %v", err, web.ErrUnknown)
+	}
+	if err := d.Stop("manual"); !errors.Is(err, schedule.ErrNotRunning) {
+		t.Errorf("Stop of what does not run = %v, want %v", err, schedule.ErrNotRunning)
+	}
+	must(t, d.Start("manual"))
+	r.until("the manual scenario makes requests", func() bool { return r.requests("manual") > 5 })
+	if err := d.Start("manual"); !errors.Is(err, schedule.ErrRunning) {
+		t.Errorf("a second Start = %v, want %v", err, schedule.ErrRunning)
+	}
+	must(t, d.Stop("manual"))
+	r.until("the run counts as interrupted", func() bool {
+		return r.value("perfd_runs_total", "scenario", "manual", "result", "interrupted") == 1
+	})
+	v, ok := d.Scenario("manual")
+	if !ok || v.State != "waiting" || len(v.Steps) != 1 {
+		t.Errorf("the scenario is shown as %+v, want waiting with one step", v)
+	}
+}
+
+func TestTwoDaemonsInOneProcess(t *testing.T) {
+	a, b := newRig(t), newRig(t)
+	a.until("both make requests", func() bool { return a.requests("steady") > 10 && b.requests("steady") > 10 })
+	if a.Addr().String() == b.Addr().String() {
+		t.Errorf("both listen on %v", a.Addr())
+	}
+}
+
+func TestDemoConfigurationRuns(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeDemoConfig(dir, "127.0.0.1:12345"); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := Check(Options{ConfigFile: filepath.Join(dir, demo.ConfigFile)}, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"shop-soak", "sign-in/login (http to shop)", "4 requests an iteration"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("check of the demo says\n%s\nwithout %q", out.String(), want)
+		}
+	}
+}
