@@ -181,23 +181,33 @@ func (a *App) Stop() error {
 	return a.life.stop(ctx, a.log)
 }
 
-// stopScenarios ends every run with its grace; what has not ended when ctx does is interrupted.
+// stopScenarios ends every run with its grace. What has not ended when nine
+// tenths of the stop's time have passed is interrupted; the rest is for what
+// stops afterwards.
 func (a *App) stopScenarios(ctx context.Context) error {
 	all := a.current().scenarios
-	stop := context.AfterFunc(ctx, func() {
+	late := time.AfterFunc(a.opts.Grace*9/10, func() {
 		for _, s := range all {
 			if r := s.current(); r != nil {
 				r.engine.Kill()
 			}
 		}
 	})
-	defer stop()
+	defer late.Stop()
 	for _, s := range all {
 		a.retiring.Go(s.drain)
 	}
-	a.retiring.Wait()
-	a.recorder.Flush()
-	return nil
+	ended := make(chan struct{})
+	go func() {
+		a.retiring.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return errors.New("iterations do not end, though they were interrupted")
+	}
 }
 
 // serveReloads reloads on SIGHUP and when a file that holds a secret changed,

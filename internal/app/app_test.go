@@ -242,3 +242,15 @@ func TestDemoConfigurationRuns(t *testing.T) {
 		}
 	}
 }
+
+func TestStopInterruptsWhatDoesNotEnd(t *testing.T) {
+	r := newRig(t)
+	r.shop.Set(demo.Knobs{Hang: true})
+	r.until("all virtual users hang", func() bool { return r.value("perfd_vus_busy", "scenario", "steady") == 10 })
+	r.opts.Grace = time.Second
+	begin := time.Now()
+	if err := r.Stop(); err != nil || time.Since(begin) > 10*time.Second {
+		t.Errorf("Stop = %v after %v, want nil soon after its grace of 1s", err, time.Since(begin))
+	}
+	r.shop.Set(demo.Knobs{})
+}
