@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/schedule"
@@ -93,6 +94,9 @@ func openData(d *Document, errs *block.Errors) map[string]*flow.Feeder {
 		if !varName.MatchString(e.Name.S) {
 			errs.Add(e.Name.Pos, e.Name.Path, "a name in data is made of letters, digits and _, got %q", e.Name.S)
 			continue
+		}
+		if expr.Reserved(e.Name.S) {
+			errs.Add(e.Name.Pos, e.Name.Path, "%q cannot be a name in data: it means something in every expression", e.Name.S).Hint = "give it another name"
 		}
 		if e.Value.File.S == "" {
 			continue // is missing, decoding said so

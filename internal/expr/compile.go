@@ -3,6 +3,7 @@ package expr
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
@@ -114,6 +115,12 @@ func (c *compiler) node(n ast.Node) (eval, Type, error) {
 		return c.call(n.Name, n.Arguments)
 	}
 	return nil, Any, wrong("%s is not part of perfd's expressions", n)
+}
+
+// Reserved reports whether a name means something everywhere, so that no variable may have it.
+func Reserved(name string) bool {
+	_, isFunction := functions[name]
+	return isFunction || slices.Contains(answerNames, name) || slices.Contains([]string{"vu", "iteration", "header", "regex", "nil", "true", "false"}, name)
 }
 
 // answerNames are what can be read of an answer without a call.

@@ -190,13 +190,36 @@ func TestJSONKeepsTypesAndEscapes(t *testing.T) {
 func TestRandomChoicesFollowTheScope(t *testing.T) {
 	s, sc := symbols()
 	var errs block.Errors
-	tmpl := ParseTemplate(block.Text{S: "${random_int(1, 3)} ${uuid()}"}, s, &errs)
+	tmpl := ParseTemplate(block.Text{S: "${random_int(1, 1000000)} ${list | random}"}, s, &errs)
 	sc.Rand.Seed(7, 7)
 	a := string(tmpl.Append(nil, sc))
 	b := string(tmpl.Append(nil, sc))
 	sc.Rand.Seed(7, 7)
 	if again := string(tmpl.Append(nil, sc)); again != a || a == b {
 		t.Errorf("with one seed %q and %q, then %q: want the first and last equal", a, again, b)
+	}
+}
+
+func TestUUIDsDoNotComeBack(t *testing.T) {
+	s, sc := symbols()
+	var errs block.Errors
+	tmpl := ParseTemplate(block.Text{S: "${uuid()}"}, s, &errs)
+	sc.Rand.Seed(7, 7)
+	a := string(tmpl.Append(nil, sc))
+	sc.Rand.Seed(7, 7)
+	if b := string(tmpl.Append(nil, sc)); a == b || len(a) != 36 || a[14] != '4' {
+		t.Errorf("with one seed the UUIDs %s and %s, want two of version 4", a, b)
+	}
+}
+
+func TestScalarsKeepTheirType(t *testing.T) {
+	s, sc := symbols()
+	var errs block.Errors
+	n := block.Parse("f", []byte(`[3, "3", true, 1.5, x, "${p.id}"]`), &errs)
+	for i, want := range []Type{Number, String, Bool, Number, String, Number} {
+		if got := ParseScalar(n.Items[i], s, &errs).Value(sc).Type(); got != want {
+			t.Errorf("%s is %v, want %v", n.Items[i].Scalar, got, want)
+		}
 	}
 }
 

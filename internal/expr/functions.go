@@ -3,10 +3,12 @@ package expr
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -86,15 +88,13 @@ func randomInt(s *Scope, a []Value) Value {
 	return Num(float64(low + int64(s.below(uint64(high-low)+1))))
 }
 
-// uuid draws a version 4 UUID (RFC 9562) from the VU's random source.
-func uuid(s *Scope, _ []Value) Value {
+// uuid draws a version 4 UUID (RFC 9562). It comes from the process's random
+// source, not from the VU's seeded one: what must be unique must not come back
+// with a restart.
+func uuid(*Scope, []Value) Value {
 	var b [16]byte
-	for i := 0; i < 16; i += 8 {
-		x := s.Rand.Uint64()
-		for j := range 8 {
-			b[i+j] = byte(x >> (8 * j))
-		}
-	}
+	binary.LittleEndian.PutUint64(b[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(b[8:], rand.Uint64())
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
 	return Str(fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]))

@@ -29,6 +29,18 @@ func ParseTemplate(t block.Text, s *Symbols, errs *block.Errors) *Template {
 	return out
 }
 
+// ParseScalar compiles a template that is one scalar of the document: a number
+// or boolean that is not in quotes keeps its type.
+func ParseScalar(n *block.Node, s *Symbols, errs *block.Errors) *Template {
+	if kind := n.Typed(); kind == block.Int || kind == block.Float || kind == block.Bool {
+		typed := *n
+		typed.Kind = kind
+		v := scalar(&typed)
+		return &Template{parts: []part{{eval: constant(v)}}, kind: v.Type()}
+	}
+	return ParseTemplate(n.Text(), s, errs)
+}
+
 // Constant returns the text of a template without expressions.
 func (t *Template) Constant() (string, bool) {
 	switch {

@@ -127,9 +127,17 @@ func Check(name string, n *Named, o Options) {
 	}
 	inner := expr.NewSymbols(root)
 	for _, p := range n.Params {
+		notReserved(p, o.Errors)
 		inner.Declare(p.S, expr.Any)
 	}
 	k.items(&n.Steps, name+"/", inner)
+}
+
+// notReserved reports a variable with a name that means something else everywhere.
+func notReserved(name block.Text, errs *block.Errors) {
+	if expr.Reserved(name.S) {
+		errs.Add(name.Pos, name.Path, "%q cannot be a variable: it means something in every expression", name.S).Hint = "give it another name"
+	}
 }
 
 type compiler struct {
@@ -194,7 +202,7 @@ func (k *compiler) use(u *Use, at *block.Node, prefix string, s *expr.Symbols) {
 			k.o.Errors.Add(w.Value.Pos, w.Value.Path, "must be text or one ${…}, got %s", w.Value.Found())
 			continue
 		}
-		value := expr.ParseTemplate(w.Value.Text(), s, k.o.Errors)
+		value := expr.ParseScalar(w.Value, s, k.o.Errors)
 		slot := inner.Declare(w.Name.S, value.Type())
 		k.p.code = append(k.p.code, op{set: &assignment{slot, value}})
 	}
@@ -234,6 +242,7 @@ func (k *compiler) request(r *Request, at *block.Node, prefix string, s *expr.Sy
 	desc := StepDesc{Label: label}
 	var extracted []*expr.Extraction
 	for _, x := range r.Extract {
+		notReserved(x.Name, errs)
 		from := expr.ParseExtraction(x.Value, s, errs)
 		if from != nil {
 			st.keep.Merge(from.Keep())

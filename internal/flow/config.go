@@ -41,7 +41,7 @@ type Request struct {
 	Timeout   block.Duration            `yaml:"timeout" doc:"How long the whole request may take, redirects included (default 30s)."`
 	Expect    block.Text                `yaml:"expect" doc:"Condition that decides whether the request failed; the default is the protocol's (http: status < 400)."`
 	Checks    block.Entries[block.Text] `yaml:"checks" doc:"Named conditions that are counted and never decide failure."`
-	Extract   block.Entries[block.Text] `yaml:"extract" doc:"Variables taken out of the answer; one that is not there is a failure and stops the iteration."`
+	Extract   block.Entries[block.Text] `yaml:"extract" doc:"Variables taken out of the answer; without them, because one is not there or the request failed, the iteration stops."`
 	OnFailure string                    `yaml:"on_failure" doc:"continue (default) or stop_iteration."`
 
 	rest []block.Key // the protocol's block, and what nothing knows

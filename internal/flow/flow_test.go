@@ -286,6 +286,23 @@ flow:
 			[]load.Cause{load.Extract},
 			load.Stopped,
 		},
+		{
+			"so does a failed request whose values are missing", `
+flow:
+  - {name: a, fake: {send: '{"id": 1}', fail: status}, extract: {id: json.id}}
+  - {name: b, fake: {send: "${id}"}}`,
+			[]string{`{"id": 1}`},
+			[]load.Cause{load.Status},
+			load.Stopped,
+		},
+		{
+			"a number that is given to a param is a number", `
+flows: {f: {params: [n], steps: [{name: a, fake: {send: "${n + 1}"}}]}}
+flow: [{use: f, with: {n: 3}}]`,
+			[]string{"4"},
+			[]load.Cause{load.None},
+			load.Completed,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			run := newPerformer()
@@ -428,6 +445,20 @@ flow:
 	}
 }
 
+func TestTracesOfVUsWithOneNumberDiffer(t *testing.T) {
+	p := must(t, "flow: [{name: a, fake: {}}]")
+	seen := map[load.TraceID]bool{}
+	for range 3 {
+		v := p.NewVU(1, newPerformer().rt)
+		v.Begin(0)
+		_, trace := v.Outcome()
+		seen[trace] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d traces of three VUs made one after another, want 3", len(seen))
+	}
+}
+
 func TestThinkTimes(t *testing.T) {
 	for _, c := range []struct {
 		yaml      string
@@ -478,6 +509,8 @@ func TestMistakes(t *testing.T) {
 		{"a variable of a later step", "flow: [{name: a, fake: {send: \"${id}\"}}, {name: b, fake: {}, extract: {id: json.id}}]", `unknown name "id"`},
 		{"its own extraction", "flow: [{name: a, fake: {send: \"${id}\"}, extract: {id: json.id}}]", `unknown name "id"`},
 		{"a param outside its flow", "flows: {f: {params: [u], steps: [{name: a, fake: {}}]}}\nflow: [{use: f, with: {u: x}}, {name: b, fake: {send: \"${u}\"}}]", `unknown name "u"`},
+		{"a variable that hides the answer", "flow: [{name: a, fake: {}, extract: {status: json.x}}]", `"status" cannot be a variable`},
+		{"a param that hides a function", "flows: {f: {params: [len], steps: [{name: a, fake: {}}]}}\nflow: [{use: f, with: {len: 1}}]", `"len" cannot be a variable`},
 		{"unknown target", "flow: [{name: a, target: bnak, fake: {}}]", `did you mean "bank"?`},
 		{"on_failure", "flow: [{name: a, fake: {}, on_failure: stop}]", `must be continue or stop_iteration, got "stop"`},
 		{"timeout", "flow: [{name: a, fake: {}, timeout: 0s}]", "must be more than 0"},

@@ -105,8 +105,9 @@ func (v *VU) Begin(due time.Duration) {
 	for _, f := range v.p.feeds {
 		v.scope.Set(f.slot, f.from.row(v))
 	}
-	binary.LittleEndian.PutUint64(v.trace[:8], v.scope.Rand.Uint64())
-	binary.LittleEndian.PutUint64(v.trace[8:], v.scope.Rand.Uint64()|1) // a trace id of zeros is invalid
+	// Ids must be unique, so they come from the process's source: the VU's own begins anew with each VU of its number.
+	binary.LittleEndian.PutUint64(v.trace[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(v.trace[8:], rand.Uint64()|1) // a trace id of zeros is invalid
 	v.scope.Iteration++
 }
 
@@ -208,7 +209,7 @@ func (v *VU) request(s *step, call *protocol.Call) bool {
 	user := &v.users[s.target]
 	call.VU, call.Keep, call.Response, call.Err = user, &s.keep, nil, nil
 	call.Result = load.Result{Step: s.index, Due: int64(v.due), Waited: int64(v.wait), Trace: v.trace}
-	binary.LittleEndian.PutUint64(call.Result.Span[:], v.scope.Rand.Uint64()|1)
+	binary.LittleEndian.PutUint64(call.Result.Span[:], rand.Uint64()|1)
 	call.Deadline = v.rt.Now() + s.timeout
 	s.do.Do(call)
 
@@ -229,7 +230,7 @@ func (v *VU) request(s *step, call *protocol.Call) bool {
 	if v.rt.Failed != nil {
 		v.rt.Failed(v.p.Steps[s.index].Label, v.p.targets[s.target], r, call.Err)
 	}
-	if s.stop || r.Cause == load.Extract {
+	if s.stop || len(s.extracts) > 0 { // later steps would go on without the values
 		v.outcome = load.Stopped
 		return false
 	}
