@@ -15,11 +15,18 @@ import (
 
 // A Server serves a handler on several listeners until Shutdown.
 type Server struct {
-	http      *http.Server
-	listeners []net.Listener
-	config    string
-	log       *slog.Logger
-	wg        sync.WaitGroup
+	handler http.Handler
+	config  string
+	log     *slog.Logger
+	fronts  []front
+	wg      sync.WaitGroup
+}
+
+// A front is one listener. It has an http.Server of its own, because the toolkit
+// puts authentication and TLS into the one it is given.
+type front struct {
+	listener net.Listener
+	http     *http.Server
 }
 
 // Listen binds the addresses and serves nothing yet. The file, where one is
@@ -30,51 +37,49 @@ func Listen(addresses []string, configFile string, h http.Handler, log *slog.Log
 			return nil, fmt.Errorf("--web.config.file %s: %w", configFile, err)
 		}
 	}
-	s := &Server{
-		config: configFile, log: log,
-		http: &http.Server{
-			Handler:           h,
-			ReadHeaderTimeout: 10 * time.Second,
-			IdleTimeout:       2 * time.Minute,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		},
-	}
+	s := &Server{handler: h, config: configFile, log: log}
 	for _, a := range addresses {
 		l, err := net.Listen("tcp", a)
 		if err != nil {
 			s.closeListeners()
 			return nil, fmt.Errorf("--web.listen-address: %w", err)
 		}
-		s.listeners = append(s.listeners, l)
+		s.fronts = append(s.fronts, front{l, &http.Server{
+			Handler:           h,
+			ReadHeaderTimeout: 10 * time.Second,
+			IdleTimeout:       2 * time.Minute,
+			MaxHeaderBytes:    64 << 10,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		}})
 	}
 	return s, nil
 }
 
 func (s *Server) closeListeners() {
-	for _, l := range s.listeners {
-		_ = l.Close() // nothing was served on it
+	for _, f := range s.fronts {
+		f.listener.Close()
 	}
 }
 
 // Handler is what is served.
-func (s *Server) Handler() http.Handler { return s.http.Handler }
+func (s *Server) Handler() http.Handler { return s.handler }
 
 // Addrs returns the addresses that are listened on.
 func (s *Server) Addrs() []net.Addr {
 	var out []net.Addr
-	for _, l := range s.listeners {
-		out = append(out, l.Addr())
+	for _, f := range s.fronts {
+		out = append(out, f.listener.Addr())
 	}
 	return out
 }
 
 // Start serves.
 func (s *Server) Start() {
-	for _, l := range s.listeners {
+	for _, f := range s.fronts {
 		s.wg.Go(func() {
-			err := toolkit.Serve(l, s.http, &toolkit.FlagConfig{WebConfigFile: &s.config}, s.log)
+			err := toolkit.Serve(f.listener, f.http, &toolkit.FlagConfig{WebConfigFile: &s.config}, s.log)
 			if err != nil && !errors.Is(err, http.ErrServerClosed) {
-				s.log.Error("serving ended", "address", l.Addr(), "err", err)
+				s.log.Error("serving ended", "address", f.listener.Addr(), "err", err)
 			}
 		})
 	}
@@ -82,11 +87,17 @@ func (s *Server) Start() {
 
 // Shutdown stops serving: requests under way may end until ctx does.
 func (s *Server) Shutdown(ctx context.Context) error {
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, s.http.Close())
+	errs := make([]error, len(s.fronts))
+	var stops sync.WaitGroup
+	for i, f := range s.fronts {
+		stops.Go(func() {
+			if errs[i] = f.http.Shutdown(ctx); errs[i] != nil {
+				errs[i] = errors.Join(errs[i], f.http.Close())
+			}
+		})
 	}
+	stops.Wait()
 	s.closeListeners()
 	s.wg.Wait()
-	return err
+	return errors.Join(errs...)
 }

@@ -47,7 +47,7 @@ type Status struct {
 	Lifecycle   bool      `json:"lifecycle_enabled"`
 }
 
-// A Scenario describes one scenario now.
+// A Scenario describes one scenario now: its rates and percentiles are of the last minute.
 type Scenario struct {
 	Name     string            `json:"name"`
 	Test     string            `json:"test"`
@@ -71,7 +71,7 @@ type Scenario struct {
 	AchievedRate float64 `json:"achieved_iterations_per_second"`
 	RequestRate  float64 `json:"requests_per_second"`
 	ErrorRatio   float64 `json:"error_ratio"`
-	DropRate     float64 `json:"dropped_per_second"`
+	DropRate     float64 `json:"dropped_per_second"` // of the last window
 	VUs          int     `json:"vus"`
 	Busy         int     `json:"vus_busy"`
 
@@ -81,7 +81,7 @@ type Scenario struct {
 	Invalid []string `json:"invalid_reasons,omitempty"`
 }
 
-// A Latency is percentiles of the last minute, in seconds.
+// A Latency is percentiles of response time, in seconds.
 type Latency struct {
 	P50   float64 `json:"p50"`
 	P95   float64 `json:"p95"`
@@ -97,7 +97,7 @@ type Detail struct {
 	Config   string    `json:"config,omitempty"` // its block, secrets hidden
 }
 
-// A Step describes one step over the last minute.
+// A Step describes one step over the last window.
 type Step struct {
 	Name        string  `json:"name"`
 	Target      string  `json:"target"`
