@@ -5,101 +5,44 @@ package demo
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"math"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Knobs are the truth about a shop. The zero value has no faults and no latency.
-type Knobs struct {
-	// Latency by endpoint pattern, such as "GET /products"; "" is every other endpoint.
-	Latency map[string]Latency `json:"latency"`
-	// ErrorRatio is the share of requests that are answered with 500, by endpoint likewise.
-	ErrorRatio map[string]float64 `json:"error_ratio"`
-	// LeakPerRequest is how many bytes each request leaves in memory for ever.
-	LeakPerRequest int `json:"leak_bytes_per_request"`
-	// Release is the release's name; Slowdown multiplies its latencies (0 is 1).
-	Release  string  `json:"release"`
-	Slowdown float64 `json:"slowdown"`
-	// StallEvery and StallFor hold all requests for a while, again and again.
-	StallEvery time.Duration `json:"stall_every_ns"`
-	StallFor   time.Duration `json:"stall_for_ns"`
-	// Hang holds all requests until it is turned off.
-	Hang bool `json:"hang"`
-}
-
-// A Latency is a log-normal distribution.
-type Latency struct {
-	Median time.Duration `json:"median_ns"`
-	Sigma  float64       `json:"sigma"` // of the logarithm
-}
-
-// Quantile returns the q-quantile of the distribution, 0 < q < 1.
-func (l Latency) Quantile(q float64) time.Duration {
-	return time.Duration(float64(l.Median) * math.Exp(l.Sigma*math.Sqrt2*math.Erfinv(2*q-1)))
-}
-
-// Default returns the knobs of a healthy shop.
-func Default() Knobs {
-	return Knobs{
-		Release: "v1.0.0",
-		Latency: map[string]Latency{
-			"":                       {20 * time.Millisecond, 0.4},
-			"POST /auth/login":       {40 * time.Millisecond, 0.3},
-			"GET /products":          {25 * time.Millisecond, 0.5},
-			"GET /products/{id}":     {12 * time.Millisecond, 0.4},
-			"POST /cart/items":       {30 * time.Millisecond, 0.4},
-			"GET /search":            {60 * time.Millisecond, 0.6},
-			"POST /reports/generate": {400 * time.Millisecond, 0.3},
-			"POST /orders":           {80 * time.Millisecond, 0.5},
-		},
-		ErrorRatio: map[string]float64{"POST /cart/items": 0.002, "POST /reports/generate": 0.01},
-	}
-}
-
 // A Shop is the demo target.
 type Shop struct {
-	handler  http.Handler
-	registry *prometheus.Registry
-	requests *prometheus.CounterVec
-	inFlight prometheus.Gauge
-
-	mu      sync.Mutex
-	knobs   Knobs
-	release chan struct{} // closed when a hang ends
-	started time.Time
-	rand    *rand.Rand
-	leaked  [][]byte
-	bytes   atomic.Int64
+	handler http.Handler
+	metrics
+	arrived atomic.Int64
 	orders  atomic.Int64
+	opened  time.Time
+
+	mu    sync.Mutex
+	knobs Knobs         // its maps are never changed, only replaced
+	since time.Time     // the instant from which the rollouts of knobs count
+	freed chan struct{} // closed when the hang ends; nil while there is none
+	rand  *rand.Rand
+	leak  leak
 }
 
-// New returns a shop whose chances come from the seed.
+// New returns a shop whose chances come from the seed. It panics on knobs that are not valid.
 func New(k Knobs, seed uint64) *Shop {
-	s := &Shop{
-		knobs: k, release: make(chan struct{}), started: time.Now(),
-		rand:     rand.New(rand.NewPCG(seed, 1)),
-		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shop_requests_total", Help: "Requests that arrived."}, []string{"endpoint"}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "shop_requests_in_flight", Help: "Requests under way."}),
+	s := &Shop{opened: time.Now(), rand: rand.New(rand.NewPCG(seed, 1))}
+	s.metrics = newMetrics(s)
+	if err := s.Set(k); err != nil {
+		panic(fmt.Sprintf("demo: knobs of the shop: %v", err))
 	}
-	s.registry.MustRegister(s.requests, s.inFlight, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "shop_leaked_bytes", Help: "Memory that requests have leaked."}, func() float64 { return float64(s.bytes.Load()) }),
-		releaseCollector{s})
 	s.handler = s.routes()
 	return s
 }
@@ -107,260 +50,140 @@ func New(k Knobs, seed uint64) *Shop {
 // ServeHTTP serves the shop.
 func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Serve serves the shop on a listener until ctx ends.
+// Serve serves the shop on a listener until ctx ends, which lets go of the
+// requests that are held at that instant. No request is under way when it returns.
 func (s *Shop) Serve(ctx context.Context, l net.Listener) error {
-	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	stop := context.AfterFunc(ctx, func() { _ = srv.Close() }) // Serve tells that it is closed
-	defer stop()
-	if err := srv.Serve(l); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("serve the demo shop: %w", err)
+	srv := &http.Server{
+		Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	closed := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if err := srv.Shutdown(grace); err != nil { // a client opened a connection and sent nothing
+			err = srv.Close()
+			closed <- err
+			return
+		}
+		closed <- nil
+	})
+	err := srv.Serve(l)
+	if stop() { // ctx goes on: the listener broke
+		return fmt.Errorf("serve the demo shop: %w", errors.Join(err, srv.Close()))
+	}
+	if err := <-closed; err != nil {
+		return fmt.Errorf("stop the demo shop: %w", err)
 	}
 	return nil
 }
 
-// Knobs returns the truth.
+// Knobs returns the truth of this instant.
 func (s *Shop) Knobs() Knobs {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.knobs
+	return s.knobs.after(time.Since(s.since))
 }
 
-// Set changes the truth.
-func (s *Shop) Set(k Knobs) {
+// Set changes the truth, unless it is not valid.
+func (s *Shop) Set(k Knobs) error {
+	return s.change(func(into *Knobs) error {
+		*into = k.clone()
+		return nil
+	})
+}
+
+// change lets f turn the knobs of this instant; an error leaves them as they are.
+func (s *Shop) change(f func(*Knobs) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.knobs.Hang && !k.Hang {
-		close(s.release)
-		s.release = make(chan struct{})
+	now := time.Now()
+	k := s.knobs.after(now.Sub(s.since))
+	if err := f(&k); err != nil {
+		return err
 	}
-	s.knobs = k
+	if err := k.Validate(); err != nil {
+		return err
+	}
+	switch {
+	case k.Hang && s.freed == nil:
+		s.freed = make(chan struct{})
+	case !k.Hang && s.freed != nil:
+		close(s.freed)
+		s.freed = nil
+	}
+	s.knobs, s.since = k, now
+	return nil
+}
+
+// advance makes the releases that are due the truth. The caller holds the lock.
+func (s *Shop) advance() {
+	if len(s.knobs.Rollouts) == 0 {
+		return
+	}
+	now := time.Now()
+	if now.Sub(s.since) >= time.Duration(s.knobs.Rollouts[0].After) {
+		s.knobs, s.since = s.knobs.after(now.Sub(s.since)), now
+	}
 }
 
 // Requests is how many requests arrived at all endpoints.
-func (s *Shop) Requests() int {
-	families, err := s.registry.Gather()
-	if err != nil {
-		return -1
-	}
-	total := 0.0
-	for _, f := range families {
-		if f.GetName() == "shop_requests_total" {
-			for _, m := range f.GetMetric() {
-				total += m.GetCounter().GetValue()
-			}
-		}
-	}
-	return int(total)
-}
+func (s *Shop) Requests() int { return int(s.arrived.Load()) }
 
 func (s *Shop) routes() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, f := range map[string]http.HandlerFunc{
-		"POST /auth/login":       s.login,
-		"GET /products":          s.products,
-		"GET /products/{id}":     s.product,
-		"POST /cart/items":       s.cart,
-		"GET /search":            s.search,
-		"POST /reports/generate": s.report,
-		"POST /orders":           s.order,
-	} {
-		s.handle(mux, pattern, f)
+	for _, e := range endpoints {
+		mux.HandleFunc(e.pattern, s.faulty(e))
 	}
-	for i := range 3 {
-		s.handle(mux, fmt.Sprintf("GET /api/intensive-operation-%d", i), s.intensive)
-	}
-	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		release := s.Knobs().Release
-		sum := sha256.Sum256([]byte(release))
-		reply(w, http.StatusOK, map[string]any{"release": release, "git_sha": hex.EncodeToString(sum[:20])})
-	})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, map[string]any{"ok": true}) })
+	mux.HandleFunc("GET /version", s.version)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, object{"ok": true}) })
 	mux.HandleFunc("GET /knobs", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.Knobs()) })
-	mux.HandleFunc("POST /knobs", s.turn)
+	// A page of another site must not turn the knobs of a shop on somebody's laptop.
+	mux.Handle("POST /knobs", http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.turn)))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	return mux
 }
 
-// handle puts the shop's faults in front of an endpoint.
-func (s *Shop) handle(mux *http.ServeMux, pattern string, f http.HandlerFunc) {
-	count := s.requests.WithLabelValues(pattern)
-	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		count.Inc()
+// faulty puts the shop's faults in front of an endpoint.
+func (s *Shop) faulty(e endpoint) http.HandlerFunc {
+	requests, failures := s.requests.WithLabelValues(e.pattern), s.failures.WithLabelValues(e.pattern)
+	return func(w http.ResponseWriter, r *http.Request) {
+		s.arrived.Add(1)
+		requests.Inc()
 		s.inFlight.Inc()
 		defer s.inFlight.Dec()
-		if !s.suffer(r.Context(), pattern) {
-			reply(w, http.StatusInternalServerError, map[string]any{"error": "the shop failed, as its knobs say"})
-			return
+		f := s.draw(e.pattern)
+		// The body is read before the wait: only after its end does net/http notice that a client is gone.
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+		switch {
+		case !f.pass(r.Context()):
+		case f.failed:
+			failures.Inc()
+			wrong(w, http.StatusInternalServerError, "the shop failed, as its knobs say")
+		case err != nil:
+			wrong(w, http.StatusBadRequest, err.Error())
+		default:
+			e.serve(s, w, r, body)
 		}
-		f(w, r)
-	})
-}
-
-// suffer does to a request what the knobs say, and reports whether it is answered well.
-func (s *Shop) suffer(ctx context.Context, endpoint string) bool {
-	s.mu.Lock()
-	k := s.knobs
-	latency, ok := k.Latency[endpoint]
-	if !ok {
-		latency = k.Latency[""]
-	}
-	wait := time.Duration(float64(latency.Median) * math.Exp(latency.Sigma*s.rand.NormFloat64()))
-	if k.Slowdown > 0 {
-		wait = time.Duration(float64(wait) * k.Slowdown)
-	}
-	ratio, ok := k.ErrorRatio[endpoint]
-	if !ok {
-		ratio = k.ErrorRatio[""]
-	}
-	failed := s.rand.Float64() < ratio
-	if k.LeakPerRequest > 0 {
-		s.leaked = append(s.leaked, make([]byte, k.LeakPerRequest))
-		s.bytes.Add(int64(k.LeakPerRequest))
-	}
-	if k.StallEvery > 0 {
-		if phase := time.Since(s.started) % k.StallEvery; phase < k.StallFor {
-			wait += k.StallFor - phase
-		}
-	}
-	release := s.release
-	s.mu.Unlock()
-	if k.Hang {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-release:
-		}
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return !failed
 	}
 }
 
 // turn changes the knobs that a request names and leaves the others.
 func (s *Shop) turn(w http.ResponseWriter, r *http.Request) {
-	k := s.Knobs()
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&k); err != nil {
-		reply(w, http.StatusBadRequest, map[string]any{"error": err.Error()})
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<16))
+	if err == nil {
+		err = s.change(func(k *Knobs) error { return decode(text, k) })
+	}
+	if err != nil {
+		wrong(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	s.Set(k)
-	reply(w, http.StatusOK, k)
+	reply(w, http.StatusOK, s.Knobs())
 }
 
-func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
-	var q struct{ Email, Password string }
-	if !body(w, r, &q) {
-		return
-	}
-	if q.Email == "" || q.Password == "" {
-		reply(w, http.StatusUnauthorized, map[string]any{"error": "email and password are required"})
-		return
-	}
-	sum := sha256.Sum256([]byte(q.Email))
-	reply(w, http.StatusOK, map[string]any{"token": hex.EncodeToString(sum[:12]), "user": q.Email})
-}
+type object map[string]any
 
-// Products is how many products the shop sells.
-const Products = 500
-
-type product struct {
-	ID    int     `json:"id"`
-	Name  string  `json:"name"`
-	Price float64 `json:"price"`
-	Stock int     `json:"stock"`
-}
-
-func productOf(id int) product {
-	adjectives := []string{"Plain", "Fine", "Small", "Large", "Blue", "Red", "Old", "New"}
-	nouns := []string{"cup", "chair", "lamp", "coat", "book", "desk", "clock", "bag", "shoe"}
-	return product{
-		ID: id, Name: adjectives[id%len(adjectives)] + " " + nouns[id%len(nouns)] + " " + strconv.Itoa(id),
-		Price: float64(500+id*37%9500) / 100, Stock: id * 7 % 100,
-	}
-}
-
-func number(r *http.Request, name string, otherwise, most int) int {
-	n, err := strconv.Atoi(r.FormValue(name))
-	if err != nil || n < 1 {
-		return otherwise
-	}
-	return min(n, most)
-}
-
-func (s *Shop) products(w http.ResponseWriter, r *http.Request) {
-	var out []product
-	for id := 1; id <= number(r, "limit", 20, 100); id++ {
-		out = append(out, productOf(id))
-	}
-	reply(w, http.StatusOK, map[string]any{"products": out, "total": Products})
-}
-
-func (s *Shop) product(w http.ResponseWriter, r *http.Request) {
-	id, err := strconv.Atoi(r.PathValue("id"))
-	if err != nil || id < 1 || id > Products {
-		reply(w, http.StatusNotFound, map[string]any{"error": "no such product"})
-		return
-	}
-	reply(w, http.StatusOK, productOf(id))
-}
-
-func (s *Shop) cart(w http.ResponseWriter, r *http.Request) {
-	var q struct {
-		ProductID int `json:"productId"`
-		Quantity  int `json:"quantity"`
-	}
-	if !body(w, r, &q) {
-		return
-	}
-	if q.ProductID < 1 || q.ProductID > Products || q.Quantity < 1 {
-		reply(w, http.StatusBadRequest, map[string]any{"error": "productId and quantity are required"})
-		return
-	}
-	reply(w, http.StatusCreated, map[string]any{"productId": q.ProductID, "quantity": q.Quantity, "total": productOf(q.ProductID).Price * float64(q.Quantity)})
-}
-
-func (s *Shop) search(w http.ResponseWriter, r *http.Request) {
-	words := strings.ToLower(r.FormValue("q"))
-	limit := number(r, "limit", 50, 100)
-	results := []product{}
-	for id := 1; id <= Products && len(results) < limit; id++ {
-		if p := productOf(id); strings.Contains(strings.ToLower(p.Name), words) {
-			results = append(results, p)
-		}
-	}
-	reply(w, http.StatusOK, map[string]any{"results": results, "query": words})
-}
-
-func (s *Shop) report(w http.ResponseWriter, _ *http.Request) {
-	reply(w, http.StatusAccepted, map[string]any{"report": s.orders.Add(1), "state": "queued"})
-}
-
-func (s *Shop) order(w http.ResponseWriter, _ *http.Request) {
-	reply(w, http.StatusCreated, map[string]any{"orderId": s.orders.Add(1)})
-}
-
-func (s *Shop) intensive(w http.ResponseWriter, _ *http.Request) {
-	sum := sha256.Sum256([]byte("shop"))
-	for range 2000 {
-		sum = sha256.Sum256(sum[:])
-	}
-	reply(w, http.StatusOK, map[string]any{"result": hex.EncodeToString(sum[:])})
-}
-
-func body(w http.ResponseWriter, r *http.Request, v any) bool {
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(v); err != nil {
-		reply(w, http.StatusBadRequest, map[string]any{"error": err.Error()})
-		return false
-	}
-	return true
-}
+func wrong(w http.ResponseWriter, code int, why string) { reply(w, code, object{"error": why}) }
 
 func reply(w http.ResponseWriter, code int, v any) {
 	text, err := json.Marshal(v)
@@ -371,16 +194,5 @@ func reply(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(code)
-	_, _ = w.Write(text) // a client that left is no fault
-}
-
-// releaseCollector exposes the release as an info metric.
-type releaseCollector struct{ s *Shop }
-
-var releaseDesc = prometheus.NewDesc("shop_release_info", "The shop's release.", []string{"release"}, nil)
-
-func (releaseCollector) Describe(ch chan<- *prometheus.Desc) { ch <- releaseDesc }
-
-func (c releaseCollector) Collect(ch chan<- prometheus.Metric) {
-	ch <- prometheus.MustNewConstMetric(releaseDesc, prometheus.GaugeValue, 1, c.s.Knobs().Release)
+	w.Write(text)
 }

@@ -1,24 +1,41 @@
 package demo
 
 import (
-	"bytes"
 	"context"
+	"encoding/csv"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 func call(s http.Handler, method, path, body string) (int, string) {
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
 	return w.Code, w.Body.String()
+}
+
+// exposed checks a sample on /metrics.
+func exposed(t *testing.T, s *Shop, series string, want float64) {
+	t.Helper()
+	_, text := call(s, "GET", "/metrics", "")
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			var got float64
+			if _, err := fmt.Sscan(value, &got); err != nil || got != want {
+				t.Errorf("/metrics says %s %v, want %v", series, got, want)
+			}
+			return
+		}
+	}
+	t.Errorf("/metrics has no %s", series)
 }
 
 func TestEndpoints(t *testing.T) {
@@ -32,19 +49,26 @@ func TestEndpoints(t *testing.T) {
 		{"POST", "/auth/login", `{"email":"a@x"}`, 401, "required"},
 		{"POST", "/auth/login", `{`, 400, "error"},
 		{"GET", "/products?limit=2", "", 200, `"total":500`},
+		{"GET", "/products?limit=1000", "", 200, `"id":100`},
 		{"GET", "/products/7", "", 200, `"id":7`},
 		{"GET", "/products/501", "", 404, "no such product"},
+		{"GET", "/products/seven", "", 404, "no such product"},
 		{"POST", "/cart/items", `{"productId":7,"quantity":2}`, 201, `"quantity":2`},
 		{"POST", "/cart/items", `{"productId":0,"quantity":2}`, 400, "required"},
+		{"POST", "/cart/items", `{"productId":7,"quantity":0}`, 400, "required"},
+		{"POST", "/cart/items", strings.Repeat(" ", 1<<20+1), 400, "too large"},
 		{"GET", "/search?q=LAMP&limit=3", "", 200, "lamp"},
+		{"GET", "/search?q=submarine", "", 200, `"results":[]`},
 		{"POST", "/reports/generate", "", 202, "queued"},
 		{"POST", "/orders", "", 201, "orderId"},
 		{"GET", "/api/intensive-operation-2", "", 200, "result"},
 		{"GET", "/api/intensive-operation-3", "", 404, ""},
+		{"DELETE", "/products", "", 405, ""},
 		{"GET", "/version", "", 200, `"release":"v7"`},
+		{"GET", "/version", "", 200, `"git_sha":"`},
 		{"GET", "/healthz", "", 200, "true"},
-		{"GET", "/metrics", "", 200, `shop_release_info{release="v7"} 1`},
-		{"POST", "/knobs", `{"nonsense":1}`, 400, "nonsense"},
+		{"GET", "/metrics", "", 200, "go_gc_heap_live_bytes"},
+		{"GET", "/metrics", "", 200, "go_build_info"},
 		{"POST", "/knobs", `{"release":"v8"}`, 200, `"release":"v8"`},
 		{"GET", "/knobs", "", 200, `"release":"v8"`},
 	} {
@@ -52,63 +76,47 @@ func TestEndpoints(t *testing.T) {
 			t.Errorf("%s %s = %d %s, want %d with %q", c.method, c.path, code, body, c.code, c.want)
 		}
 	}
-	if n := s.Requests(); n != 12 {
-		t.Errorf("the shop counts %d requests, want 12: knobs, metrics and health are not among them", n)
+	if n := s.Requests(); n != 17 {
+		t.Errorf("the shop counts %d requests, want 17: knobs, metrics and health are not among them", n)
+	}
+	if problems, err := testutil.GatherAndLint(s.registry, "shop_requests_total", "shop_request_failures_total", "shop_leaked_bytes_total", "shop_release_info"); err != nil || len(problems) > 0 {
+		t.Errorf("lint of the shop's metrics: %v %v", problems, err)
 	}
 }
 
-func TestKnobsTellTheTruth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := Latency{Median: 50 * time.Millisecond, Sigma: 0.5}
-		s := New(Knobs{
-			Latency: map[string]Latency{"": l}, ErrorRatio: map[string]float64{"": 0.1}, LeakPerRequest: 100, Slowdown: 2,
-		}, 1)
-		const n = 4000
-		failed, below := 0, 0
-		for range n {
-			begin := time.Now()
-			if code, _ := call(s, "GET", "/products/1", ""); code == 500 {
-				failed++
-			}
-			if time.Since(begin) <= 2*l.Quantile(0.9) {
-				below++
-			}
-		}
-		// Four standard deviations of a binomial count.
-		if d := math.Abs(float64(failed) - 0.1*n); d > 4*math.Sqrt(n*0.1*0.9) {
-			t.Errorf("%d of %d requests failed, want about one in ten", failed, n)
-		}
-		if d := math.Abs(float64(below) - 0.9*n); d > 4*math.Sqrt(n*0.1*0.9) {
-			t.Errorf("%d of %d requests took at most twice the 90th percentile, want about nine in ten", below, n)
-		}
-		if got := s.bytes.Load(); got != 100*n {
-			t.Errorf("%d bytes leaked, want %d", got, 100*n)
-		}
-	})
+func TestPagesOfOtherSitesTurnNoKnobs(t *testing.T) {
+	s := New(Knobs{Release: "v1"}, 1)
+	r := httptest.NewRequest("POST", "/knobs", strings.NewReader(`{"hang":true}`))
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	if w.Code != http.StatusForbidden || s.Knobs().Hang {
+		t.Errorf("POST /knobs for another site = %d, hang %t, want %d and no hang", w.Code, s.Knobs().Hang, http.StatusForbidden)
+	}
 }
 
-func TestHangAndStall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := New(Knobs{Hang: true}, 1)
-		begin := time.Now()
-		done := make(chan time.Duration)
-		go func() {
-			call(s, "GET", "/products/1", "")
-			done <- time.Since(begin)
-		}()
-		time.Sleep(30 * time.Second)
-		s.Set(Knobs{})
-		if d := <-done; d != 30*time.Second {
-			t.Errorf("a request to a hanging shop took %v, want the 30s of the hang", d)
+func TestEachUserOfTheConfigurationSignsIn(t *testing.T) {
+	f, err := Config.Open("users.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil || len(rows) != 201 {
+		t.Fatalf("users.csv has %d rows (%v), want a heading and 200 users", len(rows), err)
+	}
+	s, tokens := New(Knobs{}, 1), map[string]bool{}
+	for _, row := range rows[1:] {
+		text, _ := json.Marshal(map[string]string{"email": row[0], "password": row[1]})
+		code, body := call(s, "POST", "/auth/login", string(text))
+		var got struct{ Token string }
+		if err := json.Unmarshal([]byte(body), &got); err != nil || code != 200 {
+			t.Fatalf("login of %s = %d %s", row[0], code, body)
 		}
-		s.Set(Knobs{StallEvery: time.Minute, StallFor: 10 * time.Second})
-		begin = time.Now() // 30 s into the minute
-		time.Sleep(35 * time.Second)
-		call(s, "GET", "/products/1", "")
-		if d := time.Since(begin); d != 40*time.Second {
-			t.Errorf("a request 5s into a stall of 10s was answered after %v, want 40s", d)
-		}
-	})
+		tokens[got.Token] = true
+	}
+	if len(tokens) != 200 {
+		t.Errorf("200 users have %d tokens", len(tokens))
+	}
 }
 
 func TestServeEndsWithItsContext(t *testing.T) {
@@ -116,22 +124,55 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	s := New(Default(), 1)
+	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- New(Default(), 1).Serve(ctx, l) }()
-	resp, err := http.Get("http://" + l.Addr().String() + "/knobs")
+	go func() { served <- s.Serve(ctx, l) }()
+	defer http.DefaultClient.CloseIdleConnections()
+	url := "http://" + l.Addr().String()
+	resp, err := http.Get(url + "/knobs")
 	if err != nil {
 		t.Fatal(err)
 	}
 	body, _ := io.ReadAll(resp.Body)
 	resp.Body.Close()
 	var k Knobs
-	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&k); err != nil || k.Release != Default().Release {
+	if err := json.Unmarshal(body, &k); err != nil || k.Release != Default().Release {
 		t.Errorf("knobs = %s (%v), want the default ones", body, err)
 	}
-	http.DefaultClient.CloseIdleConnections()
+	if err := s.Set(Knobs{Hang: true}); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan error, 1)
+	go func() {
+		resp, err := http.Post(url+"/cart/items", "application/json", strings.NewReader(`{"productId":1,"quantity":1}`))
+		if err == nil {
+			resp.Body.Close()
+		}
+		asked <- err
+	}()
+	for s.Requests() == 0 { // until the hang holds the request
+		if _, err := http.Head(url + "/healthz"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	cancel()
 	if err := <-served; err != nil {
 		t.Errorf("Serve = %v, want nil", err)
+	}
+	<-asked
+	if n := testutil.ToFloat64(s.inFlight); n != 0 {
+		t.Errorf("%v requests are under way after Serve", n)
+	}
+}
+
+func TestServeTellsThatItsListenerBroke(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if err := New(Knobs{}, 1).Serve(t.Context(), l); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve of a closed listener = %v, want %v", err, net.ErrClosed)
 	}
 }

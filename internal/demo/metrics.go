@@ -1,0 +1,46 @@
+package demo
+
+import (
+	"regexp"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics count what the shop did, to compare with what others say about it.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	failures *prometheus.CounterVec
+	inFlight prometheus.Gauge
+	leaked   prometheus.Counter
+}
+
+// liveHeap is what the last collection left, the series to look for leaks in.
+var liveHeap = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
+
+func newMetrics(s *Shop) metrics {
+	m := metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shop_requests_total", Help: "Requests that arrived."}, []string{"endpoint"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shop_request_failures_total", Help: "Requests answered with 500, as the knobs say."}, []string{"endpoint"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "shop_requests_in_flight", Help: "Requests under way."}),
+		leaked:   prometheus.NewCounter(prometheus.CounterOpts{Name: "shop_leaked_bytes_total", Help: "Memory that requests have leaked."}),
+	}
+	m.registry.MustRegister(m.requests, m.failures, m.inFlight, m.leaked, releaseCollector{s},
+		collectors.NewBuildInfoCollector(),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// releaseCollector exposes the release as an info metric.
+type releaseCollector struct{ s *Shop }
+
+var releaseDesc = prometheus.NewDesc("shop_release_info", "The shop's release.", []string{"release"}, nil)
+
+func (releaseCollector) Describe(ch chan<- *prometheus.Desc) { ch <- releaseDesc }
+
+func (c releaseCollector) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(releaseDesc, prometheus.GaugeValue, 1, c.s.Knobs().Release)
+}
