@@ -30,11 +30,12 @@ help: ## list the targets
 
 .PHONY: demo
 demo: build ## build, then run the daemon and the demo shop: http://127.0.0.1:9797 (needs Go only)
-	exec ./$(BIN)/perfd demo
+	@# Job control keeps Ctrl-C from make, which would call the clean exit an interrupt.
+	@if [ -t 0 ]; then set -m; fi; ./$(BIN)/perfd demo
 
 .PHONY: build
 build: ## build bin/perfd, a static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/perfd ./cmd/perfd
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/perfd ./cmd/perfd
 
 .PHONY: check
 check: ## the inner loop: vet, build and the short unit tests
@@ -57,7 +58,7 @@ format: $(TOOLS)/golangci-lint ## rewrite the sources the way lint wants them
 
 .PHONY: docs
 docs: ## regenerate docs/metrics.md and the JSON schema of the configuration
-	$(GO) test -count=1 ./internal/metric ./internal/config ./config -args -update
+	$(GO) test -count=1 ./internal/metric ./config -args -update
 
 .PHONY: bench
 bench: deps-bench ## requests per second of CPU beside wrk, lateness, memory, scrape time (about 6 minutes)
@@ -86,7 +87,7 @@ screenshots: build ## docs/landing.png from a running demo
 
 .PHONY: deps
 deps: $(TOOLS)/prometheus ## install what the tests need and is missing
-	sh tools/debian.sh gcc=gcc prometheus=prometheus
+	sh tools/debian.sh gcc=gcc prometheus=prometheus chromium=chromium
 
 .PHONY: deps-bench
 deps-bench:

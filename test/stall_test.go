@@ -45,8 +45,11 @@ scenarios:
 
 // A target that hangs must not silence its own alert: what does not start is
 // the target's doing, and the measurement stays valid (SEMANTICS section 2).
+//
+// A machine that stalls perfd meanwhile makes it invalid for an honest reason;
+// then the hang shows nothing, and is tried again.
 func TestHangingTargetDropsAsNoFreeVUAndStaysValid(t *testing.T) {
-	const hang = 30 * time.Second
+	const tries = 3
 	var hold gate
 	g := newTarget(t, hold.ServeHTTP, nil)
 	d := start(t, fmt.Sprintf(`
@@ -61,45 +64,87 @@ scenarios:
     flow:
       - {name: get, http: {url: /get}, timeout: 60s}
 `, g.URL))
-	before := until(t, d, 3*time.Minute, func(m daemon.Metrics) string {
+	for try := 1; ; try++ {
+		h := hang(t, d, &hold)
+		disturbed := h.invalid("pacer_gap") + h.invalid("throttled") + h.invalid("clock") + h.invalid("ports")
+		if disturbed > 0 && try < tries {
+			t.Logf("the machine disturbed perfd for %.1f s: tried again", disturbed)
+			continue
+		}
+		h.judge(t)
+		break
+	}
+	stop(t, d)
+}
+
+// A stall is what the daemon counted from before a hang of its target to the
+// hang's end.
+type stall struct {
+	before, after daemon.Metrics
+	span          time.Duration
+	flagged       []time.Duration // into the stall, when the daemon called the measurement invalid
+}
+
+// hang stops all answers for half a minute, from a valid measurement on.
+func hang(t *testing.T, d *daemon.Daemon, hold *gate) stall {
+	t.Helper()
+	const span = 30 * time.Second
+	served := scrape(t, d).Value("perfd_requests_total")
+	var s stall
+	s.before = until(t, d, 3*time.Minute, func(m daemon.Metrics) string {
 		if m.Value("perfd_measurement_valid") != 1 {
 			return "a valid measurement to begin with"
 		}
-		return atLeast(100, "perfd_requests_total")(m)
+		return atLeast(served+100, "perfd_requests_total")(m)
 	})
-
 	hold.shut()
 	began := time.Now()
-	var invalid []string
-	m := until(t, d, 2*hang, func(m daemon.Metrics) string {
-		if got := m.Value("perfd_measurement_valid"); got != 1 {
-			invalid = append(invalid, time.Since(began).String())
+	s.after = until(t, d, 2*span, func(m daemon.Metrics) string {
+		s.span = time.Since(began)
+		if m.Value("perfd_measurement_valid") != 1 {
+			s.flagged = append(s.flagged, s.span)
 		}
-		if time.Since(began) < hang {
+		if s.span < span {
 			return "the end of the hang"
 		}
 		return ""
 	})
 	hold.reopen()
+	return s
+}
 
-	if len(invalid) > 0 {
-		t.Errorf("perfd_measurement_valid was not 1 at %v into the hang", invalid)
+// grew is by how much a counter rose during the stall.
+func (s *stall) grew(name string, labels ...string) float64 {
+	return s.after.Value(name, labels...) - s.before.Value(name, labels...)
+}
+
+func (s *stall) invalid(reason string) float64 {
+	return s.grew("perfd_measurement_invalid_seconds_total", "reason="+reason)
+}
+
+func (s *stall) judge(t *testing.T) {
+	t.Helper()
+	if len(s.flagged) > 0 {
+		t.Errorf("perfd_measurement_valid was not 1 from %v into the hang", s.flagged[0])
 	}
-	if got, want := m.Value("perfd_measurement_invalid_seconds_total"), before.Value("perfd_measurement_invalid_seconds_total"); got != want {
-		t.Errorf("perfd_measurement_invalid_seconds_total over the hang: from %v to %v", want, got)
+	for _, m := range s.after.Series("perfd_measurement_invalid_seconds_total") {
+		for _, l := range m.GetLabel() {
+			if l.GetName() == "reason" && s.invalid(l.GetValue()) != 0 {
+				t.Errorf("invalid seconds of reason %s over the hang = %.2f, want 0", l.GetValue(), s.invalid(l.GetValue()))
+			}
+		}
 	}
-	mine := m.Value("perfd_iterations_dropped_total", "reason=no_free_vu")
-	if all := m.Value("perfd_iterations_dropped_total"); mine != all || mine == 0 {
-		t.Errorf("drops: %v with reason no_free_vu of %v, want all of them", mine, all)
+	const dropped = "perfd_iterations_dropped_total"
+	all, mine := s.grew(dropped), s.grew(dropped, "reason=no_free_vu")
+	if mine != all || mine == 0 {
+		t.Errorf("drops: %v of reason no_free_vu of %v, want all of them; late %v, vu_cap %v, backoff %v, rate_cap %v", mine, all,
+			s.grew(dropped, "reason=late"), s.grew(dropped, "reason=vu_cap"), s.grew(dropped, "reason=backoff"), s.grew(dropped, "reason=rate_cap"))
 	}
 	// Due arrivals are those that started and those that did not: none is lost.
-	due := m.Value("perfd_iterations_started_total") + mine
-	elapsed := due / 50
-	if since := time.Since(began).Seconds(); elapsed < since-1 {
-		t.Errorf("started + dropped = %v, which is %.1f s of 50/s; the hang alone was %.1f s", due, elapsed, since)
+	due := s.grew("perfd_iterations_started_total") + all
+	if want := 50 * s.span.Seconds(); due < want-50 || due > want+50 {
+		t.Errorf("started + dropped over the hang = %v, want %.0f within a second's worth", due, want)
 	}
-	until(t, d, time.Minute, atLeast(m.Value("perfd_requests_total")+100, "perfd_requests_total"))
-	stop(t, d)
 }
 
 // A stopped process cannot be scraped while it stands still, so what it did not

@@ -25,7 +25,7 @@ import (
 // are go build's, such as -race.
 func Build(ctx context.Context, dir string, flags ...string) (string, error) {
 	bin := filepath.Join(dir, "perfd")
-	args := append([]string{"build", "-o", bin}, flags...)
+	args := append([]string{"build", "-buildvcs=false", "-o", bin}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/perfd/perfd/cmd/perfd")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build perfd: %w\n%s", err, out)
