@@ -33,6 +33,8 @@ type Options struct {
 type StepDesc struct {
 	Label, Target, Protocol string
 	Checks                  []string
+	// Span says what the step's spans look like, nil where its protocol has nothing to say.
+	Span protocol.SpanMapper
 }
 
 // A Program is a compiled flow: immutable and shared by all VUs.
@@ -261,6 +263,7 @@ func (k *compiler) request(r *Request, at *block.Node, prefix string, s *expr.Sy
 		}
 		desc.Protocol = kind.Name
 		st.judge, _ = st.do.(protocol.Judge)
+		desc.Span, _ = st.do.(protocol.SpanMapper)
 	}
 	// The step's checks may read what it extracts, its request may not.
 	var names []string

@@ -459,6 +459,76 @@ func TestTracesOfVUsWithOneNumberDiffer(t *testing.T) {
 	}
 }
 
+// trails keeps what a tracer is given, and says that all or no traces are sampled.
+type trails struct {
+	all  bool
+	took []*load.Trail
+}
+
+func (s *trails) Sampled(load.TraceID) bool { return s.all }
+func (s *trails) Trace(t *load.Trail)       { s.took = append(s.took, t.Clone()) }
+
+func TestATrailTellsAnIteration(t *testing.T) {
+	p := must(t, `
+flow:
+  - {name: a, fake: {send: x}}
+  - think: 1s
+  - {name: b, fake: {send: y, fail: status}}
+  - {name: c, fake: {send: z}, extract: {id: json.missing}}
+  - {name: never, fake: {send: z}}`)
+	run := newPerformer()
+	tracer := &trails{all: true}
+	run.rt.Traces = tracer
+	v := p.NewVU(7, run.rt)
+	run.now = 5 * time.Millisecond
+	run.iterate(v, 0)
+	if len(tracer.took) != 1 {
+		t.Fatalf("%d trails, want 1", len(tracer.took))
+	}
+	got := tracer.took[0]
+	want := load.Iteration{VU: 7, Start: int64(5 * time.Millisecond), End: int64(run.now), Outcome: load.Stopped, Trace: v.trace, Sampled: true}
+	if d := cmp.Diff(want, got.Iteration); d != "" {
+		t.Errorf("iteration (-want +got):\n%s", d)
+	}
+	var results []load.Result
+	var words []string
+	for _, r := range got.Requests {
+		results, words = append(results, r.Result), append(words, r.Error)
+		if !r.Sampled || r.Trace != v.trace {
+			t.Errorf("step %d: sampled %v in trace %x, want the iteration's", r.Step, r.Sampled, r.Trace)
+		}
+	}
+	if d := cmp.Diff(run.results, results); d != "" {
+		t.Errorf("the trail differs from what was recorded (-recorded +trail):\n%s", d)
+	}
+	if words[0] != "" || words[2] == "" {
+		t.Errorf("errors = %q, want words for the failed extraction only", words)
+	}
+
+	tracer.all = false
+	run.iterate(v, run.now)
+	if got := tracer.took[1]; got.Sampled || got.Trace == want.Trace || len(got.Requests) != 3 {
+		t.Errorf("second trail = %+v, want another trace that is not sampled", got)
+	}
+}
+
+func TestATrailHasAnEnd(t *testing.T) {
+	var trail load.Trail
+	trail.Reset(load.Iteration{})
+	for i := range 100 {
+		trail.Add(&load.Result{Step: i}, []byte(fmt.Sprint("/items/", i)), nil)
+	}
+	if len(trail.Requests) != 64 || trail.Left != 36 {
+		t.Errorf("%d requests and %d left out, want 64 and 36", len(trail.Requests), trail.Left)
+	}
+	kept := trail.Clone()
+	trail.Reset(load.Iteration{})
+	trail.Add(&load.Result{}, []byte("/other"), nil)
+	if got := string(kept.Address(63)); got != "/items/63" {
+		t.Errorf("address of a copy = %q, want /items/63", got)
+	}
+}
+
 func TestThinkTimes(t *testing.T) {
 	for _, c := range []struct {
 		yaml      string
@@ -555,6 +625,7 @@ flow:
 	run := newPerformer()
 	run.sent = nil
 	run.rt.Sink = discard{}
+	run.rt.Traces = idle{}
 	v := p.NewVU(0, run.rt)
 	run.iterate(v, 0)
 	if n := testing.AllocsPerRun(100, func() {
@@ -566,6 +637,12 @@ flow:
 		t.Errorf("an iteration allocates %v times, want 0", n)
 	}
 }
+
+// idle is a tracer that keeps nothing.
+type idle struct{}
+
+func (idle) Sampled(load.TraceID) bool { return false }
+func (idle) Trace(*load.Trail)         {}
 
 type discard struct{}
 

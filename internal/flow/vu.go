@@ -39,10 +39,21 @@ type Runtime struct {
 	Seed     uint64
 	// Shard of Shards, and MaxVUs of each: they make VU numbers distinct over all shards.
 	Shard, Shards, MaxVUs int
+	// Traces takes the trail of each iteration that ended; nil for nobody.
+	Traces Tracer
 	// Failed is told of each failed request and why, in words; nil for nobody.
 	Failed func(step string, target string, r *load.Result, why error)
 
-	calls sync.Pool // of *protocol.Call, lent for an active stretch
+	calls  sync.Pool // of *protocol.Call, lent for an active stretch
+	trails sync.Pool // of *load.Trail, lent for an iteration
+}
+
+// A Tracer takes the trails of iterations. Its methods are called by many goroutines.
+type Tracer interface {
+	// Sampled decides, when an iteration begins, whether its target shall trace it too.
+	Sampled(load.TraceID) bool
+	// Trace takes an iteration that ended. The trail is the caller's again when it returns.
+	Trace(*load.Trail)
 }
 
 // A VU performs a Program again and again. All methods but Interrupt belong to
@@ -61,6 +72,8 @@ type VU struct {
 
 	outcome  load.Outcome
 	trace    load.TraceID
+	sampled  bool
+	trail    *load.Trail // of the iteration under way, nil where nobody takes it
 	stopped  atomic.Bool
 	limiters []Limiter // by target
 }
@@ -106,9 +119,36 @@ func (v *VU) Begin(due time.Duration) {
 		v.scope.Set(f.slot, f.from.row(v))
 	}
 	// Ids must be unique, so they come from the process's source: the VU's own begins anew with each VU of its number.
-	binary.LittleEndian.PutUint64(v.trace[:8], rand.Uint64())
-	binary.LittleEndian.PutUint64(v.trace[8:], rand.Uint64()|1) // a trace id of zeros is invalid
+	// The one bit that is not random is that which samplers by ratio do not look at.
+	binary.BigEndian.PutUint64(v.trace[:8], rand.Uint64())
+	binary.BigEndian.PutUint64(v.trace[8:], rand.Uint64()|1) // a trace id of zeros is invalid
 	v.scope.Iteration++
+	if v.rt.Traces != nil {
+		v.beginTrail(due)
+	}
+}
+
+func (v *VU) beginTrail(due time.Duration) {
+	if v.trail == nil {
+		if v.trail, _ = v.rt.trails.Get().(*load.Trail); v.trail == nil {
+			v.trail = new(load.Trail)
+		}
+	}
+	v.sampled = v.rt.Traces.Sampled(v.trace)
+	v.trail.Reset(load.Iteration{
+		VU: v.users[0].ID, Due: int64(due), Start: int64(v.rt.Now()), Trace: v.trace, Sampled: v.sampled,
+	})
+}
+
+// endTrail hands the trail of an iteration that ended to whoever takes it.
+func (v *VU) endTrail() {
+	if v.trail == nil {
+		return
+	}
+	v.trail.End, v.trail.Outcome = int64(v.rt.Now()), v.outcome
+	v.rt.Traces.Trace(v.trail)
+	v.rt.trails.Put(v.trail)
+	v.trail = nil
 }
 
 // Outcome says how the iteration that is done ended.
@@ -139,8 +179,11 @@ func (v *VU) Go() (wake time.Duration, done bool) {
 			wake, done, call = 0, true, nil
 		}
 		if call != nil {
-			call.VU, call.Scope, call.Keep, call.Response, call.Err = nil, nil, nil, nil, nil
+			call.VU, call.Scope, call.Keep, call.Response, call.Err, call.Address = nil, nil, nil, nil, nil, nil
 			v.rt.calls.Put(call)
+		}
+		if done {
+			v.endTrail()
 		}
 	}()
 	for v.pc < len(v.p.code) {
@@ -181,7 +224,10 @@ func (v *VU) Go() (wake time.Duration, done bool) {
 // call is not used again.
 func (v *VU) panicked(p any, call *protocol.Call) {
 	v.outcome = load.Stopped
-	r := load.Result{Due: int64(v.due), Sent: int64(v.due), Done: int64(v.rt.Now()), Trace: v.trace, Cause: load.Internal}
+	r := load.Result{
+		Due: int64(v.due), Sent: int64(v.due), Done: int64(v.rt.Now()), Cause: load.Internal,
+		Trace: v.trace, Sampled: v.sampled,
+	}
 	step := v.p.code[min(max(v.pc-1, 0), len(v.p.code)-1)].step
 	if call == nil || step == nil {
 		step = &v.p.steps[0] // between requests: counted where every iteration begins
@@ -207,8 +253,8 @@ func (v *VU) take(s *step) time.Duration {
 // request performs a step and reports whether the iteration goes on.
 func (v *VU) request(s *step, call *protocol.Call) bool {
 	user := &v.users[s.target]
-	call.VU, call.Keep, call.Response, call.Err = user, &s.keep, nil, nil
-	call.Result = load.Result{Step: s.index, Due: int64(v.due), Waited: int64(v.wait), Trace: v.trace}
+	call.VU, call.Keep, call.Response, call.Err, call.Address = user, &s.keep, nil, nil, nil
+	call.Result = load.Result{Step: s.index, Due: int64(v.due), Waited: int64(v.wait), Trace: v.trace, Sampled: v.sampled}
 	binary.LittleEndian.PutUint64(call.Result.Span[:], rand.Uint64()|1)
 	call.Deadline = v.rt.Now() + s.timeout
 	s.do.Do(call)
@@ -220,6 +266,9 @@ func (v *VU) request(s *step, call *protocol.Call) bool {
 	}
 	v.due, v.token, v.wait = time.Duration(r.Done), false, 0
 	v.rt.Sink.Record(user.ID, r)
+	if v.trail != nil {
+		v.trail.Add(r, call.Address, call.Err)
+	}
 	switch r.Cause {
 	case load.None:
 		return true

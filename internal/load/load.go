@@ -150,8 +150,9 @@ type Result struct {
 
 	Checks, ChecksFailed uint64 // bit i is the step's i-th check: evaluated, failed
 
-	Trace TraceID
-	Span  SpanID
+	Trace   TraceID
+	Span    SpanID
+	Sampled bool // the trace was chosen when its iteration began: the target is told so
 }
 
 // Duration is Done − Sent in nanoseconds: how long the target took.
@@ -176,6 +177,7 @@ type Iteration struct {
 	Due, Start, End int64 // ns since the engine's zero
 	Outcome         Outcome
 	Trace           TraceID
+	Sampled         bool // see Result; known to trails only
 }
 
 // Connections counts the connections of one scenario. Opening and closing are

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
@@ -65,6 +67,14 @@ type Step interface{ Do(*Call) }
 type Judge interface {
 	// Judge returns load.None or the cause of failure for an answered call.
 	Judge(*Call) load.Cause
+}
+
+// SpanMapper is implemented by a Step that has conventions for spans.
+type SpanMapper interface {
+	// Span gives the span of a request its name and attributes; ids, times and
+	// kind are set. Address is what Call.Address was. It runs in the exporter, never
+	// beside requests.
+	Span(r *load.Result, address []byte, span *tracepb.Span)
 }
 
 // A Session is what one VU keeps open for one key and lane. Interrupt may come
@@ -190,6 +200,8 @@ type Call struct {
 	// Scratch is the protocol's own, kept from call to call: buffers, say. Calls are lent to VUs, so
 	// nothing of one VU may stay in it.
 	Scratch any
+	// Address is where the request went, as the protocol's SpanMapper reads it; valid until the next Do.
+	Address []byte
 	// Err explains Result.Cause in words for logs and the ring of recent failures; never a label.
 	Err error
 }

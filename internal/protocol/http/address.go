@@ -18,8 +18,10 @@ import (
 // An address is where a step's requests go.
 type address struct {
 	origin wire.Origin
-	host   string    // as the Host field has it
-	target []segment // path and query
+	host   string // as the Host field has it
+	// template is the path as the configuration has it, for spans; empty where it holds a secret.
+	template string
+	target   []segment // path and query
 }
 
 // address compiles the url: its origin is fixed, its path and query may hold expressions.
@@ -67,6 +69,9 @@ func (c *Config) address(k *protocol.Compiler) (a address) {
 			slotOf(expr.ParseTemplate(q.Value, k.Symbols, k.Errors), queryValue))
 	}
 	a.target = list
+	if !at.Hidden {
+		a.template, _, _ = strings.Cut(rest, "?")
+	}
 	return a
 }
 

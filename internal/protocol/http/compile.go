@@ -1,6 +1,7 @@
 package http
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/perfd/perfd/internal/block"
@@ -27,6 +28,7 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 	a := c.address(k)
 	f := c.headers(k, t, s.gzip)
 	s.origin, s.own, s.contentType = a.origin, f.own, f.contentType
+	s.template = a.template
 	c.body(k, s)
 	if k.Errors.Len() > before {
 		return nil
@@ -66,13 +68,16 @@ type fields struct {
 
 // headers compiles the target's header fields and, in their place, the step's.
 func (c *Config) headers(k *protocol.Compiler, t *TargetConfig, gzip bool) fields {
-	var given block.Entries[block.Text]
+	var given given
 	for _, list := range []block.Entries[block.Text]{t.Headers, c.Headers} {
 		for _, e := range list {
-			given = replace(given, e)
+			given.set(e)
 		}
 	}
 	f := fields{own: []segment{literal("User-Agent: "), userAgent, literal("\r\nX-Perfd: "), identity, literal("\r\n")}}
+	if !given.has("Traceparent") {
+		f.own = append(f.own, literal("traceparent: "), traceparent, literal("\r\n"))
+	}
 	if gzip {
 		f.own = append(f.own, literal("Accept-Encoding: gzip\r\n"))
 	}
@@ -94,13 +99,20 @@ func (c *Config) headers(k *protocol.Compiler, t *TargetConfig, gzip bool) field
 	return f
 }
 
-// replace adds a field, in the place of one of the same name where there is one.
-func replace(fields block.Entries[block.Text], e block.Entry[block.Text]) block.Entries[block.Text] {
-	for i := range fields {
-		if strings.EqualFold(fields[i].Name.S, e.Name.S) {
-			fields[i] = e
-			return fields
+// given are the fields that the configuration writes.
+type given block.Entries[block.Text]
+
+// set adds a field, in the place of one of the same name where there is one.
+func (g *given) set(e block.Entry[block.Text]) {
+	for i := range *g {
+		if strings.EqualFold((*g)[i].Name.S, e.Name.S) {
+			(*g)[i] = e
+			return
 		}
 	}
-	return append(fields, e)
+	*g = append(*g, e)
+}
+
+func (g given) has(name string) bool {
+	return slices.ContainsFunc(g, func(e block.Entry[block.Text]) bool { return strings.EqualFold(e.Name.S, name) })
 }

@@ -2,7 +2,7 @@
 // encoded segments with slots, and sent by wire's user agent.
 //
 // A request carries what the configuration gives it and besides that only Host,
-// User-Agent and X-Perfd, Accept-Encoding where gzip is asked for, Cookie,
+// User-Agent, X-Perfd and traceparent, Accept-Encoding where gzip is asked for, Cookie,
 // Content-Type and Content-Length.
 //
 // A value that ${…} puts into a url is percent-encoded by where it stands: in

@@ -35,6 +35,7 @@ type rig struct {
 	base    string
 	target  string // yaml of the target's block
 	keep    expr.Keep
+	trace   load.Result // of which Trace, Span and Sampled are each call's
 }
 
 func newRig(t testing.TB, base string) *rig {
@@ -87,7 +88,7 @@ func (r *rig) step(text string) protocol.Step {
 
 func (r *rig) do(s protocol.Step, timeout time.Duration) *protocol.Call {
 	r.call.VU, r.call.Scope, r.call.Keep = r.vu, r.scope, &r.keep
-	r.call.Result, r.call.Response, r.call.Err = load.Result{}, nil, nil
+	r.call.Result, r.call.Response, r.call.Err = load.Result{Trace: r.trace.Trace, Span: r.trace.Span, Sampled: r.trace.Sampled}, nil, nil
 	r.call.Deadline = r.env.Now() + timeout
 	s.Do(&r.call)
 	return &r.call

@@ -52,13 +52,15 @@ func TestTheWireHoldsNothingElse(t *testing.T) {
 	host := strings.TrimPrefix(base, "http://")
 	r := newRig(t, base)
 	r.scope.Set(r.symbols.Declare("v", expr.String), expr.Str("1"))
-	const own = "\r\nUser-Agent: perfd/test\r\nX-Perfd: scenario/run\r\n"
+	const others = "\r\nUser-Agent: perfd/test\r\nX-Perfd: scenario/run\r\n"
+	const own = others + "traceparent: 00-00000000000000000000000000000000-0000000000000000-00\r\n"
 	for _, c := range []struct{ yaml, want string }{
 		{`{url: "/a?b#c"}`, ""},
 		{`{url: "/a?b"}`, "GET /a?b HTTP/1.1\r\nHost: " + host + own + "\r\n"},
 		{`{url: "", gzip: true}`, "GET / HTTP/1.1\r\nHost: " + host + own + "Accept-Encoding: gzip\r\n\r\n"},
 		{`{url: "?a=b"}`, "GET /?a=b HTTP/1.1\r\nHost: " + host + own + "\r\n"},
 		{`{url: /, headers: {host: shop.test, A: "${v}", B: b}}`, "GET / HTTP/1.1\r\nhost: shop.test" + own + "A: 1\r\nB: b\r\n\r\n"},
+		{`{url: /, headers: {TraceParent: mine}}`, "GET / HTTP/1.1\r\nHost: " + host + others + "TraceParent: mine\r\n\r\n"},
 		{`{url: /, method: POST}`, "POST / HTTP/1.1\r\nHost: " + host + own + "Content-Length: 0\r\n\r\n"},
 		{`{url: /, method: DELETE}`, "DELETE / HTTP/1.1\r\nHost: " + host + own + "\r\n"},
 		{`{url: /, body: ""}`, "POST / HTTP/1.1\r\nHost: " + host + own + "Content-Length: 0\r\n\r\n"},

@@ -1,6 +1,7 @@
 package http
 
 import (
+	hexadecimal "encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -91,10 +92,22 @@ func fieldOf(name string, t *expr.Template) []segment {
 	return []segment{literal(name + ": "), value, literal("\r\n")}
 }
 
-// userAgent and identity are what every request of a run says of itself.
+// userAgent, traceparent and identity are what every request of a run says of itself.
 var (
 	userAgent = segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
 		return append(dst, c.VU.Env.UserAgent...), nil
+	}}
+	// traceparent is the W3C trace context. Its flag is set only where the iteration was chosen when it began.
+	traceparent = segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
+		r := &c.Result
+		dst = append(dst, "00-"...)
+		dst = hexadecimal.AppendEncode(dst, r.Trace[:])
+		dst = append(dst, '-')
+		dst = hexadecimal.AppendEncode(dst, r.Span[:])
+		if r.Sampled {
+			return append(dst, "-01"...), nil
+		}
+		return append(dst, "-00"...), nil
 	}}
 	identity = segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
 		return append(dst, c.VU.Env.Identity...), nil

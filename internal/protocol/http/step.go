@@ -22,6 +22,7 @@ type step struct {
 	connections Connections
 
 	method    string
+	template  string // the path for spans, empty where it holds a secret
 	redirects int
 	gzip      bool
 	cookies   bool
@@ -102,6 +103,9 @@ func (s *step) Do(c *protocol.Call) {
 	r.Sent = int64(c.VU.Env.Now())
 	r.Done = r.Sent
 	err := s.perform(c, w)
+	if c.Address != nil {
+		c.Address = w.x.Target() // of the last redirect
+	}
 	w.x.Stream, w.body = nil, nil
 	if w.file != nil {
 		w.file.Close()
@@ -126,6 +130,7 @@ func (s *step) perform(c *protocol.Call, w *scratch) error {
 	if err := s.encode(c, w, sess); err != nil {
 		return err
 	}
+	c.Address = x.Target()
 	if err := s.exchange(&s.origin, s.method, w, sess, c); err != nil {
 		return err
 	}
