@@ -34,6 +34,7 @@ wire:           load
 pace:           block
 schedule:       block
 validity:       block load
+queue
 
 protocol:       block expr load wire
 protocol/*:     block expr load protocol wire
@@ -44,9 +45,9 @@ flow:           block expr load protocol
 record:         hist load metric
 
 output:         load
-output/*:       load metric output record
+output/*:       block load metric output protocol queue record
 
-config:         block expr flow pace protocol schedule target validity wire wire
+config:         block expr flow output/* pace protocol schedule target validity wire
 web
 demo
 
@@ -257,7 +258,8 @@ func find(rules []rule, folder string) (*rule, string) {
 }
 
 func allowed(r *rule, own, to string) bool {
-	return to == own || strings.HasPrefix(to, own+"/") || slices.Contains(r.may, to) || slices.Contains(r.may, "*")
+	leaf := path.Dir(to) + "/*" // a room may be allowed all leaves of another
+	return to == own || strings.HasPrefix(to, own+"/") || slices.Contains(r.may, to) || slices.Contains(r.may, leaf) || slices.Contains(r.may, "*")
 }
 
 func names(may []string) string {

@@ -1,0 +1,105 @@
+package queue
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+)
+
+// A segment begins with its version, and then holds frames:
+//
+//	mark     4 bytes  where to go on after damage
+//	length   4 bytes  little endian, of the payload
+//	crc32c   4 bytes  little endian, of length, type and payload
+//	type     1 byte
+//	payload
+const (
+	family      = "perfdq\x00"
+	version     = family + "\x01"
+	frameMark   = "\xf7pQ\x9d"
+	frameHeader = 4 + 4 + 4 + 1
+	// maxPayload bounds what a damaged length may ask for.
+	maxPayload = 256 << 20
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// appendHeader makes room for a frame's header.
+func appendHeader(dst []byte) []byte { return append(dst, make([]byte, frameHeader)...) }
+
+// finishFrame fills in the header of a frame that begins at 0.
+func finishFrame(frame []byte, kind byte) {
+	copy(frame, frameMark)
+	binary.LittleEndian.PutUint32(frame[4:], uint32(len(frame)-frameHeader))
+	frame[12] = kind
+	binary.LittleEndian.PutUint32(frame[8:], frameSum(frame))
+}
+
+func frameSum(frame []byte) uint32 {
+	sum := crc32.Update(0, castagnoli, frame[4:8])
+	return crc32.Update(sum, castagnoli, frame[12:])
+}
+
+var errDamaged = errors.New("not a whole frame")
+
+// readFrame reads the frame at an offset of a segment that is size bytes long
+// into buf, which it returns grown. errDamaged says that there is none.
+func readFrame(f io.ReaderAt, at, size int64, buf []byte) (frame []byte, err error) {
+	if size-at < frameHeader {
+		return buf[:0], errDamaged
+	}
+	buf = grow(buf, frameHeader)
+	if _, err := f.ReadAt(buf, at); err != nil && !errors.Is(err, io.EOF) {
+		return buf[:0], fmt.Errorf("read segment: %w", err)
+	}
+	length := int64(binary.LittleEndian.Uint32(buf[4:]))
+	if string(buf[:4]) != frameMark || length > maxPayload || length > size-at-frameHeader {
+		return buf[:0], errDamaged
+	}
+	sum := binary.LittleEndian.Uint32(buf[8:])
+	buf = grow(buf, frameHeader+int(length))
+	if _, err := f.ReadAt(buf[frameHeader:], at+frameHeader); err != nil && !errors.Is(err, io.EOF) {
+		return buf[:0], fmt.Errorf("read segment: %w", err)
+	}
+	if frameSum(buf) != sum {
+		return buf[:0], errDamaged
+	}
+	return buf, nil
+}
+
+func grow(buf []byte, n int) []byte {
+	if cap(buf) >= n {
+		return buf[:n]
+	}
+	bigger := make([]byte, n, n+n/4)
+	copy(bigger, buf)
+	return bigger
+}
+
+// findFrame returns the offset of the first whole frame after an offset, size
+// where there is none.
+func findFrame(f io.ReaderAt, after, size int64) (int64, error) {
+	rest := make([]byte, max(0, size-after-1))
+	if _, err := f.ReadAt(rest, after+1); err != nil && !errors.Is(err, io.EOF) {
+		return 0, fmt.Errorf("read segment: %w", err)
+	}
+	var buf []byte
+	for from := 0; ; {
+		i := bytes.Index(rest[from:], []byte(frameMark))
+		if i < 0 {
+			return size, nil
+		}
+		at := after + 1 + int64(from+i)
+		frame, err := readFrame(f, at, size, buf)
+		if err == nil {
+			return at, nil
+		}
+		if !errors.Is(err, errDamaged) {
+			return 0, err
+		}
+		buf, from = frame, from+i+1
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package queue
+
+func isReadOnly(error) bool { return false }
