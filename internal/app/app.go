@@ -13,9 +13,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/output/exposition"
+	"github.com/perfd/perfd/internal/output/remotewrite"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/validity"
 	"github.com/perfd/perfd/internal/web"
@@ -63,6 +66,8 @@ type App struct {
 	server   *web.Server
 	pause    pause
 	windows  lastWindows
+	registry *prometheus.Registry // of all metrics but the recorder's
+	writer   atomic.Pointer[remotewrite.Writer]
 	ready    atomic.Bool
 	stopping atomic.Bool
 	retiring sync.WaitGroup // scenarios that end their last run
@@ -122,7 +127,14 @@ func New(opts Options) (_ *App, err error) {
 		return nil, &UsageError{err}
 	}
 	a.noteReload(nil)
-	metrics := exposition.New(exposition.Options{Scenarios: a.recorder, Daemon: newRegistry(a), Log: a.log})
+	a.registry = newRegistry(a)
+	writer, err := a.newRemoteWrite(doc)
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	a.writer.Store(writer)
+	a.life.onStop("remote write", a.stopRemoteWrite) // after everything whose metrics it sends
+	metrics := exposition.New(exposition.Options{Scenarios: a.recorder, Daemon: a.registry, Log: a.log})
 	handler := web.Handler(web.Options{Daemon: daemon{a}, Metrics: metrics, Lifecycle: opts.Lifecycle, Log: a.log})
 	if a.server, err = web.Listen(opts.Listen, opts.WebConfigFile, handler, a.log); err != nil {
 		return nil, &UsageError{err}
@@ -139,6 +151,9 @@ func (a *App) Start() {
 	a.server.Start()
 	for _, addr := range a.server.Addrs() {
 		a.log.Info("listening", "address", addr.String())
+	}
+	if w := a.remoteWrite(); w != nil {
+		w.Start()
 	}
 	a.background("recorder", a.recorder.Run)
 	a.background("monitor", a.monitor.Run)

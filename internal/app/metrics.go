@@ -39,6 +39,10 @@ func newCollector(a *App) *collector {
 		metric.BackoffRatio, metric.TargetUp, metric.RunInfo, metric.RunStart, metric.RunLastEnd, metric.Runs, metric.ScheduleNextRun,
 		metric.ScheduleMissed, metric.MeasurementValid, metric.MeasurementInvalid, metric.ShardInfo, metric.Paused,
 		metric.ConfigReloadSuccessful, metric.ConfigReloadSuccessTime,
+		metric.RemoteWriteSamples, metric.RemoteWriteSamplesFailed, metric.RemoteWriteSamplesRetried, metric.RemoteWriteSamplesDropped,
+		metric.RemoteWriteExemplars, metric.RemoteWriteBytes, metric.RemoteWritePendingBytes, metric.RemoteWriteHighestSentTimestamp,
+		metric.RemoteWriteHighestTimestamp, metric.RemoteWriteBlocked, metric.RemoteWriteSnapshots, metric.RemoteWriteSnapshotsSkipped,
+		metric.RemoteWriteQueueBytes, metric.RemoteWriteQueueMemoryBytes, metric.RemoteWriteQueueFaults, metric.RemoteWriteQueueDamagedBytes,
 	} {
 		c.descs[d] = d.Const()
 	}
@@ -72,6 +76,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, t := range st.targets {
 		send(metric.BackoffRatio, 1-t.distress.Share(), t.name)
 		send(metric.TargetUp, number(t.distress.Up()), t.name)
+	}
+	if w := a.remoteWrite(); w != nil {
+		w.Collect(send, ch)
 	}
 	now := time.Now()
 	for _, s := range st.scenarios {

@@ -97,6 +97,10 @@ func (a *App) Reload() error {
 	a.mu.Lock()
 	a.state = st
 	a.mu.Unlock()
+	if err := a.reloadRemoteWrite(doc); err != nil {
+		a.noteReload(err)
+		a.log.Error("reload remote write", "err", err)
+	}
 	kept := map[*scenario]bool{}
 	for _, s := range st.scenarios {
 		kept[s] = true

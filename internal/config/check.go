@@ -30,6 +30,7 @@ func check(d *Document, kinds []protocol.Kind, errs *block.Errors) {
 	for i := range d.Scenarios {
 		checkName("scenario", d.Scenarios[i].Name, names, errs)
 	}
+	checkRemotes(d, errs)
 	checkShadows(d, errs)
 	d.feeders = openData(d, errs)
 	compile(d, kinds, errs)
@@ -48,6 +49,20 @@ func checkName(what string, name block.Text, taken map[string]block.Pos, errs *b
 		errs.Add(name.Pos, name.Path, "a %s named %q exists already, at %s", what, name.S, first)
 	default:
 		taken[name.S] = name.Pos
+	}
+}
+
+// checkRemotes checks that endpoints can be told apart.
+func checkRemotes(d *Document, errs *block.Errors) {
+	names := map[string]block.Pos{}
+	for i := range d.RemoteWrite {
+		c := &d.RemoteWrite[i]
+		first, twice := names[c.Name]
+		if twice && c.Name != "" {
+			errs.Add(c.URL.Pos, c.URL.Path, "a remote_write named %q exists already, at %s", c.Name, first).Hint = "give one of the two a name: {name: …}"
+			continue
+		}
+		names[c.Name] = c.URL.Pos
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/output/remotewrite"
 	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/schedule"
 	"github.com/perfd/perfd/internal/target"
@@ -28,6 +29,9 @@ type Document struct {
 	Flows         flow.NamedFlows                `yaml:"flows" doc:"Flows that scenarios use by name."`
 	ScenarioFiles []string                       `yaml:"scenario_files" doc:"Patterns of further files, which may hold vars, targets, data, flows and scenarios."`
 	Scenarios     []Scenario                     `yaml:"scenarios" doc:"What runs."`
+
+	RemoteWrite      []remotewrite.Config    `yaml:"remote_write" doc:"Where metrics are sent to, besides being exposed at /metrics."`
+	RemoteWriteQueue remotewrite.QueueConfig `yaml:"remote_write_queue" doc:"What is kept on disk for remote_write, so that outages and crashes lose nothing."`
 
 	// Dir is the folder that every relative path of the configuration starts from: that of the main file.
 	Dir     string `yaml:"-"`

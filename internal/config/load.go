@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/output/remotewrite"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/target"
 )
@@ -56,7 +57,7 @@ func load(o Options, text []byte, errs *block.Errors) (*Document, error) {
 	}
 	r.document(root, kinds)
 	unresolved := errs.Mistakes()
-	d := &Document{Dir: dir, root: root, secrets: r.secrets, Safety: Safety{BackOff: target.DefaultBackOff()}}
+	d := &Document{Dir: dir, root: root, secrets: r.secrets, Safety: Safety{BackOff: target.DefaultBackOff()}, RemoteWriteQueue: remotewrite.DefaultQueue()}
 	block.Decode(root, d, errs)
 	check(d, o.Kinds, errs)
 	if errs.Len() > 0 {

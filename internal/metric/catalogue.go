@@ -212,6 +212,57 @@ var (
 		"scenario", "reason")
 )
 
+var remoteWrite = newSection("Remote write", "What becomes of the snapshots that `remote_write` sends. Present only where it is configured.")
+
+// Remote write.
+var (
+	RemoteWriteSamples = remoteWrite.counter("perfd_remote_write_samples_total", "",
+		"Samples and native histograms that the receiver took.",
+		"remote", "url")
+	RemoteWriteSamplesFailed = remoteWrite.counter("perfd_remote_write_samples_failed_total", "",
+		"Samples that the receiver refused for good.",
+		"remote", "url")
+	RemoteWriteSamplesRetried = remoteWrite.counter("perfd_remote_write_samples_retried_total", "",
+		"Samples of requests that failed and were tried again.",
+		"remote", "url")
+	RemoteWriteSamplesDropped = remoteWrite.counter("perfd_remote_write_samples_dropped_total", "",
+		"Samples that will not arrive, by reason.",
+		"remote", "url", "reason")
+	RemoteWriteExemplars = remoteWrite.counter("perfd_remote_write_exemplars_total", "",
+		"Exemplars that the receiver took.",
+		"remote", "url")
+	RemoteWriteBytes = remoteWrite.counter("perfd_remote_write_sent_bytes_total", bytes,
+		"Bytes of requests, compressed.",
+		"remote", "url")
+	RemoteWriteBatchDuration = remoteWrite.histogram("perfd_remote_write_sent_batch_duration_seconds",
+		"Time that requests took, whatever came of them.",
+		"remote", "url")
+	RemoteWritePendingBytes = remoteWrite.gauge("perfd_remote_write_pending_bytes", bytes,
+		"Bytes of the queue that were not sent yet.",
+		"remote", "url")
+	RemoteWriteHighestSentTimestamp = remoteWrite.gauge("perfd_remote_write_highest_sent_timestamp_seconds", seconds,
+		"Timestamp up to which everything is sent or given up, in Unix time.",
+		"remote", "url")
+	RemoteWriteHighestTimestamp = remoteWrite.gauge("perfd_remote_write_highest_timestamp_seconds", seconds,
+		"Timestamp of the last snapshot, in Unix time.")
+	RemoteWriteBlocked = remoteWrite.gauge("perfd_remote_write_blocked", "",
+		"1 while the receiver refuses access and samples wait for it, by its status; absent otherwise.",
+		"remote", "url", "reason")
+	RemoteWriteSnapshots = remoteWrite.counter("perfd_remote_write_snapshots_total", "",
+		"Snapshots of all series that the queue took.")
+	RemoteWriteSnapshotsSkipped = remoteWrite.counter("perfd_remote_write_snapshots_skipped_total", "",
+		"Snapshots that were not taken, by reason.",
+		"reason")
+	RemoteWriteQueueBytes = remoteWrite.gauge("perfd_remote_write_queue_bytes", bytes,
+		"Bytes that the queue holds.")
+	RemoteWriteQueueMemoryBytes = remoteWrite.gauge("perfd_remote_write_queue_memory_bytes", bytes,
+		"Bytes that the queue holds in memory because the disk takes none; a restart would lose them.")
+	RemoteWriteQueueFaults = remoteWrite.counter("perfd_remote_write_queue_faults_total", "",
+		"Operations on the queue's disk that failed.")
+	RemoteWriteQueueDamagedBytes = remoteWrite.counter("perfd_remote_write_queue_damaged_bytes_total", bytes,
+		"Bytes of the queue that were found damaged, and lost.")
+)
+
 var daemon = newSection("Daemon", "perfd itself. Beside these it exposes client_golang's `go_*` and `process_*` metrics.")
 
 // The daemon.

@@ -1,0 +1,485 @@
+package remotewrite
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+var both = cmp.AllowUnexported(sample{})
+
+// counters makes n counters that are all changed by each call of the function.
+func counters(n int) (*prometheus.Registry, func()) {
+	r := prometheus.NewRegistry()
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "c_total", Help: "A counter."}, []string{"n"})
+	r.MustRegister(c)
+	turn := func() {
+		for i := range n {
+			c.WithLabelValues(fmt.Sprint(i)).Inc()
+		}
+	}
+	return r, turn
+}
+
+func counterName(i int) string {
+	return fmt.Sprintf(`{__name__="c_total", instance="a", job="perfd", n="%d"}`, i)
+}
+
+// want is what counter i has after n snapshots.
+func want(from time.Time, n int) (all []sample) {
+	for k := range n {
+		all = append(all, sample{from.Add(time.Duration(k) * time.Second).UnixMilli(), fmt.Sprint(k + 1)})
+	}
+	return all
+}
+
+func TestEverySampleArrivesInBothProtocols(t *testing.T) {
+	for _, protocol := range []string{"1.0", "2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			r := prometheus.NewRegistry()
+			h := prometheus.NewHistogram(prometheus.HistogramOpts{
+				Name: "h_seconds", Help: "A histogram.", Buckets: []float64{0.5, 1}, NativeHistogramBucketFactor: 1.1,
+			})
+			g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "g", Help: "A gauge."})
+			s := prometheus.NewSummary(prometheus.SummaryOpts{Name: "s", Help: "A summary.", Objectives: map[float64]float64{0.5: 0.05}})
+			r.MustRegister(h, g, s)
+			h.Observe(0.25)
+			h.Observe(0.75)
+			h.Observe(3)
+			s.Observe(2)
+			g.Set(-1.5)
+			to := newReceiver(t)
+			w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ", histograms: both, protocol: "+protocol))
+			stop := w.startEndpoints()
+			at := base()
+			w.Snapshot(at)
+			to.took(`{__name__="s_count", instance="a", job="perfd"}`, 1)
+			w.crash(stop)
+			got := map[string]string{}
+			for name, samples := range to.got {
+				if len(samples) != 1 || samples[0].at != at.UnixMilli() {
+					t.Errorf("%s = %v, want one sample at %d", name, samples, at.UnixMilli())
+				}
+				got[strings.Replace(name, `, instance="a", job="perfd"`, "", 1)] = samples[0].text
+			}
+			if diff := cmp.Diff(map[string]string{
+				`{__name__="g"}`:                           "-1.5",
+				`{__name__="h_seconds"}`:                   "{count:3, sum:4, (0.22925101080116778,0.25]:1, (0.7071067811865475,0.7711054127039704]:1, (2.82842712474619,3.0844216508158815]:1}",
+				`{__name__="h_seconds_bucket", le="0.5"}`:  "1",
+				`{__name__="h_seconds_bucket", le="1.0"}`:  "2",
+				`{__name__="h_seconds_bucket", le="+Inf"}`: "3",
+				`{__name__="h_seconds_sum"}`:               "4",
+				`{__name__="h_seconds_count"}`:             "3",
+				`{__name__="s", quantile="0.5"}`:           "2",
+				`{__name__="s_sum"}`:                       "2",
+				`{__name__="s_count"}`:                     "1",
+			}, reorder(got)); diff != "" {
+				t.Errorf("series (-want +got):\n%s", diff)
+			}
+			if len(to.complain) > 0 {
+				t.Errorf("the receiver complains: %v", to.complain)
+			}
+			wantHeader := map[string]string{
+				"Content-Encoding": "snappy", "User-Agent": "perfd/test", "Content-Type": "application/x-protobuf",
+				"X-Prometheus-Remote-Write-Version": "0.1.0", "Retry-Attempt": "",
+			}
+			if protocol == "2.0" {
+				wantHeader["Content-Type"] = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
+				wantHeader["X-Prometheus-Remote-Write-Version"] = "2.0.0"
+			}
+			for name, value := range wantHeader {
+				if got := to.requests[0].Get(name); got != value {
+					t.Errorf("header field %s = %q, want %q", name, got, value)
+				}
+			}
+		})
+	}
+}
+
+// reorder writes series of one label beside the name the way the test does.
+func reorder(got map[string]string) map[string]string {
+	out := map[string]string{}
+	for name, v := range got {
+		out[strings.Replace(name, `, instance="a", job="perfd", `, ", ", 1)] = v
+	}
+	return out
+}
+
+func TestAnOutageLosesNothingAndKeepsTheOrder(t *testing.T) {
+	r, turn := counters(300)
+	to := newReceiver(t)
+	var fails []int
+	for range 60 {
+		fails = append(fails, []int{500, 503, 429}[rand.N(3)])
+	}
+	to.answer = func(n int, _ *http.Request, _ map[string][]sample) (int, map[string]string, string) {
+		if n < len(fails) {
+			return fails[n], nil, "away"
+		}
+		return 0, nil, ""
+	}
+	w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ", max_samples_per_send: 100"))
+	stop := w.startEndpoints()
+	from := base()
+	for k := range 40 {
+		turn()
+		w.Snapshot(from.Add(time.Duration(k) * time.Second))
+	}
+	for i := range 300 {
+		if diff := cmp.Diff(want(from, 40), to.took(counterName(i), 40), both); diff != "" {
+			t.Fatalf("counter %d (-want +got):\n%s", i, diff)
+		}
+	}
+	w.crash(stop)
+	if got := slices.Max(to.sizes); got > 100 {
+		t.Errorf("a request has %d samples, want at most 100", got)
+	}
+	if got := w.endpoints[0].stats.retried.Load(); got != 60*100 {
+		t.Errorf("%d samples retried, want 6000", got)
+	}
+	if to.requests[1].Get("Retry-Attempt") != "1" {
+		t.Errorf("Retry-Attempt of the second request = %q, want 1", to.requests[1].Get("Retry-Attempt"))
+	}
+}
+
+func TestACrashLosesNothing(t *testing.T) {
+	r, turn := counters(50)
+	to := newReceiver(t)
+	to.answer = func(int, *http.Request, map[string][]sample) (int, map[string]string, string) {
+		if rand.N(3) == 0 {
+			return http.StatusServiceUnavailable, nil, ""
+		}
+		return 0, nil, ""
+	}
+	dir, from := t.TempDir(), base()
+	k := 0
+	for range 20 {
+		w := newRig(t, dir, r, endpointOf(t, to.URL, ", max_samples_per_send: 7"))
+		stop := w.startEndpoints()
+		for range rand.N(5) {
+			turn()
+			w.Snapshot(from.Add(time.Duration(k) * time.Second))
+			k++
+		}
+		time.Sleep(rand.N(3 * time.Millisecond))
+		w.crash(stop) // in the middle of requests, too
+	}
+	w := newRig(t, dir, r, endpointOf(t, to.URL, ""))
+	stop := w.startEndpoints()
+	for i := range 50 {
+		to.took(counterName(i), k)
+	}
+	w.crash(stop)
+	for i := range 50 {
+		// What was under way in a crash comes twice, with the same timestamp and value.
+		if diff := cmp.Diff(want(from, k), slices.Compact(to.got[counterName(i)]), both); diff != "" {
+			t.Fatalf("counter %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
+func TestExpiredCredentialsHoldTheQueue(t *testing.T) {
+	r, turn := counters(1)
+	dir := t.TempDir()
+	token := filepath.Join(dir, "token")
+	if err := os.WriteFile(token, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	to := newReceiver(t)
+	to.answer = func(_ int, req *http.Request, _ map[string][]sample) (int, map[string]string, string) {
+		if req.Header.Get("Authorization") != "Bearer new" {
+			return http.StatusUnauthorized, nil, "token expired"
+		}
+		return 0, nil, ""
+	}
+	w := newRig(t, dir, r, endpointOf(t, to.URL, ", bearer_token_file: token"))
+	stop := w.startEndpoints()
+	from := base()
+	for k := range 5 {
+		turn()
+		w.Snapshot(from.Add(time.Duration(k) * time.Second))
+	}
+	for to.counts() < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	s := w.endpoints[0].stats
+	s.mu.Lock()
+	why := s.why
+	s.mu.Unlock()
+	if why != "401" {
+		t.Errorf("blocked for %q, want 401", why)
+	}
+	if err := os.WriteFile(token, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want(from, 5), to.took(counterName(0), 5), both); diff != "" {
+		t.Errorf("samples (-want +got):\n%s", diff)
+	}
+	w.crash(stop)
+	if s.why != "" || s.failed.Load() != 0 {
+		t.Errorf("blocked for %q with %d failed, want neither", s.why, s.failed.Load())
+	}
+	if !strings.Contains(w.log.String(), "token expired") {
+		t.Errorf("the log does not have the receiver's words:\n%s", w.log)
+	}
+}
+
+func TestOnePoisonSeriesCostsOnlyItself(t *testing.T) {
+	r, turn := counters(500)
+	to := newReceiver(t)
+	poison := counterName(123)
+	to.answer = func(_ int, _ *http.Request, series map[string][]sample) (int, map[string]string, string) {
+		if series[poison] != nil {
+			return http.StatusBadRequest, nil, "poison: out of bounds"
+		}
+		return 0, nil, ""
+	}
+	w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ", protocol: 1.0"))
+	stop := w.startEndpoints()
+	from := base()
+	for k := range 3 {
+		turn()
+		w.Snapshot(from.Add(time.Duration(k) * time.Second))
+	}
+	for i := range 500 {
+		if i == 123 {
+			continue
+		}
+		if diff := cmp.Diff(want(from, 3), to.took(counterName(i), 3), both); diff != "" {
+			t.Fatalf("counter %d (-want +got):\n%s", i, diff)
+		}
+	}
+	w.crash(stop)
+	s := w.endpoints[0].stats
+	if s.failed.Load() != 3 || s.dropped["rejected"] != 3 {
+		t.Errorf("%d failed and %d rejected, want 3 and 3", s.failed.Load(), s.dropped["rejected"])
+	}
+	if n := to.counts(); n > 3*22 {
+		t.Errorf("%d requests for three batches, want at most 22 each", n)
+	}
+	if n := strings.Count(w.log.String(), "poison: out of bounds"); n != 1 {
+		t.Errorf("the receiver's words are logged %d times, want once:\n%s", n, w.log)
+	}
+	if !strings.Contains(w.log.String(), `c_total{instance=`) {
+		t.Errorf("the log does not name the series:\n%s", w.log)
+	}
+}
+
+func TestRefusalsOfTheSecondProtocolAreFinal(t *testing.T) {
+	r, turn := counters(10)
+	to := newReceiver(t)
+	to.answer = func(n int, _ *http.Request, _ map[string][]sample) (int, map[string]string, string) {
+		if n == 1 {
+			return http.StatusBadRequest, map[string]string{"X-Prometheus-Remote-Write-Samples-Written": "8"}, "two are bad"
+		}
+		return 0, nil, ""
+	}
+	w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ""))
+	stop := w.startEndpoints()
+	from := base()
+	for k := range 3 {
+		turn()
+		w.Snapshot(from.Add(time.Duration(k) * time.Second))
+	}
+	to.took(counterName(0), 2)
+	w.crash(stop)
+	s := w.endpoints[0].stats
+	if to.counts() != 3 || s.failed.Load() != 2 || s.samples.Load() != 28 {
+		t.Errorf("%d requests, %d failed, %d sent; want 3, 2, 28", to.counts(), s.failed.Load(), s.samples.Load())
+	}
+}
+
+func TestTheProtocolFallsBack(t *testing.T) {
+	for name, answer := range map[string]int{"415": 415, "silence": 0, "400": 400} {
+		t.Run(name, func(t *testing.T) {
+			r, turn := counters(3)
+			to := newReceiver(t)
+			to.v1Only = true
+			to.answer = func(_ int, req *http.Request, _ map[string][]sample) (int, map[string]string, string) {
+				if strings.Contains(req.Header.Get("Content-Type"), "v2") {
+					return max(answer, 0) + 204*b2i(answer == 0), nil, ""
+				}
+				return 0, nil, ""
+			}
+			w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ""))
+			stop := w.startEndpoints()
+			from := base()
+			for k := range 3 {
+				turn()
+				w.Snapshot(from.Add(time.Duration(k) * time.Second))
+			}
+			if diff := cmp.Diff(want(from, 3), to.took(counterName(2), 3), both); diff != "" {
+				t.Errorf("samples (-want +got):\n%s", diff)
+			}
+			w.crash(stop)
+			if n := to.counts(); n != 4 {
+				t.Errorf("%d requests, want one in 2.0 and three in 1.0", n)
+			}
+		})
+	}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func TestSeriesEndWithStaleMarkers(t *testing.T) {
+	r := prometheus.NewRegistry()
+	c := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "g"}, []string{"n"})
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "h", Buckets: []float64{1}, NativeHistogramBucketFactor: 2}, []string{"n"})
+	r.MustRegister(c, h)
+	c.WithLabelValues("stays").Set(1)
+	c.WithLabelValues("goes").Set(1)
+	h.WithLabelValues("goes").Observe(1)
+	to := newReceiver(t)
+	dir, from := t.TempDir(), base()
+	w := newRig(t, dir, r, endpointOf(t, to.URL, ", name: x"))
+	stop := w.startEndpoints()
+	w.Snapshot(from)
+	c.DeleteLabelValues("goes")
+	h.DeleteLabelValues("goes")
+	w.Snapshot(from.Add(time.Second))
+	goes := `{__name__="g", instance="a", job="perfd", n="goes"}`
+	stays := `{__name__="g", instance="a", job="perfd", n="stays"}`
+	ms := from.UnixMilli()
+	stale := []sample{{ms, "1"}, {ms + 1000, "stale"}}
+	if diff := cmp.Diff(stale, to.took(goes, 2), both); diff != "" {
+		t.Errorf("a gauge that went (-want +got):\n%s", diff)
+	}
+	for _, name := range []string{
+		`{__name__="h", instance="a", job="perfd", n="goes"}`, `{__name__="h_bucket", instance="a", job="perfd", le="+Inf", n="goes"}`,
+		`{__name__="h_bucket", instance="a", job="perfd", le="1.0", n="goes"}`, `{__name__="h_sum", instance="a", job="perfd", n="goes"}`,
+	} {
+		if got := to.took(name, 2); got[1] != (sample{ms + 1000, "stale"}) {
+			t.Errorf("%s = %v, want a stale marker at the end", name, got)
+		}
+	}
+	w.crash(stop)
+
+	// After a crash the first snapshot ends what did not come back.
+	c.Reset()
+	c.WithLabelValues("new").Set(1)
+	w = newRig(t, dir, r, endpointOf(t, to.URL, ", name: x"))
+	stop = w.startEndpoints()
+	w.Snapshot(from.Add(5 * time.Second))
+	if got := to.took(stays, 3); got[2] != (sample{ms + 5000, "stale"}) {
+		t.Errorf("%s = %v, want a stale marker at the first new timestamp", stays, got)
+	}
+	w.crash(stop)
+	if n := len(to.got[goes]); n != 2 {
+		t.Errorf("%s has %d samples, want no second stale marker", goes, n)
+	}
+}
+
+func TestAStopEndsAllSeries(t *testing.T) {
+	r, turn := counters(2)
+	to := newReceiver(t)
+	dir := t.TempDir()
+	w := newRig(t, dir, r, endpointOf(t, to.URL, ""))
+	w.Start()
+	turn()
+	if err := w.Close(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	got := to.got[counterName(1)]
+	if len(got) != 2 || got[0].text != "1" || got[1] != (sample{got[0].at + 1, "stale"}) {
+		t.Errorf("samples = %v, want the last value and a stale marker 1 ms later", got)
+	}
+	// A later start has nothing to end.
+	w = newRig(t, dir, prometheus.NewRegistry(), endpointOf(t, to.URL, ""))
+	if n := len(w.encoder.series); n != 0 {
+		t.Errorf("a clean stop leaves %d series to be ended", n)
+	}
+	_ = w.close()
+}
+
+func TestSnapshotsWaitWhileTheClockIsBack(t *testing.T) {
+	r, turn := counters(1)
+	w := newRig(t, t.TempDir(), r)
+	from := base()
+	for _, at := range []int{10, 8, 10, 11} {
+		turn()
+		w.Snapshot(from.Add(time.Duration(at) * time.Second))
+	}
+	if taken, skipped := w.totals.snapshots.Load(), w.totals.skipped[skipClock].Load(); taken != 2 || skipped != 2 {
+		t.Errorf("%d snapshots taken and %d skipped, want 2 and 2", taken, skipped)
+	}
+	_ = w.close()
+}
+
+func TestSnapshotsAreAlignedToTheClock(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r, turn := counters(1)
+		turn()
+		time.Sleep(7 * time.Second)
+		w := newRig(t, dir, r)
+		w.Start()
+		time.Sleep(61 * time.Second)
+		if got := w.totals.snapshots.Load(); got != 4 {
+			t.Errorf("%d snapshots in 61 s, want 4", got)
+		}
+		if last := w.totals.last.Load(); last%15000 != 0 {
+			t.Errorf("the last timestamp is %d ms, want a multiple of 15 s", last)
+		}
+		if err := w.Close(t.Context(), false); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Duration{
+		"": 0, "3": 3 * time.Second, "-1": 0, "99999": 5 * time.Minute, "x": 0,
+		"Mon, 23 Nov 2026 12:00:10 GMT": 10 * time.Second, "Mon, 23 Nov 2026 11:00:00 GMT": 0,
+	} {
+		if got := retryAfter(text, now); got != want {
+			t.Errorf("retryAfter(%q) = %v, want %v", text, got, want)
+		}
+	}
+}
+
+func FuzzSnapshot(f *testing.F) {
+	r, turn := counters(3)
+	turn()
+	families, err := r.Gather()
+	if err != nil {
+		f.Fatal(err)
+	}
+	e := newEncoder()
+	e.begin(1000)
+	e.add(families)
+	f.Add(e.appendTo(nil, true))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		at, entries, _, err := newTable().read(payload)
+		if err != nil {
+			return
+		}
+		s := shape{classic: true, native: true, exemplars: true}
+		var items []item
+		for i := range entries {
+			items = s.items(items, &entries[i], at)
+		}
+		b := newBody()
+		if _, err := b.encode1(items); err != nil {
+			t.Error(err)
+		}
+		if _, err := b.encode2(items); err != nil {
+			t.Error(err)
+		}
+	})
+}
