@@ -68,6 +68,7 @@ type App struct {
 	windows  lastWindows
 	registry *prometheus.Registry // of all metrics but the recorder's
 	writer   atomic.Pointer[remotewrite.Writer]
+	tracing  atomic.Pointer[tracing]
 	ready    atomic.Bool
 	stopping atomic.Bool
 	retiring sync.WaitGroup // scenarios that end their last run
@@ -134,6 +135,12 @@ func New(opts Options) (_ *App, err error) {
 	}
 	a.writer.Store(writer)
 	a.life.onStop("remote write", a.stopRemoteWrite) // after everything whose metrics it sends
+	spans, err := a.newTracing(doc)
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	a.tracing.Store(spans)
+	a.life.onStop("tracing", a.stopTracing) // before the last snapshot, which has its exemplars
 	metrics := exposition.New(exposition.Options{Scenarios: a.recorder, Daemon: a.registry, Log: a.log})
 	handler := web.Handler(web.Options{Daemon: daemon{a}, Metrics: metrics, Lifecycle: opts.Lifecycle, Log: a.log})
 	if a.server, err = web.Listen(opts.Listen, opts.WebConfigFile, handler, a.log); err != nil {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"encoding/hex"
 	"log/slog"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ type Failure struct {
 	Code     int32
 	Duration time.Duration
 	Text     string
+	Run      string
+	Trace    load.TraceID
 }
 
 // A failureRing keeps a scenario's last failures, and logs the first of a kind
@@ -71,7 +74,7 @@ func (r *failureRing) add(f Failure) {
 		return
 	}
 	r.log.Warn("request failed", "step", f.Step, "cause", f.Cause.String(), "code", f.Code,
-		"duration", f.Duration, "err", f.Text, "more_since_last_line", s.skipped)
+		"duration", f.Duration, "err", f.Text, "run", f.Run, "trace_id", hex.EncodeToString(f.Trace[:]), "more_since_last_line", s.skipped)
 	s.at, s.skipped = f.At, 0
 }
 

@@ -9,6 +9,7 @@ import (
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 
 	"github.com/perfd/perfd/internal/metric"
+	"github.com/perfd/perfd/internal/output/otlp"
 	"github.com/perfd/perfd/internal/validity"
 )
 
@@ -39,6 +40,7 @@ func newCollector(a *App) *collector {
 		metric.BackoffRatio, metric.TargetUp, metric.RunInfo, metric.RunStart, metric.RunLastEnd, metric.Runs, metric.ScheduleNextRun,
 		metric.ScheduleMissed, metric.MeasurementValid, metric.MeasurementInvalid, metric.ShardInfo, metric.Paused,
 		metric.ConfigReloadSuccessful, metric.ConfigReloadSuccessTime,
+		metric.TraceSpans, metric.TraceSpansDropped, metric.TraceSpansQueued, metric.TraceExportsFailed,
 		metric.RemoteWriteSamples, metric.RemoteWriteSamplesFailed, metric.RemoteWriteSamplesRetried, metric.RemoteWriteSamplesDropped,
 		metric.RemoteWriteExemplars, metric.RemoteWriteBytes, metric.RemoteWritePendingBytes, metric.RemoteWriteHighestSentTimestamp,
 		metric.RemoteWriteHighestTimestamp, metric.RemoteWriteBlocked, metric.RemoteWriteSnapshots, metric.RemoteWriteSnapshotsSkipped,
@@ -76,6 +78,15 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, t := range st.targets {
 		send(metric.BackoffRatio, 1-t.distress.Share(), t.name)
 		send(metric.TargetUp, number(t.distress.Up()), t.name)
+	}
+	if t := a.tracing.Load(); t != nil {
+		spans := t.Stats()
+		send(metric.TraceSpans, float64(spans.Exported))
+		send(metric.TraceSpansQueued, float64(spans.Queued))
+		send(metric.TraceExportsFailed, float64(spans.Failed))
+		for reason := range otlp.NumReasons {
+			send(metric.TraceSpansDropped, float64(spans.Dropped[reason]), reason.String())
+		}
 	}
 	if w := a.remoteWrite(); w != nil {
 		w.Collect(send, ch)

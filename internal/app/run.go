@@ -33,6 +33,8 @@ type run struct {
 	late   atomic.Uint64                   // iterations that started late, since the run began
 	seen   uint64                          // the tick's own: late of the tick before
 
+	tracer runTracer
+
 	mu     sync.Mutex
 	shared map[sharedKey]io.Closer
 }
@@ -66,6 +68,9 @@ func newRun(s *scenario, id string, began, zero time.Time) (*run, error) {
 		Shard:    o.Shard, Shards: o.Shards,
 		Failed: s.failed,
 	}
+	if s.app.tracing.Load() != nil {
+		rt.Traces = &r.tracer
+	}
 	waiter, err := engine.NewWaiter()
 	if err != nil {
 		return nil, err
@@ -89,6 +94,7 @@ func newRun(s *scenario, id string, began, zero time.Time) (*run, error) {
 		return nil, errors.Join(err, waiter.Close())
 	}
 	r.stats.Store(&engine.Stats{})
+	r.retrace()
 	return r, nil
 }
 

@@ -80,7 +80,10 @@ func (s *scenario) openSink() error {
 
 // failed writes a failed request down for people.
 func (s *scenario) failed(step, _ string, r *load.Result, why error) {
-	f := Failure{At: time.Now(), Step: step, Cause: r.Cause, Code: r.Code, Duration: time.Duration(r.Duration())}
+	f := Failure{At: time.Now(), Step: step, Cause: r.Cause, Code: r.Code, Duration: time.Duration(r.Duration()), Trace: r.Trace}
+	if now := s.current(); now != nil {
+		f.Run = now.identity.Load().id
+	}
 	if why != nil {
 		f.Text = why.Error()
 	}
@@ -205,6 +208,7 @@ func (s *scenario) Cut(sr schedule.Run) {
 		return
 	}
 	r.identity.Store(&identity{sr.ID, sr.Fire})
+	r.retrace()
 	s.count("inconclusive")
 	s.log.Info("run cut", "run", sr.ID)
 }

@@ -97,9 +97,11 @@ func (a *App) Reload() error {
 	a.mu.Lock()
 	a.state = st
 	a.mu.Unlock()
-	if err := a.reloadRemoteWrite(doc); err != nil {
-		a.noteReload(err)
-		a.log.Error("reload remote write", "err", err)
+	for _, reload := range []func(*config.Document) error{a.reloadRemoteWrite, a.reloadTracing} {
+		if err := reload(doc); err != nil {
+			a.noteReload(err)
+			a.log.Error("a part of the new configuration does not work", "err", err)
+		}
 	}
 	kept := map[*scenario]bool{}
 	for _, s := range st.scenarios {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/output/otlp"
 	"github.com/perfd/perfd/internal/output/remotewrite"
 	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/schedule"
@@ -32,6 +33,8 @@ type Document struct {
 
 	RemoteWrite      []remotewrite.Config    `yaml:"remote_write" doc:"Where metrics are sent to, besides being exposed at /metrics."`
 	RemoteWriteQueue remotewrite.QueueConfig `yaml:"remote_write_queue" doc:"What is kept on disk for remote_write, so that outages and crashes lose nothing."`
+
+	Tracing *otlp.Config `yaml:"tracing" doc:"Where spans of iterations and requests are sent to (OTLP)."`
 
 	// Dir is the folder that every relative path of the configuration starts from: that of the main file.
 	Dir     string `yaml:"-"`

@@ -263,6 +263,21 @@ var (
 		"Bytes of the queue that were found damaged, and lost.")
 )
 
+var traces = newSection("Traces", "What becomes of spans. Present only where tracing is on.")
+
+// Traces.
+var (
+	TraceSpans = traces.counter("perfd_trace_spans_total", "",
+		"Spans that the collector took.")
+	TraceSpansDropped = traces.counter("perfd_trace_spans_dropped_total", "",
+		"Spans that were not exported, by reason.",
+		"reason")
+	TraceSpansQueued = traces.gauge("perfd_trace_spans_queued", "",
+		"Spans that wait for their export.")
+	TraceExportsFailed = traces.counter("perfd_trace_exports_failed_total", "",
+		"Exports that failed, repeats included.")
+)
+
 var daemon = newSection("Daemon", "perfd itself. Beside these it exposes client_golang's `go_*` and `process_*` metrics.")
 
 // The daemon.

@@ -114,6 +114,7 @@ func (r *Recorder) update() {
 			c.series.update(c)
 		}
 	}
+	r.attachExemplars()
 	for i, n := range r.overflow {
 		set(r.messages.overflow[i], float64(n))
 	}

@@ -50,6 +50,9 @@ func set(m *dto.Metric, value float64) { *m.Counter.Value = value }
 type histogram struct {
 	metric *dto.Metric
 	spans  []*dto.BucketSpan // all there ever were; the message uses the first of them
+
+	// Whether the traces of the exemplars are whole: by classic bucket, and of native ones.
+	whole, wholeNative []bool
 }
 
 func newHistogram(created time.Time, b *bounds, classic bool, labels ...*dto.LabelPair) histogram {

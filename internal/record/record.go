@@ -74,6 +74,8 @@ type Recorder struct {
 	windowStart, windowEnd time.Time
 	ended                  []*load.Window // windows that wait to be handed out, without flags
 
+	exemplars []Exemplar // that wait for a Gather
+
 	changed  bool // the set of series changed since the messages were arranged
 	messages messages
 }

@@ -119,9 +119,9 @@ func (e *textEncoder) simple(f *dto.MetricFamily) bool {
 	return true
 }
 
-// unusual reports whether a bucket is more than a bound and a count.
+// unusual reports whether a bucket is more than a bound, a count and an exemplar with its time.
 func unusual(b *dto.Bucket) bool {
-	return b.CumulativeCountFloat != nil || b.Exemplar != nil || math.IsInf(b.GetUpperBound(), 1)
+	return b.CumulativeCountFloat != nil || b.Exemplar != nil && b.Exemplar.Timestamp == nil
 }
 
 func (e *textEncoder) header(f *dto.MetricFamily) {
@@ -158,28 +158,38 @@ func (e *textEncoder) series(name, suffix string) {
 }
 
 func (e *textEncoder) histogram(name string, h *dto.Histogram) {
+	last := false // the bucket without a bound is there
 	for i, b := range h.Bucket {
+		last = last || math.IsInf(b.GetUpperBound(), 1)
 		if i == len(e.bounds) {
 			e.bounds = append(e.bounds, bound{value: math.NaN()})
 		}
 		if le := &e.bounds[i]; le.value != b.GetUpperBound() {
 			*le = bound{b.GetUpperBound(), string(e.appendFloat(nil, b.GetUpperBound()))}
 		}
-		e.bucket(name, e.bounds[i].text, b.GetCumulativeCount())
+		e.bucket(name, e.bounds[i].text, b.GetCumulativeCount(), b.Exemplar)
 	}
-	e.bucket(name, "+Inf", h.GetSampleCount())
+	if !last {
+		e.bucket(name, "+Inf", h.GetSampleCount(), nil)
+	}
 	e.sample(name, "_sum", h.GetSampleSum())
 	e.count(name, "_count", h.GetSampleCount())
 }
 
-func (e *textEncoder) bucket(name, le string, n uint64) {
+func (e *textEncoder) bucket(name, le string, n uint64, x *dto.Exemplar) {
 	e.lines = append(append(e.lines, name...), "_bucket{"...)
 	e.lines = append(e.lines, e.labels...)
 	if len(e.labels) > 0 {
 		e.lines = append(e.lines, ',')
 	}
 	e.lines = append(append(append(e.lines, `le="`...), le...), `"} `...)
-	e.lines = append(e.appendCount(e.lines, n), '\n')
+	e.lines = e.appendCount(e.lines, n)
+	if x != nil && e.openMetrics { // the text format has no place for it
+		e.lines = append(appendLabels(append(e.lines, " # {"...), x.Label), "} "...)
+		e.lines = append(e.appendFloat(e.lines, x.GetValue()), ' ')
+		e.lines = e.appendFloat(e.lines, float64(x.Timestamp.AsTime().UnixNano())/1e9)
+	}
+	e.lines = append(e.lines, '\n')
 }
 
 // appendFloat appends a value; OpenMetrics wants a point or an exponent in it.

@@ -1,0 +1,166 @@
+package otlp
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
+)
+
+// newClient returns the exporter's client, and what gives its idle connections
+// back. The client reads the environment itself, and an option takes the place
+// of what is there: an option is passed only for what the configuration says.
+func newClient(c *Config, dir string, env environment, timeout time.Duration) (otlptrace.Client, func(), error) {
+	secure, err := tlsConfig(c, dir, env)
+	if err != nil {
+		return nil, nil, err
+	}
+	headers := make(map[string]string, len(c.Headers))
+	for name, value := range c.Headers {
+		headers[name] = value.Value()
+	}
+	compression := c.Compression
+	if compression == "" && env.exporter("COMPRESSION") == "" {
+		compression = compressionGzip
+	}
+	endpoint := c.Endpoint.S
+	protocol := c.Protocol
+	if protocol == "" {
+		at := endpoint
+		if at == "" {
+			at = env.exporter("ENDPOINT")
+		}
+		protocol = env.protocol(at)
+	}
+	if protocol == protocolGRPC {
+		return grpcClient(endpoint, headers, compression, timeout, secure), func() {}, nil
+	}
+
+	// The client's own transport is shared by the process and cannot be closed.
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       secure,
+		TLSHandshakeTimeout:   timeout,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          2,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
+	}
+	options := []otlptracehttp.Option{
+		otlptracehttp.WithHTTPClient(&http.Client{Transport: transport, Timeout: timeout}),
+		otlptracehttp.WithTLSClientConfig(nil), // the transport has it
+		otlptracehttp.WithTimeout(timeout),
+	}
+	if endpoint != "" {
+		at, err := url.JoinPath(endpoint, "v1/traces")
+		if err != nil {
+			return nil, nil, err
+		}
+		options = append(options, otlptracehttp.WithEndpointURL(at))
+	}
+	if c.Protocol != "" {
+		options = append(options, otlptracehttp.WithEncoding(otlptracehttp.EncodingProtobuf))
+	}
+	if len(headers) > 0 {
+		options = append(options, otlptracehttp.WithHeaders(headers))
+	}
+	switch compression {
+	case compressionGzip:
+		options = append(options, otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
+	case compressionNone:
+		options = append(options, otlptracehttp.WithCompression(otlptracehttp.NoCompression))
+	}
+	return otlptracehttp.NewClient(options...), transport.CloseIdleConnections, nil
+}
+
+func grpcClient(endpoint string, headers map[string]string, compression string, timeout time.Duration, secure *tls.Config) otlptrace.Client {
+	options := []otlptracegrpc.Option{otlptracegrpc.WithTimeout(timeout)}
+	if secure != nil {
+		options = append(options, otlptracegrpc.WithTLSCredentials(credentials.NewTLS(secure)))
+	}
+	if endpoint != "" {
+		options = append(options, otlptracegrpc.WithEndpointURL(endpoint))
+		if strings.HasPrefix(endpoint, "http:") { // certificates of the environment would win over the scheme
+			options = append(options, otlptracegrpc.WithTLSCredentials(insecure.NewCredentials()))
+		}
+	}
+	if len(headers) > 0 {
+		options = append(options, otlptracegrpc.WithHeaders(headers))
+	}
+	switch compression {
+	case compressionGzip:
+		options = append(options, otlptracegrpc.WithCompressor(compressionGzip))
+	case compressionNone: // the client knows no name for none, and would take the environment's
+		options = append(options, otlptracegrpc.WithDialOption(grpc.WithDefaultCallOptions(grpc.UseCompressor(encoding.Identity))))
+	}
+	return otlptracegrpc.NewClient(options...)
+}
+
+// tlsConfig returns what the configuration or else the environment says of TLS,
+// nil for nothing.
+func tlsConfig(c *Config, dir string, env environment) (*tls.Config, error) {
+	t := c.TLS
+	if t == (TLS{}) {
+		t = TLS{
+			CAFile:   env.exporter("CERTIFICATE"),
+			CertFile: env.exporter("CLIENT_CERTIFICATE"),
+			KeyFile:  env.exporter("CLIENT_KEY"),
+		}
+		if t == (TLS{}) {
+			return nil, nil
+		}
+		dir = ""
+	}
+	within := func(path string) string {
+		if path == "" || filepath.IsAbs(path) {
+			return path
+		}
+		return filepath.Join(dir, path)
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(within(t.CAFile))
+		if err != nil {
+			return nil, fmt.Errorf("tracing: ca_file: %w", err)
+		}
+		out.RootCAs = x509.NewCertPool()
+		if !out.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("tracing: ca_file: no certificate in %s", t.CAFile)
+		}
+	}
+	if t.CertFile == "" && t.KeyFile == "" {
+		return out, nil
+	}
+	if t.CertFile == "" || t.KeyFile == "" {
+		return nil, errors.New("tracing: a certificate needs its key, and a key its certificate")
+	}
+	// The files are read again for each connection: certificates are renewed while perfd runs.
+	load := func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(within(t.CertFile), within(t.KeyFile))
+		if err != nil {
+			return nil, fmt.Errorf("tracing: cert_file: %w", err)
+		}
+		return &pair, nil
+	}
+	if _, err := load(); err != nil {
+		return nil, err
+	}
+	out.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	return out, nil
+}

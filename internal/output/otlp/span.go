@@ -1,0 +1,299 @@
+package otlp
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// schemaURL is the version of the semantic conventions whose names are used.
+const schemaURL = "https://opentelemetry.io/schemas/1.43.0"
+
+// scopeName names what made the spans.
+const scopeName = "github.com/perfd/perfd"
+
+// The flags of a span: the lowest byte is what traceparent said, above it that
+// its parent is known not to be of another process.
+const (
+	flagSampled = 0x01
+	flagLocal   = uint32(tracepb.SpanFlags_SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
+)
+
+// rootSpan returns the span of an iteration, which no request names: it is
+// derived from the trace. It is never all zeros, which would be invalid.
+func rootSpan(trace load.TraceID) load.SpanID {
+	var id load.SpanID
+	n := binary.BigEndian.Uint64(trace[:8]) ^ binary.BigEndian.Uint64(trace[8:])
+	binary.BigEndian.PutUint64(id[:], max(n, 1))
+	return id
+}
+
+// make returns the item's spans: an iteration's, and then those of its requests.
+func (i *item) make() []*tracepb.Span {
+	if i.trail == nil {
+		return []*tracepb.Span{i.span}
+	}
+	out := make([]*tracepb.Span, 0, i.spans())
+	out = append(out, i.iteration())
+	for n := range i.trail.Requests {
+		out = append(out, i.request(n))
+	}
+	return out
+}
+
+// tell tells of each span of an iteration.
+func (i *item) tell(exported func(Exported)) {
+	if i.trail == nil {
+		return
+	}
+	trail, s := i.trail, &i.tracer.scenario
+	for n := range trail.Requests {
+		r := &trail.Requests[n]
+		exported(Exported{
+			Scenario: s.Name, Step: i.step(n).Label, Cause: r.Cause,
+			Duration: time.Duration(r.Duration()), ResponseTime: time.Duration(r.ResponseTime()),
+			Trace: trail.Trace, Span: r.Span, At: s.wall(r.Done), Sampled: !i.late,
+		})
+	}
+	exported(Exported{
+		Scenario: s.Name, Cause: i.cause(),
+		Duration: time.Duration(trail.End - trail.Start), ResponseTime: time.Duration(trail.End - trail.Due),
+		Trace: trail.Trace, Span: rootSpan(trail.Trace), At: s.wall(trail.End), Sampled: !i.late,
+	})
+}
+
+func (i *item) iteration() *tracepb.Span {
+	trail, s := i.trail, &i.tracer.scenario
+	id := rootSpan(trail.Trace)
+	span := &tracepb.Span{
+		TraceId: slices.Clone(trail.Trace[:]), SpanId: id[:], Flags: i.flags(),
+		Name: s.Name, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
+		StartTimeUnixNano: unix(s.wall(trail.Start)), EndTimeUnixNano: unix(s.wall(trail.End)),
+		Attributes: append(i.common(),
+			text("perfd.outcome", outcome(trail.Outcome)),
+			seconds("perfd.lateness", trail.Start-trail.Due)),
+	}
+	if trail.Left > 0 {
+		span.Attributes = append(span.Attributes, number("perfd.requests_left_out", int64(trail.Left)))
+	}
+	if trail.Outcome == load.Stopped || i.cause() != load.None {
+		span.Status = &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR}
+	}
+	makeValid(span)
+	return span
+}
+
+func outcome(o load.Outcome) string {
+	switch o {
+	case load.Completed:
+		return "completed"
+	case load.Stopped:
+		return "stopped"
+	case load.Interrupted:
+		return "interrupted"
+	}
+	return "unknown"
+}
+
+// cause is why the iteration's first request that failed did, None where none did.
+func (i *item) cause() load.Cause {
+	for n := range i.trail.Requests {
+		if c := i.trail.Requests[n].Cause; failed(c) {
+			return c
+		}
+	}
+	return load.None
+}
+
+func (i *item) request(n int) *tracepb.Span {
+	r, s := &i.trail.Requests[n], &i.tracer.scenario
+	step := i.step(n)
+	parent := rootSpan(i.trail.Trace)
+	span := &tracepb.Span{
+		TraceId: slices.Clone(i.trail.Trace[:]), SpanId: slices.Clone(r.Span[:]), ParentSpanId: parent[:], Flags: i.flags(),
+		Name: step.Label, Kind: tracepb.Span_SPAN_KIND_CLIENT,
+		StartTimeUnixNano: unix(s.wall(r.Sent)), EndTimeUnixNano: unix(s.wall(r.Done)),
+	}
+	if step.Span != nil {
+		step.Span.Span(&r.Result, i.trail.Address(n), span)
+	}
+	span.Attributes = append(span.Attributes, i.common()...)
+	span.Attributes = append(span.Attributes, text("perfd.step", step.Label), text("perfd.target", step.Target))
+	if r.Cause != load.None { // canceled too, which is no failure but must not pass for an answer
+		span.Attributes = append(span.Attributes, text("perfd.cause", r.Cause.String()))
+	}
+	for p, ns := range r.Phases {
+		if ns > 0 {
+			span.Attributes = append(span.Attributes, seconds("perfd.phase."+load.Phase(p).String(), ns))
+		}
+	}
+	if n == 0 {
+		span.Attributes = append(span.Attributes, seconds("perfd.lateness", r.Sent-r.Due))
+	}
+	if failed(r.Cause) {
+		span.Status = &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR}
+		if r.Cause != load.Status { // which the answer's code says already
+			span.Status.Message = r.Error
+		}
+	}
+	makeValid(span)
+	return span
+}
+
+func (i *item) step(n int) Step {
+	if at := i.trail.Requests[n].Step; uint(at) < uint(len(i.tracer.scenario.Steps)) {
+		return i.tracer.scenario.Steps[at]
+	}
+	return Step{}
+}
+
+func (i *item) flags() uint32 {
+	if i.late {
+		return flagLocal
+	}
+	return flagLocal | flagSampled
+}
+
+// common returns what is on every span of an iteration.
+func (i *item) common() []*commonpb.KeyValue {
+	sampled := "head"
+	if i.late {
+		sampled = "late"
+	}
+	s := &i.tracer.scenario
+	out := append(make([]*commonpb.KeyValue, 0, 16), identity(s.Name, s.Run, s.Test)...)
+	if s.Release != "" {
+		out = append(out, text("perfd.release", s.Release))
+	}
+	return append(out, text("perfd.sampled", sampled))
+}
+
+// identity returns the attributes that every span has.
+func identity(scenario, run, test string) []*commonpb.KeyValue {
+	return []*commonpb.KeyValue{
+		text("user_agent.synthetic.type", "test"),
+		text("perfd.scenario", scenario), text("perfd.run", run), text("perfd.test", test),
+	}
+}
+
+// wall returns the wall clock at a time of the engine.
+func (s *Scenario) wall(ns int64) time.Time { return s.Zero.Add(time.Duration(ns)) }
+
+func unix(t time.Time) uint64 { return uint64(max(0, t.UnixNano())) }
+
+// A RunSpan is a run as one span, in a trace of its own.
+type RunSpan struct {
+	Scenario, Run, Test string
+	Trace               load.TraceID
+	Start, End          time.Time
+	Result              string // of the run's verdict: pass, fail, error and so on
+	// Attributes are what else is said of the run: text, bool, int, int64, uint64, float64 or time.Duration (as seconds).
+	Attributes map[string]any
+}
+
+func (r *RunSpan) span() *tracepb.Span {
+	id := rootSpan(r.Trace)
+	span := &tracepb.Span{
+		TraceId: slices.Clone(r.Trace[:]), SpanId: id[:], Flags: flagLocal | flagSampled,
+		Name: "run " + r.Scenario, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
+		StartTimeUnixNano: unix(r.Start), EndTimeUnixNano: unix(r.End),
+		Attributes: append(identity(r.Scenario, r.Run, r.Test), text("perfd.result", r.Result)),
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.Attributes)) {
+		if a := attribute(key, r.Attributes[key]); a != nil {
+			span.Attributes = append(span.Attributes, a)
+		}
+	}
+	if r.Result == "fail" || r.Result == "error" {
+		span.Status = &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR}
+	}
+	makeValid(span)
+	return span
+}
+
+// attribute returns nil for a value of another type than RunSpan.Attributes may have.
+func attribute(key string, value any) *commonpb.KeyValue {
+	switch v := value.(type) {
+	case string:
+		return text(key, v)
+	case bool:
+		return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: v}}}
+	case int:
+		return number(key, int64(v))
+	case int64:
+		return number(key, v)
+	case uint64:
+		return number(key, int64(min(v, 1<<63-1)))
+	case float64:
+		return double(key, v)
+	case time.Duration:
+		return seconds(key, int64(v))
+	}
+	return nil
+}
+
+func text(key, value string) *commonpb.KeyValue {
+	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: value}}}
+}
+
+func number(key string, value int64) *commonpb.KeyValue {
+	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: value}}}
+}
+
+func double(key string, value float64) *commonpb.KeyValue {
+	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_DoubleValue{DoubleValue: value}}}
+}
+
+func seconds(key string, ns int64) *commonpb.KeyValue {
+	return double(key, time.Duration(ns).Seconds())
+}
+
+// makeValid replaces what is not UTF-8: one such byte, in an error that was cut
+// or an address as the target sent it, would keep a whole batch from being encoded.
+func makeValid(span *tracepb.Span) {
+	span.Name = valid(span.Name)
+	if span.Status != nil {
+		span.Status.Message = valid(span.Status.Message)
+	}
+	for _, a := range span.Attributes {
+		a.Key = valid(a.Key)
+		makeValueValid(a.Value)
+	}
+}
+
+func makeValueValid(v *commonpb.AnyValue) {
+	switch v := v.GetValue().(type) {
+	case *commonpb.AnyValue_StringValue:
+		v.StringValue = valid(v.StringValue)
+	case *commonpb.AnyValue_ArrayValue:
+		for _, each := range v.ArrayValue.GetValues() {
+			makeValueValid(each)
+		}
+	}
+}
+
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// resource describes perfd itself. What the environment says wins.
+func resource(version, instance string, env environment) *resourcepb.Resource {
+	names := []string{"service.name", "service.version", "service.instance.id"}
+	values := []string{"perfd", version, instance}
+	more, given := env.resource()
+	names, values = append(names, more...), append(values, given...)
+	out := &resourcepb.Resource{}
+	for i, name := range names {
+		if values[i] == "" || slices.Contains(names[i+1:], name) {
+			continue
+		}
+		out.Attributes = append(out.Attributes, text(valid(name), valid(values[i])))
+	}
+	return out
+}

@@ -1,0 +1,144 @@
+package otlp
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
+)
+
+// A Scenario is what the spans of one run have in common.
+type Scenario struct {
+	Name, Run string
+	Release   string // of the target, empty where unknown
+	Test      string
+	Zero      time.Time // the engine's zero
+	Steps     []Step    // by load.Result.Step
+}
+
+// A Step is what the spans of one step have in common.
+type Step struct {
+	Label, Target, Protocol string
+	Span                    protocol.SpanMapper // nil where the protocol has no conventions
+}
+
+// window is how long the slowest request and the first failures are looked for
+// before those found are kept.
+const window = 10 * time.Second
+
+// A Tracer takes the trails of one run. Its methods are safe for many
+// goroutines and never wait for the collector.
+type Tracer struct {
+	exporter *Exporter
+	scenario Scenario
+
+	// The open window, by step. Nearly all requests are neither slowest nor the first to
+	// fail, which two loads tell; who may be takes mu and looks again.
+	steps []stepWindow
+
+	mu       sync.Mutex
+	slowest  []*load.Trail // by step
+	failures []*load.Trail
+	listed   bool // the exporter knows that the window has candidates
+}
+
+type stepWindow struct {
+	slowest atomic.Int64  // longest response time, ns
+	failed  atomic.Uint32 // bit i: load.Cause i was seen
+}
+
+// Does not compile when the causes are more than stepWindow.failed has bits.
+var _ [32 - load.NumCauses]struct{}
+
+// Scenario returns the tracer of a run.
+func (e *Exporter) Scenario(s Scenario) *Tracer {
+	s.Steps = slices.Clone(s.Steps)
+	return &Tracer{
+		exporter: e, scenario: s,
+		steps: make([]stepWindow, len(s.Steps)), slowest: make([]*load.Trail, len(s.Steps)),
+	}
+}
+
+// Sampled decides by the trace's id alone, as OpenTelemetry's TraceIDRatioBased
+// does: a target that samples by the same ratio chooses the same traces.
+func (t *Tracer) Sampled(id load.TraceID) bool {
+	return binary.BigEndian.Uint64(id[8:])>>1 < t.exporter.bound
+}
+
+// Trace takes the trail of an iteration that ended: it is exported if its trace
+// was chosen, and otherwise if one of its requests proves to be of interest when
+// the window closes.
+func (t *Tracer) Trace(trail *load.Trail) {
+	if trail.Sampled {
+		t.exporter.put(item{tracer: t, trail: trail.Clone()})
+		return
+	}
+	for i := range trail.Requests {
+		if r := &trail.Requests[i]; t.slow(r) || t.firstFailure(r) {
+			t.consider(trail.Clone())
+			return
+		}
+	}
+}
+
+func (t *Tracer) slow(r *load.TrailRequest) bool {
+	return t.exporter.keepSlowest && r.Cause != load.Canceled && uint(r.Step) < uint(len(t.steps)) &&
+		r.ResponseTime() > t.steps[r.Step].slowest.Load()
+}
+
+func (t *Tracer) firstFailure(r *load.TrailRequest) bool {
+	return t.exporter.keepFailures && failed(r.Cause) && uint(r.Step) < uint(len(t.steps)) &&
+		t.steps[r.Step].failed.Load()&(1<<r.Cause) == 0
+}
+
+// consider enters a trail into the open window.
+func (t *Tracer) consider(trail *load.Trail) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fails := false
+	for i := range trail.Requests {
+		r := &trail.Requests[i]
+		if t.slow(r) {
+			t.steps[r.Step].slowest.Store(r.ResponseTime())
+			t.slowest[r.Step] = trail
+		}
+		if t.firstFailure(r) {
+			t.steps[r.Step].failed.Or(1 << r.Cause)
+			fails = true
+		}
+	}
+	if fails {
+		t.failures = append(t.failures, trail)
+	}
+	if !t.listed {
+		t.listed = true
+		t.exporter.list(t)
+	}
+}
+
+// closeWindow queues the trails that the window found, each once, and opens the next.
+func (t *Tracer) closeWindow() {
+	t.mu.Lock()
+	kept := t.failures
+	for i, trail := range t.slowest {
+		if trail != nil && !slices.Contains(kept, trail) {
+			kept = append(kept, trail)
+		}
+		t.slowest[i] = nil
+		t.steps[i].slowest.Store(0)
+		t.steps[i].failed.Store(0)
+	}
+	t.failures, t.listed = nil, false
+	t.mu.Unlock()
+	for _, trail := range kept {
+		t.exporter.put(item{tracer: t, trail: trail, late: true})
+	}
+}
+
+// failed reports whether a cause is the request's own failing. What perfd
+// cancelled has not failed.
+func failed(c load.Cause) bool { return c != load.None && c != load.Canceled }
