@@ -171,7 +171,7 @@ func newCommandLine(command string, stderr io.Writer) *commandLine {
 	f.Usage = func() { printFlags(f, stderr) }
 	f.BoolVar(&c.showVersion, "version", false, "print version and build, and exit")
 	f.StringVar(&c.logLevel, "log.level", "info", "least severe message to log: debug, info, warn or error")
-	f.StringVar(&c.logFormat, "log.format", "logfmt", "how log lines look: logfmt or json")
+	f.StringVar(&c.logFormat, "log.format", "logfmt", "how log lines look: logfmt, json or ecs (Elastic Common Schema)")
 	f.StringVar(&c.shard, "shard", "0/1", "which share of all load this instance carries, as i/n with i from 0")
 	if command != "demo" {
 		f.StringVar(&c.opts.ConfigFile, "config.file", "perfd.yaml", "configuration file")
@@ -202,10 +202,18 @@ func (c *commandLine) options(stderr io.Writer) (app.Options, error) {
 	if err := level.Set(c.logLevel); err != nil {
 		return o, fmt.Errorf("--log.level: %w", err)
 	}
-	if err := format.Set(c.logFormat); err != nil {
-		return o, fmt.Errorf("--log.format: %w", err)
+	if c.logFormat == ecsFormat {
+		var least slog.Level
+		if err := least.UnmarshalText([]byte(c.logLevel)); err != nil {
+			return o, fmt.Errorf("--log.level: %w", err)
+		}
+		o.Log = newECSLog(least, stderr)
+	} else {
+		if err := format.Set(c.logFormat); err != nil {
+			return o, fmt.Errorf("--log.format: %w; ecs is known too", err)
+		}
+		o.Log = promslog.New(&promslog.Config{Level: level, Format: format, Writer: stderr})
 	}
-	o.Log = promslog.New(&promslog.Config{Level: level, Format: format, Writer: stderr})
 	slog.SetDefault(o.Log)
 	var rest string
 	if n, _ := fmt.Sscanf(c.shard, "%d/%d%s", &o.Shard, &o.Shards, &rest); n != 2 || o.Shards < 1 || o.Shard < 0 || o.Shard >= o.Shards {
