@@ -1,4 +1,4 @@
-# make help lists the targets. Versions of tools are pinned in tools/go.mod and tools/lint/go.mod.
+# make help lists the targets. Versions of tools are pinned in tools/go.mod, tools/lint/go.mod and tools/collector/go.mod.
 
 GO        ?= go
 FUZZTIME  ?= 20s
@@ -86,7 +86,7 @@ screenshots: build ## docs/landing.png from a running demo
 	sh tools/screenshots.sh $(BIN)/perfd docs
 
 .PHONY: deps
-deps: $(TOOLS)/prometheus ## install what the tests need and is missing
+deps: $(TOOLS)/prometheus $(TOOLS)/collector ## install what the tests need and is missing
 	sh tools/debian.sh gcc=gcc prometheus=prometheus chromium=chromium
 
 .PHONY: deps-bench
@@ -99,6 +99,10 @@ clean: ## remove what was built here
 
 $(TOOLS)/prometheus: tools/go.mod tools/go.sum
 	cd tools && GOBIN=$(TOOLS) $(GO) install tool
+	@touch $@
+
+$(TOOLS)/collector: tools/collector/go.mod tools/collector/go.sum $(wildcard tools/collector/*.go)
+	cd tools/collector && GOBIN=$(TOOLS) $(GO) install .
 	@touch $@
 
 $(TOOLS)/golangci-lint: tools/lint/go.mod tools/lint/go.sum

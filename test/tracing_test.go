@@ -1,0 +1,200 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/perfd/perfd/test/daemon"
+	"github.com/perfd/perfd/test/proc"
+)
+
+// A collector is the receiver of an OpenTelemetry Collector that writes spans to a file.
+type collector struct {
+	grpc, http string
+	file       string
+}
+
+func startCollector(t *testing.T) *collector {
+	t.Helper()
+	c := &collector{file: filepath.Join(t.TempDir(), "spans.jsonl")}
+	p, err := proc.Start(proc.Spec{Path: pinned(t, "collector"), Args: []string{"-spans", c.file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	m, err := p.WaitFor(within(t, time.Minute), regexp.MustCompile(`listening grpc=(\S+) http=(\S+)`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.grpc, c.http = m[1], m[2]
+	return c
+}
+
+type span struct {
+	Trace      string         `json:"trace_id"`
+	ID         string         `json:"span_id"`
+	Parent     string         `json:"parent_span_id"`
+	Name       string         `json:"name"`
+	Kind       string         `json:"kind"`
+	Status     string         `json:"status"`
+	Attributes map[string]any `json:"attributes"`
+	Resource   map[string]any `json:"resource"`
+}
+
+func (c *collector) spans(t *testing.T) (all []span) {
+	t.Helper()
+	text, err := os.ReadFile(c.file)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(text) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break // is being written
+		}
+		var s span
+		if err := json.Unmarshal(line, &s); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// exemplars lists those of all histograms as the OpenMetrics text has them, with their trace ids.
+func exemplars(ctx context.Context, t *testing.T, d *daemon.Daemon) (classic []string, native int) {
+	t.Helper()
+	m, err := d.Scrape(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trace := func(x *dto.Exemplar) {
+		for _, l := range x.GetLabel() {
+			if l.GetName() == "trace_id" {
+				classic = append(classic, l.GetValue())
+			}
+		}
+	}
+	for _, f := range m {
+		for _, s := range f.Metric {
+			for _, b := range s.GetHistogram().GetBucket() {
+				trace(b.Exemplar)
+			}
+			for _, x := range s.GetHistogram().GetExemplars() {
+				native++
+				trace(x)
+			}
+		}
+	}
+	return classic, native
+}
+
+// Spans reach a real OpenTelemetry receiver by both transports, parents with
+// their children; the target is told of them; and each exemplar on /metrics names a trace that the receiver has.
+func TestSpansAndExemplarsLeadToTraces(t *testing.T) {
+	for _, protocol := range []string{"grpc", "http/protobuf"} {
+		t.Run(protocol, func(t *testing.T) {
+			c := startCollector(t)
+			endpoint := map[string]string{"grpc": c.grpc, "http/protobuf": c.http}[protocol]
+			told := make(chan string, 100000)
+			g := newTarget(t, func(w http.ResponseWriter, r *http.Request) {
+				told <- r.Header.Get("Traceparent")
+				if r.URL.Path == "/fails" {
+					w.WriteHeader(http.StatusServiceUnavailable)
+				}
+			}, nil)
+			d := start(t, strings.Replace(steady(g.URL, 100), "- {name: get, http: {url: /get}}",
+				"- {name: get, http: {url: \"/get?key=${vu}\"}}\n      - {name: fails, http: {url: /fails}}", 1)+
+				fmt.Sprintf("\ntracing: {endpoint: %q, protocol: %s, sampling_ratio: 0.5, delay: 500ms}\n", "http://"+endpoint, protocol))
+			until(t, d, time.Minute, atLeast(800, "perfd_trace_spans_total"))
+			post(t, d, "/api/v1/scenarios/steady/stop")
+			resting(t, d)
+			time.Sleep(2 * time.Second)
+			names, native := exemplars(within(t, 10*time.Second), t, d)
+			stop(t, d)
+
+			spans := c.spans(t)
+			roots, ids, traces := map[string]string{}, map[string]bool{}, map[string]bool{}
+			late := 0
+			for _, s := range spans {
+				ids[s.Trace+s.ID], traces[s.Trace] = true, true
+				if s.Parent == "" {
+					roots[s.Trace] = s.ID
+				}
+				if s.Attributes["perfd.sampled"] == "late" {
+					late++
+				}
+			}
+			children, statuses := map[string]int{}, map[string]int{}
+			for _, s := range spans {
+				if s.Attributes["user_agent.synthetic.type"] != "test" || s.Attributes["perfd.scenario"] != "steady" || s.Resource["service.name"] != "perfd" {
+					t.Fatalf("span %+v does not say what it is of", s)
+				}
+				if s.Parent == "" {
+					continue
+				}
+				if s.Parent != roots[s.Trace] {
+					t.Fatalf("span %s of trace %s has the parent %s, want the iteration's %s", s.ID, s.Trace, s.Parent, roots[s.Trace])
+				}
+				if s.Kind != "CLIENT" || s.Attributes["http.request.method"] != "GET" {
+					t.Fatalf("span %+v is not a client's", s)
+				}
+				if s.Name == "GET /get" && s.Attributes["url.full"] != g.URL+"/get?key=REDACTED" {
+					t.Fatalf("url.full = %v", s.Attributes["url.full"])
+				}
+				children[s.Trace]++
+				statuses[s.Name+" "+s.Status]++
+			}
+			for trace := range roots {
+				if children[trace] != 2 {
+					t.Errorf("trace %s has %d requests, want 2", trace, children[trace])
+				}
+			}
+			if len(statuses) != 2 || statuses["GET /get Unset"] == 0 || statuses["GET /fails Error"] == 0 {
+				t.Errorf("names and statuses = %v, want good gets and failed fails", statuses)
+			}
+			if late == 0 {
+				t.Error("no failed iteration was kept late")
+			}
+			// What the target was told to sample is there.
+			close(told)
+			sampled, missing := 0, 0
+			for parent := range told {
+				p := strings.Split(parent, "-")
+				if len(p) != 4 {
+					t.Fatalf("traceparent %q", parent)
+				}
+				if p[3] != "01" {
+					continue
+				}
+				sampled++
+				if !ids[p[1]+p[2]] {
+					missing++
+				}
+			}
+			if sampled == 0 || missing > 0 {
+				t.Errorf("%d of %d spans that the target was told to continue are missing", missing, sampled)
+			}
+			found := 0
+			for _, name := range names {
+				if traces[name] {
+					found++
+				}
+			}
+			if len(names) < 10 || native == 0 || found != len(names) {
+				t.Errorf("the receiver has %d of the %d traces that exemplars name (%d of them on native histograms), want all", found, len(names), native)
+			}
+			t.Logf("%d spans in %d traces, %d of them late; %d of %d exemplars found", len(spans), len(traces), late, found, len(names))
+		})
+	}
+}
