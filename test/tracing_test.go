@@ -198,3 +198,39 @@ func TestSpansAndExemplarsLeadToTraces(t *testing.T) {
 		})
 	}
 }
+
+// The demo shop goes on with the traces that perfd begins.
+func TestTheShopsSpansJoinPerfds(t *testing.T) {
+	c := startCollector(t)
+	d, err := daemon.StartDemo(within(t, time.Minute), perfd, t.TempDir(),
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://"+c.grpc, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_TRACES_SAMPLER=always_on", "OTEL_BSP_SCHEDULE_DELAY=300")
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch(t, d)
+	until(t, d, time.Minute, atLeast(100, "perfd_trace_spans_total"))
+	stop(t, d)
+	own, joined := map[string]bool{}, 0
+	spans := c.spans(t)
+	for _, s := range spans {
+		if s.Resource["service.name"] == "perfd" && s.Kind == "CLIENT" {
+			own[s.Trace+s.ID] = true
+		}
+	}
+	servers := 0
+	for _, s := range spans {
+		if s.Resource["service.name"] == "shop" {
+			servers++
+			if s.Kind != "SERVER" {
+				t.Errorf("a span of the shop is a %s's", s.Kind)
+			}
+			if own[s.Trace+s.Parent] {
+				joined++
+			}
+		}
+	}
+	if servers < 30 || joined != servers {
+		t.Errorf("%d of the shop's %d spans have a span of perfd for their parent, want all of at least 30", joined, servers)
+	}
+	t.Logf("%d server spans joined", joined)
+}

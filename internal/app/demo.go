@@ -36,12 +36,24 @@ func Demo(ctx context.Context, opts Options) (err error) {
 	}
 	shopCtx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- demo.New(demo.Default(), 1).Serve(shopCtx, l) }()
+	shop := demo.New(demo.Default(), 1)
+	endTraces, err := traceShop(ctx, shop)
+	if err != nil {
+		stop()
+		return errors.Join(err, l.Close())
+	}
+	go func() { served <- shop.Serve(shopCtx, l) }()
 	opts.Log.Info("demo shop listening", "address", l.Addr().String(), "knobs", "http://"+l.Addr().String()+"/knobs")
 	// The shop outlives the load on it, so that what drains is answered.
 	err = Run(ctx, opts)
 	stop()
-	return errors.Join(err, <-served)
+	err = errors.Join(err, <-served)
+	grace, cancel := context.WithTimeout(context.Background(), exporterStop)
+	defer cancel()
+	if lost := endTraces(grace); lost != nil {
+		opts.Log.Warn("the demo shop's last spans are lost", "err", lost)
+	}
+	return err
 }
 
 // writeDemoConfig writes the embedded configuration to a folder, for a shop at an address.

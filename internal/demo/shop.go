@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // A Shop is the demo target.
@@ -27,6 +28,7 @@ type Shop struct {
 	arrived atomic.Int64
 	orders  atomic.Int64
 	opened  time.Time
+	tracer  trace.Tracer // nil for none
 
 	mu    sync.Mutex
 	knobs Knobs         // its maps are never changed, only replaced
@@ -133,7 +135,7 @@ func (s *Shop) Requests() int { return int(s.arrived.Load()) }
 func (s *Shop) routes() http.Handler {
 	mux := http.NewServeMux()
 	for _, e := range endpoints {
-		mux.HandleFunc(e.pattern, s.faulty(e))
+		mux.HandleFunc(e.pattern, s.traced(e.pattern, s.faulty(e)))
 	}
 	mux.HandleFunc("GET /version", s.version)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, object{"ok": true}) })

@@ -84,11 +84,12 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 }
 
 // StartDemo runs perfd demo with a shop on a free port.
-func StartDemo(ctx context.Context, binary, dir string) (*Daemon, error) {
+func StartDemo(ctx context.Context, binary, dir string, env ...string) (*Daemon, error) {
 	p, err := proc.Start(proc.Spec{
 		Path: binary,
 		Args: []string{"demo", "--web.listen-address=127.0.0.1:0", "--demo.listen-address=127.0.0.1:0"},
 		Dir:  dir,
+		Env:  append(os.Environ(), env...),
 	})
 	if err != nil {
 		return nil, err
