@@ -65,6 +65,7 @@ bench: deps-bench ## requests per second of CPU beside wrk, lateness, memory, sc
 	@status=0; \
 	$(GO) run ./bench/throughput -rounds $(ROUNDS) || status=1; \
 	$(GO) run ./bench/memory || status=1; \
+	$(GO) run ./bench/remotewrite || status=1; \
 	$(GO) test -count=1 -run ThousandPairs -bench Scrape -v ./internal/output/exposition || status=1; \
 	exit $$status
 

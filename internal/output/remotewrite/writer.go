@@ -186,6 +186,17 @@ func (w *Writer) tick(ctx context.Context) {
 	}
 }
 
+// Sent is the timestamp up to which every endpoint has sent or given up everything.
+func (w *Writer) Sent() time.Time {
+	var sent int64
+	for i, e := range w.endpoints {
+		if at := e.stats.highest.Load(); i == 0 || at < sent {
+			sent = at
+		}
+	}
+	return time.UnixMilli(sent)
+}
+
 // Snapshot takes a snapshot now, with a timestamp.
 func (w *Writer) Snapshot(at time.Time) {
 	w.take(at.UnixMilli(), true)
@@ -243,7 +254,7 @@ func (w *Writer) Close(ctx context.Context, final bool) error {
 	}
 	w.cancel()
 	w.ticking.Wait()
-	if final {
+	if final && len(w.endpoints) > 0 {
 		at := max(w.o.Now().UnixMilli(), w.encoder.last+1)
 		w.take(at, true)
 		w.take(at+1, false)
@@ -272,15 +283,11 @@ const drainWait = 5 * time.Second
 func (w *Writer) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainWait)
 	defer cancel()
-	last := w.totals.last.Load()
+	last := time.UnixMilli(w.totals.last.Load())
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		behind := false
-		for _, e := range w.endpoints {
-			behind = behind || e.stats.highest.Load() < last
-		}
-		if !behind {
+		if !w.Sent().Before(last) {
 			return
 		}
 		select {
