@@ -384,6 +384,35 @@ func TestSeriesEndWithStaleMarkers(t *testing.T) {
 	}
 }
 
+func TestSeriesThatComeBackBeginAnew(t *testing.T) {
+	to := newReceiver(t)
+	dir := t.TempDir()
+	var starts []int64
+	to.starts = func(name string, start int64) {
+		if strings.Contains(name, "c_total") {
+			starts = append(starts, start)
+		}
+	}
+	for life := range 2 {
+		time.Sleep(5 * time.Millisecond)
+		r, turn := counters(1)
+		turn()
+		w := newRig(t, dir, r, endpointOf(t, to.URL, ", name: x"))
+		stop := w.startEndpoints()
+		w.Snapshot(time.Now().Add(time.Duration(life+1) * time.Minute))
+		to.took(counterName(0), life+1)
+		w.crash(stop)
+	}
+	for _, s := range to.got[counterName(0)] {
+		if s.text != "1" {
+			t.Errorf("a series that came back has the sample %v, want no stale marker", s)
+		}
+	}
+	if len(starts) != 2 || starts[0] == 0 || starts[1] <= starts[0] {
+		t.Errorf("start timestamps = %v, want the second life's after the first's", starts)
+	}
+}
+
 func TestAStopEndsAllSeries(t *testing.T) {
 	r, turn := counters(2)
 	to := newReceiver(t)

@@ -47,6 +47,7 @@ type receiver struct {
 	requests []http.Header
 	sizes    []int
 	v1Only   bool
+	starts   func(series string, start int64)
 	complain []string
 }
 
@@ -155,6 +156,9 @@ func (r *receiver) second(raw []byte) (map[string][]sample, int) {
 		for _, s := range ts.Samples {
 			n++
 			series[l.String()] = append(series[l.String()], sample{s.Timestamp, valueText(s.Value)})
+			if r.starts != nil {
+				r.starts(l.String(), s.StartTimestamp)
+			}
 		}
 		for _, h := range ts.Histograms {
 			n++

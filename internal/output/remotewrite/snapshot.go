@@ -196,8 +196,11 @@ func (s *series) appendExemplars(b []byte, h *dto.Histogram) []byte {
 	return b
 }
 
-// fits reports whether a metric has the shape of the definition.
+// fits reports whether a metric has the shape of the definition, and began when it did.
 func (s *series) fits(m *dto.Metric) bool {
+	if s.created != createdOf(m) {
+		return false
+	}
 	switch {
 	case m.Histogram != nil:
 		return s.native == isNative(m.Histogram) && slices.Equal(s.bounds, boundsOf(m.Histogram))
@@ -212,21 +215,29 @@ func define(f *dto.MetricFamily, m *dto.Metric) *series {
 	for _, l := range m.Label {
 		s.labels = append(s.labels, &dto.LabelPair{Name: new(l.GetName()), Value: new(l.GetValue())})
 	}
+	s.created = createdOf(m)
 	switch {
-	case m.Counter != nil && m.Counter.CreatedTimestamp != nil:
-		s.created = m.Counter.CreatedTimestamp.AsTime().UnixMilli()
 	case m.Histogram != nil:
 		s.bounds, s.native = boundsOf(m.Histogram), isNative(m.Histogram)
-		if m.Histogram.CreatedTimestamp != nil {
-			s.created = m.Histogram.CreatedTimestamp.AsTime().UnixMilli()
-		}
 	case m.Summary != nil:
 		s.bounds = quantilesOf(m.Summary)
-		if m.Summary.CreatedTimestamp != nil {
-			s.created = m.Summary.CreatedTimestamp.AsTime().UnixMilli()
-		}
 	}
 	return s
+}
+
+// createdOf is when a metric began to count, in ms, 0 for unknown.
+func createdOf(m *dto.Metric) int64 {
+	at := m.GetCounter().GetCreatedTimestamp()
+	switch {
+	case m.Histogram != nil:
+		at = m.Histogram.CreatedTimestamp
+	case m.Summary != nil:
+		at = m.Summary.CreatedTimestamp
+	}
+	if at == nil {
+		return 0
+	}
+	return at.AsTime().UnixMilli()
 }
 
 func isNative(h *dto.Histogram) bool { return h.Schema != nil && h.SampleCountFloat == nil }
@@ -265,7 +276,7 @@ func (e *encoder) appendTo(b []byte, first bool) []byte {
 	var define []*series
 	for _, list := range [][]*series{e.live, ended} {
 		for _, s := range list {
-			if s.turn != e.turn && s.defined != e.segment || s.turn == e.turn && s.defined != e.segment {
+			if s.defined != e.segment {
 				define = append(define, s)
 			}
 			if s.was != nil && s.was.defined != e.segment {
