@@ -152,6 +152,66 @@ func TestAnOutageLosesNothingAndKeepsTheOrder(t *testing.T) {
 	}
 }
 
+// The receiver is slow at random, and its connections end at random, before
+// and after it took what they brought.
+func TestAnUnreliableReceiverGetsEverySeriesInOrder(t *testing.T) {
+	r, turn := counters(1000)
+	to := newReceiver(t)
+	to.answer = func(int, *http.Request, map[string][]sample) (int, map[string]string, string) {
+		time.Sleep(rand.N(5 * time.Millisecond))
+		return []int{0, 0, 0, gone, takenAndGone}[rand.N(5)], nil, ""
+	}
+	w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ", max_samples_per_send: 300"))
+	stop := w.startEndpoints()
+	from := base()
+	for k := range 20 {
+		turn()
+		w.Snapshot(from.Add(time.Duration(k) * time.Second))
+	}
+	for w.Sent().Before(from.Add(19 * time.Second)) {
+		time.Sleep(time.Millisecond)
+	}
+	w.crash(stop)
+	for i := range 1000 {
+		// What was taken without an answer comes again, with the same timestamp and value, before anything newer.
+		if diff := cmp.Diff(want(from, 20), slices.Compact(to.got[counterName(i)]), both); diff != "" {
+			t.Fatalf("counter %d (-want +got):\n%s", i, diff)
+		}
+	}
+	if w.endpoints[0].stats.retried.Load() == 0 {
+		t.Error("nothing was tried again")
+	}
+}
+
+// An outage of ten minutes at one snapshot each 15 s, in fake time on this side
+// of the receiver.
+func TestTenMinutesOfOutageAreDrained(t *testing.T) {
+	r, turn := counters(2000)
+	to := newReceiver(t)
+	from := base()
+	w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ""))
+	for k := range 40 {
+		turn()
+		w.Snapshot(from.Add(time.Duration(k) * 15 * time.Second))
+	}
+	began := time.Now()
+	stop := w.startEndpoints()
+	to.took(counterName(1999), 40)
+	t.Logf("40 snapshots of 2,000 series drained in %v", time.Since(began).Round(time.Millisecond))
+	w.crash(stop)
+	for i := range 2000 {
+		got := to.got[counterName(i)]
+		for k, s := range got {
+			if s != (sample{from.Add(time.Duration(k) * 15 * time.Second).UnixMilli(), fmt.Sprint(k + 1)}) {
+				t.Fatalf("counter %d: sample %d is %v", i, k, s)
+			}
+		}
+		if len(got) != 40 {
+			t.Fatalf("counter %d has %d samples, want 40", i, len(got))
+		}
+	}
+}
+
 func TestACrashLosesNothing(t *testing.T) {
 	r, turn := counters(50)
 	to := newReceiver(t)

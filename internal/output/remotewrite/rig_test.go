@@ -51,6 +51,12 @@ type receiver struct {
 	complain []string
 }
 
+// Answers that are none: the connection ends, with the request taken or not.
+const (
+	gone         = -1
+	takenAndGone = -2
+)
+
 func newReceiver(t testing.TB) *receiver {
 	r := &receiver{t: t, got: map[string][]sample{}}
 	r.Server = httptest.NewServer(http.HandlerFunc(r.serve))
@@ -82,6 +88,14 @@ func (r *receiver) serve(w http.ResponseWriter, req *http.Request) {
 	r.sizes = append(r.sizes, n)
 	if r.answer != nil {
 		if code, headers, text := r.answer(len(r.requests)-1, req, series); code != 0 {
+			if code == takenAndGone {
+				for name, samples := range series {
+					r.got[name] = append(r.got[name], samples...)
+				}
+			}
+			if code < 0 {
+				panic(http.ErrAbortHandler)
+			}
 			for k, v := range headers {
 				w.Header().Set(k, v)
 			}
