@@ -13,6 +13,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -73,22 +76,31 @@ func run(ctx context.Context, rounds int, span time.Duration, bar float64) error
 
 // compare runs both generators in turns and returns the ratio of their medians.
 func compare(ctx context.Context, binary, dir, url string, rounds int, span time.Duration) (float64, error) {
-	var wrk, perfd []float64
+	var wrk, perfd, traced []float64
+	// Takes spans and forgets them.
+	spans := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	defer spans.Close()
+	tracing := fmt.Sprintf("tracing: {endpoint: %q, protocol: http/protobuf, sampling_ratio: 0.01}\n", spans.URL)
 	fmt.Printf("requests per second of CPU, %d connections, %v a round\n", connections, span)
 	for i := range rounds {
 		w, err := wrkRound(ctx, url, span)
 		if err != nil {
 			return 0, err
 		}
-		p, err := perfdRound(ctx, binary, dir, url, span)
+		p, err := perfdRound(ctx, binary, dir, url, "", span)
 		if err != nil {
 			return 0, err
 		}
-		wrk, perfd = append(wrk, w), append(perfd, p)
-		fmt.Printf("round %d: wrk %7.0f  perfd %7.0f  ratio %.3f\n", i+1, w, p, p/w)
+		t, err := perfdRound(ctx, binary, dir, url, tracing, span)
+		if err != nil {
+			return 0, err
+		}
+		wrk, perfd, traced = append(wrk, w), append(perfd, p), append(traced, t)
+		fmt.Printf("round %d: wrk %7.0f  perfd %7.0f  ratio %.3f  traced at 1 %% %7.0f  of untraced %.3f\n", i+1, w, p, p/w, t, t/p)
 	}
 	ratio := median(perfd) / median(wrk)
-	fmt.Printf("median:  wrk %7.0f  perfd %7.0f  ratio %.3f\n", median(wrk), median(perfd), ratio)
+	fmt.Printf("median:  wrk %7.0f  perfd %7.0f  ratio %.3f  traced at 1 %% %7.0f  of untraced %.3f\n",
+		median(wrk), median(perfd), ratio, median(traced), median(traced)/median(perfd))
 	return ratio, nil
 }
 
@@ -113,7 +125,7 @@ func wrkRound(ctx context.Context, url string, span time.Duration) (float64, err
 	return n / used.Seconds(), nil
 }
 
-func perfdRound(ctx context.Context, binary, dir, url string, span time.Duration) (float64, error) {
+func perfdRound(ctx context.Context, binary, dir, url, more string, span time.Duration) (float64, error) {
 	d, err := daemon.Start(ctx, daemon.Options{
 		Binary: binary, Dir: dir, Before: []string{"taskset", "-c", "1"}, Env: append(os.Environ(), "GOMAXPROCS=1"),
 		Config: fmt.Sprintf(`
@@ -128,7 +140,7 @@ scenarios:
     workload: {executor: constant-vus, vus: %d}
     flow:
       - {name: get, http: {url: /}}
-`, url, connections),
+`, url, connections) + more,
 	})
 	if err != nil {
 		return 0, err

@@ -2,8 +2,11 @@ package app
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +46,20 @@ type run struct {
 type identity struct {
 	id    string
 	began time.Time // by the schedule
+	trace load.TraceID
+	since time.Time // by this process
 }
+
+// newIdentity returns that of a run which begins, or goes on, now.
+func newIdentity(id string, began time.Time) *identity {
+	i := &identity{id: id, began: began, since: time.Now()}
+	binary.BigEndian.PutUint64(i.trace[:8], rand.Uint64())
+	binary.BigEndian.PutUint64(i.trace[8:], rand.Uint64()|1)
+	return i
+}
+
+// TraceID is the run's trace as logs write it.
+func (i *identity) TraceID() string { return hex.EncodeToString(i.trace[:]) }
 
 // sharedKey names what the VUs of a run share on one target.
 type sharedKey struct {
@@ -54,7 +70,7 @@ type sharedKey struct {
 // newRun builds a run whose plan had its zero at an instant, and starts nothing.
 func newRun(s *scenario, id string, began, zero time.Time) (*run, error) {
 	r := &run{s: s, joined: time.Now(), done: make(chan struct{}), shared: map[sharedKey]io.Closer{}}
-	r.identity.Store(&identity{id, began})
+	r.identity.Store(newIdentity(id, began))
 	o := s.app.opts
 	w := &s.cfg.Workload
 	most := w.MostVUs()

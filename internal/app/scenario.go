@@ -10,6 +10,7 @@ import (
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/engine"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/output/otlp"
 	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/schedule"
@@ -181,13 +182,14 @@ func (s *scenario) Begin(sr schedule.Run, ended func()) error {
 	s.run = r
 	s.mu.Unlock()
 	paused, _ := s.app.pause.state()
-	s.log.Info("run started", "run", sr.ID, "resumed", sr.Resumed, "plan_zero", sr.Zero)
+	s.log.Info("run started", "run", sr.ID, "trace_id", r.identity.Load().TraceID(), "resumed", sr.Resumed, "plan_zero", sr.Zero)
 	r.start(paused, func(o engine.Outcome) {
 		s.mu.Lock()
 		s.run = nil
 		s.mu.Unlock()
-		s.count(r.result(o))
-		s.log.Info("run ended", "run", r.identity.Load().id, "outcome", o.String(), "reason", r.reason(), "after", time.Since(r.joined).Round(time.Millisecond))
+		named := r.identity.Load()
+		s.ended(named, r.result(o))
+		s.log.Info("run ended", "run", named.id, "trace_id", named.TraceID(), "outcome", o.String(), "reason", r.reason(), "after", time.Since(r.joined).Round(time.Millisecond))
 		ended()
 	})
 	return nil
@@ -207,10 +209,20 @@ func (s *scenario) Cut(sr schedule.Run) {
 	if r == nil {
 		return
 	}
-	r.identity.Store(&identity{sr.ID, sr.Fire})
+	s.ended(r.identity.Load(), "inconclusive")
+	r.identity.Store(newIdentity(sr.ID, sr.Fire))
 	r.retrace()
-	s.count("inconclusive")
-	s.log.Info("run cut", "run", sr.ID)
+	s.log.Info("run cut", "run", sr.ID, "trace_id", r.identity.Load().TraceID())
+}
+
+// ended counts a run that ended and makes a span of it, under the trace that the log names.
+func (s *scenario) ended(named *identity, result string) {
+	s.count(result)
+	if t := s.app.tracing.Load(); t != nil {
+		t.Span(otlp.RunSpan{
+			Scenario: s.name, Run: named.id, Test: string(s.cfg.Test), Trace: named.trace, Start: named.since, End: time.Now(), Result: result,
+		})
+	}
 }
 
 // memory is where a schedule keeps what it must know after a restart.

@@ -48,7 +48,9 @@ type receiver struct {
 	sizes    []int
 	v1Only   bool
 	starts   func(series string, start int64)
-	complain []string
+
+	exemplars map[string][]string // trace id and value, by series
+	complain  []string
 }
 
 // Answers that are none: the connection ends, with the request taken or not.
@@ -58,7 +60,7 @@ const (
 )
 
 func newReceiver(t testing.TB) *receiver {
-	r := &receiver{t: t, got: map[string][]sample{}}
+	r := &receiver{t: t, got: map[string][]sample{}, exemplars: map[string][]string{}}
 	r.Server = httptest.NewServer(http.HandlerFunc(r.serve))
 	t.Cleanup(r.Close)
 	return r
@@ -132,6 +134,9 @@ func (r *receiver) first(raw []byte) (map[string][]sample, int) {
 			n++
 			series[name] = append(series[name], sample{s.Timestamp, valueText(s.Value)})
 		}
+		for _, x := range ts.Exemplars {
+			r.exemplars[name] = append(r.exemplars[name], fmt.Sprint(x.Labels[0].Value, " ", x.Value))
+		}
 		for _, h := range ts.Histograms {
 			n++
 			series[name] = append(series[name], sample{h.Timestamp, histogramText(h.Sum, h.ToIntHistogram().String())})
@@ -173,6 +178,9 @@ func (r *receiver) second(raw []byte) (map[string][]sample, int) {
 			if r.starts != nil {
 				r.starts(l.String(), s.StartTimestamp)
 			}
+		}
+		for _, x := range ts.Exemplars {
+			r.exemplars[l.String()] = append(r.exemplars[l.String()], fmt.Sprint(req.Symbols[x.LabelsRefs[1]], " ", x.Value))
 		}
 		for _, h := range ts.Histograms {
 			n++
