@@ -665,3 +665,27 @@ flow:
 		v.Go()
 	}
 }
+
+// BenchmarkIteration is what an iteration of one request costs beside its
+// protocol, with nobody to tell and with a tracer that keeps nothing.
+func BenchmarkIteration(b *testing.B) {
+	for name, tracer := range map[string]Tracer{"untraced": nil, "traced": idle{}} {
+		b.Run(name, func(b *testing.B) {
+			p := must(b, `
+flow:
+  - {name: a, fake: {send: x}}`)
+			run := newPerformer()
+			run.rt.Sink = discard{}
+			run.rt.Traces = tracer
+			zero := time.Now()
+			run.rt.Now = func() time.Duration { return time.Since(zero) }
+			v := p.NewVU(1, run.rt)
+			b.ReportAllocs()
+			for b.Loop() {
+				run.sent = run.sent[:0]
+				v.Begin(0)
+				v.Go()
+			}
+		})
+	}
+}
