@@ -142,3 +142,24 @@ func TestUnusualFamiliesAreLeftToExpfmt(t *testing.T) {
 		}}),
 	})
 }
+
+func TestTextOfExemplarsIsExpfmts(t *testing.T) {
+	exemplar := func(v float64) *dto.Exemplar {
+		return &dto.Exemplar{
+			Label: []*dto.LabelPair{{Name: new("trace_id"), Value: new("ab")}, {Name: new("span_id"), Value: new("c\"d")}},
+			Value: new(v), Timestamp: &timestamppb.Timestamp{Seconds: 1700000000, Nanos: 250_000_000},
+		}
+	}
+	f := &dto.MetricFamily{Name: new("x"), Help: new("x"), Type: dto.MetricType_HISTOGRAM.Enum(), Metric: []*dto.Metric{{
+		Label: []*dto.LabelPair{{Name: new("a"), Value: new("b")}},
+		Histogram: &dto.Histogram{SampleCount: new(uint64(3)), SampleSum: new(4.5), Bucket: []*dto.Bucket{
+			{UpperBound: new(0.5), CumulativeCount: new(uint64(1)), Exemplar: exemplar(0.25)},
+			{UpperBound: new(1.0), CumulativeCount: new(uint64(2))},
+			{UpperBound: new(math.Inf(1)), CumulativeCount: new(uint64(3)), Exemplar: exemplar(3)},
+		}},
+	}}}
+	if !newTextEncoder(nil, expfmt.FmtOpenMetrics_1_0_0).simple(f) {
+		t.Error("exemplars are left to expfmt")
+	}
+	compareWithExpfmt(t, []*dto.MetricFamily{f})
+}
