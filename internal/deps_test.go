@@ -44,10 +44,10 @@ engine:         load pace
 flow:           block expr load protocol
 record:         hist load metric
 
-output:         load
+output:         block load
 output/*:       block load metric output protocol queue record
 
-config:         block expr flow output/* pace protocol schedule target validity wire
+config:         block expr flow output output/* pace protocol schedule target validity wire
 web
 demo
 

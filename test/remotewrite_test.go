@@ -120,8 +120,7 @@ func TestRemoteWriteArrivesWhole(t *testing.T) {
 			until(t, d, time.Minute, atLeast(200, "perfd_requests_total"))
 			post(t, d, "/api/v1/scenarios/steady/stop")
 			resting(t, d)
-			time.Sleep(2 * time.Second) // what was under way is folded
-			m := scrape(t, d)
+			m := until(t, d, time.Minute, atLeast(float64(len(g.at("/get"))), "perfd_requests_total"))
 
 			series, native := 0, 0
 			for name, f := range m {

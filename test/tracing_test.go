@@ -119,7 +119,12 @@ func TestSpansAndExemplarsLeadToTraces(t *testing.T) {
 			until(t, d, time.Minute, atLeast(800, "perfd_trace_spans_total"))
 			post(t, d, "/api/v1/scenarios/steady/stop")
 			resting(t, d)
-			time.Sleep(2 * time.Second)
+			until(t, d, time.Minute, func(m daemon.Metrics) string {
+				if n := m.Value("perfd_trace_spans_queued"); n > 0 {
+					return fmt.Sprintf("%v spans are queued", n)
+				}
+				return ""
+			})
 			names, native := exemplars(within(t, 10*time.Second), t, d)
 			stop(t, d)
 

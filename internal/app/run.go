@@ -82,7 +82,7 @@ func newRun(s *scenario, id string, began, zero time.Time) (*run, error) {
 		Now:      func() time.Duration { return r.engine.Now() },
 		Seed:     uint64(w.Seed),
 		Shard:    o.Shard, Shards: o.Shards,
-		Failed: s.failed,
+		Failed: r.failed,
 	}
 	if s.app.tracing.Load() != nil {
 		rt.Traces = &r.tracer
@@ -112,6 +112,18 @@ func newRun(s *scenario, id string, began, zero time.Time) (*run, error) {
 	r.stats.Store(&engine.Stats{})
 	r.retrace()
 	return r, nil
+}
+
+// failed writes a failed request down for people.
+func (r *run) failed(step, _ string, res *load.Result, why error) {
+	f := Failure{
+		At: time.Now(), Step: step, Cause: res.Cause, Code: res.Code, Duration: time.Duration(res.Duration()),
+		Run: r.identity.Load().id, Trace: res.Trace,
+	}
+	if why != nil {
+		f.Text = why.Error()
+	}
+	r.s.failures.add(f)
 }
 
 // start performs the run in the background; ended is called when it is over.

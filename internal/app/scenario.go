@@ -9,7 +9,6 @@ import (
 
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/engine"
-	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/output/otlp"
 	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/record"
@@ -77,18 +76,6 @@ func (s *scenario) openSink() error {
 	var err error
 	s.sink, err = s.app.recorder.Open(info)
 	return err
-}
-
-// failed writes a failed request down for people.
-func (s *scenario) failed(step, _ string, r *load.Result, why error) {
-	f := Failure{At: time.Now(), Step: step, Cause: r.Cause, Code: r.Code, Duration: time.Duration(r.Duration()), Trace: r.Trace}
-	if now := s.current(); now != nil {
-		f.Run = now.identity.Load().id
-	}
-	if why != nil {
-		f.Text = why.Error()
-	}
-	s.failures.add(f)
 }
 
 // newRunner compiles the scenario's schedule.

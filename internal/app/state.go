@@ -97,12 +97,9 @@ func (a *App) Reload() error {
 	a.mu.Lock()
 	a.state = st
 	a.mu.Unlock()
-	for _, reload := range []func(*config.Document) error{a.reloadRemoteWrite, a.reloadTracing} {
-		if err := reload(doc); err != nil {
-			a.noteReload(err)
-			a.log.Error("a part of the new configuration does not work", "err", err)
-		}
-	}
+	// What may be wrong with outputs was found when the document was loaded; an error here is the machine's.
+	outputs := errors.Join(a.reloadRemoteWrite(doc), a.reloadTracing(doc))
+	a.noteReload(outputs)
 	kept := map[*scenario]bool{}
 	for _, s := range st.scenarios {
 		kept[s] = true
@@ -121,5 +118,5 @@ func (a *App) Reload() error {
 			s.launch()
 		}
 	}
-	return nil
+	return outputs
 }

@@ -14,6 +14,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,7 +105,7 @@ func Open(o Options) *Queue {
 		q.segments = append(q.segments, &segment{id: id})
 		q.next = max(q.next, id+1)
 	}
-	slices.SortFunc(q.segments, func(a, b *segment) int { return int(min(1, max(-1, int64(a.id)-int64(b.id)))) })
+	slices.SortFunc(q.segments, func(a, b *segment) int { return cmp.Compare(a.id, b.id) })
 	q.segments = slices.DeleteFunc(q.segments, func(s *segment) bool { return !q.adopt(s) })
 	if n := len(q.segments); n > 0 {
 		q.trim(q.segments[n-1])
@@ -332,14 +333,6 @@ func (q *Queue) lastFull() *segment {
 func (q *Queue) tell() {
 	close(q.changed)
 	q.changed = make(chan struct{})
-}
-
-// Changed returns a channel that is closed by the next record, or by the next
-// segment that is dropped.
-func (q *Queue) Changed() <-chan struct{} {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.changed
 }
 
 // Stats of a queue.

@@ -378,6 +378,25 @@ func TestALossOfPowerCostsWhatWasNotSynced(t *testing.T) {
 	}
 }
 
+// A segment that was begun and got no record must not push out the last record
+// there is: who starts next needs it to know what came last.
+func TestTheLastRecordStays(t *testing.T) {
+	d := newDisk()
+	q := Open(Options{FS: d})
+	r := q.Reader("a")
+	appendAll(t, q, 0, 3, 10)
+	rest(t, r)
+	d.files[segmentName(2)] = &diskFile{d: d, data: []byte(version)}
+
+	q = Open(Options{FS: d})
+	rest(t, q.Reader("a"))
+	last := -1
+	q.Last(func(_ byte, payload []byte) { last = int(binary.LittleEndian.Uint32(payload)) })
+	if last != 2 {
+		t.Errorf("the last record is %d, want 2", last)
+	}
+}
+
 func TestAPositionOutlivesATornWrite(t *testing.T) {
 	d := newDisk()
 	q := Open(Options{FS: d})

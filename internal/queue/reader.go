@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strings"
 )
 
@@ -82,12 +83,7 @@ func (q *Queue) Reader(name string) *Reader {
 func (r *Reader) Close() error {
 	r.q.mu.Lock()
 	defer r.q.mu.Unlock()
-	for i, other := range r.q.readers {
-		if other == r {
-			r.q.readers = append(r.q.readers[:i], r.q.readers[i+1:]...)
-			break
-		}
-	}
+	r.q.readers = slices.DeleteFunc(r.q.readers, func(other *Reader) bool { return other == r })
 	r.q.collect()
 	if r.file == nil {
 		return nil
@@ -100,18 +96,10 @@ func (r *Reader) Close() error {
 func (q *Queue) Forget(except []string) {
 	names, err := q.o.FS.Names()
 	q.fault(err)
-next:
 	for _, file := range names {
-		name, ok := strings.CutSuffix(file, cursorSuffix)
-		if !ok {
-			continue
+		if name, ok := strings.CutSuffix(file, cursorSuffix); ok && !slices.Contains(except, name) {
+			q.fault(q.o.FS.Remove(file))
 		}
-		for _, keep := range except {
-			if name == keep {
-				continue next
-			}
-		}
-		q.fault(q.o.FS.Remove(file))
 	}
 }
 
@@ -120,9 +108,7 @@ next:
 func (r *Reader) load() (known bool) {
 	names, err := r.q.o.FS.Names()
 	r.q.fault(err)
-	for _, n := range names {
-		known = known || n == r.name+cursorSuffix
-	}
+	known = slices.Contains(names, r.name+cursorSuffix)
 	if r.file, err = r.q.o.FS.Open(r.name + cursorSuffix); err != nil {
 		r.q.fault(fmt.Errorf("open position: %w", err))
 		r.file = nil

@@ -2,14 +2,10 @@ package otlp
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -20,6 +16,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
+
+	"github.com/perfd/perfd/internal/output"
 )
 
 // newClient returns the exporter's client, and what gives its idle connections
@@ -116,51 +114,20 @@ func grpcClient(endpoint string, headers map[string]string, compression string, 
 // nil for nothing.
 func tlsConfig(c *Config, dir string, env environment) (*tls.Config, error) {
 	t := c.TLS
-	if t == (TLS{}) {
-		t = TLS{
+	if t == (output.TLS{}) {
+		t = output.TLS{
 			CAFile:   env.exporter("CERTIFICATE"),
 			CertFile: env.exporter("CLIENT_CERTIFICATE"),
 			KeyFile:  env.exporter("CLIENT_KEY"),
 		}
-		if t == (TLS{}) {
+		if t == (output.TLS{}) {
 			return nil, nil
 		}
 		dir = ""
 	}
-	within := func(path string) string {
-		if path == "" || filepath.IsAbs(path) {
-			return path
-		}
-		return filepath.Join(dir, path)
+	out, err := t.Config(dir)
+	if err != nil {
+		return nil, fmt.Errorf("tracing: tls: %w", err)
 	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(within(t.CAFile))
-		if err != nil {
-			return nil, fmt.Errorf("tracing: ca_file: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tracing: ca_file: no certificate in %s", t.CAFile)
-		}
-	}
-	if t.CertFile == "" && t.KeyFile == "" {
-		return out, nil
-	}
-	if t.CertFile == "" || t.KeyFile == "" {
-		return nil, errors.New("tracing: a certificate needs its key, and a key its certificate")
-	}
-	// The files are read again for each connection: certificates are renewed while perfd runs.
-	load := func() (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(within(t.CertFile), within(t.KeyFile))
-		if err != nil {
-			return nil, fmt.Errorf("tracing: cert_file: %w", err)
-		}
-		return &pair, nil
-	}
-	if _, err := load(); err != nil {
-		return nil, err
-	}
-	out.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	return out, nil
 }

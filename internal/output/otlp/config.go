@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/output"
 )
 
 // Config is the block tracing. What it leaves out is taken from OpenTelemetry's
@@ -18,20 +19,10 @@ type Config struct {
 	Headers       map[string]block.Secret `yaml:"headers" doc:"Header fields of every export, for credentials say."`
 	Timeout       block.Duration          `yaml:"timeout" doc:"Longest time for one export, repeats included (default: OTEL_EXPORTER_OTLP_TIMEOUT, or 10s)."`
 	Compression   string                  `yaml:"compression" doc:"gzip or none (default: OTEL_EXPORTER_OTLP_COMPRESSION, or gzip)."`
-	TLS           TLS                     `yaml:"tls" doc:"How an https endpoint is verified, and how perfd proves who it is."`
+	TLS           output.TLS              `yaml:"tls" doc:"How an https endpoint is verified, and how perfd proves who it is."`
 	QueueSize     int                     `yaml:"queue_size" doc:"Most spans that wait for export; iterations beyond are dropped and counted (default 2048)."`
 	BatchSize     int                     `yaml:"batch_size" doc:"Spans in one export (default 512); an iteration is never split."`
 	Delay         block.Duration          `yaml:"delay" doc:"Longest time that a span waits for others (default 5s)."`
-}
-
-// TLS is how a connection to the endpoint is made. Paths start from the
-// configuration file.
-type TLS struct {
-	CAFile             string `yaml:"ca_file" doc:"Certificates to trust, PEM (default: the system's)."`
-	CertFile           string `yaml:"cert_file" doc:"perfd's own certificate, PEM."`
-	KeyFile            string `yaml:"key_file" doc:"The key of cert_file, PEM."`
-	ServerName         string `yaml:"server_name" doc:"Name to verify instead of the endpoint's host."`
-	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"Accept any certificate."`
 }
 
 // The names of protocols and compressions, as the configuration and
@@ -105,19 +96,12 @@ func (c *Config) validateEndpoint(errs *block.Errors) {
 		problem = "must end with its port or path"
 	case c.Protocol == protocolGRPC && strings.Trim(u.Path, "/") != "":
 		problem = "must end with its port where the protocol is grpc"
-	case u.Scheme == "http" && c.TLS != TLS{}:
+	case u.Scheme == "http" && c.TLS != output.TLS{}:
 		problem, hint = "must be https where there is a tls block", "write https, or leave tls out"
 	default:
 		return
 	}
 	errs.Add(c.Endpoint.Pos, c.Endpoint.Path, problem+", got %q", c.Endpoint).Hint = hint
-}
-
-// Validate checks that a certificate has its key.
-func (t *TLS) Validate(at *block.Node, errs *block.Errors) {
-	if (t.CertFile == "") != (t.KeyFile == "") {
-		errs.Add(at.Pos, at.Path, "must have cert_file and key_file together")
-	}
 }
 
 // isToken reports whether a name can be that of an HTTP header field and of gRPC metadata.

@@ -2,7 +2,7 @@ package otlp
 
 import (
 	"encoding/binary"
-	"maps"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +12,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
 )
 
 // schemaURL is the version of the semantic conventions whose names are used.
@@ -123,7 +124,7 @@ func (i *item) request(n int) *tracepb.Span {
 		StartTimeUnixNano: unix(s.wall(r.Sent)), EndTimeUnixNano: unix(s.wall(r.Done)),
 	}
 	if step.Span != nil {
-		step.Span.Span(&r.Result, i.trail.Address(n), span)
+		i.describe(step.Span, n, span)
 	}
 	span.Attributes = append(span.Attributes, i.common()...)
 	span.Attributes = append(span.Attributes, text("perfd.step", step.Label), text("perfd.target", step.Target))
@@ -146,6 +147,17 @@ func (i *item) request(n int) *tracepb.Span {
 	}
 	makeValid(span)
 	return span
+}
+
+// describe lets the step's protocol give the span its name and attributes. A
+// fault there must not end the exporter, and the daemon with it.
+func (i *item) describe(by protocol.SpanMapper, n int, span *tracepb.Span) {
+	defer func() {
+		if p := recover(); p != nil {
+			span.Attributes = append(span.Attributes, text("perfd.fault", fmt.Sprint(p)))
+		}
+	}()
+	by.Span(&i.trail.Requests[n].Result, i.trail.Address(n), span)
 }
 
 func (i *item) step(n int) Step {
@@ -195,8 +207,6 @@ type RunSpan struct {
 	Trace               load.TraceID
 	Start, End          time.Time
 	Result              string // of the run's verdict: pass, fail, error and so on
-	// Attributes are what else is said of the run: text, bool, int, int64, uint64, float64 or time.Duration (as seconds).
-	Attributes map[string]any
 }
 
 func (r *RunSpan) span() *tracepb.Span {
@@ -207,37 +217,11 @@ func (r *RunSpan) span() *tracepb.Span {
 		StartTimeUnixNano: unix(r.Start), EndTimeUnixNano: unix(r.End),
 		Attributes: append(identity(r.Scenario, r.Run, r.Test), text("perfd.result", r.Result)),
 	}
-	for _, key := range slices.Sorted(maps.Keys(r.Attributes)) {
-		if a := attribute(key, r.Attributes[key]); a != nil {
-			span.Attributes = append(span.Attributes, a)
-		}
-	}
 	if r.Result == "fail" || r.Result == "error" {
 		span.Status = &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR}
 	}
 	makeValid(span)
 	return span
-}
-
-// attribute returns nil for a value of another type than RunSpan.Attributes may have.
-func attribute(key string, value any) *commonpb.KeyValue {
-	switch v := value.(type) {
-	case string:
-		return text(key, v)
-	case bool:
-		return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: v}}}
-	case int:
-		return number(key, int64(v))
-	case int64:
-		return number(key, v)
-	case uint64:
-		return number(key, int64(min(v, 1<<63-1)))
-	case float64:
-		return double(key, v)
-	case time.Duration:
-		return seconds(key, int64(v))
-	}
-	return nil
 }
 
 func text(key, value string) *commonpb.KeyValue {

@@ -146,6 +146,21 @@ func TestRootSpanIsNeverZero(t *testing.T) {
 	}
 }
 
+type faulty struct{}
+
+func (faulty) Span(*load.Result, []byte, *tracepb.Span) { panic("a fault of a protocol") }
+
+func TestAFaultOfAProtocolCostsItsAttributesOnly(t *testing.T) {
+	i := item{
+		tracer: &Tracer{scenario: Scenario{Name: "shop", Steps: []Step{{Label: "get", Span: faulty{}}}}},
+		trail:  &load.Trail{Requests: []load.TrailRequest{{}}},
+	}
+	spans := i.make()
+	if len(spans) != 2 || spans[1].Name != "get" || attributes(spans[1])["perfd.fault"] != "a fault of a protocol" {
+		t.Errorf("spans = %v, want the request's with its label and the fault", spans)
+	}
+}
+
 func TestSpanOfARun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &fakeClient{}
@@ -153,7 +168,6 @@ func TestSpanOfARun(t *testing.T) {
 		id := newID()
 		e.Span(RunSpan{
 			Scenario: "shop", Run: "run-1", Test: "nightly", Trace: id, Start: zero, End: zero.Add(time.Minute), Result: "fail",
-			Attributes: map[string]any{"perfd.requests": uint64(7), "perfd.warmup": time.Second, "perfd.release": "r7", "unknown": struct{}{}},
 		})
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
@@ -168,7 +182,7 @@ func TestSpanOfARun(t *testing.T) {
 		}
 		if diff := cmp.Diff(map[string]any{
 			"user_agent.synthetic.type": "test", "perfd.scenario": "shop", "perfd.run": "run-1", "perfd.test": "nightly",
-			"perfd.result": "fail", "perfd.requests": int64(7), "perfd.warmup": 1.0, "perfd.release": "r7",
+			"perfd.result": "fail",
 		}, attributes(s)); diff != "" {
 			t.Errorf("attributes (-want +got):\n%s", diff)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/common/config"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/output"
 )
 
 // Config is one entry of the block remote_write.
@@ -33,7 +34,7 @@ type Config struct {
 	BasicAuth  *BasicAuth                  `yaml:"basic_auth" doc:"User and password."`
 	Bearer     block.Secret                `yaml:"bearer_token" doc:"Token of the Authorization field."`
 	BearerFile string                      `yaml:"bearer_token_file" doc:"File that holds the token; it is read for every request."`
-	TLS        TLS                         `yaml:"tls" doc:"Certificates; their files are read again when they change."`
+	TLS        output.TLS                  `yaml:"tls" doc:"Certificates; their files are read again when they change."`
 }
 
 // BasicAuth is a user and a password.
@@ -41,15 +42,6 @@ type BasicAuth struct {
 	Username     string       `yaml:"username" block:"required" doc:"Name of the user."`
 	Password     block.Secret `yaml:"password" doc:"Password of the user."`
 	PasswordFile string       `yaml:"password_file" doc:"File that holds the password; it is read for every request."`
-}
-
-// TLS says how the receiver is known and who perfd is to it.
-type TLS struct {
-	CAFile             string `yaml:"ca_file" doc:"Certificates that sign the receiver's (default: those of the system)."`
-	CertFile           string `yaml:"cert_file" doc:"perfd's own certificate."`
-	KeyFile            string `yaml:"key_file" doc:"Key of cert_file."`
-	ServerName         string `yaml:"server_name" doc:"Name that the receiver's certificate must have (default: the url's host)."`
-	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"Accept any certificate (default false)."`
 }
 
 // QueueConfig is the block remote_write_queue, which all endpoints share.
@@ -166,10 +158,9 @@ func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
 		Protocol: Auto, Exemplars: true, MaxSamples: 2000, OnRejected: Split,
 		Timeout: block.Duration(30 * time.Second), MinBackoff: block.Duration(30 * time.Millisecond), MaxBackoff: block.Duration(5 * time.Second),
 	}
-	before := errs.Len()
 	block.Decode(n, &p, errs)
 	*c = Config(p)
-	if errs.Len() == before {
+	if n.Kind == block.Map {
 		c.check(n, errs)
 	}
 }
@@ -184,6 +175,7 @@ var reserved = []string{
 func (c *Config) check(n *block.Node, errs *block.Errors) {
 	u, err := url.Parse(c.URL.S)
 	switch {
+	case c.URL.Path == "": // is missing, decoding said so
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		errs.Add(c.URL.Pos, c.URL.Path, "must be a URL such as http://prometheus:9090/api/v1/write, got %q", c.URL)
 	case u.User != nil:
@@ -193,7 +185,15 @@ func (c *Config) check(n *block.Node, errs *block.Errors) {
 	case c.Name == "":
 		c.Name = u.Host
 	}
-	identity := n.Get("identity")
+	c.checkIdentity(n.Get("identity"), errs)
+	c.checkWays(n, errs)
+}
+
+// checkIdentity checks the labels, where there are any: decoding says so where not.
+func (c *Config) checkIdentity(identity *block.Node, errs *block.Errors) {
+	if identity == nil || identity.Kind != block.Map {
+		return
+	}
 	for _, name := range []string{"job", "instance"} {
 		if c.Identity[name] == "" {
 			errs.Add(identity.Pos, identity.Path, "needs %s", name).Hint = "write identity: {job: perfd, instance: …}, with an instance that no other perfd has"
@@ -204,6 +204,10 @@ func (c *Config) check(n *block.Node, errs *block.Errors) {
 			errs.Add(k.Pos, k.Value.Path, "a label is made of letters, digits and _ and does not begin with a digit or __, got %q", k.Name)
 		}
 	}
+}
+
+// checkWays checks how requests are made and who perfd says it is.
+func (c *Config) checkWays(n *block.Node, errs *block.Errors) {
 	for _, h := range c.Headers {
 		if slices.Contains(reserved, http.CanonicalHeaderKey(h.Name.S)) {
 			errs.Add(h.Name.Pos, h.Name.Path, "header field %s is the protocol's own", h.Name.S).Hint = "for Authorization write bearer_token, bearer_token_file or basic_auth"
@@ -224,9 +228,6 @@ func (c *Config) check(n *block.Node, errs *block.Errors) {
 	}
 	if c.MinBackoff <= 0 || c.MaxBackoff < c.MinBackoff {
 		add("min_backoff", "must be more than 0 and not over max_backoff")
-	}
-	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-		add("tls", "cert_file and key_file go together")
 	}
 	ways := 0
 	for _, given := range []bool{c.BasicAuth != nil, c.Bearer.Value() != "", c.BearerFile != ""} {
@@ -276,11 +277,8 @@ func (c *Config) client(dir string) (*http.Client, error) {
 	case c.BearerFile != "":
 		h.Authorization = &config.Authorization{Type: "Bearer", CredentialsFile: c.BearerFile}
 	}
-	h.TLSConfig = config.TLSConfig{
-		CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
-		ServerName: c.TLS.ServerName, InsecureSkipVerify: c.TLS.InsecureSkipVerify,
-	}
 	h.SetDirectory(dir)
+	h.TLSConfig = c.TLS.Settings(dir)
 	client, err := config.NewClientFromConfig(h, "remote_write")
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ type endpoint struct {
 	table   *table
 	segment uint64
 	items   []item
-	quiet   map[string]time.Time
+	quiet   func(kind string) bool
 	sent    time.Time // when the rate allows the next request
 }
 
@@ -42,7 +42,7 @@ func newEndpoint(c Config, o *Options, reader *queue.Reader, maxAge time.Duratio
 	}
 	e := &endpoint{
 		c: c, o: o, reader: reader, client: client, maxAge: maxAge, stats: newStats(&c), body: newBody(), most: c.MaxSamples,
-		log: o.Log.With("remote", c.Name, "url", c.shown()), quiet: map[string]time.Time{},
+		log: o.Log.With("remote", c.Name, "url", c.shown()), quiet: newQuiet(o.Now),
 	}
 	if c.Protocol == V1 {
 		e.speak(V1)
@@ -327,12 +327,9 @@ func (e *endpoint) drop(reason string, samples int, why string) {
 const complaintInterval = time.Minute
 
 func (e *endpoint) complain(kind, text string, more ...any) {
-	now := e.o.Now()
-	if now.Before(e.quiet[kind]) {
-		return
+	if e.quiet(kind) {
+		e.log.Warn(text, more...) //nolint:sloglint // the callers pass constants
 	}
-	e.quiet[kind] = now.Add(complaintInterval)
-	e.log.Warn(text, more...) //nolint:sloglint // the callers pass constants
 }
 
 // pace waits until the rate allows a request.
@@ -353,13 +350,20 @@ func (e *endpoint) pace(ctx context.Context) bool {
 	return true
 }
 
+// lookEvery is how often a wait looks whether what waits had to go meanwhile:
+// its segment is held open until then.
+const lookEvery = time.Second
+
 func (e *endpoint) wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
+	for d > 0 && !e.reader.Dropped() {
+		t := time.NewTimer(min(d, lookEvery))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return false
+		case <-t.C:
+		}
+		d -= lookEvery
 	}
+	return ctx.Err() == nil
 }

@@ -131,10 +131,7 @@ func TestAnOutageLosesNothingAndKeepsTheOrder(t *testing.T) {
 	w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ", max_samples_per_send: 100"))
 	stop := w.startEndpoints()
 	from := base()
-	for k := range 40 {
-		turn()
-		w.Snapshot(from.Add(time.Duration(k) * time.Second))
-	}
+	w.snapshots(from, 40, turn)
 	for i := range 300 {
 		if diff := cmp.Diff(want(from, 40), to.took(counterName(i), 40), both); diff != "" {
 			t.Fatalf("counter %d (-want +got):\n%s", i, diff)
@@ -164,10 +161,7 @@ func TestAnUnreliableReceiverGetsEverySeriesInOrder(t *testing.T) {
 	w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ", max_samples_per_send: 300"))
 	stop := w.startEndpoints()
 	from := base()
-	for k := range 20 {
-		turn()
-		w.Snapshot(from.Add(time.Duration(k) * time.Second))
-	}
+	w.snapshots(from, 20, turn)
 	for w.Sent().Before(from.Add(19 * time.Second)) {
 		time.Sleep(time.Millisecond)
 	}
@@ -248,6 +242,72 @@ func TestACrashLosesNothing(t *testing.T) {
 	}
 }
 
+// The request that was under way is made again with the same samples, whatever
+// would be packed into it now.
+func TestTheRequestUnderWayKeepsItsBounds(t *testing.T) {
+	r, turn := counters(50)
+	to := newReceiver(t)
+	away := true
+	to.answer = func(n int, _ *http.Request, _ map[string][]sample) (int, map[string]string, string) {
+		if away && n >= 3 {
+			return gone, nil, ""
+		}
+		return 0, nil, ""
+	}
+	dir := t.TempDir()
+	w := newRig(t, dir, r, endpointOf(t, to.URL, ", name: x, max_samples_per_send: 7"))
+	stop := w.startEndpoints()
+	w.snapshots(base(), 1, turn)
+	for to.counts() < 5 {
+		time.Sleep(time.Millisecond)
+	}
+	w.crash(stop)
+	to.mu.Lock()
+	away = false
+	before := len(to.sizes)
+	to.mu.Unlock()
+
+	w = newRig(t, dir, r, endpointOf(t, to.URL, ", name: x, max_samples_per_send: 20"))
+	stop = w.startEndpoints()
+	for i := range 50 {
+		to.took(counterName(i), 1)
+	}
+	w.crash(stop)
+	// Three requests of 7 were taken; the fourth is made again, and the rest packed anew.
+	if diff := cmp.Diff([]int{7, 20, 2}, to.sizes[before:]); diff != "" {
+		t.Errorf("samples in the requests after the crash (-want +got):\n%s", diff)
+	}
+	for i := range 50 {
+		if n := len(to.got[counterName(i)]); n != 1 {
+			t.Errorf("counter %d arrived %d times, want once", i, n)
+		}
+	}
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	r, turn := counters(1)
+	to := newReceiver(t)
+	var at []time.Time
+	to.answer = func(n int, _ *http.Request, _ map[string][]sample) (int, map[string]string, string) {
+		at = append(at, time.Now())
+		if n == 0 {
+			return http.StatusTooManyRequests, map[string]string{"Retry-After": "1"}, ""
+		}
+		return 0, nil, ""
+	}
+	w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, "")) // whose own back-off ends at 20 ms
+	stop := w.startEndpoints()
+	from := base()
+	w.snapshots(from, 1, turn)
+	if diff := cmp.Diff(want(from, 1), to.took(counterName(0), 1), both); diff != "" {
+		t.Errorf("samples (-want +got):\n%s", diff)
+	}
+	w.crash(stop)
+	if wait := at[1].Sub(at[0]); len(at) != 2 || wait < time.Second {
+		t.Errorf("%d requests, the second after %v; want 2, a second apart", len(at), wait)
+	}
+}
+
 func TestExpiredCredentialsHoldTheQueue(t *testing.T) {
 	r, turn := counters(1)
 	dir := t.TempDir()
@@ -265,10 +325,7 @@ func TestExpiredCredentialsHoldTheQueue(t *testing.T) {
 	w := newRig(t, dir, r, endpointOf(t, to.URL, ", bearer_token_file: token"))
 	stop := w.startEndpoints()
 	from := base()
-	for k := range 5 {
-		turn()
-		w.Snapshot(from.Add(time.Duration(k) * time.Second))
-	}
+	w.snapshots(from, 5, turn)
 	for to.counts() < 3 {
 		time.Sleep(time.Millisecond)
 	}
@@ -307,10 +364,7 @@ func TestOnePoisonSeriesCostsOnlyItself(t *testing.T) {
 	w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ", protocol: 1.0"))
 	stop := w.startEndpoints()
 	from := base()
-	for k := range 3 {
-		turn()
-		w.Snapshot(from.Add(time.Duration(k) * time.Second))
-	}
+	w.snapshots(from, 3, turn)
 	for i := range 500 {
 		if i == 123 {
 			continue
@@ -347,10 +401,7 @@ func TestRefusalsOfTheSecondProtocolAreFinal(t *testing.T) {
 	w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ""))
 	stop := w.startEndpoints()
 	from := base()
-	for k := range 3 {
-		turn()
-		w.Snapshot(from.Add(time.Duration(k) * time.Second))
-	}
+	w.snapshots(from, 3, turn)
 	to.took(counterName(0), 2)
 	w.crash(stop)
 	s := w.endpoints[0].stats
@@ -374,10 +425,7 @@ func TestTheProtocolFallsBack(t *testing.T) {
 			w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ""))
 			stop := w.startEndpoints()
 			from := base()
-			for k := range 3 {
-				turn()
-				w.Snapshot(from.Add(time.Duration(k) * time.Second))
-			}
+			w.snapshots(from, 3, turn)
 			if diff := cmp.Diff(want(from, 3), to.took(counterName(2), 3), both); diff != "" {
 				t.Errorf("samples (-want +got):\n%s", diff)
 			}

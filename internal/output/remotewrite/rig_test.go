@@ -315,6 +315,14 @@ func (r *rig) startEndpoints() (stop func()) {
 	}
 }
 
+// snapshots takes n of them a second apart, each after a turn.
+func (r *rig) snapshots(from time.Time, n int, turn func()) {
+	for k := range n {
+		turn()
+		r.Snapshot(from.Add(time.Duration(k) * time.Second))
+	}
+}
+
 // crash lets go of everything without any of a stop's care.
 func (r *rig) crash(stop func()) {
 	stop()

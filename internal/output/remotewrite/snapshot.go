@@ -1,6 +1,7 @@
 package remotewrite
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"slices"
@@ -272,7 +273,7 @@ func (e *encoder) appendTo(b []byte, first bool) []byte {
 		}
 	}
 	ended = append(ended, e.changed...)
-	slices.SortFunc(ended, func(a, c *series) int { return int(int64(a.ref) - int64(c.ref)) })
+	slices.SortFunc(ended, func(a, c *series) int { return cmp.Compare(a.ref, c.ref) })
 	var define []*series
 	for _, list := range [][]*series{e.live, ended} {
 		for _, s := range list {
@@ -284,7 +285,7 @@ func (e *encoder) appendTo(b []byte, first bool) []byte {
 			}
 		}
 	}
-	slices.SortFunc(define, func(a, c *series) int { return int(int64(a.ref) - int64(c.ref)) })
+	slices.SortFunc(define, func(a, c *series) int { return cmp.Compare(a.ref, c.ref) })
 	define = slices.Compact(define)
 
 	type familyKey struct{ name, help string }
