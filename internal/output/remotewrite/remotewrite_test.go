@@ -137,6 +137,7 @@ func TestAnOutageLosesNothingAndKeepsTheOrder(t *testing.T) {
 			t.Fatalf("counter %d (-want +got):\n%s", i, diff)
 		}
 	}
+	w.finished(from, 40)
 	w.crash(stop)
 	if got := slices.Max(to.sizes); got > 100 {
 		t.Errorf("a request has %d samples, want at most 100", got)
@@ -162,9 +163,7 @@ func TestAnUnreliableReceiverGetsEverySeriesInOrder(t *testing.T) {
 	stop := w.startEndpoints()
 	from := base()
 	w.snapshots(from, 20, turn)
-	for w.Sent().Before(from.Add(19 * time.Second)) {
-		time.Sleep(time.Millisecond)
-	}
+	w.finished(from, 20)
 	w.crash(stop)
 	for i := range 1000 {
 		// What was taken without an answer comes again, with the same timestamp and value, before anything newer.
@@ -342,6 +341,7 @@ func TestExpiredCredentialsHoldTheQueue(t *testing.T) {
 	if diff := cmp.Diff(want(from, 5), to.took(counterName(0), 5), both); diff != "" {
 		t.Errorf("samples (-want +got):\n%s", diff)
 	}
+	w.finished(from, 5)
 	w.crash(stop)
 	if s.why != "" || s.failed.Load() != 0 {
 		t.Errorf("blocked for %q with %d failed, want neither", s.why, s.failed.Load())
@@ -373,6 +373,7 @@ func TestOnePoisonSeriesCostsOnlyItself(t *testing.T) {
 			t.Fatalf("counter %d (-want +got):\n%s", i, diff)
 		}
 	}
+	w.finished(from, 3)
 	w.crash(stop)
 	s := w.endpoints[0].stats
 	if s.failed.Load() != 3 || s.dropped["rejected"] != 3 {
@@ -402,7 +403,7 @@ func TestRefusalsOfTheSecondProtocolAreFinal(t *testing.T) {
 	stop := w.startEndpoints()
 	from := base()
 	w.snapshots(from, 3, turn)
-	to.took(counterName(0), 2)
+	w.finished(from, 3)
 	w.crash(stop)
 	s := w.endpoints[0].stats
 	if to.counts() != 3 || s.failed.Load() != 2 || s.samples.Load() != 28 {
@@ -429,6 +430,7 @@ func TestTheProtocolFallsBack(t *testing.T) {
 			if diff := cmp.Diff(want(from, 3), to.took(counterName(2), 3), both); diff != "" {
 				t.Errorf("samples (-want +got):\n%s", diff)
 			}
+			w.finished(from, 3)
 			w.crash(stop)
 			if n := to.counts(); n != 4 {
 				t.Errorf("%d requests, want one in 2.0 and three in 1.0", n)

@@ -323,6 +323,14 @@ func (r *rig) snapshots(from time.Time, n int, turn func()) {
 	}
 }
 
+// finished waits until the endpoints know what became of n snapshots: what the
+// receiver took may not have been answered yet.
+func (r *rig) finished(from time.Time, n int) {
+	for last := from.Add(time.Duration(n-1) * time.Second); r.Sent().Before(last); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // crash lets go of everything without any of a stop's care.
 func (r *rig) crash(stop func()) {
 	stop()
