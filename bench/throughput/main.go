@@ -76,7 +76,7 @@ func run(ctx context.Context, rounds int, span time.Duration, bar float64) error
 
 // compare runs both generators in turns and returns the ratio of their medians.
 func compare(ctx context.Context, binary, dir, url string, rounds int, span time.Duration) (float64, error) {
-	var wrk, perfd, traced []float64
+	var wrk, perfd, traced, share []float64
 	// Takes spans and forgets them.
 	spans := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	defer spans.Close()
@@ -95,12 +95,12 @@ func compare(ctx context.Context, binary, dir, url string, rounds int, span time
 		if err != nil {
 			return 0, err
 		}
-		wrk, perfd, traced = append(wrk, w), append(perfd, p), append(traced, t)
+		wrk, perfd, traced, share = append(wrk, w), append(perfd, p), append(traced, t), append(share, t/p)
 		fmt.Printf("round %d: wrk %7.0f  perfd %7.0f  ratio %.3f  traced at 1 %% %7.0f  of untraced %.3f\n", i+1, w, p, p/w, t, t/p)
 	}
 	ratio := median(perfd) / median(wrk)
 	fmt.Printf("median:  wrk %7.0f  perfd %7.0f  ratio %.3f  traced at 1 %% %7.0f  of untraced %.3f\n",
-		median(wrk), median(perfd), ratio, median(traced), median(traced)/median(perfd))
+		median(wrk), median(perfd), ratio, median(traced), median(share))
 	return ratio, nil
 }
 

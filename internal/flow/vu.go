@@ -136,16 +136,17 @@ func (v *VU) beginTrail(due time.Duration) {
 	}
 	v.sampled = v.rt.Traces.Sampled(v.trace)
 	v.trail.Reset(load.Iteration{
-		VU: v.users[0].ID, Due: int64(due), Start: int64(v.rt.Now()), Trace: v.trace, Sampled: v.sampled,
+		VU: v.users[0].ID, Due: int64(due), Start: int64(due), Trace: v.trace, Sampled: v.sampled,
 	})
 }
 
-// endTrail hands the trail of an iteration that ended to whoever takes it.
+// endTrail hands the trail of an iteration that ended to whoever takes it. Its
+// end is the last request's or think time's; the clock is not read again.
 func (v *VU) endTrail() {
 	if v.trail == nil {
 		return
 	}
-	v.trail.End, v.trail.Outcome = int64(v.rt.Now()), v.outcome
+	v.trail.End, v.trail.Outcome = max(v.trail.Start, int64(v.due)), v.outcome
 	v.rt.Traces.Trace(v.trail)
 	v.rt.trails.Put(v.trail)
 	v.trail = nil
@@ -267,6 +268,9 @@ func (v *VU) request(s *step, call *protocol.Call) bool {
 	v.due, v.token, v.wait = time.Duration(r.Done), false, 0
 	v.rt.Sink.Record(user.ID, r)
 	if v.trail != nil {
+		if len(v.trail.Requests) == 0 {
+			v.trail.Start = r.Sent // the iteration's own, but for a think time before it
+		}
 		v.trail.Add(r, call.Address, call.Err)
 	}
 	switch r.Cause {

@@ -32,10 +32,6 @@ func newClient(c *Config, dir string, env environment, timeout time.Duration) (o
 	for name, value := range c.Headers {
 		headers[name] = value.Value()
 	}
-	compression := c.Compression
-	if compression == "" && env.exporter("COMPRESSION") == "" {
-		compression = compressionGzip
-	}
 	endpoint := c.Endpoint.S
 	protocol := c.Protocol
 	if protocol == "" {
@@ -46,7 +42,7 @@ func newClient(c *Config, dir string, env environment, timeout time.Duration) (o
 		protocol = env.protocol(at)
 	}
 	if protocol == protocolGRPC {
-		return grpcClient(endpoint, headers, compression, timeout, secure), func() {}, nil
+		return grpcClient(endpoint, headers, c.Compression, timeout, secure), func() {}, nil
 	}
 
 	// The client's own transport is shared by the process and cannot be closed.
@@ -78,7 +74,7 @@ func newClient(c *Config, dir string, env environment, timeout time.Duration) (o
 	if len(headers) > 0 {
 		options = append(options, otlptracehttp.WithHeaders(headers))
 	}
-	switch compression {
+	switch c.Compression {
 	case compressionGzip:
 		options = append(options, otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
 	case compressionNone:

@@ -18,7 +18,7 @@ type Config struct {
 	KeepSlowest   *bool                   `yaml:"keep_slowest" doc:"Every 10 s, also export the slowest request of each step (default true)."`
 	Headers       map[string]block.Secret `yaml:"headers" doc:"Header fields of every export, for credentials say."`
 	Timeout       block.Duration          `yaml:"timeout" doc:"Longest time for one export, repeats included (default: OTEL_EXPORTER_OTLP_TIMEOUT, or 10s)."`
-	Compression   string                  `yaml:"compression" doc:"gzip or none (default: OTEL_EXPORTER_OTLP_COMPRESSION, or gzip)."`
+	Compression   string                  `yaml:"compression" doc:"gzip or none (default: OTEL_EXPORTER_OTLP_COMPRESSION, or none)."`
 	TLS           output.TLS              `yaml:"tls" doc:"How an https endpoint is verified, and how perfd proves who it is."`
 	QueueSize     int                     `yaml:"queue_size" doc:"Most spans that wait for export; iterations beyond are dropped and counted (default 2048)."`
 	BatchSize     int                     `yaml:"batch_size" doc:"Spans in one export (default 512); an iteration is never split."`

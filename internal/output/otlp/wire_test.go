@@ -117,9 +117,9 @@ func TestHTTP(t *testing.T) {
 	for _, c := range []struct {
 		name, config, path, encoding string
 	}{
-		{"the default", "{endpoint: 'URL', protocol: http/protobuf, headers: {Authorization: Bearer x}}", "/v1/traces", "gzip"},
+		{"the default", "{endpoint: 'URL', protocol: http/protobuf, headers: {Authorization: Bearer x}}", "/v1/traces", ""},
 		{"no compression", "{endpoint: 'URL', protocol: http/protobuf, compression: none, headers: {Authorization: Bearer x}}", "/v1/traces", ""},
-		{"below a path", "{endpoint: 'URL/otlp/', headers: {Authorization: Bearer x}}", "/otlp/v1/traces", "gzip"},
+		{"below a path", "{endpoint: 'URL/otlp/', compression: gzip, headers: {Authorization: Bearer x}}", "/otlp/v1/traces", "gzip"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got received
@@ -285,10 +285,10 @@ func TestGRPC(t *testing.T) {
 		config, encoding string
 		env              []string
 	}{
-		{"{endpoint: 'URL', protocol: grpc, headers: {Authorization: Bearer x}}", "gzip", nil},
+		{"{endpoint: 'URL', protocol: grpc, compression: gzip, headers: {Authorization: Bearer x}}", "gzip", nil},
 		{"{endpoint: 'URL', protocol: grpc, compression: none, headers: {Authorization: Bearer x}}", "", nil},
 		{"{endpoint: 'URL', protocol: grpc, compression: none, headers: {Authorization: Bearer x}}", "", []string{"OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"}},
-		{"{headers: {Authorization: Bearer x}}", "gzip", []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "URL", "OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"}},
+		{"{headers: {Authorization: Bearer x}}", "", []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "URL", "OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"}},
 	} {
 		server := &grpcCollector{}
 		url := server.serve(t)

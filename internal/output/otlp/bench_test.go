@@ -1,0 +1,41 @@
+package otlp
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// BenchmarkExport is what one exported iteration of one request costs, receiver
+// included, by compression.
+func BenchmarkExport(b *testing.B) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	defer server.Close()
+	for _, compression := range []string{compressionGzip, compressionNone} {
+		b.Run(compression, func(b *testing.B) {
+			e, err := New(Options{Config: must(b, "{endpoint: '"+server.URL+"', compression: "+compression+"}"), Environ: noEnviron})
+			if err != nil {
+				b.Fatal(err)
+			}
+			t := e.Scenario(Scenario{Name: "shop", Run: "20261124T000000Z", Test: "load", Zero: time.Now(), Steps: []Step{{Label: "get", Target: "shop"}}})
+			trail := &load.Trail{Requests: []load.TrailRequest{{Result: load.Result{Done: 1000, Code: 200}}}}
+			trail.Sampled = true
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				t.Trace(trail)
+				if n++; n%256 == 0 {
+					e.export(true)
+				}
+			}
+			if s := e.Stats(); s.Dropped[QueueFull]+s.Dropped[ExportFailed] > 0 {
+				b.Errorf("stats: %+v", s)
+			}
+			_ = e.Close(b.Context())
+		})
+	}
+}
