@@ -33,22 +33,30 @@ expr:           block
 wire:           load
 pace:           block
 schedule:       block
-validity:       block load
+validity:       block load stats
 queue
 
 protocol:       block expr load wire
 protocol/*:     block expr load protocol wire
-target:         block load protocol
+target:         block load metric protocol wire
+
+objective:      block load
 
 engine:         load pace
-flow:           block expr load protocol
+flow:           block expr load objective protocol
 record:         hist load metric
 
 output:         block load
 output/*:       block load metric output protocol queue record
 
-config:         block expr flow output output/* pace protocol schedule target validity wire
-web
+history:        block hist load queue
+
+analysis:       hist load metric
+analysis/*:     analysis block hist load metric objective stats
+
+config:         analysis/* block expr flow history objective output output/* pace protocol schedule target validity wire
+report:         load
+web:            load
 demo
 
 app:            *

@@ -1,0 +1,523 @@
+package stats
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// A Kendall is Mann and Kendall's count of rising and falling pairs of a series,
+// and its variance where there is no trend. Those of independent series add up.
+type Kendall struct {
+	N        int     // points
+	S        float64 // rising pairs less falling ones
+	Variance float64 // of S
+}
+
+// MannKendall counts the pairs of y, which is in order of time. The variance is
+// that of exchangeable values, ties accounted for (Kendall, "Rank Correlation Methods", 4th ed. 1975).
+func MannKendall(y []float64) Kendall {
+	k := Kendall{N: len(y), Variance: kendallVariance(len(y))}
+	for i, a := range y {
+		for _, b := range y[i+1:] {
+			k.S += float64(cmp.Compare(b, a))
+		}
+	}
+	_, ties := Ranks(y)
+	for _, n := range ties {
+		k.Variance -= kendallVariance(n)
+	}
+	return k
+}
+
+func kendallVariance(n int) float64 {
+	f := float64(n)
+	return f * (f - 1) * (2*f + 5) / 18
+}
+
+// Plus is both counts together.
+func (k Kendall) Plus(o Kendall) Kendall {
+	return Kendall{k.N + o.N, k.S + o.S, k.Variance + o.Variance}
+}
+
+// Scaled is k with its variance times factor: that of HamedRao or YueWang.
+func (k Kendall) Scaled(factor float64) Kendall {
+	k.Variance *= factor
+	return k
+}
+
+// Z is S in standard deviations, corrected for continuity; 0 where S cannot vary.
+func (k Kendall) Z() float64 {
+	if k.Variance <= 0 || k.S == 0 {
+		return 0
+	}
+	return (k.S - math.Copysign(1, k.S)) / math.Sqrt(k.Variance)
+}
+
+// P is the probability of an S this far from 0, either way, without a trend.
+func (k Kendall) P() float64 { return min(1, 2*distuv.UnitNormal.Survival(math.Abs(k.Z()))) }
+
+// Rising is the probability of an S this high without a trend.
+func (k Kendall) Rising() float64 {
+	if k.Variance <= 0 {
+		return 1
+	}
+	return distuv.UnitNormal.Survival((k.S - 1) / math.Sqrt(k.Variance))
+}
+
+// A HamedRao says which autocorrelations correct a variance (Hamed and Rao 1998).
+type HamedRao struct {
+	Lags int // 0: all
+	// PositiveOnly leaves out negative ones and never shrinks the variance: on
+	// cyclic series the sum over all lags shrinks it many times over.
+	PositiveOnly bool
+}
+
+// Factor returns what the variance of S of equally spaced values is to be
+// multiplied by: from the autocorrelations of ranks, the Theil-Sen trend taken
+// out, that differ from 0 at 95 %. A constant series has factor 1.
+func (h HamedRao) Factor(y []float64) float64 {
+	n := len(y)
+	return h.factor(n, rankCorrelations([][]float64{detrended(y)}, h.lags(n)), n)
+}
+
+func (h HamedRao) lags(n int) int {
+	if h.Lags <= 0 || h.Lags > n-1 {
+		return max(0, n-1)
+	}
+	return h.Lags
+}
+
+// factor is the factor of n values whose autocorrelations were found on all values.
+func (h HamedRao) factor(n int, rho []float64, all int) float64 {
+	if n < 3 {
+		return 1
+	}
+	f, sum := float64(n), 0.0
+	least := 1.959963984540054 / math.Sqrt(float64(all))
+	for i, r := range rho {
+		k := float64(i + 1)
+		if math.Abs(r) <= least || r < 0 && h.PositiveOnly || k > f-2 {
+			continue
+		}
+		sum += (f - k) * (f - k - 1) * (f - k - 2) * r
+	}
+	factor := 1 + 2*sum/(f*(f-1)*(f-2))
+	if h.PositiveOnly {
+		return max(1, factor)
+	}
+	return factor
+}
+
+// rankCorrelations returns the autocorrelations at lags 1, 2, … of the ranks
+// of series that have no trend, pooled over the series.
+func rankCorrelations(series [][]float64, lags int) []float64 {
+	var square float64
+	rho := make([]float64, lags)
+	for _, y := range series {
+		ranks, _ := Ranks(y)
+		r := deviations(ranks)
+		for i, a := range r {
+			square += a * a
+			for k := range min(lags, len(r)-i-1) {
+				rho[k] += a * r[i+k+1]
+			}
+		}
+	}
+	for k := range rho {
+		if square > 0 {
+			rho[k] /= square
+		}
+	}
+	return rho
+}
+
+// detrended takes the Theil-Sen trend out of equally spaced values.
+func detrended(y []float64) []float64 {
+	t := equallySpaced(y)
+	return t.without(Slopes(t).Median())
+}
+
+func equallySpaced(y []float64) Track {
+	t := make([]float64, len(y))
+	for i := range t {
+		t[i] = float64(i)
+	}
+	return Track{T: t, Y: y}
+}
+
+// YueWang returns what the variance of S is to be multiplied by (Yue and Wang
+// 2004): from the first lags autocorrelations of equally spaced values, their
+// Theil-Sen trend taken out.
+func YueWang(y []float64, lags int) float64 {
+	d, n := detrended(y), float64(len(y))
+	factor := 1.0
+	for k := 1; k <= min(lags, len(y)-1); k++ {
+		factor += 2 * (1 - float64(k)/n) * Autocorrelation(d, k)
+	}
+	return factor
+}
+
+// YueWangAR1 is YueWang over all lags of the autoregressive process that has
+// the lag-1 autocorrelation of y, in closed form.
+func YueWangAR1(y []float64) float64 {
+	r, n := Autocorrelation(detrended(y), 1), float64(len(y))
+	if r >= 1 || n < 2 {
+		return n
+	}
+	return 1 + 2*(math.Pow(r, n+1)-n*r*r+(n-1)*r)/(n*(r-1)*(r-1))
+}
+
+// A Track is one stretch of a series between two interruptions: levels Y at
+// rising instants T, of the same length.
+type Track struct{ T, Y []float64 }
+
+// without returns the levels less what a slope makes of the time since the first of them.
+func (t Track) without(slope float64) []float64 {
+	y := slices.Clone(t.Y)
+	for i := range y {
+		if i > 0 {
+			y[i] -= slope * (t.T[i] - t.T[0])
+		}
+	}
+	return y
+}
+
+// half returns the later half of the track.
+func (t Track) half() Track {
+	i := len(t.T) / 2
+	return Track{t.T[i:], t.Y[i:]}
+}
+
+func (t Track) span() float64 {
+	if len(t.T) == 0 {
+		return 0
+	}
+	return t.T[len(t.T)-1] - t.T[0]
+}
+
+// PairSlopes are the slopes of all pairs of points, in order.
+type PairSlopes []float64
+
+// Slopes returns the slopes of all pairs of points that lie on the same track
+// (Theil 1950, Sen 1968). Pairs at one instant have none.
+func Slopes(tracks ...Track) PairSlopes {
+	n := 0
+	for _, t := range tracks {
+		n += len(t.T) * (len(t.T) - 1) / 2
+	}
+	s := make(PairSlopes, 0, n)
+	for _, t := range tracks {
+		for i := range t.T {
+			for j := i + 1; j < len(t.T); j++ {
+				if d := t.T[j] - t.T[i]; d > 0 {
+					s = append(s, (t.Y[j]-t.Y[i])/d)
+				}
+			}
+		}
+	}
+	slices.Sort(s)
+	return s
+}
+
+// Median is the Theil-Sen slope, NaN without a pair.
+func (s PairSlopes) Median() float64 {
+	n := len(s)
+	if n == 0 {
+		return math.NaN()
+	}
+	return (s[(n-1)/2] + s[n/2]) / 2
+}
+
+// Interval returns the slopes between which the true one lies at a level of
+// confidence: those at the ranks that the variance of S allows (Sen 1968).
+func (s PairSlopes) Interval(variance, level float64) Interval {
+	n := len(s)
+	c := distuv.UnitNormal.Quantile((1+level)/2) * math.Sqrt(variance)
+	i := int(math.Floor((float64(n) - c) / 2))
+	j := int(math.Ceil((float64(n) + c) / 2))
+	in := Interval{math.Inf(-1), math.Inf(1)}
+	if i >= 1 {
+		in.Lower = s[i-1]
+	}
+	if j < n {
+		in.Upper = s[j]
+	}
+	return in
+}
+
+// A Shape is what a rising series looks like most.
+type Shape uint8
+
+// The shapes.
+const (
+	Line    Shape = iota // rises steadily, or faster and faster
+	Steps                // a few steps between levels
+	Slowing              // towards a level
+)
+
+// A Trend is what is known of the growth of a series, per unit of its time.
+type Trend struct {
+	Points int
+	Span   float64 // time on all tracks
+	Factor float64 // by which autocorrelation widens the variance
+	P      float64 // one-sided: of rising like this without a trend
+
+	Slope float64  // Theil-Sen
+	In    Interval // of Slope, at 95 %
+
+	Level float64 // of the line where the tracks begin, in the middle
+	Noise float64 // standard deviation about the line, from the median of residuals
+
+	Late   float64  // slope of the tracks' later halves
+	LateP  float64  // and the probability of rising like that without a trend
+	LateIn Interval // of Late, at 95 %
+
+	Shape Shape
+	Steps int // of Steps: how many
+}
+
+// Grows says whether the series rises at a level of significance and does so
+// to its end: its later half rises at 40 % of the whole's slope, and neither
+// steps nor a curve towards a level describe it better than a line.
+func (t Trend) Grows(alpha float64) bool {
+	return t.P < alpha && t.Slope > 0 && t.Shape == Line && t.LateP < 0.1 && t.Late >= 0.4*t.Slope
+}
+
+// FindTrend looks for growth on tracks of about equally spaced points, with the
+// variance of S widened by inflation ≥ 1 for what was estimated beside.
+func FindTrend(tracks []Track, inflation float64) Trend {
+	var out Trend
+	slopes := Slopes(tracks...)
+	out.Slope = slopes.Median()
+	for _, t := range tracks {
+		out.Points += len(t.T)
+		out.Span += t.span()
+	}
+	k, factor := pooledKendall(tracks, out.Slope)
+	k = k.Scaled(inflation)
+	out.Factor, out.P = factor*inflation, k.Rising()
+	out.In = slopes.Interval(k.Variance, 0.95)
+	out.Level, out.Noise = levelAndNoise(tracks, out.Slope)
+
+	late := make([]Track, len(tracks))
+	for i, t := range tracks {
+		late[i] = t.half()
+	}
+	lateSlopes := Slopes(late...)
+	out.Late = lateSlopes.Median()
+	lateK, _ := pooledKendall(late, out.Late)
+	lateK = lateK.Scaled(inflation)
+	out.LateP = lateK.Rising()
+	out.LateIn = lateSlopes.Interval(lateK.Variance, 0.95)
+	out.Shape, out.Steps = shapeOf(tracks)
+	return out
+}
+
+// pooledKendall adds up the tracks, each with a variance that the
+// autocorrelation of all of them about their slope corrects.
+func pooledKendall(tracks []Track, slope float64) (k Kendall, factor float64) {
+	flat := make([][]float64, len(tracks))
+	n, longest := 0, 0
+	for i, t := range tracks {
+		flat[i] = t.without(slope)
+		n += len(t.Y)
+		longest = max(longest, len(t.Y))
+	}
+	h := HamedRao{PositiveOnly: true}
+	rho := rankCorrelations(flat, longest/4)
+	raw := 0.0
+	for _, t := range tracks {
+		one := MannKendall(t.Y)
+		raw += one.Variance
+		k = k.Plus(one.Scaled(h.factor(one.N, rho, n)))
+	}
+	if raw == 0 {
+		return k, 1
+	}
+	return k, k.Variance / raw
+}
+
+// levelAndNoise returns the middle of the levels where the tracks begin and the
+// standard deviation about their lines, estimated by 1.4826 times the median
+// absolute deviation, as it is of a normal distribution.
+func levelAndNoise(tracks []Track, slope float64) (level, noise float64) {
+	var at, off []float64
+	for _, t := range tracks {
+		flat := t.without(slope)
+		m := Median(flat)
+		at = append(at, m)
+		for _, v := range flat {
+			off = append(off, math.Abs(v-m))
+		}
+	}
+	return Median(at), 1.4826 * Median(off)
+}
+
+const (
+	mostSteps  = 5
+	leastShape = 8 // points that a track needs to have a shape, and to have each step
+)
+
+// strong is the difference in Schwarz's criterion that is strong evidence (Kass
+// and Raftery, "Bayes Factors", 1995): a line in noise always bends a little.
+const strong = 6
+
+// slowings are the time constants, in spans of a track, of curves towards a
+// level: the slowest ends at under half of its mean slope.
+var slowings = [...]float64{1. / 16, 1. / 8, 1. / 4, 1. / 3, 1. / 2, 3. / 4}
+
+// shapeOf compares, by Schwarz's criterion, a line with up to five steps and with a curve
+// towards a level; a parabola stands beside the line, so that growth that speeds up is not taken for steps.
+func shapeOf(tracks []Track) (Shape, int) {
+	var line, stepped, slowing float64
+	most := 0
+	for _, t := range tracks {
+		if len(t.T) < leastShape {
+			continue
+		}
+		n := float64(len(t.Y))
+		tiny := tinyRest(t.Y)
+		price := func(rest float64, parameters int) float64 {
+			return n*math.Log((rest+tiny)/n) + float64(parameters)*math.Log(n)
+		}
+		u, square := make([]float64, len(t.T)), make([]float64, len(t.T))
+		for i := range u {
+			u[i] = (t.T[i] - t.T[0]) / t.span()
+			square[i] = u[i] * u[i]
+		}
+		slope, left := withoutLine(u, t.Y)
+		own := price(squares(left, 0), 2)
+		bend, curved := withoutLine(u, square)
+		if b, left := withoutLine(curved, left); b > 0 && slope >= b*bend {
+			own = min(own, price(squares(left, 0), 3))
+		}
+		line += own
+
+		best, at := math.Inf(1), 0
+		for k, rest := range stepRests(t.Y, min(mostSteps, len(t.Y)/leastShape)) {
+			if p := price(rest, 2*k+1); k > 0 && p < best {
+				best, at = p, k
+			}
+		}
+		stepped += best
+		most = max(most, at)
+
+		best = math.Inf(1)
+		curve := make([]float64, len(u))
+		for _, tau := range slowings {
+			for i := range u {
+				curve[i] = -math.Exp(-u[i] / tau)
+			}
+			_, left := withoutLine(curve, t.Y)
+			best = min(best, price(squares(left, 0), 3))
+		}
+		slowing += best
+	}
+	switch {
+	case stepped < line-strong && stepped <= slowing:
+		return Steps, most
+	case slowing < line-strong:
+		return Slowing, 0
+	}
+	return Line, 0
+}
+
+// tinyRest is a rest that no model gets below, so that exact fits compare.
+func tinyRest(y []float64) float64 { return 1e-18*squares(y, 0) + math.SmallestNonzeroFloat64 }
+
+// withoutLine returns the least-squares slope of y on x and what it leaves of y.
+func withoutLine(x, y []float64) (slope float64, rest []float64) {
+	dx, rest := deviations(x), deviations(y)
+	if square := squares(dx, 0); square > 0 {
+		for i, v := range dx {
+			slope += v * rest[i] / square
+		}
+	}
+	for i, v := range dx {
+		rest[i] -= slope * v
+	}
+	return slope, rest
+}
+
+// stepRests returns the least sum of squares that 0, 1, …, most steps leave of
+// y, by dynamic programming over where the last one is.
+func stepRests(y []float64, most int) []float64 {
+	n := len(y)
+	sum, square := make([]float64, n+1), make([]float64, n+1)
+	for i, v := range y {
+		v -= y[0]
+		sum[i+1], square[i+1] = sum[i]+v, square[i]+v*v
+	}
+	within := func(i, j int) float64 { // of y[i:j]
+		s := sum[j] - sum[i]
+		return max(0, square[j]-square[i]-s*s/float64(j-i))
+	}
+	least := make([]float64, n+1)
+	for j := 1; j <= n; j++ {
+		least[j] = within(0, j)
+	}
+	out := []float64{least[n]}
+	for k := 1; k <= most && k < n; k++ {
+		next := make([]float64, n+1)
+		for j := range next {
+			next[j] = math.Inf(1)
+			for i := k; i < j; i++ {
+				next[j] = min(next[j], least[i]+within(i, j))
+			}
+		}
+		least = next
+		out = append(out, least[n])
+	}
+	return out
+}
+
+// WithoutCovariates takes out of tracks what is due to covariates, each a
+// column over the points of all tracks in order, about its mean; a trend and a level of
+// each track stand beside them in the fit. inflation is by how much what the covariates
+// share with time widens the variance of the trend: at least 1.
+// It errs with ErrRank where they cannot be told from time at all.
+func WithoutCovariates(tracks []Track, covariates ...[]float64) (rest []Track, inflation float64, err error) {
+	var y, since []float64
+	levels := make([][]float64, len(tracks))
+	one := map[bool]float64{true: 1}
+	for i, t := range tracks {
+		y = append(y, t.Y...)
+		for j := range t.T {
+			since = append(since, t.T[j]-t.T[0])
+		}
+		for j := range tracks {
+			levels[j] = append(levels[j], slices.Repeat([]float64{one[i == j]}, len(t.T))...)
+		}
+	}
+	beside := slices.Clone(levels)
+	for _, c := range covariates {
+		beside = append(beside, deviations(c))
+	}
+	fit, err := Linear(y, append(beside, since)...)
+	if err != nil {
+		return nil, 0, err
+	}
+	alone, err := Linear(since, levels...)
+	if err != nil {
+		return nil, 0, err
+	}
+	along, err := Linear(since, beside...)
+	if err != nil {
+		return nil, 0, err
+	}
+	at := 0
+	for _, t := range tracks {
+		left := Track{T: t.T, Y: slices.Clone(t.Y)}
+		for i := range left.Y {
+			for j, c := range beside[len(levels):] {
+				left.Y[i] -= fit.Coefficients[len(levels)+j] * c[at]
+			}
+			at++
+		}
+		rest = append(rest, left)
+	}
+	return rest, max(1, squares(alone.Residuals, 0)/squares(along.Residuals, 0)), nil
+}
