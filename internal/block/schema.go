@@ -20,6 +20,10 @@ func (Size) JSONSchema() map[string]any {
 	return pattern("a size such as 512MiB or 10kB", `^[0-9.]+ *([kKMGT]i?)?B$|\$\{`)
 }
 
+func (Ratio) JSONSchema() map[string]any {
+	return map[string]any{"type": []string{"string", "number"}, "description": "a share such as 0.1% or 0.001"}
+}
+
 func (Secret) JSONSchema() map[string]any { return map[string]any{"type": "string"} }
 
 // JSONSchema says that any scalar may be written.

@@ -145,6 +145,37 @@ func (r Rate) String() string {
 // MarshalText returns String.
 func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
+// A Ratio is a share, written "0.1%" or 0.001.
+type Ratio float64
+
+// ParseRatio reads a share with or without a percent sign.
+func ParseRatio(s string) (float64, error) {
+	text, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
+	v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0, fmt.Errorf("%q is no share such as 0.1%% or 0.001", s)
+	}
+	if percent {
+		v /= 100
+	}
+	return v, nil
+}
+
+func (r *Ratio) parse(n *Node) (string, string) {
+	v, err := ParseRatio(n.Scalar)
+	if n.Kind != String && !n.bare() || err != nil {
+		return "must be a share such as 0.1% or 0.001, got " + n.Found(), "write 5% or 0.05"
+	}
+	*r = Ratio(v)
+	return "", ""
+}
+
+// String returns the share in percent.
+func (r Ratio) String() string { return strconv.FormatFloat(float64(r)*100, 'g', 6, 64) + "%" }
+
+// MarshalText returns String.
+func (r Ratio) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
 // A Size is a number of bytes, written "512MiB", "10kB" or "100B".
 type Size int64
 

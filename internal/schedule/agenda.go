@@ -24,6 +24,7 @@ type agenda struct {
 	waiting *waiter // begins as soon as it may
 	paused  bool
 	byHand  bool // the run under way is to be stopped by hand
+	cutNow  bool // the always-on run under way is to be cut without the clock's asking
 	leaving bool
 	lost    *Run          // could not be begun: load is missing until its end
 	retry   time.Duration // monotonic: not before, after an always-on run ended by itself
@@ -226,8 +227,14 @@ func (a *agenda) decide(now time.Time, monotonic time.Duration) deed {
 		}
 		next := a.schedule.alwaysOn(now)
 		if !a.mem.Run.Fire.Before(next.Fire) {
-			return deed{}
+			if !a.cutNow || a.mem.Run.Manual || !a.mem.Run.End.IsZero() {
+				return deed{}
+			}
+			zero := next.Zero
+			next = a.schedule.from(now)
+			next.Zero = zero
 		}
+		a.cutNow = false
 		a.mem.LastRun, a.mem.LastEnd = a.mem.Run.ID, now
 		a.mem.Run, a.dirty = &next, true
 		return deed{cut: &next}
@@ -239,7 +246,7 @@ func (a *agenda) decide(now time.Time, monotonic time.Duration) deed {
 	if !ok {
 		return deed{}
 	}
-	a.busy, a.ending, a.lost = true, "", nil
+	a.busy, a.ending, a.lost, a.cutNow = true, "", nil, false
 	a.mem.Run, a.dirty = &run, true
 	return deed{begin: &run}
 }
@@ -350,6 +357,12 @@ func (a *agenda) stop(time.Time) error {
 	a.mem.Stopped, a.mem.Owed, a.dirty = isAlways, false, true
 	a.waiting = nil
 	a.byHand = a.busy
+	return nil
+}
+
+// cut has an always-on run that is under way cut.
+func (a *agenda) cut(time.Time) error {
+	a.cutNow = a.busy && a.ending == "" && a.schedule.mode() == always
 	return nil
 }
 

@@ -238,6 +238,10 @@ func (r *Runner) Start() error { return r.change(r.start) }
 // restarts too, until Start.
 func (r *Runner) Stop() error { return r.change(r.stop) }
 
+// Cut gives an always-on run that is under way a new identity at once: what it
+// loads has changed. Other runs go on as they are.
+func (r *Runner) Cut() { _ = r.change(r.cut) } // never fails
+
 // Pause holds runs back: what is due during a pause is missed. The run under way
 // goes on as such, and ends when it should; its load is its engine's to hold.
 func (r *Runner) Pause() { r.pause(true) }

@@ -23,6 +23,30 @@ func TestAlwaysOnRunIsCutAndNeverStopped(t *testing.T) {
 	})
 }
 
+func TestARunIsCutWhenAskedAndThenByTheClockAgain(t *testing.T) {
+	play(t, "{always: true, cut: 12h}", Options{}, func(r *rig) {
+		r.launch()
+		r.sleepUntil(90 * time.Minute)
+		r.runner.Cut()
+		r.sleepUntil(13 * time.Hour)
+		r.want(`
+			01 00:00:00 begin 20000101T000000Z
+			01 01:30:00 cut 20000101T013000.000Z
+			01 12:00:00 cut 20000101T120000Z
+		`)
+	})
+	play(t, "{every: 2h, duration: 1h}", Options{}, func(r *rig) {
+		r.launch()
+		r.sleepUntil(10 * time.Minute)
+		r.runner.Cut()
+		r.sleepUntil(70 * time.Minute)
+		r.want(`
+			01 00:00:00 begin 20000101T000000Z
+			01 01:00:00 end over
+		`)
+	})
+}
+
 func TestCronRunsBeginAndEndOnTime(t *testing.T) {
 	play(t, "{cron: '30 2 * * *', time_zone: Europe/Berlin, duration: 45m}", Options{}, func(r *rig) {
 		r.launch()
