@@ -1,0 +1,105 @@
+package objective
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+const ms = time.Millisecond
+
+// interval is what a scenario of two steps did: login had 100 requests, list 200.
+func interval() []*load.Window {
+	login := &load.Window{
+		Step: "login", Requests: 100, Limits: []time.Duration{100 * ms, 500 * ms}, Good: []uint64{50, 80},
+		Codes:  []load.CodeCount{{Code: 200, Count: 84}, {Code: 404, Count: 4}, {Code: 503, Count: 3}},
+		Checks: []load.CheckCount{{Name: "has a token", Evaluated: 84, Failed: 2}, {Name: "is short", Evaluated: 84, Failed: 1}},
+	}
+	login.Failures[load.Status] = 7
+	login.Failures[load.Timeout] = 4
+	login.Failures[load.Internal] = 1
+	login.Failures[load.Canceled] = 4
+	list := &load.Window{
+		Step: "list", Requests: 200, Limits: []time.Duration{300 * ms, 500 * ms}, Good: []uint64{180, 195},
+		Codes: []load.CodeCount{{Code: 200, Count: 200}}, Checks: []load.CheckCount{{Name: "has a token", Evaluated: 200, Failed: 10}},
+	}
+	own := &load.Window{Requests: 300, Iterations: &load.Iterations{Started: 99, Completed: 90, Stopped: 5, Interrupted: 4}}
+	own.Iterations.Dropped[load.NoFreeVU] = 10
+	for r := load.NoFreeVU + 1; r < load.NumReasons; r++ {
+		own.Iterations.Dropped[r] = 1000
+	}
+	return []*load.Window{login, list, own}
+}
+
+func TestCount(t *testing.T) {
+	for _, c := range []struct {
+		that        string
+		step        string
+		perIter     int
+		events, bad uint64
+	}{
+		{"p95 < 500ms", "login", 1, 96 + 10, 16 + 10},
+		{"p95 < 100ms", "login", 0, 96, 46},
+		{"p95 < 200ms", "login", 0, 0, 0},
+		{"p95 < 500ms", "", 2, 96 + 200 + 20, 16 + 5 + 20},
+		{"error_ratio < 1%", "login", 1, 96 + 10, 12 + 10},
+		{"error_ratio < 1%", "", 2, 296 + 20, 12 + 20},
+		{"availability > 99%", "login", 1, 95 + 10, 4 + 3 + 10},
+		{"check_ratio > 99%", "", 2, 368, 13},
+		{"check_ratio > 99%", "login", 2, 168, 3},
+		{`check_ratio("has a token") > 99%`, "", 2, 284, 12},
+		{"rate > 1/s", "login", 1, 96, 0},
+		{"rate > 1/s", "", 2, 95, 0},
+		{"error_ratio < 1%", "not there", 0, 0, 0},
+	} {
+		o, problem, _ := parse(c.that)
+		if problem != "" {
+			t.Fatal(problem)
+		}
+		o.Step, o.PerIteration = c.step, uint64(c.perIter)
+		if events, bad := o.Count(interval()); events != c.events || bad != c.bad {
+			t.Errorf("%s of %q: %d events, %d bad; want %d, %d", c.that, c.step, events, bad, c.events, c.bad)
+		}
+	}
+}
+
+// An answer of 5xx that also ended early is one bad event, not two.
+func TestBadEventsAreAtMostAll(t *testing.T) {
+	w := &load.Window{Step: "a", Requests: 3, Codes: []load.CodeCount{{Code: 500, Count: 3}}}
+	w.Failures[load.Partial] = 3
+	o, _, _ := parse("availability > 99%")
+	if events, bad := o.Count([]*load.Window{w}); events != 3 || bad != 3 {
+		t.Errorf("%d events, %d bad, want 3 and 3", events, bad)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	var all []Objective
+	for _, x := range []struct{ step, that string }{
+		{"", "p95 < 500ms"}, {"", "error_ratio < 1%"}, {"login", "p50 < 100ms"}, {"login", "p99 < 500ms"}, {"list", "p95 < 300ms"},
+	} {
+		o, _, _ := parse(x.that)
+		o.Step = x.step
+		all = append(all, o)
+	}
+	for step, want := range map[string][]time.Duration{
+		"login": {100 * ms, 500 * ms}, "list": {300 * ms, 500 * ms}, "other": {500 * ms},
+	} {
+		if diff := cmp.Diff(want, Limits(all, step)); diff != "" {
+			t.Errorf("limits of %s (-want +got):\n%s", step, diff)
+		}
+	}
+}
+
+func TestSays(t *testing.T) {
+	o := Objective{Scenario: "s", Name: "n", That: "p95 < 1s", Kind: Latency, Quantile: 0.95, Limit: 1, Window: time.Minute, Severity: Warning}
+	same, other := o, o
+	same.That, same.Window, same.Severity = "p(95) < 1000ms", time.Hour, Critical
+	other.Limit = 2
+	if !o.Says(same) || o.Says(other) {
+		t.Errorf("Says = %v of the same and %v of another limit", o.Says(same), o.Says(other))
+	}
+}
