@@ -103,3 +103,35 @@ func findFrame(f io.ReaderAt, after, size int64) (int64, error) {
 		buf, from = frame, from+i+1
 	}
 }
+
+// A Frame is a whole frame as it lies in a file. Other files than a queue's are
+// made of frames too.
+type Frame []byte
+
+// Kind is the frame's type.
+func (f Frame) Kind() byte { return f[12] }
+
+// Payload is what the frame carries. It is part of the frame.
+func (f Frame) Payload() []byte { return f[frameHeader:] }
+
+// ErrDamaged says that no whole frame is there.
+var ErrDamaged = errDamaged
+
+// AppendFrame appends a frame whose payload encode appends.
+func AppendFrame(dst []byte, kind byte, encode func(dst []byte) []byte) []byte {
+	at := len(dst)
+	dst = encode(appendHeader(dst))
+	finishFrame(dst[at:], kind)
+	return dst
+}
+
+// ReadFrame reads the frame at an offset of a file that is size bytes long into
+// buf, which the frame shares where it fits. ErrDamaged says that none is there;
+// any other error is the file's.
+func ReadFrame(f io.ReaderAt, at, size int64, buf []byte) (Frame, error) {
+	return readFrame(f, at, size, buf)
+}
+
+// FindFrame returns the offset of the first whole frame after an offset, size
+// where there is none: where reading goes on after damage.
+func FindFrame(f io.ReaderAt, after, size int64) (int64, error) { return findFrame(f, after, size) }

@@ -1,0 +1,149 @@
+package hist
+
+import (
+	"encoding/binary"
+	"errors"
+	"maps"
+	"math"
+)
+
+// AppendSparse appends a compact form of h that DecodeSparse reads back
+// exactly: Over and Sum, then the slots' counts from the lowest on, all as
+// varints. A count of 0 is followed by the number of empty slots it stands for;
+// where that is 0 too, the histogram ends.
+func (h *Histogram) AppendSparse(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, h.over)
+	dst = binary.AppendUvarint(dst, uint64(h.sum))
+	next := 0
+	for i, o := range &h.octaves {
+		if o == nil {
+			continue
+		}
+		for j, low := range o {
+			slot := i<<octaveBits + j
+			n := uint64(low)
+			if h.carries != nil {
+				n += h.carries[slot] << 32
+			}
+			if n == 0 {
+				continue
+			}
+			if slot > next {
+				dst = binary.AppendUvarint(append(dst, 0), uint64(slot-next))
+			}
+			dst = binary.AppendUvarint(dst, n)
+			next = slot + 1
+		}
+	}
+	return append(dst, 0, 0)
+}
+
+var (
+	errSparseShort = errors.New("sparse histogram: it ends too early")
+	errSparseRange = errors.New("sparse histogram: a number is out of range")
+)
+
+// DecodeSparse reads into h, which must be empty, what AppendSparse wrote at the
+// beginning of src, and returns what follows it. After an error h is of no use.
+func (h *Histogram) DecodeSparse(src []byte) (rest []byte, err error) {
+	over, at := varint(src, 0)
+	sum, at := varint(src, at)
+	h.over, h.sum = over, int64(sum)
+	var spare []octave // those of one histogram are used together, so they are allocated together
+	for slot := 0; ; {
+		var n uint64
+		if n, at = varint(src, at); n == 0 {
+			if n, at = varint(src, at); n == 0 {
+				break
+			}
+			if n > uint64(slots-slot) {
+				return nil, errSparseRange
+			}
+			slot += int(n)
+			continue
+		}
+		if slot == slots {
+			return nil, errSparseRange
+		}
+		if len(spare) == 0 {
+			spare = make([]octave, 2)
+		}
+		o := &spare[0]
+		spare = spare[1:]
+		h.octaves[slot>>octaveBits] = o
+		// To the end of the octave, or of what is filled of it.
+		for {
+			if h.count+n < n {
+				return nil, errSparseRange
+			}
+			h.count += n
+			o[slot&(octaveLen-1)] = uint32(n)
+			if n > math.MaxUint32 {
+				h.carry(slot, n>>32)
+			}
+			if slot++; slot&(octaveLen-1) == 0 {
+				break
+			}
+			if at < len(src) && src[at] < 0x80 { // nearly always
+				n = uint64(src[at])
+				at++
+			} else {
+				n, at = varint(src, at)
+			}
+			if n > 0 {
+				continue
+			}
+			gap, next := varint(src, at)
+			if end := slot | (octaveLen - 1); gap == 0 || gap > uint64(end-slot) {
+				at-- // the 0 again
+				break
+			}
+			slot += int(gap)
+			if n, at = varint(src, next); n == 0 {
+				return nil, errSparseRange
+			}
+		}
+	}
+	switch {
+	case at > len(src):
+		return nil, errSparseShort
+	case h.over > h.count:
+		return nil, errSparseRange
+	}
+	return src[at:], nil
+}
+
+// varint reads a number of src and returns where it ends, beyond src where there is none.
+func varint(src []byte, at int) (v uint64, end int) {
+	if at >= len(src) {
+		return 0, len(src) + 1
+	}
+	v, n := binary.Uvarint(src[at:])
+	if n <= 0 {
+		return 0, len(src) + 1
+	}
+	return v, at + n
+}
+
+// Equal reports whether h and g hold the same counts, sum and overflow.
+func (h *Histogram) Equal(g *Histogram) bool {
+	if h == g {
+		return true
+	}
+	if h.count != g.count || h.over != g.over || h.sum != g.sum || !maps.Equal(h.carries, g.carries) {
+		return false
+	}
+	for i, a := range &h.octaves {
+		b := g.octaves[i]
+		if a == nil {
+			a = new(octave)
+		}
+		if b == nil {
+			b = new(octave)
+		}
+		if *a != *b {
+			return false
+		}
+	}
+	return true
+}
