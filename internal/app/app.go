@@ -122,7 +122,7 @@ func New(opts Options) (_ *App, err error) {
 		a.log.Error("the state of earlier runs could not be read and was set aside", "file", aside)
 	}
 	a.pause = pause{store: a.store, changed: a.pauseChanged}
-	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Flags: a.flags, Windows: a.windows.add})
+	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Circumstances: a.circumstances, Windows: a.windows.add})
 	a.monitor = validity.NewMonitor(validity.MonitorOptions{Disturbed: a.disturbed, NoPorts: a.noPorts})
 	if a.state, err = a.build(doc, nil); err != nil {
 		return nil, &UsageError{err}
@@ -364,7 +364,12 @@ func (a *App) pauseChanged(paused bool) {
 	}
 }
 
-// flags says what must be known of a scenario's window before it is judged.
+// circumstances says what must be known of a scenario's window before it is judged.
+func (a *App) circumstances(own *load.Window) (load.Circumstances, func(target string) string) {
+	return load.Circumstances{Flags: a.flags(own.Scenario, own.Start, own.End)}, func(string) string { return "" }
+}
+
+// flags says how a scenario's measurement was disturbed.
 func (a *App) flags(name string, start, end time.Time) load.Flags {
 	// After a stall the fold may come before the monitor's own look.
 	a.monitor.Look()

@@ -13,9 +13,48 @@ type Flags struct {
 	Disturbed bool // a stress or spike scenario ran on the same target
 	BackedOff bool // load was shed because the target was in distress
 
+	// Settling: the target changed its release, or answers with more than one (SEMANTICS section 12).
+	Settling bool
+
 	// Invalid holds the reasons why perfd itself disturbed the measurement
 	// (SEMANTICS section 7): bit i is reason i of package validity. 0 is valid.
 	Invalid uint32
+}
+
+// Excluded names the reason for which the window's events are kept away from
+// objectives (SEMANTICS section 3), empty for none: one of ExcludedReasons.
+func (f Flags) Excluded() string {
+	switch {
+	case f.Paused:
+		return "paused"
+	case f.Invalid != 0:
+		return "invalid"
+	case f.WarmUp:
+		return "warm_up"
+	case f.Disturbed:
+		return "disturbed"
+	case f.Settling:
+		return "settling"
+	case f.BackedOff:
+		return "backoff"
+	}
+	return ""
+}
+
+// ExcludedReasons are what Excluded may return beside the empty string.
+var ExcludedReasons = []string{"paused", "invalid", "warm_up", "disturbed", "settling", "backoff"}
+
+// Circumstances are what the daemon knew of a scenario while a window was open.
+type Circumstances struct {
+	Flags Flags
+
+	Run     string // ID of the run; empty where none was under way
+	Release string // of the step's target, of the scenario's own target in its own window; empty where unknown
+
+	// Planned is how many iterations the plan asked this instance for: of an open workload only.
+	Planned float64
+	// Busy is the mean number of VUs that were in an iteration.
+	Busy float64
 }
 
 // A Window is everything that happened to one step of a scenario over a fixed
@@ -30,7 +69,7 @@ type Window struct {
 	Protocol string // empty in the scenario's own window
 
 	Start, End time.Time // wall clock, aligned to the length of a window; End is exclusive
-	Flags      Flags
+	Circumstances
 
 	// Requests counts all results, cancelled ones too. It is the sum of Failures
 	// plus the count of ResponseTime.
@@ -85,6 +124,9 @@ type Iterations struct {
 	Started                         uint64
 	Completed, Stopped, Interrupted uint64
 	Dropped                         [NumReasons]uint64
+
+	// Spent is the time from start to end summed over all iterations that ended in the window.
+	Spent time.Duration
 
 	Duration *hist.Histogram // from start to end, of completed iterations
 	Lateness *hist.Histogram // from due to start, of all that started

@@ -108,11 +108,13 @@ func (c *stepCell) reset() {
 type iterationCell struct {
 	started            uint64
 	ended              [load.Interrupted + 1]uint64
+	spent              int64 // ns in all that ended
 	duration, lateness timing
 }
 
 func (c *iterationCell) record(it *load.Iteration) {
 	c.ended[it.Outcome]++
+	c.spent += it.End - it.Start
 	c.lateness.record(latenessBounds, it.Start-it.Due)
 	if it.Outcome == load.Completed {
 		c.duration.record(iterationBounds, it.End-it.Start)
@@ -120,7 +122,7 @@ func (c *iterationCell) record(it *load.Iteration) {
 }
 
 func (c *iterationCell) reset() {
-	c.started = 0
+	c.started, c.spent = 0, 0
 	c.ended = [load.Interrupted + 1]uint64{}
 	c.duration.reset()
 	c.lateness.reset()

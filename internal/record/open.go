@@ -137,7 +137,7 @@ func (r *Recorder) step(sc *scenario, series Series, now time.Time) sinkStep {
 	}
 	st.sinks++
 	st.target, st.protocol = series.Target, series.Protocol
-	st.limits = slices.Compact(slices.Sorted(slices.Values(series.Limits)))
+	st.limits = distinct(series.Limits)
 	st.checks = nil
 	to := sinkStep{state: st, checks: make([]*check, len(series.Checks))}
 	for i, name := range series.Checks {
@@ -190,6 +190,50 @@ func (r *Recorder) widen(steps []Series) {
 		}
 	}
 	r.bounds = wider
+}
+
+// Limit gives the steps of a sink, in the order of its scenario's, other limits:
+// objectives change while a scenario runs on. Windows under way end at once, so
+// that each window has one list of limits.
+//
+// The error says which limit cannot be one.
+func (s *Sink) Limit(limits [][]time.Duration) error {
+	r := s.recorder
+	info := s.info
+	info.Steps = slices.Clone(info.Steps)
+	same := true
+	for i := range info.Steps {
+		same = same && slices.Equal(info.Steps[i].Limits, limits[i])
+		info.Steps[i].Limits = limits[i]
+	}
+	if same {
+		return nil
+	}
+	if err := info.check(); err != nil {
+		return fmt.Errorf("limits of scenario %q: %w", info.Name, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.info = info
+	s.fold()
+	r.widen(info.Steps)
+	at := r.cut(r.options.Now())
+	for i := range info.Steps {
+		st := s.steps[i].state
+		st.limits = distinct(limits[i])
+		if !slices.Equal(st.window.Limits, st.limits) {
+			r.endStep(st, at)
+			st.window.Start = at
+		}
+	}
+	return nil
+}
+
+func distinct(limits []time.Duration) []time.Duration {
+	return slices.Compact(slices.Sorted(slices.Values(limits)))
 }
 
 // release lets go of what a closed sink had.

@@ -39,9 +39,11 @@ type Options struct {
 	Shards int
 	// Caps bound the values of labels.
 	Caps Caps
-	// Flags tells what is known of a scenario's measurement between two
-	// instants; it is asked once a window. nil means that all is well.
-	Flags func(scenario string, start, end time.Time) load.Flags
+	// Circumstances tells what is known of a scenario while a window was open. It
+	// is asked once for all windows of the interval, with the scenario's own (a
+	// step's, where the step ended alone), and returns besides them the release of
+	// each target. nil means that all is well and nothing is known.
+	Circumstances func(own *load.Window) (c load.Circumstances, release func(target string) string)
 	// Windows takes each window that ended: those of a scenario's steps, then the
 	// scenario's own. It must not block. It may keep the window, not change it.
 	Windows func(*load.Window)

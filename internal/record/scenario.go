@@ -61,6 +61,7 @@ func (s *scenario) addIterations(c *iterationCell) {
 	w.Completed += c.ended[load.Completed]
 	w.Stopped += c.ended[load.Stopped]
 	w.Interrupted += c.ended[load.Interrupted]
+	w.Spent += time.Duration(c.spent)
 	w.Duration.Merge(&c.duration.hist)
 	w.Lateness.Merge(&c.lateness.hist)
 }

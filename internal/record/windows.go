@@ -59,17 +59,29 @@ func (r *Recorder) fold(end func()) {
 	r.handOut(ended)
 }
 
-// handOut gives windows their flags and passes them on. It holds no lock that
-// the two functions could need.
+// handOut gives windows their circumstances and passes them on. It holds no lock
+// that the two functions could need.
 func (r *Recorder) handOut(ended []*load.Window) {
-	var flags load.Flags
-	for i, w := range ended {
-		if r.options.Flags != nil && (i == 0 || w.Scenario != ended[i-1].Scenario || !w.End.Equal(ended[i-1].End)) {
-			flags = r.options.Flags(w.Scenario, w.Start, w.End)
+	for len(ended) > 0 {
+		n := 1
+		for n < len(ended) && ended[n].Scenario == ended[0].Scenario && ended[n].End.Equal(ended[0].End) {
+			n++
 		}
-		w.Flags = flags
+		group := ended[:n]
+		ended = ended[n:]
+		if r.options.Circumstances != nil {
+			c, release := r.options.Circumstances(group[n-1])
+			for _, w := range group {
+				w.Circumstances = c
+				if w.Target != "" {
+					w.Release = release(w.Target)
+				}
+			}
+		}
 		if r.options.Windows != nil {
-			r.options.Windows(w)
+			for _, w := range group {
+				r.options.Windows(w)
+			}
 		}
 	}
 }

@@ -41,11 +41,13 @@ func TestWindowsHoldWhatHappened(t *testing.T) {
 	c, k := newClock(), &kept{}
 	o := c.options()
 	o.Windows = k.take
-	o.Flags = func(scenario string, start, end time.Time) load.Flags {
-		if scenario != "shop" || end.Sub(start) != 10*time.Second {
-			t.Errorf("Flags(%q, %v, %v), want shop and ten seconds", scenario, start, end)
+	flags := load.Flags{WarmUp: true, Invalid: 5}
+	asked := 0
+	o.Circumstances = func(own *load.Window) (load.Circumstances, func(string) string) {
+		if asked++; own.Scenario != "shop" || own.Step != "" || own.Iterations == nil || own.End.Sub(own.Start) != 10*time.Second {
+			t.Errorf("Circumstances of %q %q, %v to %v, want the shop's own window of ten seconds", own.Scenario, own.Step, own.Start, own.End)
 		}
-		return load.Flags{WarmUp: true, Invalid: 5}
+		return load.Circumstances{Flags: flags, Run: "r1", Busy: 3}, func(target string) string { return target + "-v2" }
 	}
 	r := New(o)
 	sink := open(t, r, shop(200*time.Millisecond, 30*time.Millisecond))
@@ -68,6 +70,12 @@ func TestWindowsHoldWhatHappened(t *testing.T) {
 
 	if len(k.windows) != 3 {
 		t.Fatalf("%d windows, want 3: %v", len(k.windows), k.names())
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times for the circumstances of one interval, want once", asked)
+	}
+	if spent := k.windows[2].Iterations.Spent; spent != 996*time.Millisecond {
+		t.Errorf("iterations spent %v, want 996ms", spent)
 	}
 	login, list, all := k.windows[1], k.windows[0], k.windows[2]
 	type summary struct {
@@ -114,8 +122,12 @@ func TestWindowsHoldWhatHappened(t *testing.T) {
 		if diff := cmp.Diff(c.want, summarise(c.window)); diff != "" {
 			t.Errorf("window of %q differs (-want +got):\n%s", c.want.Name, diff)
 		}
-		if c.window.Flags != (load.Flags{WarmUp: true, Invalid: 5}) {
-			t.Errorf("window of %q has flags %+v, want those that were given", c.want.Name, c.window.Flags)
+		want := load.Circumstances{Flags: flags, Run: "r1", Busy: 3}
+		if c.window.Target != "" {
+			want.Release = c.window.Target + "-v2"
+		}
+		if c.window.Circumstances != want {
+			t.Errorf("window of %q has circumstances %+v, want %+v", c.want.Name, c.window.Circumstances, want)
 		}
 		if c.window.Start != newClock().now || c.window.End != newClock().now.Add(10*time.Second) {
 			t.Errorf("window of %q spans %v to %v, want the first ten seconds", c.want.Name, c.window.Start, c.window.End)

@@ -28,11 +28,12 @@ const (
 	VUCap                     // the workload's own limit of VUs dropped arrivals
 	LateDrops                 // arrivals were dropped because perfd was late
 	RateCap                   // arrivals were dropped by a limit on requests
+	LittlesLaw                // what was recorded does not add up to what was under way
 	NumReasons
 )
 
 var reasonNames = [NumReasons]string{
-	"pacer_gap", "lateness", "throttled", "clock", "descriptors", "ports", "vu_cap", "late", "rate_cap",
+	"pacer_gap", "lateness", "throttled", "clock", "descriptors", "ports", "vu_cap", "late", "rate_cap", "littles_law",
 }
 
 // String returns the label value of r.

@@ -1,0 +1,107 @@
+package validity
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// system simulates VUs that take their time, and reports it as engine and
+// recorder would; lost is the share of iterations that the record lacks.
+func balance(t *testing.T, seed uint64, perSecond float64, mean time.Duration, lost float64, windows int) (broken int, busy float64) {
+	t.Helper()
+	var b Balance
+	r := rand.New(rand.NewPCG(seed, 1))
+	zero := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	type stay struct{ from, to float64 }
+	var stays []stay
+	end := float64(windows * 10)
+	for at := -60.0; at < end; at += r.ExpFloat64() / perSecond {
+		stays = append(stays, stay{at, at + mean.Seconds()*(0.5+r.Float64())})
+	}
+	for w := range windows {
+		for s := range 10 {
+			at, n := float64(w*10+s), 0
+			for _, x := range stays {
+				if x.from <= at && at < x.to {
+					n++
+				}
+			}
+			b.Busy(n, zero.Add(time.Duration(at*1e9)))
+		}
+		it := &load.Iterations{}
+		for _, x := range stays {
+			if x.to >= float64(w*10) && x.to < float64(w*10+10) && r.Float64() >= lost {
+				it.Completed++
+				it.Spent += time.Duration((x.to - x.from) * 1e9)
+			}
+		}
+		own := &load.Window{Start: zero.Add(time.Duration(w) * 10 * time.Second), End: zero.Add(time.Duration(w+1) * 10 * time.Second), Iterations: it}
+		own.Run = "r1"
+		mean, bad, from, to := b.Window(own)
+		busy += mean / float64(windows)
+		if bad {
+			broken++
+			if span := to.Sub(from); span < littleSpan || span > 2*littleSpan {
+				t.Errorf("what is broken spans %v, want about a minute", span)
+			}
+		}
+	}
+	return broken, busy
+}
+
+func TestLittlesLawHoldsForAWholeRecord(t *testing.T) {
+	broken, minutes := 0, 0
+	for seed := range uint64(20) {
+		for _, c := range []struct {
+			rate float64
+			mean time.Duration
+		}{{2, 300 * time.Millisecond}, {20, 500 * time.Millisecond}, {50, 2 * time.Second}, {5, 8 * time.Second}} {
+			n, busy := balance(t, seed, c.rate, c.mean, 0, 31)
+			broken += n
+			minutes += 5
+			if want := c.rate * c.mean.Seconds(); busy < want*0.6 || busy > want*1.4 {
+				t.Errorf("mean of %v VUs, want about %v", busy, want)
+			}
+		}
+	}
+	if broken > minutes/200 {
+		t.Errorf("%d of %d sound minutes are called broken", broken, minutes)
+	}
+}
+
+func TestLittlesLawFindsWhatTheRecordLacks(t *testing.T) {
+	found, minutes := 0, 0
+	for seed := range uint64(20) {
+		n, _ := balance(t, seed, 50, 2*time.Second, 0.3, 31)
+		found += n
+		minutes += 5
+	}
+	if found < minutes*9/10 {
+		t.Errorf("%d of %d minutes in which 30 %% of iterations were lost are found", found, minutes)
+	}
+}
+
+func TestBalanceBeginsAnewWhereItCannotKnow(t *testing.T) {
+	var b Balance
+	zero := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	for w := range 40 {
+		for s := range 10 {
+			b.Busy(10, zero.Add(time.Duration(w*10+s)*time.Second))
+		}
+		// Nothing is recorded at all, but each minute something makes that explicable.
+		own := &load.Window{Start: zero.Add(time.Duration(w) * 10 * time.Second), End: zero.Add(time.Duration(w+1) * 10 * time.Second), Iterations: &load.Iterations{Completed: 1}}
+		own.Run = "r1"
+		switch w % 5 {
+		case 1:
+			own.Flags.Invalid = 1
+		case 3:
+			own.Flags.Paused = true
+		}
+		if _, broken, _, _ := b.Window(own); broken {
+			t.Fatalf("window %d: broken, though perfd knows that it did not see everything", w)
+		}
+	}
+}
