@@ -1,0 +1,289 @@
+package history
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/queue"
+)
+
+// A Sink takes what a replay tells.
+type Sink interface {
+	Window(*load.Window)
+	Sample(load.Sample)
+	Event(load.Event)
+}
+
+// A Query says what a replay tells.
+type Query struct {
+	// From and To are the bounds: windows and samples that end after From and not
+	// after To, events from From to To, both included. The zero time is no bound.
+	From, To time.Time
+	// Scenarios are those whose windows and runs are told: nil for all, empty for none.
+	Scenarios []string
+	// Targets are those whose samples, releases and runs are told: nil for all, empty for none.
+	Targets []string
+}
+
+// Replay tells everything between two instants, as ReplayQuery does.
+func (h *History) Replay(ctx context.Context, from, to time.Time, into Sink) error {
+	return h.ReplayQuery(ctx, Query{From: from, To: to}, into)
+}
+
+// ReplayQuery tells what was kept in order of time: windows and samples by
+// their end, each as fine as there is. Of one instant come windows, those of a
+// scenario's steps before its own, then samples, then events.
+//
+// An error says what could not be read, or that ctx ended; without that,
+// everything else was told. Windows may be kept and must not be changed.
+func (h *History) ReplayQuery(ctx context.Context, q Query, into Sink) error {
+	t := teller{q: q, into: into}
+	t.report = func(err error) {
+		h.fault(err)
+		if len(t.errs) < maxErrors {
+			t.errs = append(t.errs, err)
+		}
+	}
+	events, err := h.Events(q.From, q.To)
+	if err != nil {
+		t.report(err)
+	}
+	t.events = slices.DeleteFunc(events, func(e load.Event) bool { return !q.wants(&e) })
+	d := newDecoder()
+	defer d.close()
+	for again, tries := true, 0; again; tries++ {
+		segments, _, err := list(h.o.Dir)
+		if err != nil && !gone(err) {
+			return fmt.Errorf("list history: %w", err)
+		}
+		again = h.replay(ctx, segments, d, &t) && tries < maxTries
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t.until(time.Time{})
+	return errors.Join(t.errs...)
+}
+
+const (
+	// maxErrors bounds the error of a replay.
+	maxErrors = 10
+	// maxTries bounds how often a file may be listed and not be there.
+	maxTries = 1000
+)
+
+// replay tells segments in order of time, from where the teller is. again says
+// that one was folded into another meanwhile, which a new list has.
+func (h *History) replay(ctx context.Context, segments []*segment, d *decoder, t *teller) (again bool) {
+	for _, s := range segments {
+		if !t.q.From.IsZero() && !s.to.After(t.q.From) {
+			continue
+		}
+		if !t.q.To.IsZero() && !s.from.Before(t.q.To) {
+			break
+		}
+		r, err := h.open(s, d, t.report)
+		if gone(err) {
+			return true
+		}
+		if err == nil {
+			err = r.each(ctx, t.q, t.windows, t.sample)
+			r.close()
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		if err != nil {
+			t.report(err)
+		}
+		t.q.From = s.to
+	}
+	return false
+}
+
+// wanted reports whether a list that may be nil for all has a name.
+func wanted(list []string, name string) bool { return list == nil || slices.Contains(list, name) }
+
+func (q *Query) wants(e *load.Event) bool {
+	target := func(name string) bool { return slices.Contains(q.Targets, name) }
+	switch {
+	case e.Scenario != "":
+		return wanted(q.Scenarios, e.Scenario) || target(e.Target) || slices.ContainsFunc(e.Targets, target)
+	case e.Target != "":
+		return wanted(q.Targets, e.Target)
+	}
+	return true
+}
+
+// A teller puts events between what is told in order of time.
+type teller struct {
+	q      Query // From goes on with what was told
+	into   Sink
+	events []load.Event
+	report func(error)
+	errs   []error
+}
+
+// until tells the events before an instant, all of them for the zero time.
+func (t *teller) until(end time.Time) {
+	for len(t.events) > 0 && (end.IsZero() || t.events[0].At.Before(end)) {
+		t.into.Event(t.events[0])
+		t.events = t.events[1:]
+	}
+}
+
+func (t *teller) windows(group []*load.Window) {
+	for _, w := range group {
+		t.until(w.End)
+		t.into.Window(w)
+	}
+}
+
+func (t *teller) sample(s load.Sample) {
+	t.until(s.End)
+	t.into.Sample(s)
+}
+
+// A segmentReader reads one segment in order of time.
+type segmentReader struct {
+	path    string
+	file    *os.File
+	content io.ReaderAt // of the file, or of a copy in memory
+	size    int64       // when it was opened: what is appended afterwards is not read
+	version byte
+	decoder *decoder
+	report  func(error)
+	buf     []byte
+}
+
+// open opens a segment to be read. report is told what is damaged in it.
+func (h *History) open(s *segment, d *decoder, report func(error)) (*segmentReader, error) {
+	path := h.path(s)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open segment: %w", err)
+	}
+	stat, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open segment: %w", err)
+	}
+	r := &segmentReader{path: path, file: f, content: f, size: stat.Size(), decoder: d, report: report}
+	if r.size <= maxCopy {
+		d.segment = slices.Grow(d.segment[:0], int(r.size))[:r.size]
+		n, err := f.ReadAt(d.segment, 0)
+		if err != nil && !errors.Is(err, io.EOF) {
+			f.Close()
+			return nil, fmt.Errorf("read segment: %w", err)
+		}
+		r.size = int64(n)
+		r.content = bytes.NewReader(d.segment[:n])
+	}
+	if r.version, err = versionOf(r.content, path); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// maxCopy bounds the segments that are read into memory at once: most are of a
+// few megabytes and of many frames.
+const maxCopy = 16 << 20
+
+func (r *segmentReader) close() { r.file.Close() }
+
+// An item is a sample, or a frame of windows.
+type item struct {
+	end      int64 // ns since 1970
+	at       int64 // of the frame
+	scenario string
+	sample   *load.Sample
+}
+
+// each calls back with what a query wants, in order of time, scenarios in the
+// order of their names, a sample after the windows of its instant.
+func (r *segmentReader) each(ctx context.Context, q Query, windows func([]*load.Window), sample func(load.Sample)) error {
+	items, err := r.index(q)
+	if err != nil {
+		return err
+	}
+	for _, i := range items {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if i.sample != nil {
+			sample(*i.sample)
+			continue
+		}
+		frame, err := queue.ReadFrame(r.content, i.at, r.size, r.buf)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", r.path, err)
+		}
+		r.buf = frame
+		group, err := r.decoder.windows(r.version, frame.Payload())
+		if err != nil {
+			r.bad(i.at, err)
+			continue
+		}
+		windows(group)
+	}
+	return nil
+}
+
+// index reads where everything is that a query wants.
+func (r *segmentReader) index(q Query) ([]item, error) {
+	within := func(end int64) bool {
+		t := time.Unix(0, end)
+		return (q.From.IsZero() || t.After(q.From)) && (q.To.IsZero() || !t.After(q.To))
+	}
+	var items []item
+	err := frames(r.content, r.size, func(at int64, f queue.Frame) error {
+		switch f.Kind() {
+		case windowsFrame:
+			end, scenario, err := r.decoder.head(f.Payload())
+			if err != nil {
+				r.bad(at, err)
+			} else if within(end) && wanted(q.Scenarios, scenario) {
+				items = append(items, item{end: end, at: at, scenario: scenario})
+			}
+		case samplesFrame:
+			samples, err := r.decoder.samples(r.version, f.Payload())
+			if err != nil {
+				r.bad(at, err)
+				break
+			}
+			for _, s := range samples {
+				if end := s.End.UnixNano(); within(end) && wanted(q.Targets, s.Target) {
+					items = append(items, item{end: end, at: at, sample: &s})
+				}
+			}
+		}
+		return nil
+	}, func(at, bytes int64) { r.bad(at, fmt.Errorf("%d bytes are damaged", bytes)) })
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", r.path, err)
+	}
+	slices.SortStableFunc(items, func(a, b item) int {
+		return cmp.Or(cmp.Compare(a.end, b.end), cmp.Compare(a.kind(), b.kind()), cmp.Compare(a.scenario, b.scenario))
+	})
+	return items, nil
+}
+
+func (i *item) kind() int {
+	if i.sample != nil {
+		return 1
+	}
+	return 0
+}
+
+func (r *segmentReader) bad(at int64, err error) {
+	r.report(fmt.Errorf("%s at %d: %w", r.path, at, err))
+}
