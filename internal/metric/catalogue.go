@@ -48,6 +48,9 @@ const (
 	seconds = "seconds"
 	bytes   = "bytes"
 	ratio   = "ratio"
+
+	bytesPerSecond = "bytes_per_second"
+	countPerSecond = "count_per_second"
 )
 
 // Overflow is the label value of everything beyond a label's cap.
@@ -210,6 +213,133 @@ var (
 	MeasurementInvalid = measurement.counter("perfd_measurement_invalid_seconds_total", seconds,
 		"Time during which perfd disturbed its own measurement, by reason.",
 		"scenario", "reason")
+)
+
+var objectives = newSection("Objectives", "Verdicts on the SLA. Counters advance when a window closes; events of windows that do not count are in `perfd_objective_excluded_total`.")
+
+// Objectives.
+var (
+	ObjectiveInfo = objectives.gauge("perfd_objective_info", "",
+		"An objective and what it says, always 1.",
+		"scenario", "objective", "step", "target", "kind", "percentile", "unit", "window", "severity")
+	ObjectiveLimit = objectives.gauge("perfd_objective_limit", "",
+		"The objective's limit, in the unit that perfd_objective_info names.",
+		"scenario", "objective")
+	ObjectiveValue = objectives.gauge("perfd_objective_value", "",
+		"The objective's value over its window, in the unit of its limit; absent where nothing was measured.",
+		"scenario", "objective")
+	ObjectiveVerdict = objectives.gauge("perfd_objective_verdict", "",
+		"1 for the verdict that holds, 0 for the others.",
+		"scenario", "objective", "verdict")
+	ObjectiveEvents = objectives.counter("perfd_objective_events_total", "",
+		"Events that the objective counts: requests, arrivals or checks of windows that count.",
+		"scenario", "objective")
+	ObjectiveBad = objectives.counter("perfd_objective_bad_total", "",
+		"Events that the objective calls bad.",
+		"scenario", "objective")
+	ObjectiveExcluded = objectives.counter("perfd_objective_excluded_total", "",
+		"Events of windows that do not count, by reason.",
+		"scenario", "objective", "reason")
+	ObjectiveBudget = objectives.gauge("perfd_objective_budget_ratio", ratio,
+		"Share of events that the objective allows to be bad.",
+		"scenario", "objective")
+	ObjectiveBurnLimit = objectives.gauge("perfd_objective_burn_limit_ratio", ratio,
+		"Share of bad events above which the error budget burns too fast over the window; absent where it would be 1 or more, and for stress and spike tests.",
+		"scenario", "objective", "window")
+	ObjectiveBudgetRemaining = objectives.gauge("perfd_objective_budget_remaining_ratio", ratio,
+		"Share of the error budget of the last 30 days that is left; negative where more was spent than there was.",
+		"scenario", "objective")
+	ObjectiveEvidence = objectives.gauge("perfd_objective_evidence_events", "",
+		"Effective events that the verdict rests on, since it last began anew.",
+		"scenario", "objective")
+	Efficiency = objectives.gauge("perfd_efficiency_ratio", ratio,
+		"Iterations that started over those the plan asked for, of the run under way.",
+		"scenario")
+)
+
+var regressions = newSection("Releases and regressions", "What a release changed.")
+
+// Releases and regressions.
+var (
+	TargetRelease = regressions.gauge("perfd_target_release_info", "",
+		"The release that the target runs, always 1.",
+		"target", "release")
+	TargetReleaseSettled = regressions.gauge("perfd_target_release_settled", "",
+		"0 while the target answers with more than one release, or changed it a short while ago: windows of that time do not count.",
+		"target")
+	TargetReleaseChanges = regressions.counter("perfd_target_release_changes_total", "",
+		"Changes of the target's release.",
+		"target")
+	TargetReadFailures = regressions.counter("perfd_target_read_failures_total", "",
+		"Attempts to read the target's release or resources that failed.",
+		"target", "what")
+	RegressionSuspected = regressions.gauge("perfd_regression_suspected", "",
+		"1 where a release, or a change that no release explains, made the statistic worse.",
+		"scenario", "step", "statistic")
+	RegressionChange = regressions.gauge("perfd_regression_change_ratio", ratio,
+		"Relative change of the statistic against its baseline: 0.15 is 15 % more.",
+		"scenario", "step", "statistic")
+	RegressionInfo = regressions.gauge("perfd_regression_info", "",
+		"A suspected regression, always 1; the release and the one it was compared with.",
+		"scenario", "step", "statistic", "target", "release", "baseline")
+)
+
+var resources = newSection("Resources, leaks and drift", "What a target needs while load is on it.")
+
+// Resources, leaks and drift.
+var (
+	TargetResourceBytes = resources.gauge("perfd_target_resource_bytes", bytes,
+		"Level of a memory resource when it was last read.",
+		"target", "resource", "member")
+	TargetResourceCount = resources.gauge("perfd_target_resource_items", "",
+		"Level of a resource that is counted when it was last read.",
+		"target", "resource", "member")
+	LeakSuspected = resources.gauge("perfd_leak_suspected", "",
+		"1 where the resource grows without end.",
+		"target", "resource", "member")
+	LeakSlopeBytes = resources.gauge("perfd_leak_slope_bytes_per_second", bytesPerSecond,
+		"Growth of a memory resource's floor, load accounted for.",
+		"target", "resource", "member")
+	LeakSlopeBytesLower = resources.gauge("perfd_leak_slope_lower_bytes_per_second", bytesPerSecond,
+		"Lower bound of the growth's 95 % interval.",
+		"target", "resource", "member")
+	LeakSlopeBytesUpper = resources.gauge("perfd_leak_slope_upper_bytes_per_second", bytesPerSecond,
+		"Upper bound of the growth's 95 % interval.",
+		"target", "resource", "member")
+	LeakSlopeCount = resources.gauge("perfd_leak_slope_count_per_second", countPerSecond,
+		"Growth of a counted resource's floor, load accounted for.",
+		"target", "resource", "member")
+	LeakSlopeCountLower = resources.gauge("perfd_leak_slope_lower_count_per_second", countPerSecond,
+		"Lower bound of the growth's 95 % interval.",
+		"target", "resource", "member")
+	LeakSlopeCountUpper = resources.gauge("perfd_leak_slope_upper_count_per_second", countPerSecond,
+		"Upper bound of the growth's 95 % interval.",
+		"target", "resource", "member")
+	LeakSecondsToLimit = resources.gauge("perfd_leak_seconds_to_limit", "",
+		"Time until the resource reaches its limit; +Inf without growth, absent without a limit.",
+		"target", "resource", "member")
+	DriftRatio = resources.gauge("perfd_drift_ratio", ratio,
+		"Relative change of the statistic per day over the endurance run, 0 where none is proven.",
+		"scenario", "statistic")
+)
+
+var historySection = newSection("History", "What perfd remembers, below `--storage.path`.")
+
+// History and findings.
+var (
+	Findings = historySection.gauge("perfd_findings_active", "",
+		"Findings that hold now, by kind.",
+		"kind")
+	HistoryBytes = historySection.gauge("perfd_history_bytes", bytes,
+		"Bytes of windows on disk, by the length of their windows.",
+		"tier")
+	HistoryFaults = historySection.counter("perfd_history_faults_total", "",
+		"Operations on the history's disk that failed.")
+	HistoryLost = historySection.counter("perfd_history_lost_windows_total", "",
+		"Windows that could not be kept or judged because the ones before them were still being written.")
+	AnalysisSeconds = historySection.counter("perfd_analysis_cpu_seconds_total", seconds,
+		"Time that an analysis took.",
+		"analysis")
 )
 
 var remoteWrite = newSection("Remote write", "What becomes of the snapshots that `remote_write` sends. Present only where it is configured.")

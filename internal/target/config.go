@@ -18,6 +18,9 @@ type Config struct {
 	URL    block.Text `yaml:"url" block:"required" doc:"Base address, such as https://shop.staging.example.com; steps add their paths to it."`
 	Limits Limits     `yaml:"limits" doc:"What all scenarios together may do to the target."`
 
+	Release   *ReleaseConfig   `yaml:"release" doc:"How perfd learns which release the target runs: regressions are pinned to releases, and windows do not count while a release settles."`
+	Resources []ResourceConfig `yaml:"resources" doc:"Levels of the target, such as its memory, that are read all the time and watched for leaks."`
+
 	// Blocks are the keys beyond these, in document order: what steps by one protocol have in common on this
 	// target. Only who knows the protocols can decode them, or say that there is no such key.
 	Blocks []block.Key
@@ -46,6 +49,7 @@ func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
 	if c.URL.Path != "" {
 		c.checkURL(errs)
 	}
+	c.checkResources(errs)
 }
 
 // JSONSchema describes the keys that every target has.
@@ -63,6 +67,18 @@ func (c *Config) checkURL(errs *block.Errors) {
 		errs.Add(c.URL.Pos, c.URL.Path, "must not hold a user or password").Hint = "send credentials in headers, from ${env:…} or ${file:…}"
 	case u.RawQuery != "" || u.Fragment != "":
 		errs.Add(c.URL.Pos, c.URL.Path, "must end with its path, got %q", c.URL).Hint = "queries belong to steps"
+	}
+}
+
+// checkResources checks that the metrics of two resources can be told apart.
+func (c *Config) checkResources(errs *block.Errors) {
+	taken := map[string]block.Pos{}
+	for _, r := range c.Resources {
+		if first, twice := taken[r.Name.S]; twice && r.Name.S != "" {
+			errs.Add(r.Name.Pos, r.Name.Path, "a resource named %q exists already, at %s", r.Name, first)
+			continue
+		}
+		taken[r.Name.S] = r.Name.Pos
 	}
 }
 

@@ -1,0 +1,126 @@
+package target
+
+import (
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/load"
+)
+
+var kinds = []string{load.ResourceMemory, load.ResourceGoroutines, load.ResourceThreads, load.ResourceDescriptors, load.ResourceConnections}
+
+var resourceName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
+
+// A ResourceConfig is one entry of resources: a level of the target, read off a
+// page of metrics or asked of a Prometheus.
+type ResourceConfig struct {
+	Name       block.Text        `yaml:"name" block:"required" doc:"Name of the resource: letters, digits, _ and -. It is a label of metrics."`
+	Kind       string            `yaml:"kind" block:"required" doc:"memory, goroutines, threads, descriptors or connections. Memory is in bytes, the others are counted."`
+	Scrape     block.Text        `yaml:"scrape" doc:"Page of metrics: a path on the target, such as /metrics, or an address. Resources with the same page are read at once, as often as the most frequent of them."`
+	Metric     block.Text        `yaml:"metric" doc:"Metric on the page that is the level."`
+	Labels     map[string]string `yaml:"labels" doc:"Labels and their values that choose among the metric's series."`
+	Prometheus block.Text        `yaml:"prometheus" doc:"Address of a Prometheus, or of what answers like one, such as http://prometheus:9090."`
+	Query      block.Text        `yaml:"query" doc:"Its expression for the level: an instant vector or a scalar."`
+	Member     block.Text        `yaml:"member" doc:"Label that tells several series apart, such as pod: each is watched by itself. Without it there must be one series."`
+	Every      block.Duration    `yaml:"every" doc:"Time between two reads (default 15s, from 1s to 1h)."`
+	Limit      Level             `yaml:"limit" doc:"Level at which the target breaks: a size such as 2GiB for memory, a whole number for others. Findings say when it will be reached."`
+}
+
+// A Level is a size or a whole number, by the kind of its resource.
+type Level struct {
+	Value float64 // bytes, or a count; 0 where none was written
+	at    *block.Node
+}
+
+// DecodeBlock keeps the node until the kind of resource is known.
+func (l *Level) DecodeBlock(n *block.Node, _ *block.Errors) { l.at = n }
+
+// JSONSchema describes both forms.
+func (Level) JSONSchema() map[string]any {
+	return map[string]any{"anyOf": []any{block.Schema(block.Size(0)), block.Schema(0)}}
+}
+
+func (l *Level) decode(kind string, errs *block.Errors) {
+	n := l.at
+	l.at = nil
+	if n == nil || !slices.Contains(kinds, kind) {
+		return
+	}
+	before := errs.Len()
+	if kind == load.ResourceMemory {
+		var size block.Size
+		block.Decode(n, &size, errs)
+		l.Value = float64(size)
+	} else {
+		var count int
+		block.Decode(n, &count, errs)
+		l.Value = float64(count)
+	}
+	if errs.Len() == before && l.Value <= 0 {
+		errs.Add(n.Pos, n.Path, "must be more than 0, got %s", n.Found())
+	}
+}
+
+// resourceFields are the block's keys, decoded by themselves.
+type resourceFields ResourceConfig
+
+// DecodeBlock decodes the block over its defaults.
+func (c *ResourceConfig) DecodeBlock(n *block.Node, errs *block.Errors) {
+	*c = ResourceConfig{Every: block.Duration(15 * time.Second)}
+	block.Decode(n, (*resourceFields)(c), errs)
+	c.Limit.decode(c.Kind, errs)
+}
+
+// JSONSchema describes the block.
+func (ResourceConfig) JSONSchema() map[string]any { return block.Schema(resourceFields{}) }
+
+// Validate checks that there is one source, and that it is complete.
+func (c *resourceFields) Validate(at *block.Node, errs *block.Errors) {
+	if n := at.Get("name"); n != nil && !resourceName.MatchString(c.Name.S) {
+		errs.Add(n.Pos, n.Path, "a name is made of up to 100 letters, digits, _ and -, got %q", c.Name)
+	}
+	if n := at.Get("kind"); n != nil && !slices.Contains(kinds, c.Kind) {
+		errs.Add(n.Pos, n.Path, "must be memory, goroutines, threads, descriptors or connections, got %s", n.Found()).Hint = block.Nearest(c.Kind, kinds)
+	}
+	checkSpan(at, "every", c.Every, shortestEvery, longestEvery, errs)
+	checkFilled(at, errs, "scrape", "metric", "prometheus", "query", "member")
+	checkMetric(at, c.Metric, errs)
+	checkReference(c.Scrape, errs)
+	checkAddress(c.Prometheus, "http://prometheus:9090", errs)
+	if labels := at.Get("labels"); labels != nil {
+		for _, k := range labels.Keys {
+			if !model.UTF8Validation.IsValidLabelName(k.Name) {
+				errs.Add(k.Pos, k.Value.Path, "is no name of a label, got %q", k.Name)
+			}
+		}
+	}
+	c.checkSource(at, errs)
+}
+
+func (c *resourceFields) checkSource(at *block.Node, errs *block.Errors) {
+	scrape, prometheus := at.Get("scrape"), at.Get("prometheus")
+	switch {
+	case scrape == nil && prometheus == nil:
+		errs.Add(at.Pos, at.Path, "says not where the level is read").Hint = "write scrape: URL and metric: NAME, or prometheus: URL and query: EXPRESSION"
+		return
+	case scrape != nil && prometheus != nil:
+		errs.Add(prometheus.Pos, prometheus.Path, "is a second source beside scrape").Hint = "choose one of scrape and prometheus"
+		return
+	}
+	source, needs, other := "scrape", "metric", []string{"query"}
+	if prometheus != nil {
+		source, needs, other = "prometheus", "query", []string{"metric", "labels"}
+	}
+	if at.Get(needs) == nil {
+		errs.Add(at.Pos, block.Join(at.Path, needs), "is required with %s", source)
+	}
+	for _, key := range other {
+		if n := at.Get(key); n != nil {
+			errs.Add(n.Pos, n.Path, "does not go with %s", source)
+		}
+	}
+}

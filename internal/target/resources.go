@@ -1,0 +1,171 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/metric"
+)
+
+const (
+	// mostMembers bounds the label member of one resource.
+	mostMembers = 100
+	// mostReadings bounds what one read may find of one resource.
+	mostReadings = 10_000
+	// forgottenAfter is how long a member is shown after it was last seen, at least.
+	forgottenAfter = 5 * time.Minute
+	longestMember  = 200 // bytes
+)
+
+// A reading is the level of one member.
+type reading struct {
+	member string
+	value  float64
+}
+
+// A level is the last reading of a member.
+type level struct {
+	value float64
+	seen  time.Time
+}
+
+// A resource holds what was last read of one resource. It is not safe for concurrent use.
+type resource struct {
+	c       *ResourceConfig
+	target  string
+	members map[string]level
+	rest    *level // the sum of members beyond the cap, nil where there are none
+}
+
+func newResource(target string, c *ResourceConfig) *resource {
+	return &resource{c: c, target: target, members: map[string]level{}}
+}
+
+// named says which resource an error is about.
+func (r *resource) named(err error) error { return fmt.Errorf("resource %s: %w", r.c.Name, err) }
+
+// matches reports whether a series is one that the resource asks for.
+func (r *resource) matches(s series) bool {
+	if s.name != r.c.Metric.S {
+		return false
+	}
+	for name, want := range r.c.Labels {
+		if s.label(name) != want {
+			return false
+		}
+	}
+	return true
+}
+
+// readings gathers the series of one read, which tells members apart.
+type readings struct {
+	r    *resource
+	list []reading
+	err  error
+}
+
+func (g *readings) add(s series) {
+	if len(g.list) == mostReadings {
+		g.err = fmt.Errorf("more than %d series found", mostReadings)
+		return
+	}
+	var member string
+	if label := g.r.c.Member.S; label != "" {
+		member = strings.ToValidUTF8(s.label(label), "\uFFFD")
+		if len(member) > longestMember {
+			g.err = fmt.Errorf("label %s has a value of %d bytes, more than %d", label, len(member), longestMember)
+			return
+		}
+	}
+	g.list = append(g.list, reading{member, s.value})
+}
+
+// finish returns what was read, by member, or why it cannot be told what that is.
+func (g *readings) finish() ([]reading, error) {
+	switch {
+	case g.err != nil:
+		return nil, g.err
+	case len(g.list) == 0:
+		return nil, errors.New("no series found")
+	}
+	list := g.list
+	slices.SortStableFunc(list, func(a, b reading) int { return strings.Compare(a.member, b.member) })
+	for i := range list[1:] {
+		if list[i].member != list[i+1].member {
+			continue
+		}
+		if g.r.c.Member.S == "" {
+			return nil, fmt.Errorf("%d series found where one is wanted: %s", len(list), g.hint())
+		}
+		return nil, fmt.Errorf("several series with %s=%q: %s", g.r.c.Member, excerpt(list[i].member), g.hint())
+	}
+	return slices.DeleteFunc(list, func(r reading) bool { return math.IsNaN(r.value) || math.IsInf(r.value, 0) }), nil
+}
+
+func (g *readings) hint() string {
+	choose := "choose one with labels: {NAME: VALUE}"
+	if g.r.c.Query.S != "" {
+		choose = "let the query give one, as sum does"
+	}
+	if g.r.c.Member.S != "" {
+		return choose + ", or set member to a label that differs between them"
+	}
+	return choose + ", or tell them apart with member: LABEL"
+}
+
+// take keeps what was read at an instant and returns it as samples. Members
+// beyond the cap are added up and shown, and sampled no more: a sum of changing
+// members has no trend.
+func (r *resource) take(list []reading, at time.Time) []load.Sample {
+	r.forget(at)
+	var samples []load.Sample
+	var rest *level
+	for _, now := range list {
+		if _, known := r.members[now.member]; known || len(r.members) < mostMembers {
+			r.members[now.member] = level{now.value, at}
+			samples = append(samples, load.Sample{
+				Target: r.target, Resource: r.c.Name.S, Kind: r.c.Kind, Member: now.member,
+				Start: at, End: at, Count: 1, Min: now.value, Mean: now.value, Max: now.value, Last: now.value,
+			})
+			continue
+		}
+		if rest == nil {
+			rest = &level{seen: at}
+		}
+		rest.value += now.value
+	}
+	r.rest = rest
+	return samples
+}
+
+// forget drops what was not seen for long.
+func (r *resource) forget(now time.Time) {
+	gone := func(l level) bool { return now.Sub(l.seen) >= max(forgottenAfter, 3*r.c.Every.D()) }
+	maps.DeleteFunc(r.members, func(_ string, l level) bool { return gone(l) })
+	if r.rest != nil && gone(*r.rest) {
+		r.rest = nil
+	}
+}
+
+// collect sends the levels of all members.
+func (r *resource) collect(now time.Time, send func(d *metric.Desc, v float64, labels ...string)) {
+	r.forget(now)
+	d := metric.TargetResourceCount
+	if r.c.Kind == load.ResourceMemory {
+		d = metric.TargetResourceBytes
+	}
+	for _, member := range slices.Sorted(maps.Keys(r.members)) {
+		if r.rest == nil || member != metric.Overflow {
+			send(d, r.members[member].value, r.target, r.c.Name.S, member)
+		}
+	}
+	if r.rest != nil { // with the member that happens to have its name
+		send(d, r.rest.value+r.members[metric.Overflow].value, r.target, r.c.Name.S, metric.Overflow)
+	}
+}
