@@ -1,0 +1,60 @@
+package analysistest
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite this package's table in docs/verdicts.md")
+
+// Table holds the table of a name in docs/verdicts.md to what a seeded
+// simulation found, or with -update makes it that. The table lies between
+// <!-- NAME --> and <!-- end NAME -->.
+func Table(t *testing.T, name, table string) {
+	t.Helper()
+	path := verdictsPage(t)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := "<!-- "+name+" -->\n", "<!-- end "+name+" -->"
+	before, rest, ok := strings.Cut(string(text), begin)
+	old, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("%s has no place for the table %q", path, name)
+	}
+	table = strings.TrimSpace(table) + "\n"
+	if old == table {
+		return
+	}
+	if !*update {
+		t.Errorf("the table %q in docs/verdicts.md is not what the simulation finds; go test with -args -update rewrites it.\ngot:\n%s\nwant:\n%s", name, old, table)
+		return
+	}
+	if err := os.WriteFile(path, []byte(before+begin+table+end+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// verdictsPage finds the page from the folder of the test that is running.
+func verdictsPage(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		page := filepath.Join(dir, "docs", "verdicts.md")
+		if _, err := os.Stat(page); err == nil {
+			return page
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			t.Fatal("no docs/verdicts.md above this folder")
+		}
+		dir = up
+	}
+}

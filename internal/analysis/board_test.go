@@ -1,0 +1,150 @@
+package analysis
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+var start = time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+
+func at(minutes int) time.Time { return start.Add(time.Duration(minutes) * time.Minute) }
+
+func regression(v load.Verdict, minute int) load.Finding {
+	return load.Finding{
+		ID: "regression-1", Kind: load.KindRegression, Verdict: v, Scenario: "shop", Step: "login", Release: "v2",
+		Since: at(minute), Sentence: fmt.Sprintf("slower, says minute %d", minute),
+	}
+}
+
+// disk is what a board stored, and its log.
+type disk struct {
+	stored []string
+	log    bytes.Buffer
+}
+
+func newBoard(before ...load.Finding) (*Board, *disk) {
+	d := &disk{}
+	return NewBoard(BoardOptions{
+		Store: func(f load.Finding) error {
+			d.stored = append(d.stored, fmt.Sprintf("%s %s", f.ID, f.State))
+			return nil
+		},
+		Log: slog.New(slog.NewTextHandler(&d.log, nil)),
+	}, before), d
+}
+
+var kinds = []load.Kind{load.KindRegression, load.KindChange}
+
+func TestAFindingComesStaysAndRecoversOnce(t *testing.T) {
+	b, d := newBoard()
+	for m := range 30 {
+		b.Report(kinds, at(m), []load.Finding{regression(load.Fail, m)})
+	}
+	f := b.Findings()[0]
+	if f.State != load.Active || f.Since != at(0) || f.Updated != at(29) || f.Sentence != "slower, says minute 29" {
+		t.Errorf("after half an hour the finding is %+v, want it active since the beginning with the newest numbers", f)
+	}
+	b.Report([]load.Kind{load.KindLeak}, at(30), nil)
+	if b.Active()[load.KindRegression] != 1 {
+		t.Error("a report of other kinds made the finding go")
+	}
+	b.Report(kinds, at(31), []load.Finding{regression(load.Inconclusive, 31)})
+	got := b.Findings()
+	if len(got) != 2 || got[0].State != load.Recovered || got[0].Ended != at(31) || got[1].State != "" {
+		t.Errorf("a finding that holds no more: %+v, want it recovered, and its status", got)
+	}
+	if diff := cmp.Diff([]string{
+		"regression-1 active", "regression-1 active", "regression-1 active", "regression-1 recovered",
+	}, d.stored); diff != "" {
+		t.Errorf("stored (-want +got):\n%s", diff)
+	}
+	if n := strings.Count(d.log.String(), "msg=finding"); n != 2 {
+		t.Errorf("%d log lines, want one when it came and one when it went:\n%s", n, &d.log)
+	}
+	b.Report(kinds, at(40), []load.Finding{regression(load.Fail, 40)})
+	if f := b.Findings()[0]; f.State != load.Active || f.Since != at(40) || !f.Ended.IsZero() {
+		t.Errorf("a finding that came back: %+v, want it active since then", f)
+	}
+}
+
+func TestOnlyActiveRegressionsAreAccepted(t *testing.T) {
+	leak := load.Finding{ID: "leak-1", Kind: load.KindLeak, Verdict: load.Fail}
+	b, _ := newBoard()
+	b.Report(kinds, at(0), []load.Finding{regression(load.Fail, 0)})
+	b.Report([]load.Kind{load.KindLeak}, at(0), []load.Finding{leak})
+	for id, want := range map[string]error{"leak-1": ErrNotAcceptable, "nothing": ErrUnknown} {
+		if _, err := b.Accept(id, at(1)); !errors.Is(err, want) {
+			t.Errorf("accept %s: %v, want %v", id, err, want)
+		}
+	}
+	f, err := b.Accept("regression-1", at(1))
+	if err != nil || f.State != load.Accepted || f.Ended != at(1) {
+		t.Fatalf("accept: %+v, %v", f, err)
+	}
+	// What its analysis found before it heard of it does not bring it back.
+	b.Report(kinds, at(2), []load.Finding{regression(load.Fail, 2)})
+	if f := b.Findings(); f[0].State != load.Accepted || b.Active()[load.KindRegression] != 0 {
+		t.Errorf("an accepted finding is reported again: %+v", f)
+	}
+	if _, err := b.Accept("regression-1", at(3)); !errors.Is(err, ErrNotAcceptable) {
+		t.Errorf("accepted twice: %v", err)
+	}
+}
+
+func TestARestartGoesOnWithWhatWasActive(t *testing.T) {
+	old := regression(load.Fail, 0)
+	old.State, old.Updated = load.Active, at(5)
+	b, d := newBoard(old)
+	b.Report(kinds, at(6), []load.Finding{regression(load.Fail, 6)})
+	if f := b.Findings()[0]; f.State != load.Active || f.Since != at(0) || d.log.Len() > 0 {
+		t.Errorf("after a restart: %+v and log %q, want the same finding and silence", f, &d.log)
+	}
+}
+
+func TestWhatIsOverIsBounded(t *testing.T) {
+	b, _ := newBoard()
+	for i := range keptLives + 10 {
+		b.Final(load.Finding{ID: fmt.Sprintf("run-%d", i), Kind: load.KindRun, Since: at(i), Updated: at(i)})
+	}
+	if got := b.Findings(); len(got) != keptLives || got[len(got)-1].ID != "run-10" {
+		t.Errorf("%d findings, the oldest %s; want %d, the oldest run-10", len(got), got[len(got)-1].ID, keptLives)
+	}
+}
+
+func TestFindingsSurviveJSON(t *testing.T) {
+	f := regression(load.Fail, 0)
+	f.Value, f.Lower, f.Upper, f.Limit = 1.5, load.Number(math.Inf(-1)), load.Number(math.Inf(1)), load.Number(math.NaN())
+	text, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got load.Finding
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if !math.IsNaN(float64(got.Limit)) {
+		t.Errorf("limit is %v, want NaN", got.Limit)
+	}
+	got.Limit, f.Limit = 0, 0
+	if diff := cmp.Diff(f, got); diff != "" {
+		t.Errorf("through JSON (-want +got):\n%s", diff)
+	}
+}
+
+func TestIDsTellPartsApart(t *testing.T) {
+	a, b := ID(load.KindLeak, "shop", "heap", ""), ID(load.KindLeak, "shop", "", "heap")
+	if a == b || a != ID(load.KindLeak, "shop", "heap", "") || strings.ContainsAny(a, "/ ?#%") {
+		t.Errorf("IDs %q and %q", a, b)
+	}
+}

@@ -1,0 +1,290 @@
+package sla
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/hist"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/objective"
+	"github.com/perfd/perfd/internal/stats"
+)
+
+// words are how a kind of objective is spoken of.
+type words struct {
+	of         string // before the place: "error ratio of"
+	fail, pass string // before the limit
+	events     string
+	bad        string // what bad events did
+}
+
+var wordsOf = map[objective.Kind]words{
+	objective.Latency:      {fail: "is over", pass: "is within", events: "requests", bad: "took longer or failed"},
+	objective.ErrorRatio:   {of: "error ratio", fail: "is over", pass: "is within", events: "requests", bad: "failed"},
+	objective.Availability: {of: "availability", fail: "is under", pass: "is at least", events: "requests", bad: "had no answer or a 5xx"},
+	objective.CheckRatio:   {of: "check ratio", fail: "is under", pass: "is at least", events: "checks", bad: "did not hold"},
+	objective.Rate:         {of: "rate", fail: "is under", pass: "is at least", events: "requests"},
+}
+
+// finding says what is known of the objective, and keeps what Collect shows.
+func (c *clause) finding(s *scenario, at time.Time) load.Finding {
+	core := c.judge.of()
+	now := c.judge.tally()
+	verdict := c.verdict(at)
+	t := now
+	if verdict != load.Inconclusive {
+		t = core.proof
+	}
+	recent := c.recent.over(at)
+	f := c.about(s, verdict, at)
+	f.Release, f.Since = c.release, t.since
+	if f.Since.IsZero() {
+		f.Since = at
+	}
+	window, in := c.value(recent, now.effect, at)
+	c.judged(&f, t, window, in)
+	c.shown.verdict, c.shown.value = verdict, window
+	c.shown.evidence, c.shown.remaining = now.events/max(1, now.effect), c.budget.remaining(c.Budget(), at)
+
+	if c.shown.sentence == "" || c.shown.said != t || c.shown.about != verdict {
+		c.shown.said, c.shown.about, c.shown.sentence = t, verdict, c.sentence(t, verdict)
+	}
+	f.Sentence = c.shown.sentence
+	switch {
+	case c.last.IsZero():
+		f.Sentence = c.subject() + ": nothing was measured that counts" + c.excluded()
+	case core.verdict == load.Pass && verdict == load.Inconclusive:
+		f.Sentence = fmt.Sprintf("%s: nothing was measured that counts since %s%s, and no data is no pass", c.subject(), clock(c.last), c.excluded())
+		f.Needed = "load that counts"
+	case verdict == load.Fail && now.events > 0 && c.good(now.value):
+		f.Doubts = append(f.Doubts, fmt.Sprintf("since %s it is %s, which does not prove a recovery yet", clock(now.since), c.counted(now)))
+	}
+	if verdict == load.Inconclusive && f.Needed == "" {
+		f.Needed = c.needed(now)
+	}
+	if t.events > 0 && t.intervals < firstLook {
+		f.Doubts = append(f.Doubts, fmt.Sprintf("%s of evidence: how bad events cluster is hardly known", minutes(float64(t.intervals))))
+	}
+	if recent.excluded > recent.counted {
+		f.Doubts = append(f.Doubts, fmt.Sprintf("%v of the last %v do not count%s", recent.excluded, recent.excluded+recent.counted, c.excluded()))
+	}
+	return f
+}
+
+// about begins a finding.
+func (c *clause) about(s *scenario, v load.Verdict, at time.Time) load.Finding {
+	f := load.Finding{
+		ID: c.id, Kind: load.KindObjective, Verdict: v, Scenario: s.Name, Step: c.Step, Target: c.Target,
+		Objective: c.Name, Statistic: c.statistic(), Updated: at,
+		Limit: load.Number(c.Limit), Unit: c.Unit, Confidence: confidence,
+	}
+	if c.Kind == objective.Latency && s.Model == "closed" {
+		f.Doubts = append(f.Doubts, "closed model: not corrected for coordinated omission")
+	}
+	return f
+}
+
+// judged puts the numbers of a tally into a finding. A latency's number is its
+// quantile, and what was tested is evidence; of the others it is what was tested.
+func (c *clause) judged(f *load.Finding, t tally, value float64, in stats.Interval) {
+	f.Evidence = make([]load.Fact, 0, 9)
+	fact := func(name string, v float64, unit string) {
+		f.Evidence = append(f.Evidence, load.Fact{Name: name, Value: load.Number(v), Unit: unit})
+	}
+	fact("events", t.events, "")
+	if c.Kind != objective.Rate {
+		fact("bad", t.bad, "")
+		fact("effective events", t.events/max(1, t.effect), "")
+		fact("design effect", t.effect, "")
+	}
+	fact("intervals", float64(t.intervals), "")
+	fact("epoch", float64(t.epoch), "")
+	if c.Kind == objective.Latency {
+		fact("share over the limit", t.value, objective.Ratio)
+		fact("share over the limit, lower", t.in.Lower, objective.Ratio)
+		fact("share over the limit, upper", t.in.Upper, objective.Ratio)
+		f.Value, f.Lower, f.Upper = load.Number(value), load.Number(in.Lower), load.Number(in.Upper)
+		if math.Abs(value-c.Limit) < 0.01*c.Limit {
+			f.Doubts = append(f.Doubts, "the percentile is read within 0.8 %; the share over the limit is exact")
+		}
+		return
+	}
+	if !math.IsNaN(value) {
+		fact("over "+block.Duration(c.Window).String(), value, c.Unit)
+	}
+	f.Value, f.Lower, f.Upper = load.Number(c.share(t.value)), load.Number(c.share(t.in.Lower)), load.Number(c.share(t.in.Upper))
+	if f.Lower > f.Upper {
+		f.Lower, f.Upper = f.Upper, f.Lower
+	}
+}
+
+// value returns the objective's value over its window, NaN where nothing was
+// measured, and for a latency its interval.
+func (c *clause) value(recent count, effect float64, at time.Time) (float64, stats.Interval) {
+	switch {
+	case c.Kind == objective.Rate && recent.counted > 0:
+		return recent.events / recent.counted.Seconds(), stats.Interval{}
+	case c.Kind == objective.Rate || recent.events == 0:
+		return math.NaN(), stats.Interval{Lower: math.NaN(), Upper: math.NaN()}
+	case c.Kind == objective.Latency:
+		return quantile(c.times(at), recent.events, c.Quantile, effect)
+	}
+	return c.share(recent.bad / recent.events), stats.Interval{}
+}
+
+// quantile returns a quantile in seconds of events of which those that are not in
+// the histogram took for ever, and its interval: the quantiles at the ends of the
+// interval of q itself.
+func quantile(h *hist.Histogram, events, q, effect float64) (float64, stats.Interval) {
+	at := func(q float64) float64 {
+		if h == nil || q*events > float64(h.Count()) {
+			return math.Inf(1)
+		}
+		return h.Quantile(q * events / float64(h.Count())).Seconds()
+	}
+	n := events / max(1, effect)
+	in := stats.Wilson(q*n, n, confidence)
+	return at(q), stats.Interval{Lower: at(in.Lower), Upper: at(in.Upper)}
+}
+
+// good reports whether a tally's value keeps what was promised.
+func (c *clause) good(value float64) bool {
+	if c.Kind == objective.Rate {
+		return value >= c.Limit
+	}
+	return value <= c.Budget()
+}
+
+func (c *clause) statistic() string {
+	if c.Kind == objective.Latency {
+		return "p" + strconv.FormatFloat(math.Round(c.Quantile*1e8)/1e6, 'g', -1, 64)
+	}
+	return string(c.Kind)
+}
+
+// subject is what the sentence is about: "p95 of shop/login".
+func (c *clause) subject() string {
+	of := wordsOf[c.Kind].of
+	switch {
+	case c.Kind == objective.Latency:
+		of = c.statistic()
+	case c.Check != "":
+		of = strconv.Quote(c.Check)
+	}
+	place := c.Scenario
+	if c.Step != "" {
+		place += "/" + c.Step
+	}
+	return of + " of " + place
+}
+
+func (c *clause) sentence(t tally, v load.Verdict) string {
+	w := wordsOf[c.Kind]
+	says := "is not settled against"
+	switch v {
+	case load.Fail:
+		says = w.fail
+	case load.Pass:
+		says = w.pass
+	}
+	return fmt.Sprintf("%s %s %s: %s (95 %% interval %s)", c.subject(), says, c.limit(), c.counted(t), c.between(t.in))
+}
+
+// counted says what a tally holds: "7.1 % of 12,040 requests took longer, 5 % may".
+func (c *clause) counted(t tally) string {
+	w := wordsOf[c.Kind]
+	switch {
+	case c.Kind == objective.Rate:
+		return fmt.Sprintf("%s/s over %s", figure(t.value), minutes(float64(t.intervals)))
+	case t.events == 0:
+		return fmt.Sprintf("no %s yet, %s may be bad", w.events, percent(c.Budget()))
+	}
+	return fmt.Sprintf("%s of %s %s %s, %s may", percent(t.value), thousands(t.events), w.events, w.bad, percent(c.Budget()))
+}
+
+func (c *clause) between(in stats.Interval) string {
+	if c.Kind == objective.Rate {
+		return figure(in.Lower) + "/s to " + figure(in.Upper) + "/s"
+	}
+	return percent(in.Lower) + " to " + percent(in.Upper)
+}
+
+// limit is what the sentence compares with, as it was written.
+func (c *clause) limit() string {
+	return strings.TrimSpace(c.That[strings.LastIndexAny(c.That, "<>=")+1:])
+}
+
+// excluded names the reason why the latest window did not count.
+func (c *clause) excluded() string {
+	if c.why == "" {
+		return ""
+	}
+	return " (" + strings.ReplaceAll(c.why, "_", " ") + ")"
+}
+
+// needed says what would settle an objective that is open. It is asked for again
+// only once there is another interval.
+func (c *clause) needed(t tally) string {
+	if a := c.shown.asked; c.shown.needed == 0 || a.intervals != t.intervals || a.epoch != t.epoch {
+		c.shown.asked, c.shown.needed = t, c.judge.needed(t)
+	}
+	more, per := c.shown.needed, t.events/max(1, float64(t.intervals))
+	w := wordsOf[c.Kind]
+	wait := float64(max(0, firstLook-t.intervals))
+	switch {
+	case t.events == 0:
+		return minutes(firstLook) + " of load that counts"
+	case math.IsInf(more, 1):
+		return "the value is too near the limit for more " + w.events + " to settle it soon"
+	}
+	wait = max(wait, math.Ceil(more/per))
+	return fmt.Sprintf("%s more %s, about %s", thousands(max(more, wait*per)), w.events, minutes(wait))
+}
+
+func clock(at time.Time) string { return at.UTC().Format("2006-01-02 15:04 MST") }
+
+func percent(share float64) string { return figure(100*share) + " %" }
+
+// figure is a number with three significant digits.
+func figure(x float64) string {
+	switch {
+	case math.IsNaN(x):
+		return "?"
+	case math.IsInf(x, 1):
+		return "∞"
+	}
+	text := strconv.FormatFloat(x, 'g', 3, 64)
+	switch a := math.Abs(x); {
+	case a >= 1000:
+		return thousands(x)
+	case a >= 0.001:
+		short, _ := strconv.ParseFloat(text, 64) // it was just written
+		return strconv.FormatFloat(short, 'f', -1, 64)
+	}
+	return text
+}
+
+// thousands is a whole number in groups of three.
+func thousands(x float64) string {
+	s := strconv.FormatFloat(math.Ceil(x), 'f', 0, 64)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func minutes(n float64) string {
+	switch {
+	case n >= 48*60:
+		return thousands(n/(24*60)) + " days"
+	case n >= 180:
+		return thousands(n/60) + " hours"
+	case n == 1:
+		return "1 minute"
+	}
+	return thousands(n) + " minutes"
+}

@@ -1,0 +1,222 @@
+package sla
+
+import (
+	"math"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/stats"
+)
+
+// A level judges a mean rate against the least it may be. The observation is the
+// rate of one interval. As a ratio it has two tests: a confidence sequence
+// of the mean of all intervals of the epoch, and e-processes that start at any time. Both rest on the
+// normal approximation, with the deviation that was seen.
+type level struct {
+	core
+	limit float64 // per second
+
+	spread laggedMoments
+
+	all       moments // of the epoch
+	events    float64
+	open      tally // the interval under way: its events
+	openBegan time.Time
+	openEnd   time.Time
+	openTime  time.Duration
+
+	worse, better shifted
+}
+
+// A shifted is the quick test of one side.
+type shifted struct {
+	processes [len(shifts)]stats.Restarting
+
+	// The intervals from the start on that speaks most for a shift by one deviation.
+	log    float64
+	since  time.Time
+	streak moments
+	events float64
+}
+
+// step takes an interval whose rate is z deviations beyond the limit on the side that is tested.
+func (s *shifted) step(start time.Time, weight, z, x, events float64) {
+	weight /= float64(len(shifts))
+	for i, shift := range shifts {
+		s.processes[i].Step(weight, min(shift*z-shift*shift/2, mostOfAWindow))
+	}
+	if s.streak.n == 0 {
+		s.since = start
+	}
+	s.log += z - 0.5
+	s.events += events
+	s.streak.add(x, 1)
+	if s.log <= 0 {
+		s.log, s.events, s.streak = 0, 0, moments{}
+	}
+}
+
+func (s *shifted) value() (sum float64) {
+	for i := range s.processes {
+		sum += s.processes[i].Value()
+	}
+	return sum
+}
+
+// shifts are the alternatives of the quick test, in deviations of one interval.
+var shifts = [...]float64{0.5, 1, 3}
+
+// moments are those of intervals' rates.
+type moments struct{ n, sum, squares float64 }
+
+func (m *moments) add(x, keep float64) {
+	m.n, m.sum, m.squares = m.n*keep+1, m.sum*keep+x, m.squares*keep+x*x
+}
+
+func (m *moments) mean() float64 { return m.sum / m.n }
+
+// deviation is at least what one event more or less in an interval makes.
+func (m *moments) deviation() float64 {
+	v := (m.squares - m.sum*m.sum/m.n) / (m.n - 1)
+	return math.Sqrt(max(v, 1/(interval.Seconds()*interval.Seconds())))
+}
+
+// laggedMoments fade, and know nothing of the last intervals.
+type laggedMoments struct {
+	moments
+	waiting [lag]float64
+	count   int
+}
+
+func (l *laggedMoments) add(x float64) {
+	slot := &l.waiting[l.count%lag]
+	if l.count >= lag {
+		l.moments.add(*slot, fading)
+	}
+	*slot = x
+	l.count++
+}
+
+func newLevel(limit float64) *level { return &level{limit: limit} }
+
+func (l *level) reset(at time.Time) {
+	l.ledger.next(at)
+	l.began = at
+	l.all, l.events, l.open, l.openTime = moments{}, 0, tally{}, 0
+	l.worse, l.better = shifted{}, shifted{}
+}
+
+func (l *level) forget(at time.Time) {
+	l.verdict, l.proof = load.Inconclusive, tally{}
+	l.reset(at)
+}
+
+func (l *level) add(start, end time.Time, events, _ float64) {
+	if l.ledger.current == 0 {
+		l.reset(start)
+	}
+	length := end.Sub(start)
+	if l.openTime > 0 && (length >= interval || !start.Before(l.openBegan.Add(interval))) {
+		l.fold()
+	}
+	if l.openTime == 0 {
+		l.openBegan = start.Truncate(interval)
+	}
+	l.openTime += length
+	l.openEnd = end
+	l.open.events += events
+	if !end.Before(l.openBegan.Add(interval)) {
+		l.fold()
+	}
+}
+
+// fold ends the interval under way. One of which less than half was measured says too little.
+func (l *level) fold() {
+	length, events := l.openTime, l.open.events
+	l.openTime, l.open = 0, tally{}
+	if length < interval/2 {
+		return
+	}
+	x := events / length.Seconds()
+	l.events += events
+	l.all.add(x, 1)
+	l.spread.add(x)
+	l.step(x, events, length)
+	l.look(l.openEnd)
+}
+
+func (l *level) step(x, events float64, length time.Duration) {
+	if l.spread.n < firstLook-lag {
+		return
+	}
+	weight := 0.5 * min(1, length.Seconds()/alphaSpan.Seconds())
+	if l.all.n <= firstLook {
+		weight += 0.5 / firstLook
+	}
+	z := (x - l.limit) / l.spread.deviation()
+	l.worse.step(l.openBegan, weight, -z, x, events)
+	l.better.step(l.openBegan, weight, z, x, events)
+}
+
+func (l *level) look(at time.Time) {
+	now, proof := load.Inconclusive, tally{}
+	if l.all.n >= firstLook {
+		half := l.half(l.all, l.spend()*usualShare)
+		proof = l.tally()
+		switch {
+		case l.all.mean()+half < l.limit:
+			now = load.Fail
+		case l.all.mean()-half > l.limit:
+			now = load.Pass
+		}
+	}
+	enough := 1 / (l.spend() * quickShare)
+	switch {
+	case now != load.Inconclusive:
+	case l.worse.value() >= enough:
+		now, proof = load.Fail, l.finish(l.worse.streak, l.worse.events, l.worse.since)
+	case l.better.value() >= enough && l.all.n >= firstLook:
+		now, proof = load.Pass, l.finish(l.better.streak, l.better.events, l.better.since)
+	default:
+		return
+	}
+	l.proof = proof
+	if now != l.verdict {
+		l.verdict = now
+		l.reset(at)
+	}
+}
+
+// half is half the width of the confidence sequence.
+func (l *level) half(m moments, alpha float64) float64 {
+	return m.deviation() * stats.NormalBound(m.n, stats.NormalRho(opt, alpha), alpha) / m.n
+}
+
+func (l *level) tally() tally { return l.finish(l.all, l.events, l.began) }
+
+func (l *level) finish(m moments, events float64, since time.Time) tally {
+	t := tally{events: events, intervals: int(m.n), effect: 1, since: since, epoch: l.ledger.current}
+	t.value, t.in = math.NaN(), stats.Interval{Lower: 0, Upper: math.Inf(1)}
+	if m.n > 0 {
+		t.value = m.mean()
+	}
+	if m.n > 1 {
+		half := l.half(m, alpha)
+		t.in = stats.Interval{Lower: max(0, t.value-half), Upper: t.value + half}
+	}
+	return t
+}
+
+// needed returns how many more events would prove which side the rate is on.
+func (l *level) needed(t tally) float64 {
+	if l.all.n < 2 {
+		return math.Inf(1)
+	}
+	bound, distance := l.spend()*usualShare, math.Abs(t.value-l.limit)/l.all.deviation()
+	for n := l.all.n; n < l.all.n*(1<<16); n *= 1.1 {
+		if stats.NormalBound(n, stats.NormalRho(opt, bound), bound)/n <= distance {
+			return (n - l.all.n) / l.all.n * l.events
+		}
+	}
+	return math.Inf(1)
+}

@@ -1,0 +1,313 @@
+package sla
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/analysis/analysistest"
+	"github.com/perfd/perfd/internal/load"
+)
+
+// A traffic of requests that are bad with a probability that varies from minute
+// to minute as a gamma distribution, which makes the counts of minutes negative
+// binomial: their variance is inflation times that of independent requests.
+type traffic struct {
+	perMinute float64
+	share     float64
+	inflation float64
+	window    time.Duration
+	rand      *rand.Rand
+
+	now  time.Time
+	rate float64 // of the minute under way, times share
+}
+
+func newTraffic(seed uint64, share, inflation float64) *traffic {
+	return &traffic{perMinute: 1000, share: share, inflation: inflation, window: 10 * time.Second, rand: rand.New(rand.NewPCG(seed, 7)), now: analysistest.Zero}
+}
+
+// next feeds one window and says whether the verdict changed.
+func (g *traffic) next(r *ratio) bool {
+	if g.now.Truncate(time.Minute).Equal(g.now) || g.rate < 0 {
+		g.rate = 1
+		if g.inflation > 1 {
+			shape := g.perMinute * g.share / (g.inflation - 1)
+			g.rate = gamma(g.rand, shape) / shape
+		}
+	}
+	n := g.perMinute * g.window.Minutes()
+	k := min(n, float64(analysistest.Poisson(g.rand, n*g.share*g.rate)))
+	if g.share >= 1 {
+		k = n
+	}
+	start := g.now
+	g.now = g.now.Add(g.window)
+	before := r.verdict
+	r.add(start, g.now, n, k)
+	return r.verdict != before
+}
+
+// gamma draws from a gamma distribution of scale 1 (Marsaglia and Tsang, "A
+// Simple Method for Generating Gamma Variables", ACM TOMS 26 (2000)).
+func gamma(r *rand.Rand, shape float64) float64 {
+	if shape < 1 {
+		return gamma(r, shape+1) * math.Pow(r.Float64(), 1/shape)
+	}
+	d := shape - 1.0/3
+	c := 1 / math.Sqrt(9*d)
+	for {
+		x := r.NormFloat64()
+		v := 1 + c*x
+		if v <= 0 {
+			continue
+		}
+		v = v * v * v
+		if math.Log(r.Float64()) < x*x/2+d-d*v+d*math.Log(v) {
+			return d * v
+		}
+	}
+}
+
+const limit = 0.001
+
+// wrong returns the share of days of a load exactly at the limit on which a
+// verdict is called wrongly.
+func wrong(days int, inflation float64) (fails, passes float64) {
+	for day := range days {
+		g, r := newTraffic(uint64(day), limit, inflation), newRatio(limit)
+		var failed, passed bool
+		for range 1440 * 6 {
+			if g.next(r) {
+				failed = failed || r.verdict == load.Fail
+				passed = passed || r.verdict == load.Pass
+			}
+		}
+		fails += analysis.Number(failed) / float64(days)
+		passes += analysis.Number(passed) / float64(days)
+	}
+	return fails, passes
+}
+
+// found returns the median minutes until a verdict, of a load that had half of
+// the limit for some time before.
+func found(runs int, share, inflation float64, before time.Duration, want load.Verdict) float64 {
+	var minutes []float64
+	for run := range runs {
+		g, r := newTraffic(uint64(run), limit/2, inflation), newRatio(limit)
+		for g.now.Before(analysistest.Zero.Add(before)) {
+			g.next(r)
+		}
+		began := g.now
+		g.share, g.rate = share, -1
+		for r.verdict != want && g.now.Sub(began) < 5*24*time.Hour {
+			g.next(r)
+		}
+		minutes = append(minutes, g.now.Sub(began).Minutes())
+	}
+	slices.Sort(minutes)
+	return minutes[len(minutes)/2]
+}
+
+var inflations = []float64{1, 2, 5}
+
+// The error rates and delays of docs/verdicts.md.
+func TestErrorRates(t *testing.T) {
+	days, runs := 400, 31
+	brief := testing.Short() || raceDetector
+	if brief {
+		days, runs = 20, 3
+	}
+	var b strings.Builder
+	row := func(name string, cell func(inflation float64) string) {
+		fmt.Fprintf(&b, "| %s |", name)
+		for _, i := range inflations {
+			fmt.Fprintf(&b, " %s |", cell(i))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("1,000 requests a minute of which 0.1 % may be bad, looked at every 10 s. Their number in a minute varies as independent events do, or with 2 or 5 times that variance.\n\n")
+	b.WriteString("| | 1× | 2× | 5× |\n|---|---|---|---|\n")
+	passes := map[float64]float64{}
+	row("days with a false `fail`, exactly at the limit", func(i float64) string {
+		f, p := wrong(days, i)
+		passes[i] = p
+		if bar := alpha + analysis.Number(brief)*0.1; f > bar || p > bar {
+			t.Errorf("variance %v×: %v of days had a false fail, %v a false pass, want at most %v", i, f, p, alpha)
+		}
+		return fmt.Sprintf("%.1f %%", 100*f)
+	})
+	row("days with a false `pass`, exactly at the limit", func(i float64) string { return fmt.Sprintf("%.1f %%", 100*passes[i]) })
+	for _, c := range []struct {
+		factor, bar float64
+		before      time.Duration
+	}{
+		{1.2, 0, 0},
+		{1.5, 60, 0},
+		{2, 0, 0},
+		{10, 3, 0},
+		{1000, 1, 0},
+		{1.5, 0, 12 * time.Hour},
+		{2, 0, 12 * time.Hour},
+		{10, 3, 12 * time.Hour},
+		{1000, 1, 12 * time.Hour},
+	} {
+		name := fmt.Sprintf("median minutes to `fail` at %v times the limit", c.factor)
+		if c.before > 0 {
+			name += fmt.Sprintf(", after %v at half of it", analysis.Span(c.before))
+		}
+		row(name, func(i float64) string {
+			m := found(runs, c.factor*limit, i, c.before, load.Fail)
+			if c.bar > 0 && m > c.bar && !brief && (i == 1 || c.factor == 1000) {
+				t.Errorf("%s, variance %v×: %v, want at most %v", name, i, m, c.bar)
+			}
+			return fmt.Sprintf("%.1f", m)
+		})
+	}
+	for _, factor := range []float64{0.8, 0.5, 0.1} {
+		row(fmt.Sprintf("median minutes to `pass` at %v of the limit", factor), func(i float64) string {
+			return fmt.Sprintf("%.0f", found(runs, factor*limit, i, 0, load.Pass))
+		})
+	}
+	if !brief {
+		analysistest.Table(t, "sla", b.String())
+	}
+}
+
+// A value that hovers at the limit for 30 days changes its verdict hardly ever.
+func TestHoveringDoesNotFlap(t *testing.T) {
+	months := 4
+	if testing.Short() || raceDetector {
+		months = 1
+	}
+	for _, inflation := range inflations {
+		flips := 0
+		for month := range months {
+			g, r := newTraffic(uint64(1000+month), limit, inflation), newRatio(limit)
+			g.window = time.Minute
+			for minute := range 30 * 1440 {
+				// A tenth above and below, by the hour.
+				g.share = limit * (0.9 + 0.2*float64(minute/60%2))
+				if g.next(r) {
+					flips++
+				}
+			}
+		}
+		if flips > months {
+			t.Errorf("variance %v×: the verdict changed %d times in %d months, want at most once a month", inflation, flips, months)
+		}
+		t.Logf("variance %v×: %d changes in %d months", inflation, flips, months)
+	}
+}
+
+// Releases that come and go must not bring a fresh alpha each: the probability of
+// a false verdict over all epochs of a day stays what it is.
+func TestManyEpochsSpendOneAlpha(t *testing.T) {
+	days := 100
+	if testing.Short() || raceDetector {
+		days = 25
+	}
+	wrong := 0
+	for day := range days {
+		g, r := newTraffic(uint64(5000+day), limit, 1), newRatio(limit)
+		for window := range 1440 * 6 {
+			if window%(45*6) == 0 {
+				r.forget(g.now)
+			}
+			if g.next(r) {
+				wrong++
+				break
+			}
+		}
+	}
+	if float64(wrong) > 2*alpha*float64(days) {
+		t.Errorf("%d of %d days with 32 releases had a wrong verdict, want at most 5 %% each way", wrong, days)
+	}
+}
+
+func TestSharesOfAlpha(t *testing.T) {
+	sum := 0.0
+	for j := range 1_000_000 {
+		if s := share(j + 1); s <= 0 || s > share(max(1, j)) {
+			t.Fatalf("share %d is %v after %v", j+1, s, share(max(1, j)))
+		} else {
+			sum += s
+		}
+	}
+	// The rest is half of 1/log2 of where the sum ended.
+	if rest := 0.5 / math.Log2(1_000_001); math.Abs(sum+rest-1) > 1e-9 {
+		t.Errorf("the shares add up to %v, want 1", sum+rest)
+	}
+	// No share is used twice within 30 days.
+	var l ledger
+	at := analysistest.Zero
+	r := rand.New(rand.NewPCG(1, 1))
+	last := map[int]time.Time{}
+	for range 3000 {
+		ended := l.current
+		l.next(at)
+		if ended > 0 {
+			last[ended] = at
+		}
+		if before, used := last[l.current]; used && at.Sub(before) < alphaSpan {
+			t.Fatalf("share %d is used again after %v", l.current, at.Sub(before))
+		}
+		at = at.Add(time.Duration(r.ExpFloat64() * float64(4*time.Hour)))
+	}
+	if l.next(at.Add(2 * alphaSpan)); l.current != 1 {
+		t.Errorf("after a long silence it has share %d, want the first", l.current)
+	}
+	for range 2 * mostEpochs {
+		l.next(at)
+	}
+	if l.current != mostEpochs || len(l.ended) > mostEpochs {
+		t.Errorf("after many epochs at once: share %d and %d that ended", l.current, len(l.ended))
+	}
+}
+
+// The judge of rates is held to the same bar, with rates that are Poisson and
+// with ones that vary more.
+func TestErrorRatesOfRates(t *testing.T) {
+	days := 100
+	if testing.Short() || raceDetector {
+		days = 20
+	}
+	for _, deviation := range []float64{0.02, 0.2} {
+		wrong := 0
+		var slow []float64
+		for day := range days {
+			r := rand.New(rand.NewPCG(uint64(day), 9))
+			judge := func(mean float64, minutes int) (at int, v load.Verdict) {
+				l := newLevel(50)
+				for m := range minutes {
+					start := analysistest.Zero.Add(time.Duration(m) * time.Minute)
+					l.add(start, start.Add(time.Minute), max(0, 60*mean*(1+deviation*r.NormFloat64())), 0)
+					if l.verdict != load.Inconclusive {
+						return m, l.verdict
+					}
+				}
+				return minutes, load.Inconclusive
+			}
+			if _, v := judge(50, 1440); v != load.Inconclusive {
+				wrong++
+			}
+			at, v := judge(40, 1440)
+			slow = append(slow, float64(at))
+			if v != load.Fail {
+				t.Errorf("deviation %v: 40/s where 50/s must be: %v", deviation, v)
+			}
+		}
+		if float64(wrong) > 2*alpha*float64(days) {
+			t.Errorf("deviation %v: %d of %d days at the limit had a wrong verdict", deviation, wrong, days)
+		}
+		slices.Sort(slow)
+		if median := slow[len(slow)/2]; median > 60 {
+			t.Errorf("deviation %v: 40/s where 50/s must be is found in %v minutes, want an hour at most", deviation, median)
+		}
+	}
+}
