@@ -1,0 +1,281 @@
+package regression
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/stats"
+)
+
+// A point is an hour, or a shorter run, of a long series.
+type point struct {
+	block
+	origin
+}
+
+const (
+	// searched is how many of the last points are searched for changes.
+	searched = 200
+	// changeLevel is how likely a search finds a change where there is none in any
+	// step or statistic of a scenario.
+	changeLevel = 0.01
+	// byRelease is within how many points of a release a change belongs to it.
+	byRelease = 3
+	// leastLevel is how many points of a level tell that it is back.
+	leastLevel = 5
+)
+
+// A shift is a change of level that no release explains and that lasts.
+type shift struct {
+	at, surely    time.Time // the likeliest instant, and the last one possible
+	statistic     string
+	worse         []string
+	before, after float64        // levels when it was found: seconds, a ratio, or requests per second
+	now           float64        // level of the last points
+	in            stats.Interval // of the change from before to after
+	points        [2]int         // before and after
+	like          block          // a point at whose load it was found
+}
+
+// to is the change to a level, as in result.
+func (m *shift) to(level float64) float64 {
+	if m.statistic == errorRatio {
+		return level - m.before
+	}
+	return level/m.before - 1
+}
+
+// point takes a window into the series of hours.
+func (p *pair) point(w *load.Window, o origin) {
+	h := &p.hour
+	if h.span > 0 && h.origin != o {
+		// A run that ended is a point of its own; a part of an hour is one if it is most of it.
+		if h.origin.chain != o.chain || h.span >= h.length/2 {
+			p.endPoint()
+		}
+	}
+	if b := h.add(w, o, ""); b != nil {
+		p.addPoint(*b, o)
+	}
+}
+
+// endPoint closes the point that is open.
+func (p *pair) endPoint() {
+	o := p.hour.origin
+	if b := p.hour.close(); b != nil {
+		p.addPoint(*b, o)
+	}
+}
+
+func (p *pair) addPoint(b block, o origin) {
+	if len(p.points) >= keptPoints {
+		p.points = slices.Delete(p.points, 0, len(p.points)-keptPoints+1)
+	}
+	p.points = append(p.points, point{b, o})
+	p.grown = true
+}
+
+// series returns the last points that one observer saw at the load of the last.
+func (p *pair) series() []point {
+	if len(p.points) == 0 {
+		return nil
+	}
+	latest := &p.points[len(p.points)-1]
+	var out []point
+	for i := len(p.points) - 1; i >= 0 && len(out) < searched; i-- {
+		x := &p.points[i]
+		if x.observer != latest.observer || x.start < p.since.UnixNano() {
+			break
+		}
+		if near(&x.block, &latest.block) {
+			out = append(out, *x)
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// search looks for changes at a level of error for each statistic.
+func (p *pair) search(level, margin float64) {
+	p.grown = false
+	series := p.series()
+	if p.moved != nil {
+		p.follow(series, margin)
+		return
+	}
+	var found []*shift
+	var clearest float64
+	for _, s := range statistics {
+		x, at := column(series, s)
+		for _, c := range slices.Backward(stats.Changes(x, stats.ChangeOptions{Level: level})) {
+			m := lasting(s, x, c)
+			if m == nil || explained(series, at[c.First], at[c.Last]) || !m.matters(margin) {
+				continue
+			}
+			m.at, m.surely = series[at[c.At]].began(), series[at[c.Last]].began()
+			if len(found) == 0 || c.P < clearest {
+				clearest = c.P
+				found = slices.Insert(found, 0, m)
+			} else {
+				found = append(found, m)
+			}
+			break
+		}
+	}
+	if len(found) == 0 {
+		return
+	}
+	p.moved = found[0]
+	p.moved.like = series[len(series)-1].block
+	for _, m := range found {
+		p.moved.worse = append(p.moved.worse, m.statistic)
+	}
+}
+
+// column returns a statistic of those points that have it, and which these are.
+func column(series []point, s string) (x []float64, at []int) {
+	for i := range series {
+		if v := series[i].value(s); !math.IsNaN(v) {
+			x, at = append(x, v), append(at, i)
+		}
+	}
+	return x, at
+}
+
+// explained says whether a release changed between two points, or close to them.
+func explained(series []point, first, last int) bool {
+	for i := max(1, first-byRelease); i <= min(len(series)-1, last+byRelease); i++ {
+		if series[i].release != series[i-1].release {
+			return true
+		}
+	}
+	return false
+}
+
+// lasting returns a change of a statistic if the series still is at its new level
+// or further on.
+func lasting(s string, x []float64, c stats.Change) *shift {
+	now := stats.Median(x[max(c.At, len(x)-leastLevel):])
+	if back := (c.Before + c.After) / 2; (now < back) == (c.After > c.Before) {
+		return nil
+	}
+	return newShift(s, c.Before, c.After, c.Size, c.At, len(x)-c.At)
+}
+
+// newShift returns a change between levels as blocks have them.
+func newShift(s string, before, after float64, size stats.Interval, n, m int) *shift {
+	out := &shift{statistic: s, before: before, after: after, in: size, points: [2]int{n, m}}
+	if s != errorRatio {
+		out.before, out.after = math.Exp(before), math.Exp(after)
+		out.in = stats.Interval{Lower: math.Expm1(size.Lower), Upper: math.Expm1(size.Upper)}
+	}
+	out.now = out.after
+	return out
+}
+
+// gather makes one change of what happened to a whole scenario: where one pair's
+// was found, the others' at the same time need not be found among all times any more.
+func (s *scenario) gather() {
+	var first *shift
+	for _, p := range slices.Backward(s.pairs) {
+		if first == nil {
+			first = p.moved
+		}
+	}
+	if first == nil || s.told[load.KindChange] != undecided {
+		return
+	}
+	same := make([]*shift, len(s.pairs))
+	for i, p := range s.pairs {
+		if same[i] = p.moved; same[i] == nil {
+			same[i] = p.like(first, s.Margin)
+		}
+		if same[i] == nil {
+			return
+		}
+	}
+	for i, p := range s.pairs {
+		p.moved = same[i]
+		p.moved.at = first.at
+	}
+}
+
+// like returns the change of a pair at the time of another's; nil where there is none.
+func (p *pair) like(m *shift, margin float64) *shift {
+	series := p.series()
+	x, at := column(series, m.statistic)
+	cut, _ := slices.BinarySearchFunc(at, m.at.UnixNano(), func(i int, t int64) int {
+		return cmp.Compare(series[i].start, t)
+	})
+	if cut < leastLevel || len(x)-cut < leastLevel {
+		return nil
+	}
+	_, size := stats.HodgesLehmann(x[:cut], x[cut:], confidence)
+	out := newShift(m.statistic, stats.Median(x[:cut]), stats.Median(x[cut:]), size, cut, len(x)-cut)
+	if !out.matters(margin) {
+		return nil
+	}
+	out.surely, out.worse, out.like = m.surely, []string{m.statistic}, series[len(series)-1].block
+	return out
+}
+
+// matters says whether a change is proven to be for the worse, and past the practical margin.
+func (m *shift) matters(margin float64) bool {
+	proven := m.in.Lower > 0
+	if m.statistic == rate {
+		proven = m.in.Upper < 0
+	}
+	return proven && m.beyond(m.after, margin)
+}
+
+// beyond says whether a level is worse than before by more than the margin.
+func (m *shift) beyond(level, margin float64) bool {
+	allowed := limit(m.statistic, m.before, margin)
+	if m.statistic == rate {
+		return m.to(level) <= allowed
+	}
+	return m.to(level) >= allowed
+}
+
+// follow brings a change up to date, and ends it when the level of the last
+// points is back inside the margin.
+func (p *pair) follow(series []point, margin float64) {
+	m := p.moved
+	if len(series) == 0 || series[len(series)-1].observer != p.observer(m.at) {
+		p.moved = nil // nobody can tell any more
+		return
+	}
+	x, _ := column(series, m.statistic)
+	if len(x) < leastLevel || !near(&series[len(series)-1].block, &m.like) {
+		return
+	}
+	m.now = stats.Median(x[len(x)-leastLevel:])
+	if m.statistic != errorRatio {
+		m.now = math.Exp(m.now)
+	}
+	if !m.beyond(m.now, margin) {
+		p.moved = nil
+		p.since = series[len(series)-leastLevel].began()
+	}
+}
+
+// observer is who measured the points at an instant.
+func (p *pair) observer(at time.Time) string {
+	for i := range p.points {
+		if p.points[i].start >= at.UnixNano() {
+			return p.points[i].observer
+		}
+	}
+	return p.points[len(p.points)-1].observer
+}
+
+// acceptChange makes the level since an instant the one to compare with.
+func (p *pair) acceptChange(since time.Time) {
+	p.moved = nil
+	if since.After(p.since) {
+		p.since = since
+	}
+}

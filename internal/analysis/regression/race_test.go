@@ -1,0 +1,5 @@
+//go:build race
+
+package regression
+
+const race = true

@@ -1,0 +1,337 @@
+// Package regression says when a release is worse than those before it, and
+// when a level changed that no release explains.
+//
+// Windows of each step are folded into intervals of a minute or more. A release's
+// intervals are compared with those of the latest release that was well, at
+// equal load and by the same observer, never its requests: requests resemble
+// their neighbours. Intervals do too, so they count for as many as independent ones would.
+// Where pauses divide the runs of a scenario, the run is the unit.
+//
+// A statistic is worse if that is proven at all looks, steps and statistics
+// together, and if it is by more than the practical margin. It is well again
+// once it is proven to be inside the margin.
+package regression
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/metric"
+)
+
+// DefaultMargin is the relative change below which nobody cares.
+const DefaultMargin = 0.05
+
+// A Scenario is what is compared.
+type Scenario struct {
+	Name, Target string
+	Steps        []string
+	Margin       float64 // practical margin; 0 is DefaultMargin
+	Test         string  // what the scenario is for
+}
+
+// keptAccepted bounds how many accepted findings are remembered.
+const keptAccepted = 1000
+
+// An Analysis implements analysis.Analysis.
+type Analysis struct {
+	scenarios map[string]*scenario
+	order     []*scenario
+	settling  map[string]settling // by target
+	accepted  []string            // IDs, the newest last
+}
+
+// settling is when the windows of a target's newest release begin to count.
+type settling struct {
+	release string
+	until   time.Time
+}
+
+type scenario struct {
+	Scenario
+	pairs []*pair // of the steps, then the scenario's own
+
+	run          string // the newest
+	observer     string
+	chain        int       // of runs without a pause between them
+	began, ended time.Time // of the chain; ended is zero while a run is under way
+
+	told     map[load.Kind]extent
+	findings []load.Finding
+	said     []statement // of releases, the newest last
+	dirty    bool
+}
+
+// A statement is the last that was said of a release.
+type statement struct {
+	release  string
+	findings []load.Finding
+}
+
+// keptStatements is for how many releases: the run that a release cut is judged a
+// window later.
+const keptStatements = 4
+
+// New returns an analysis of no scenario.
+func New() *Analysis {
+	return &Analysis{scenarios: map[string]*scenario{}, settling: map[string]settling{}}
+}
+
+// Configure says which scenarios are compared. What is known of those that stay is kept.
+func (a *Analysis) Configure(list []Scenario) {
+	old := a.scenarios
+	a.scenarios, a.order = map[string]*scenario{}, nil
+	for _, c := range list {
+		if c.Margin <= 0 {
+			c.Margin = DefaultMargin
+		}
+		s := old[c.Name]
+		if s == nil {
+			s = &scenario{told: map[load.Kind]extent{}}
+		}
+		var pairs []*pair
+		for _, step := range append(slices.Clone(c.Steps), "") {
+			p := s.pair(step)
+			if p == nil {
+				p = newPair(step)
+			}
+			pairs = append(pairs, p)
+		}
+		s.Scenario, s.pairs, s.dirty = c, pairs, true
+		a.scenarios[c.Name] = s
+		a.order = append(a.order, s)
+	}
+}
+
+func (s *scenario) pair(step string) *pair {
+	for _, p := range s.pairs {
+		if p.step == step {
+			return p
+		}
+	}
+	return nil
+}
+
+// own is the pair of the scenario as a whole.
+func (s *scenario) own() *pair { return s.pairs[len(s.pairs)-1] }
+
+// Name is "regression".
+func (a *Analysis) Name() string { return "regression" }
+
+// Window takes a window.
+func (a *Analysis) Window(w *load.Window) {
+	s := a.scenarios[w.Scenario]
+	if s == nil {
+		return
+	}
+	p := s.pair(w.Step)
+	if p == nil {
+		return
+	}
+	target := w.Target
+	if target == "" {
+		target = s.Target
+	}
+	young := a.settling[target]
+	if w.Flags.Excluded() == "" && (w.Release != young.release || !w.Start.Before(young.until)) {
+		p.add(w, origin{release: w.Release, observer: s.observer, chain: s.chain})
+	}
+	if w.Step == "" {
+		p.target = s.Target
+		a.evaluate(s)
+	}
+}
+
+// Sample takes nothing.
+func (a *Analysis) Sample(load.Sample) {}
+
+// Event takes runs, releases and accepted findings.
+func (a *Analysis) Event(e load.Event) {
+	switch e.Kind {
+	case load.ReleaseChanged:
+		a.settling[e.Target] = settling{e.Release, e.Settled}
+	case load.FindingTaken:
+		a.accepted = append(a.accepted, e.Finding)
+		a.accepted = a.accepted[max(0, len(a.accepted)-keptAccepted):]
+		for _, s := range a.order {
+			a.accept(s)
+		}
+	case load.RunBegan:
+		if s := a.scenarios[e.Scenario]; s != nil {
+			s.begin(e)
+		}
+	case load.RunEnded:
+		if s := a.scenarios[e.Scenario]; s != nil {
+			s.ended = e.At
+		}
+	}
+}
+
+// A pause between runs is one where it takes more than a minute, and more than
+// a tenth of the time before it: an always-on scenario that was held up once has
+// not become one of many runs.
+const (
+	leastPause = time.Minute
+	pauseShare = 10
+)
+
+func (s *scenario) begin(e load.Event) {
+	pause := max(leastPause, s.ended.Sub(s.began)/pauseShare)
+	if s.began.IsZero() || e.Run != s.run && !s.ended.IsZero() && e.At.Sub(s.ended) > pause {
+		s.finish()
+		s.chain++
+		s.began = e.At
+	}
+	s.run, s.observer, s.ended = e.Run, e.Observer, time.Time{}
+}
+
+// finish closes what is open: a chain of runs is over.
+func (s *scenario) finish() {
+	for _, p := range s.pairs {
+		p.endSession()
+		p.endPoint()
+	}
+}
+
+// evaluate looks at what closed since the last time.
+func (a *Analysis) evaluate(s *scenario) {
+	fresh, grown := false, false
+	level := changeLevel / float64(len(s.pairs)*len(statistics))
+	for _, p := range s.pairs {
+		if p.fresh {
+			fresh = true
+			p.look(s.Margin)
+		}
+		if p.grown {
+			grown = true
+			p.search(level, s.Margin)
+		}
+	}
+	if grown {
+		s.dirty = true
+		s.gather()
+	}
+	if fresh {
+		s.dirty = true
+		s.family()
+	}
+	if s.dirty {
+		a.accept(s)
+		s.report()
+	}
+}
+
+// Judge says what is known of the scenarios.
+func (a *Analysis) Judge(at time.Time) []load.Finding {
+	var out []load.Finding
+	for _, s := range a.order {
+		if !s.ended.IsZero() && at.Sub(s.ended) > leastPause {
+			s.finish()
+		}
+		a.evaluate(s)
+		for _, f := range s.findings {
+			f.Updated = at
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Run says how the release of a run compares with those before it.
+func (a *Analysis) Run(e load.Event, at time.Time) []load.Finding {
+	s := a.scenarios[e.Scenario]
+	if s == nil {
+		return nil
+	}
+	if !s.ended.IsZero() && !s.ended.After(e.At) {
+		s.finish()
+	}
+	a.evaluate(s)
+	var out []load.Finding
+	for _, said := range s.said {
+		if said.release == e.Release {
+			out = slices.Clone(said.findings)
+		}
+	}
+	for i := range out {
+		out[i].Run, out[i].Updated = e.Run, at
+	}
+	return out
+}
+
+// accept makes the levels of findings that were accepted the baselines. What is
+// accepted of a scenario is of its steps too, and what is accepted of a step
+// explains what the scenario as a whole shows.
+func (a *Analysis) accept(s *scenario) {
+	if len(a.accepted) == 0 {
+		return
+	}
+	regression := func(step string, p *pair) bool {
+		return a.taken(analysis.ID(load.KindRegression, s.Name, step, p.standing.release))
+	}
+	change := func(step string, p *pair) bool { return a.taken(changeID(s.Name, step, p.moved.at)) }
+	for _, p := range s.pairs {
+		steps := []string{p.step, ""}
+		if p.step == "" {
+			steps = append(steps, s.Steps...)
+		}
+		if p.standing != nil && slices.ContainsFunc(steps, func(step string) bool { return regression(step, p) }) {
+			p.accept()
+			s.dirty = true
+		}
+		if p.moved != nil && slices.ContainsFunc(steps, func(step string) bool { return change(step, p) }) {
+			since := p.moved.surely
+			p.acceptChange(since)
+			s.own().acceptChange(since)
+			s.dirty = true
+		}
+	}
+}
+
+func (a *Analysis) taken(id string) bool { return slices.Contains(a.accepted, id) }
+
+func changeID(scenario, step string, at time.Time) string {
+	return analysis.ID(load.KindChange, scenario, step, at.UTC().Format(time.RFC3339))
+}
+
+// Collect sends the metrics.
+func (a *Analysis) Collect(send analysis.Send) {
+	for _, s := range a.order {
+		for _, p := range s.pairs {
+			p.collect(s.Name, send)
+		}
+	}
+}
+
+func (p *pair) collect(name string, send analysis.Send) {
+	for _, statistic := range statistics {
+		released := p.standing != nil && slices.Contains(p.standing.worse, statistic)
+		moved := p.moved != nil && slices.Contains(p.moved.worse, statistic)
+		send(metric.RegressionSuspected, analysis.Number(released || moved), name, p.step, statistic)
+		if c := p.relative(statistic); !math.IsNaN(c) {
+			send(metric.RegressionChange, c, name, p.step, statistic)
+		}
+		switch {
+		case released:
+			send(metric.RegressionInfo, 1, name, p.step, statistic, p.target, p.standing.release, p.standing.since)
+		case moved:
+			send(metric.RegressionInfo, 1, name, p.step, statistic, p.target, "", "")
+		}
+	}
+}
+
+// relative is the change of a statistic over what it was in the release before, or before a
+// change that no release explains; NaN where it is unknown.
+func (p *pair) relative(statistic string) float64 {
+	if p.moved != nil && p.moved.statistic == statistic && p.standing == nil {
+		r := result{statistic: statistic, before: p.moved.before, change: p.moved.to(p.moved.now)}
+		return r.relative()
+	}
+	if r := p.latest(statistic); r != nil {
+		return r.relative()
+	}
+	return math.NaN()
+}

@@ -1,0 +1,351 @@
+package regression
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/perfd/perfd/internal/stats"
+)
+
+// A release is looked at whenever it has twice as many intervals as at the last
+// look, and look k may spend 1/(k(k+1)) of the error: together no more than all
+// of it, however long the release stays. Intervals are looked at first when there are
+// firstLook of them, a few more than they must be worth; runs from the first.
+const (
+	firstLook = 12
+	// oneSided is how likely a release that is no worse may be called worse by any
+	// look, step or statistic of its scenario.
+	oneSided = (1 - confidence) / 2
+)
+
+// spend returns the factor by which a p-value of look k, counted from 1, grows.
+func spend(k int) float64 { return float64(k * (k + 1)) }
+
+// A standing is a regression that was proven, and not yet proven gone.
+type standing struct {
+	release, since  string // the release that brought it; its baseline's name
+	baseline        *stint
+	at              time.Time
+	statistic       string   // the clearest when it was found
+	worse           []string // all that were proven
+	checked         int      // blocks of the current stint when it was last looked for recovery
+	results         []result // the newest
+	length          time.Duration
+	requestsASecond float64
+	unit            unit
+}
+
+// unit is what current is compared with its baseline by: intervals where no
+// pause between runs divides the two, else runs, because runs differ.
+func (s *stint) unit(baseline *stint) unit {
+	if baseline.last == s.chain && s.chains == 1 {
+		return intervals
+	}
+	return runs
+}
+
+// newest is the block whose load others are held to.
+func (s *stint) newest(u unit) *block {
+	list := s.blocks
+	if u == runs {
+		list = s.runs
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return &list[len(list)-1]
+}
+
+// side returns the blocks of a stint at a load.
+func (s *stint) side(u unit, like *block) side {
+	if u == runs {
+		at := atLoad(s.runs, like)
+		return side{at, at}
+	}
+	return side{atLoad(s.blocks, like), atLoad(s.tails, like)}
+}
+
+// baseline returns the latest stint that current may be compared with; nil and
+// why where there is none.
+func (p *pair) baseline() (*stint, string) {
+	cur := p.current()
+	if cur.accepted {
+		return nil, whyAccepted
+	}
+	why := whyFirst
+	for _, s := range slices.Backward(p.stints[:len(p.stints)-1]) {
+		if s.bad || s.retired || s.release == cur.release {
+			continue
+		}
+		if s.observer == cur.observer {
+			return s, ""
+		}
+		why = whyObserver
+	}
+	for _, s := range p.stints[:len(p.stints)-1] {
+		if s.release == cur.release && s.observer != cur.observer {
+			why = whyObserver
+		}
+	}
+	return nil, why
+}
+
+// Why a release is not compared.
+const (
+	whyFirst    = "first"
+	whyAccepted = "accepted"
+	whyObserver = "observer"
+	whyLoad     = "load"
+	whyFew      = "few"
+	whyEarly    = "early" // the first look is not due
+)
+
+// before returns the baseline's blocks at a load. Where they are few, those of
+// the releases before it that were as good come with them.
+func (p *pair) before(baseline *stint, u unit, like *block) side {
+	enough := 4 * leastEffective
+	if u == runs {
+		enough = leastRuns
+	}
+	var out side
+	from := slices.Index(p.stints, baseline)
+	for _, s := range slices.Backward(p.stints[:from+1]) {
+		if s != baseline && (s.bad || s.retired || s.observer != baseline.observer) {
+			continue
+		}
+		more := s.side(u, like)
+		out.fine = append(more.fine, out.fine...)
+		out.tail = append(more.tail, out.tail...)
+		if len(out.fine) >= enough {
+			break
+		}
+	}
+	return out
+}
+
+// look compares the current release with its baseline where a look is due.
+func (p *pair) look(margin float64) {
+	p.fresh = false
+	cur := p.current()
+	if p.standing != nil {
+		p.recheck(margin)
+		return
+	}
+	base, why := p.baseline()
+	if base == nil {
+		p.looked, p.results = why, nil
+		return
+	}
+	u := cur.unit(base)
+	n := cur.seen[u]
+	if cur.next == 0 {
+		cur.next = firstLook
+		if u == runs {
+			cur.next = 1
+		}
+	}
+	if n < cur.next {
+		if cur.looks == 0 && p.looked == "" {
+			p.looked = whyEarly
+		}
+		return
+	}
+	results, why := p.compareWith(base, cur, u, n, margin)
+	if p.looked = why; why != "" {
+		cur.next = n + firstLook // nothing was spent
+		if u == runs {
+			cur.next = n + 1
+		}
+		return
+	}
+	cur.next = 2 * n
+	cur.looks++
+	for i := range results {
+		results[i].p = min(1, results[i].p*spend(cur.looks))
+	}
+	p.results = results
+}
+
+// compareWith compares the last n units of a stint with a baseline.
+func (p *pair) compareWith(base, cur *stint, u unit, n int, margin float64) ([]result, string) {
+	like := cur.newest(u)
+	if like == nil {
+		return nil, whyEarly
+	}
+	before, after := p.before(base, u, like), cur.side(u, like)
+	if after.fine = after.fine[max(0, len(after.fine)-n):]; len(after.fine) > 0 {
+		// The tail's blocks of the same time.
+		start := after.fine[0].start
+		i, _ := slices.BinarySearchFunc(after.tail, start, func(b block, at int64) int { return cmp.Compare(b.start, at) })
+		after.tail = after.tail[i:]
+	}
+	if len(before.fine) == 0 {
+		return nil, whyLoad
+	}
+	results := compare(before, after, u, margin)
+	if !slices.ContainsFunc(results, func(r result) bool { return r.statistic == p95 }) {
+		return nil, whyFew
+	}
+	return results, ""
+}
+
+// passed says whether everything that was compared is proven to be no worse.
+func (p *pair) passed() bool {
+	return p.standing == nil && len(p.results) > 0 && !slices.ContainsFunc(p.results, func(r result) bool { return !r.inside })
+}
+
+// follows says whether a pair is as bad as another in its clearest statistic,
+// proven or not; one that was not compared yet may be.
+func (p *pair) follows(st *standing) bool {
+	if p.standing != nil || len(p.results) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(p.results, func(r result) bool { return r.statistic == st.statistic && r.beyond })
+}
+
+// convict makes a regression stand of what was proven.
+func (p *pair) convict(proven []result) {
+	cur := p.current()
+	base, _ := p.baseline()
+	if base == nil {
+		return
+	}
+	clearest := slices.MinFunc(proven, func(a, b result) int { return cmp.Compare(a.p, b.p) })
+	st := &standing{release: cur.release, since: base.release, baseline: base, at: cur.start, statistic: clearest.statistic}
+	for _, r := range proven {
+		st.worse = append(st.worse, r.statistic)
+	}
+	st.unit = cur.unit(base)
+	st.checked = cur.seen[st.unit]
+	p.standing = st
+	cur.bad = true
+	st.take(p.results, cur)
+}
+
+// take keeps the newest numbers of a regression.
+func (st *standing) take(results []result, cur *stint) {
+	st.results = results
+	if b := cur.newest(st.unit); b != nil {
+		st.length = time.Duration(float64(b.seconds) * float64(time.Second)).Round(10 * time.Second)
+		st.requestsASecond = b.rate()
+	}
+}
+
+// recheck looks whether a regression is gone: whether of the last 24, 48, 96 … intervals, or
+// the last runs, every statistic that was worse is proven to be back inside the
+// margin. Not proven either way, it stands.
+func (p *pair) recheck(margin float64) {
+	st, cur := p.standing, p.current()
+	u := cur.unit(st.baseline)
+	n := cur.seen[u]
+	step := firstLook
+	if u == runs {
+		step = 1
+	}
+	if n < st.checked {
+		st.checked = 0 // another release
+	}
+	if n-st.checked < step {
+		return
+	}
+	st.checked = n
+	if all, why := p.compareWith(st.baseline, cur, u, n, margin); why == "" {
+		st.take(all, cur)
+	}
+	for size := 2 * step; size < 2*min(n, keptBlocks); size *= 2 {
+		part, why := p.compareWith(st.baseline, cur, u, min(size, n), margin)
+		if why != "" {
+			continue
+		}
+		if st.gone(part) {
+			p.recover(min(size, n), part, u)
+			return
+		}
+	}
+}
+
+// gone says whether everything that was worse is proven to be no more.
+func (st *standing) gone(results []result) bool {
+	for _, s := range st.worse {
+		i := slices.IndexFunc(results, func(r result) bool { return r.statistic == s })
+		if i < 0 || !results[i].inside {
+			return false
+		}
+	}
+	return true
+}
+
+// recover ends a regression; the last n units of the current stint are back at the baseline.
+func (p *pair) recover(n int, results []result, u unit) {
+	cur := p.current()
+	p.standing, p.results, p.looked = nil, results, ""
+	cur.bad = false
+	cur.looks++
+	if u == intervals {
+		cur.blocks = last(cur.blocks, n)
+		cur.tails = slices.DeleteFunc(slices.Clone(cur.tails), func(b block) bool { return b.start < cur.blocks[0].start })
+	} else {
+		cur.runs = last(cur.runs, n)
+	}
+	cur.next = 2 * cur.seen[u]
+	for i := range p.results {
+		p.results[i].p = 1 // what was looked for was recovery
+	}
+}
+
+// accept makes the level of the release that brought a regression the baseline.
+func (p *pair) accept() {
+	if p.standing == nil {
+		return
+	}
+	from := len(p.stints) - 1
+	for i, s := range p.stints {
+		if s.start.Equal(p.standing.at) {
+			from = i
+		}
+	}
+	for i, s := range p.stints {
+		s.bad, s.retired = false, s.retired || i < from
+	}
+	p.stints[from].accepted = true
+	p.standing, p.results, p.looked = nil, nil, ""
+	p.fresh = true
+}
+
+// family holds the p-values of all pairs of a scenario against each other, and
+// convicts those whose worsening is proven at all looks, steps and statistics
+// together, and large enough to matter.
+func (s *scenario) family() {
+	type entry struct {
+		p *pair
+		r result
+	}
+	var all []entry
+	var ps []float64
+	for _, p := range s.pairs {
+		if p.standing != nil {
+			continue
+		}
+		for _, r := range p.results {
+			all = append(all, entry{p, r})
+			ps = append(ps, r.p)
+		}
+	}
+	// What could not be compared yet counts, or the level would shift with it.
+	for len(ps) < len(s.pairs)*len(statistics) {
+		ps = append(ps, 1)
+	}
+	adjusted := stats.Holm(ps)
+	proven := map[*pair][]result{}
+	for i, e := range all {
+		if adjusted[i] <= oneSided && e.r.beyond {
+			proven[e.p] = append(proven[e.p], e.r)
+		}
+	}
+	for _, p := range s.pairs {
+		if len(proven[p]) > 0 {
+			p.convict(proven[p])
+		}
+	}
+}

@@ -1,0 +1,252 @@
+package regression
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/perfd/perfd/internal/analysis/analysistest"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/stats"
+)
+
+// A sheet is the table of docs/verdicts.md and holds what it says to its bars.
+type sheet struct {
+	t    *testing.T
+	rows strings.Builder
+}
+
+func (s *sheet) head(situation, what string) {
+	if s.rows.Len() > 0 {
+		s.rows.WriteString("\n")
+	}
+	fmt.Fprintf(&s.rows, "| %s | %s | bar |\n|---|---|---|\n", situation, what)
+}
+
+// most writes a share that must not be larger than its bar.
+func (s *sheet) most(situation string, k, n int, bar float64) {
+	s.row(situation, k, n, "at most", bar)
+	if got := float64(k) / float64(n); got > bar {
+		s.t.Errorf("%s: %.1f %%, want %.1f %% at most", situation, 100*got, 100*bar)
+	}
+}
+
+// least writes a share that must not be smaller than its bar; 0 is none.
+func (s *sheet) least(situation string, k, n int, bar float64) {
+	s.row(situation, k, n, "at least", bar)
+	if got := float64(k) / float64(n); got < bar {
+		s.t.Errorf("%s: %.1f %%, want %.1f %% at least", situation, 100*got, 100*bar)
+	}
+}
+
+func (s *sheet) row(situation string, k, n int, side string, bar float64) {
+	share := fmt.Sprintf("%.1f %%", 100*float64(k)/float64(n))
+	if n <= 100 {
+		share = fmt.Sprintf("%d of %d", k, n)
+	}
+	limit := ""
+	if bar > 0 || side == "at most" {
+		limit = fmt.Sprintf("%s %.3g %%", side, 100*bar)
+	}
+	fmt.Fprintf(&s.rows, "| %s | %s | %s |\n", situation, share, limit)
+}
+
+func TestVerdicts(t *testing.T) {
+	if testing.Short() || race {
+		t.Skip("the whole simulation takes a while, and one goroutine races with none")
+	}
+	s := &sheet{t: t}
+	s.wholeReleases()
+	s.fewRuns()
+	s.cleanSeries()
+	s.steps()
+	analysistest.Table(t, "regression", s.rows.String())
+}
+
+// wholeReleases feeds an hour of v1.0.0 and then v1.1.0 through the analysis, as
+// the shop is: three steps at 5 requests per second, log-normal latencies of deviation a half.
+func (s *sheet) wholeReleases() {
+	s.head("a release against the one before, an hour old, through the whole analysis", "called worse")
+	const n = 20
+	found, slowest := 0, time.Duration(0)
+	for seed := range uint64(n) {
+		r := newRig(s.t, 1000+seed)
+		r.feed(time.Hour)
+		r.release("v1.1.0")
+		r.slower(1.15)
+		took, fs := r.until(2 * time.Hour)
+		if len(fs) > 0 {
+			found++
+		}
+		slowest = max(slowest, took)
+	}
+	s.least(fmt.Sprintf("15 %% slower, three steps at 5/s; the last after %.0f minutes", slowest.Minutes()), found, n, 1)
+	alarms := 0
+	for seed := range uint64(n) {
+		r := newRig(s.t, 2000+seed)
+		r.feed(time.Hour)
+		r.release("v1.1.0")
+		if _, fs := r.until(6 * time.Hour); len(fs) > 0 {
+			alarms++
+		}
+	}
+	s.most("equal, watched for six hours", alarms, n, 0)
+}
+
+// fewRuns compares five runs with five.
+func (s *sheet) fewRuns() {
+	s.head("5 + 5 runs of 2,000 requests, run-to-run deviation 2 %, one comparison of p95", "called worse")
+	const n = 300
+	for _, c := range []struct{ slower, most, least float64 }{{1, 0.05, 0}, {1.05, 0, 0}, {1.10, 0, 0.95}, {1.15, 0, 0.99}} {
+		r := rand.New(rand.NewPCG(3, uint64(100*c.slower)))
+		called := 0
+		for range n {
+			before, after := runsOf(r, 5, 1), runsOf(r, 5, c.slower)
+			for _, x := range compare(side{before, before}, side{after, after}, runs, DefaultMargin) {
+				if x.statistic == p95 && x.p <= oneSided && x.beyond {
+					called++
+				}
+			}
+		}
+		if c.slower == 1 {
+			s.most("equal", called, n, c.most)
+		} else {
+			s.least(fmt.Sprintf("%.0f %% slower", 100*(c.slower-1)), called, n, c.least)
+		}
+	}
+}
+
+// runsOf returns n runs of 2,000 requests.
+func runsOf(r *rand.Rand, n int, slower float64) []block {
+	var out []block
+	for range n {
+		luck := slower * (1 + 0.02*r.NormFloat64())
+		l := analysistest.Load{
+			Scenario: "nightly", Steps: []string{"login"}, Rate: 2000.0 / 600, Window: 10 * time.Minute, Rand: r,
+			Median: time.Duration(luck * float64(50*time.Millisecond)), Sigma: 0.5,
+		}
+		f := folder{length: time.Minute}
+		out = append(out, *f.add(l.Next()[0], origin{}, ""))
+	}
+	return out
+}
+
+// noise returns n values of one level.
+func noise(r *rand.Rand, kind string, n int) []float64 {
+	phi := map[string]float64{"autocorrelation .3": 0.3, "autocorrelation .5": 0.5}[kind]
+	x := make([]float64, n)
+	last := r.NormFloat64()
+	for i := range x {
+		switch kind {
+		case "t3":
+			c := 0.0
+			for range 3 {
+				c += math.Pow(r.NormFloat64(), 2)
+			}
+			x[i] = r.NormFloat64() / math.Sqrt(c/3)
+		case "log-normal":
+			x[i] = math.Exp(r.NormFloat64())
+		default:
+			x[i] = last
+			last = phi*last + math.Sqrt(1-phi*phi)*r.NormFloat64()
+		}
+	}
+	return x
+}
+
+func (s *sheet) cleanSeries() {
+	s.head("a series of 100 points that does not change, searched at 1 %", "changes found")
+	const n = 2000
+	for _, c := range []struct {
+		kind string
+		bar  float64
+	}{{"normal", 0.015}, {"t3", 0.015}, {"log-normal", 0.015}, {"autocorrelation .3", 0.03}, {"autocorrelation .5", 0.03}} {
+		r := rand.New(rand.NewPCG(4, 1))
+		alarms := 0
+		for range n {
+			if len(stats.Changes(noise(r, c.kind, 100), stats.ChangeOptions{Level: changeLevel})) > 0 {
+				alarms++
+			}
+		}
+		s.most(c.kind, alarms, n, c.bar)
+	}
+	s.watchedSeries()
+}
+
+// watchedSeries searches after each point, as the analysis does, for what
+// deviates by 3 %.
+func (s *sheet) watchedSeries() {
+	const n = 100
+	for _, kind := range []string{"normal", "autocorrelation .5"} {
+		r := rand.New(rand.NewPCG(5, 1))
+		alarms := 0
+		for range n {
+			x, p := noise(r, kind, 168), newPair("")
+			for i, v := range x {
+				nan := float32(math.NaN())
+				at := analysistest.Zero.Add(time.Duration(i) * time.Hour)
+				p.addPoint(block{
+					start: at.UnixNano(), end: at.Add(time.Hour).UnixNano(), seconds: 3600, requests: 18000,
+					p50: nan, p95: float32(-3 + 0.03*v), p99: nan,
+				}, origin{})
+				p.search(changeLevel/20, DefaultMargin)
+				if p.moved != nil {
+					alarms++
+					break
+				}
+			}
+		}
+		s.most(kind+", a week of hours searched each hour as one of 20 statistics", alarms, n, 0.05)
+	}
+}
+
+func (s *sheet) steps() {
+	s.head("a change in a series of 100 normal points, searched at 1 %", "found within 3 points")
+	const n = 1000
+	for _, c := range []struct {
+		sd, bar float64
+		after   int
+	}{{2, 0, 5}, {2, 0.93, 10}, {2, 0.95, 20}, {1.5, 0, 10}, {3, 0.93, 5}} {
+		s.least(fmt.Sprintf("%g deviations, %d points after it", c.sd, c.after), s.found(n, 100-c.after, 100, c.sd), n, c.bar)
+	}
+	s.least("3 deviations for 15 points, then back: both ends", s.found(n, 45, 60, 3), n, 0.9)
+}
+
+// found counts the series in which both ends of a stretch of another level are found.
+func (s *sheet) found(n, from, to int, sd float64) int {
+	r := rand.New(rand.NewPCG(6, 1))
+	count := 0
+	for range n {
+		x := noise(r, "normal", 100)
+		for i := from; i < to; i++ {
+			x[i] += sd
+		}
+		changes := stats.Changes(x, stats.ChangeOptions{Level: changeLevel})
+		if closeTo(changes, from) && (to == 100 || closeTo(changes, to)) {
+			count++
+		}
+	}
+	return count
+}
+
+func closeTo(changes []stats.Change, at int) bool {
+	for _, c := range changes {
+		if c.At >= at-3 && c.At <= at+3 {
+			return true
+		}
+	}
+	return false
+}
+
+func TestVerdictsShortly(t *testing.T) {
+	r := newRig(t, 1000)
+	r.feed(time.Hour)
+	r.release("v1.1.0")
+	r.slower(1.15)
+	if took, fs := r.until(20 * time.Minute); len(fs) == 0 || fs[0].Verdict != load.Fail {
+		t.Errorf("15 %% slower is not called within %v", took)
+	}
+}
