@@ -1,0 +1,238 @@
+package leak
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/stats"
+)
+
+const confidence = 0.95
+
+// finding says what an examination came to.
+func (m *member) finding(x *examination, verdict load.Verdict, at time.Time) load.Finding {
+	r := m.resource
+	f := load.Finding{
+		ID: analysis.ID(load.KindLeak, r.target.name, r.Name, m.name), Kind: load.KindLeak, Verdict: verdict,
+		Target: r.target.name, Resource: r.Name, Member: m.name, Release: r.target.release,
+		Since: instant(m.life.began), Updated: at, Unit: m.unit() + "_per_second",
+		Value: load.Number(math.NaN()), Lower: load.Number(math.NaN()), Upper: load.Number(math.NaN()), Limit: load.Number(math.NaN()),
+	}
+	f.Evidence = append(f.Evidence, load.Fact{Name: "readings", Value: load.Number(x.readings)}, load.Fact{Name: "restarts", Value: load.Number(m.restarts)})
+	if x.cycles > 0 {
+		f.Evidence = append(f.Evidence, load.Fact{Name: "cycles", Value: load.Number(x.cycles)}, load.Fact{Name: "length of a cycle", Value: load.Number(x.cycle), Unit: "seconds"})
+	}
+	if x.lack != enough {
+		f.Sentence, f.Needed = m.lacking(x)
+		return f
+	}
+	f.Confidence = confidence
+	f.Value, f.Lower, f.Upper = load.Number(x.trend.Slope), load.Number(x.trend.In.Lower), load.Number(x.trend.In.Upper)
+	f.Evidence = append(f.Evidence, m.facts(x)...)
+	f.Doubts = doubts(x)
+	name := m.title()
+	switch verdict {
+	case load.Fail:
+		f.Since = instant(x.from)
+		parts := []string{fmt.Sprintf("%s grows %s (95 %% interval %s)", name, m.perHour(x.trend.Slope), m.between(x.trend.In.Lower, x.trend.In.Upper))}
+		if x.requests && x.perRequest.Slope > 0 {
+			parts = append(parts, m.perRequest(x.perRequest.Slope))
+		}
+		if soonest, latest, ok := m.toLimit(x); ok {
+			parts = append(parts, fmt.Sprintf("%s to its limit of %s", span(soonest, latest, m.untilLimit(x, x.trend.Slope)), m.amount(r.Limit)))
+		}
+		f.Sentence = strings.Join(parts, ", ")
+	case load.Pass:
+		f.Sentence = fmt.Sprintf("%s does not grow: its floor of %s changed by %s at most over %s", name, m.amount(x.floor), percent(max(0, min(x.upper, x.late))), duration(x.span))
+	default:
+		f.Sentence = fmt.Sprintf("whether %s grows is not known: its floor changes by %s (95 %% interval %s) over %s%s",
+			name, m.perHour(x.trend.Slope), m.between(x.trend.In.Lower, x.trend.In.Upper), duration(x.span), objection(x))
+		f.Needed = fmt.Sprintf("about %s more of load", duration(max(600, x.span)))
+	}
+	return f
+}
+
+// title names what is watched.
+func (m *member) title() string {
+	s := m.resource.Name + " of " + m.resource.target.name
+	if m.name != "" {
+		s += " (" + m.name + ")"
+	}
+	return s
+}
+
+func (m *member) unit() string {
+	if m.resource.Kind == load.ResourceMemory {
+		return "bytes"
+	}
+	return "count"
+}
+
+func (m *member) facts(x *examination) []load.Fact {
+	unit := m.unit()
+	out := []load.Fact{
+		{Name: "span", Value: load.Number(x.span), Unit: "seconds"},
+		{Name: "points", Value: load.Number(x.trend.Points)},
+		{Name: "lifetimes", Value: load.Number(x.lives)},
+		{Name: "floor", Value: load.Number(x.floor), Unit: unit},
+		{Name: "growth", Value: load.Number(x.growth), Unit: "ratio"},
+		{Name: "probability by chance", Value: load.Number(x.trend.P)},
+		{Name: "widened for autocorrelation", Value: load.Number(x.trend.Factor)},
+	}
+	if x.requests {
+		out = append(out,
+			load.Fact{Name: unit + " per request", Value: load.Number(x.perRequest.Slope), Unit: unit},
+			load.Fact{Name: unit + " per request, at least", Value: load.Number(x.perRequest.In.Lower), Unit: unit},
+			load.Fact{Name: unit + " per request, at most", Value: load.Number(x.perRequest.In.Upper), Unit: unit},
+			load.Fact{Name: "requests", Value: load.Number(x.rate), Unit: "per_second"})
+	}
+	if soonest, latest, ok := m.toLimit(x); ok {
+		out = append(out,
+			load.Fact{Name: "to the limit", Value: load.Number(m.untilLimit(x, x.trend.Slope)), Unit: "seconds"},
+			load.Fact{Name: "to the limit, at least", Value: load.Number(soonest), Unit: "seconds"},
+			load.Fact{Name: "to the limit, at most", Value: load.Number(latest), Unit: "seconds"})
+	}
+	return out
+}
+
+func doubts(x *examination) []string {
+	var out []string
+	if x.span < day {
+		out = append(out, "less than a day: a cache that is still filling looks the same")
+	}
+	if x.daily {
+		out = append(out, "the level follows the time of day beside the load that perfd sends")
+	}
+	if x.rate == 0 {
+		out = append(out, "perfd sent nothing meanwhile")
+	}
+	return out
+}
+
+// objection says why a rise is not taken for growth.
+func objection(x *examination) string {
+	switch x.trend.Shape {
+	case stats.Steps:
+		return fmt.Sprintf(", in %d steps rather than steadily", x.trend.Steps)
+	case stats.Slowing:
+		return ", more and more slowly"
+	}
+	if x.trend.P < alpha && x.trend.Late < x.trend.Slope/2 {
+		return ", less in its later half"
+	}
+	return ""
+}
+
+// lacking says what there is too little of, and how much more would do.
+func (m *member) lacking(x *examination) (sentence, needed string) {
+	name := m.title()
+	switch x.lack {
+	case cycles:
+		return fmt.Sprintf("whether %s grows is not known: %d cycles of collection seen, of about %s each", name, x.cycles, duration(x.cycle)),
+			fmt.Sprintf("%d cycles, about %s more; or a level without cycles, such as live heap after collection", leastCycles, duration(float64(leastCycles-x.cycles)*x.cycle))
+	case blocks:
+		missing := float64(leastBlocks)/(1-warmUp) - float64(x.blocks)/(1-warmUp)
+		return fmt.Sprintf("whether %s grows is not known: %d floors past the warm-up", name, x.blocks),
+			fmt.Sprintf("%d floors, about %s more", leastBlocks, duration(max(60, missing*x.block)))
+	case contrast:
+		return fmt.Sprintf("whether %s grows is not known: load rose or fell along with time", name),
+			"load that goes up and down, or stays"
+	}
+	return fmt.Sprintf("whether %s grows is not known: %d readings", name, x.readings),
+		fmt.Sprintf("%d readings of one lifetime", leastReadings)
+}
+
+// untilLimit returns the seconds until the peaks reach the limit at a slope, +Inf without growth.
+func (m *member) untilLimit(x *examination, slope float64) float64 {
+	left := m.resource.Limit - x.peak
+	switch {
+	case left <= 0:
+		return 0
+	case slope <= 0 || math.IsNaN(slope):
+		return math.Inf(1)
+	}
+	return left / slope
+}
+
+// toLimit returns the interval of untilLimit; ok is false without a limit.
+func (m *member) toLimit(x *examination) (soonest, latest float64, ok bool) {
+	return m.untilLimit(x, x.trend.In.Upper), m.untilLimit(x, x.trend.In.Lower), m.resource.Limit > 0
+}
+
+func (m *member) amount(v float64) string {
+	if m.resource.Kind != load.ResourceMemory {
+		return short(v)
+	}
+	scaled, unit := binary(v)
+	return short(scaled) + " " + unit
+}
+
+func (m *member) perHour(slope float64) string { return m.amount(slope*3600) + "/h" }
+
+func (m *member) perRequest(v float64) string {
+	if m.resource.Kind != load.ResourceMemory {
+		return short(1000*v) + " per 1,000 requests"
+	}
+	if v < 10<<10 {
+		return short(v) + " bytes per request"
+	}
+	return m.amount(v) + " per request"
+}
+
+// between writes two slopes in the unit of the larger one.
+func (m *member) between(lower, upper float64) string {
+	if math.IsInf(lower, 0) || math.IsInf(upper, 0) || m.resource.Kind != load.ResourceMemory {
+		return short(lower*3600) + " to " + short(upper*3600)
+	}
+	_, unit := binary(math.Max(math.Abs(lower), math.Abs(upper)) * 3600)
+	scale := 3600 / units[unit]
+	return short(lower*scale) + " to " + short(upper*scale) + " " + unit + "/h"
+}
+
+var units = map[string]float64{"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+func binary(v float64) (scaled float64, unit string) {
+	for _, unit := range [...]string{"GiB", "MiB", "KiB"} {
+		if math.Abs(v) >= units[unit] {
+			return v / units[unit], unit
+		}
+	}
+	return v, "bytes"
+}
+
+// short writes a number in three digits.
+func short(v float64) string {
+	if math.Abs(v) >= 100 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
+func percent(share float64) string { return short(100*share) + " %" }
+
+// span writes a time and, where they differ from it, the bounds of it.
+func span(soonest, latest, likely float64) string {
+	if a, b := duration(soonest), duration(latest); a != b {
+		return fmt.Sprintf("%s (%s to %s)", duration(likely), a, b)
+	}
+	return duration(likely)
+}
+
+// duration writes seconds in the unit that they are some of.
+func duration(s float64) string {
+	switch {
+	case math.IsInf(s, 1):
+		return "no end"
+	case s >= 2*day:
+		return short(s/day) + " days"
+	case s >= 2*3600:
+		return short(s/3600) + " h"
+	case s >= 120:
+		return short(s/60) + " min"
+	}
+	return short(s) + " s"
+}
