@@ -12,18 +12,23 @@ import (
 // routeAPI adds /api/v1. Every answer is Prometheus's envelope, also to a path
 // that does not exist and to a method that a path does not take.
 func (s *server) routeAPI(mux *http.ServeMux) {
-	for _, r := range []struct {
-		methods []string
-		path    string
-		serve   http.HandlerFunc
-	}{
+	routes := []route{
 		{reads, "/api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Daemon.Status()) }},
 		{reads, "/api/v1/scenarios", func(w http.ResponseWriter, _ *http.Request) { answer(w, list(s.Daemon.Scenarios())) }},
 		{reads, "/api/v1/scenarios/{name}", s.scenario},
 		{reads, "/api/v1/failures", s.failures},
 		{writes, "/api/v1/scenarios/{name}/start", changing(s.Lifecycle, refuse, byName(s.Daemon.Start))},
 		{writes, "/api/v1/scenarios/{name}/stop", changing(s.Lifecycle, refuse, byName(s.Daemon.Stop))},
-	} {
+	}
+	if s.Verdicts != nil {
+		routes = append(routes,
+			route{reads, "/api/v1/findings", s.findings},
+			route{reads, "/api/v1/findings/{id}", s.finding},
+			route{writes, "/api/v1/findings/{id}/accept", changing(s.Lifecycle, refuse, s.accept)},
+			route{writes, "/api/v1/releases", changing(s.Lifecycle, refuse, s.release)},
+		)
+	}
+	for _, r := range routes {
 		for _, m := range r.methods {
 			mux.HandleFunc(m+" "+r.path, r.serve)
 		}
@@ -35,6 +40,12 @@ func (s *server) routeAPI(mux *http.ServeMux) {
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "no such endpoint: "+r.URL.Path)
 	})
+}
+
+type route struct {
+	methods []string
+	path    string
+	serve   http.HandlerFunc
 }
 
 var (
@@ -136,6 +147,8 @@ var errorTypes = map[int]string{
 	http.StatusNotFound:         "not_found",
 	http.StatusMethodNotAllowed: "method_not_allowed",
 	http.StatusConflict:         "conflict",
+
+	http.StatusInternalServerError: "internal",
 }
 
 func envelope(w http.ResponseWriter, code int, v any) {

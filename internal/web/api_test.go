@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/perfd/perfd/internal/load"
 )
 
 // ask returns the answer of the API to a request, and its code and headers.
@@ -55,6 +58,22 @@ func TestAPI(t *testing.T) {
 		{name: "failures", method: "GET", path: "/api/v1/failures", code: 200, body: `"scenario":"shop-soak"`},
 		{name: "failures of nothing", method: "GET", path: "/api/v1/failures?scenario=x", code: 404, kind: "not_found"},
 		{name: "no failures at all", method: "GET", path: "/api/v1/failures?limit=0", code: 400, kind: "bad_data", body: "limit: must be a number"},
+		{name: "findings", method: "GET", path: "/api/v1/findings", code: 200, body: `"id":"regression-1"`},
+		{name: "findings take no POST", method: "POST", path: "/api/v1/findings", code: 405, kind: "method_not_allowed", allow: "GET, HEAD"},
+		{name: "a wrong state", method: "GET", path: "/api/v1/findings?state=open", code: 400, kind: "bad_data", body: "state: must be one of active, recovered, accepted, final, status, all, got \\\"open\\\""},
+		{name: "a wrong kind among right ones", method: "GET", path: "/api/v1/findings?kind=leak&kind=leek", code: 400, kind: "bad_data", body: "kind: must be one of objective, regression, leak, change, drift, clean_up, efficiency, run"},
+		{name: "a wrong verdict", method: "GET", path: "/api/v1/findings?verdict=maybe", code: 400, kind: "bad_data", body: "verdict: must be one of pass, fail, inconclusive"},
+		{name: "no findings at all", method: "GET", path: "/api/v1/findings?limit=0", code: 400, kind: "bad_data", body: "limit: must be a number"},
+		{name: "a finding", method: "GET", path: "/api/v1/findings/run-1", code: 200, body: `"parts":[{"id":"objective-1"`},
+		{name: "no such finding", method: "GET", path: "/api/v1/findings/x", code: 404, kind: "not_found", body: "no such finding: x"},
+		{name: "accept", method: "POST", path: "/api/v1/findings/change-1/accept", code: 200, told: "accept change-1"},
+		{name: "accept by GET", method: "GET", path: "/api/v1/findings/change-1/accept", code: 405, kind: "method_not_allowed", allow: "POST"},
+		{name: "accept without leave", method: "POST", path: "/api/v1/findings/change-1/accept", lifecycleOff: true, code: 403, kind: "forbidden", body: "--web.enable-lifecycle"},
+		{name: "accept nothing", method: "POST", path: "/api/v1/findings/x/accept", code: 404, kind: "not_found", body: "no such finding: x"},
+		{name: "accept what cannot be", method: "POST", path: "/api/v1/findings/run-1/accept", err: fmt.Errorf("%w: it is a run", ErrNotAcceptable), code: 409, kind: "conflict", body: "cannot be accepted: it is a run", told: "accept run-1"},
+		{name: "accept on a full disk", method: "POST", path: "/api/v1/findings/change-1/accept", err: errors.New("disk full"), code: 500, kind: "internal", body: "disk full", told: "accept change-1"},
+		{name: "releases are not listed", method: "GET", path: "/api/v1/releases", code: 405, kind: "method_not_allowed", allow: "POST"},
+		{name: "a release without leave", method: "POST", path: "/api/v1/releases", lifecycleOff: true, code: 403, kind: "forbidden", body: "--web.enable-lifecycle"},
 		{name: "no such endpoint", method: "GET", path: "/api/v1/nothing", code: 404, kind: "not_found", body: "/api/v1/nothing"},
 		{name: "no such version", method: "POST", path: "/api/v9/status", code: 404, kind: "not_found"},
 	} {
@@ -79,9 +98,90 @@ func TestAPI(t *testing.T) {
 	}
 }
 
+func TestWithoutVerdictsTheirEndpointsAreMissing(t *testing.T) {
+	for _, c := range []struct{ method, path string }{
+		{"GET", "/api/v1/findings"}, {"GET", "/api/v1/findings/run-1"}, {"POST", "/api/v1/findings/run-1/accept"}, {"POST", "/api/v1/releases"},
+	} {
+		f := shop(time.Now())
+		f.findings = nil
+		if _, w := ask(t, f, true, c.method, c.path); w.Code != 404 {
+			t.Errorf("%s %s = %d, want 404", c.method, c.path, w.Code)
+		}
+	}
+}
+
+func TestFindingsAreChosen(t *testing.T) {
+	for _, c := range []struct{ query, want string }{
+		{"", "objective-1 regression-1 leak-1 run-1 change-1 run-2 drift-1"},
+		{"?state=active", "objective-1 regression-1 leak-1"},
+		{"?state=status", "objective-2 objective-3"},
+		{"?state=recovered&state=accepted", "change-1 drift-1"},
+		{"?state=all", "objective-1 regression-1 leak-1 objective-2 objective-3 run-1 change-1 run-2 drift-1"},
+		{"?state=all&kind=objective&verdict=inconclusive&verdict=pass", "objective-2 objective-3"},
+		{"?kind=run&kind=leak", "leak-1 run-1 run-2"},
+		{"?target=shop", "regression-1 leak-1"},
+		{"?scenario=shop-stress&scenario=shop-search&state=all", "objective-3 drift-1"},
+		{"?scenario=gone", ""},
+		{"?state=final&verdict=pass", "run-2"},
+		{"?limit=2", "objective-1 regression-1"},
+	} {
+		answer, _ := ask(t, shop(time.Now()), true, "GET", "/api/v1/findings"+c.query)
+		var findings []load.Finding
+		if err := json.Unmarshal(answer.Data, &findings); err != nil {
+			t.Fatalf("findings%s = %+v: %v", c.query, answer, err)
+		}
+		var got []string
+		for _, f := range findings {
+			got = append(got, f.ID)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("findings%s = %s, want %s", c.query, got, c.want)
+		}
+	}
+}
+
+func TestAReleaseIsTold(t *testing.T) {
+	const right = "application/json"
+	for _, c := range []struct {
+		name, kind, body string
+		err              error
+		code             int
+		why, told        string
+	}{
+		{name: "right", kind: right, body: `{"target": "shop", "release": "v1.2.3"}`, code: 200, told: "release shop v1.2.3"},
+		{name: "with a charset", kind: "application/json; charset=utf-8", body: `{"target": "shop", "release": "v1"}`, code: 200, told: "release shop v1"},
+		{name: "a form", kind: "application/x-www-form-urlencoded", body: "target=shop", code: 400, why: "must be application/json, got \"application/x-www-form-urlencoded\""},
+		{name: "without a type", body: `{"target": "shop", "release": "v1"}`, code: 400, why: "must be application/json"},
+		{name: "an unknown key", kind: right, body: `{"target": "shop", "version": "v1"}`, code: 400, why: `unknown field "version"`},
+		{name: "a wrong type", kind: right, body: `{"target": "shop", "release": 3}`, code: 400, why: "release"},
+		{name: "two values", kind: right, body: `{"target": "shop", "release": "v1"} {}`, code: 400, why: "nothing after it"},
+		{name: "nothing", kind: right, code: 400, why: "the body: EOF"},
+		{name: "null", kind: right, body: "null", code: 400, why: "target: is required"},
+		{name: "no target", kind: right, body: `{"release": "v1"}`, code: 400, why: "target: is required"},
+		{name: "no release", kind: right, body: `{"target": "shop", "release": ""}`, code: 400, why: "release: is required"},
+		{name: "too much", kind: right, body: `{"target": "` + strings.Repeat("x", mostBody) + `"}`, code: 400, why: "too large"},
+		{name: "an unknown target", kind: right, body: `{"target": "shpo", "release": "v1"}`, code: 404, why: "no such target: shpo"},
+		{name: "a wrong release", kind: right, body: `{"target": "shop", "release": "v 1"}`, err: errors.New("release: has a space"), code: 400, why: "has a space", told: "release shop v 1"},
+	} {
+		f := shop(time.Now())
+		f.err = c.err
+		r := httptest.NewRequest("POST", "/api/v1/releases", strings.NewReader(c.body))
+		r.Header.Set("Content-Type", c.kind)
+		w := httptest.NewRecorder()
+		handler(f, true).ServeHTTP(w, r)
+		var got struct{ Error string }
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+			t.Fatalf("%s: %s: %v", c.name, w.Body, err)
+		}
+		if told := strings.Join(f.told, ","); w.Code != c.code || !strings.Contains(got.Error, c.why) || told != c.told {
+			t.Errorf("%s = %d %q, told %q, want %d with %q, told %q", c.name, w.Code, got.Error, told, c.code, c.why, c.told)
+		}
+	}
+}
+
 func TestEmptyListsAreLists(t *testing.T) {
-	for _, path := range []string{"/api/v1/scenarios", "/api/v1/failures"} {
-		if got, _ := ask(t, &fake{}, true, "GET", path); string(got.Data) != "[]" {
+	for _, path := range []string{"/api/v1/scenarios", "/api/v1/failures", "/api/v1/findings"} {
+		if got, _ := ask(t, &fake{findings: []load.Finding{}}, true, "GET", path); string(got.Data) != "[]" {
 			t.Errorf("%s of a daemon without scenarios = %s, want []", path, got.Data)
 		}
 	}

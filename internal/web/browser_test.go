@@ -73,11 +73,11 @@ func TestPageIsLiveInABrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, args := range map[string][]string{
-		"landing":       {"--window-size=1280,760", url + "/"},
-		"landing-dark":  {"--window-size=1280,760", "--force-dark-mode", "--blink-settings=preferredColorScheme=0", url + "/"},
+		"landing":       {"--window-size=1280,1400", url + "/"},
+		"landing-dark":  {"--window-size=1280,1400", "--force-dark-mode", "--blink-settings=preferredColorScheme=0", url + "/"},
 		"landing-wall":  {"--window-size=1920,1080", url + "/"},
-		"landing-phone": {"--window-size=500,1900", url + "/"},
-		"scenario":      {"--window-size=1280,1100", url + "/scenarios/shop-soak?debug=1"},
+		"landing-phone": {"--window-size=500,3000", url + "/"},
+		"scenario":      {"--window-size=1280,2300", url + "/scenarios/shop-soak?debug=1"},
 		"missing":       {"--window-size=1280,400", url + "/scenarios/none"},
 	} {
 		asked.Store(0)

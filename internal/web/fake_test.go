@@ -3,11 +3,15 @@ package web
 import (
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/perfd/perfd/internal/load"
 )
 
 func TestMain(m *testing.M) {
@@ -21,7 +25,24 @@ type fake struct {
 	err       error
 	status    Status
 	scenarios []Detail
+	findings  []load.Finding // nil: nothing is judged
 	told      []string
+}
+
+func (f *fake) Findings() []load.Finding { return f.findings }
+
+func (f *fake) Accept(id string) error {
+	if !slices.ContainsFunc(f.findings, func(x load.Finding) bool { return x.ID == id }) {
+		return ErrUnknownFinding
+	}
+	return f.note("accept " + id)
+}
+
+func (f *fake) Release(target, release string) error {
+	if target != "shop" {
+		return ErrUnknownTarget
+	}
+	return f.note("release " + target + " " + release)
 }
 
 func (f *fake) Ready() bool    { return f.ready }
@@ -64,14 +85,19 @@ func (f *fake) Stop(name string) error      { return f.named("stop", name) }
 
 func handler(f *fake, lifecycle bool) http.Handler {
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "perfd_paused 0\n") })
-	return Handler(Options{Daemon: f, Metrics: metrics, Lifecycle: lifecycle, Log: slog.New(slog.DiscardHandler)})
+	o := Options{Daemon: f, Metrics: metrics, Lifecycle: lifecycle, Log: slog.New(slog.DiscardHandler)}
+	if f.findings != nil {
+		o.Verdicts = f
+	}
+	return Handler(o)
 }
 
 // shop is a daemon with a scenario in every state.
 func shop(now time.Time) *fake {
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	return &fake{
-		ready: true,
+		ready:    true,
+		findings: shopFindings(now),
 		status: Status{
 			Version: "1.2.3", Revision: "abcdef0", GoVersion: "go1.26.8", Started: ago(51 * time.Hour), ConfigFile: "/etc/perfd/perfd.yaml",
 			ConfigOK: true, ConfigTime: ago(26 * time.Hour), Ready: true, Shards: 1, Lifecycle: true,
@@ -110,6 +136,73 @@ func shop(now time.Time) *fake {
 				State: "waiting", NextRun: now.Add(73 * time.Second), LastEnd: ago(167 * time.Second), Valid: true,
 				AchievedRate: 0.4, RequestRate: 0.4, DropRate: 1.2, Latency: Latency{P50: 0.409, P95: 0.65, P99: 0.696, Count: 24},
 			}},
+		},
+	}
+}
+
+// shopFindings is a finding of every kind and state, newest first. What comes
+// from outside, such as a release, is hostile.
+func shopFindings(now time.Time) []load.Finding {
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	nan := load.Number(math.NaN())
+	p99 := load.Finding{
+		ID: "objective-1", Kind: load.KindObjective, Verdict: load.Fail, State: load.Active, Scenario: "shop-soak", Step: "list <products>", Objective: "list p99", Statistic: "p99",
+		Since: ago(42 * time.Minute), Updated: ago(5 * time.Second),
+		Sentence: "The 99th percentile of list <products> is 1.2 s, over its limit of 500 ms.",
+		Value:    1.2, Lower: 1.13, Upper: 1.31, Limit: 0.5, Confidence: 0.95, Unit: "seconds",
+		Evidence: []load.Fact{{Name: "requests", Value: 128402}, {Name: "bad", Value: 4120}, {Name: "effective", Value: 3215.4}},
+		Doubts:   []string{"requests of one VU are not independent"},
+	}
+	errors := load.Finding{
+		ID: "objective-2", Kind: load.KindObjective, Verdict: load.Pass, Scenario: "shop-soak", Objective: "errors", Statistic: "error_ratio",
+		Since: ago(20 * time.Hour), Updated: ago(5 * time.Second), Sentence: "0.06 % of requests failed, below 1 %.",
+		Value: 0.0006, Lower: 0, Upper: 0.0011, Limit: 0.01, Confidence: 0.95, Unit: "ratio",
+		Evidence: []load.Fact{{Name: "requests", Value: 2400120}, {Name: "bad", Value: 1440}},
+	}
+	rate := load.Finding{
+		ID: "objective-3", Kind: load.KindObjective, Scenario: "shop-search", Objective: "throughput", Statistic: "rate",
+		Since: ago(4 * time.Minute), Updated: ago(5 * time.Second), Sentence: "Too little is known of the throughput.",
+		Value: 8.4, Lower: 6.9, Upper: load.Number(math.Inf(1)), Limit: 8, Confidence: 0.95, Unit: "per_second",
+		Doubts: []string{"closed model: not corrected for coordinated omission"}, Needed: "1,200 more requests, about 20 minutes",
+	}
+	efficiency := load.Finding{
+		ID: "efficiency-1", Kind: load.KindEfficiency, Verdict: load.Pass, Scenario: "shop-soak",
+		Sentence: "99.2 % of the load asked for was sent.", Value: 0.992, Lower: nan, Upper: nan, Limit: 0.98, Unit: "ratio",
+	}
+	return []load.Finding{
+		p99,
+		{
+			ID: "regression-1", Kind: load.KindRegression, Verdict: load.Fail, State: load.Active, Scenario: "shop-soak", Step: "sign-in/login", Target: "shop", Statistic: "p95",
+			Release: `v1.3.0"><script>alert(1)</script>`, Baseline: "v1.2.9", Since: ago(3 * time.Hour), Updated: ago(time.Minute),
+			Sentence: `p95 of sign-in/login is 18 % slower with v1.3.0"><script>alert(1)</script> than with v1.2.9.`,
+			Value:    0.18, Lower: 0.11, Upper: 0.26, Limit: 0.05, Confidence: 0.95, Unit: "ratio",
+			Evidence: []load.Fact{{Name: "runs before", Value: 9}, {Name: "runs since", Value: 3}},
+		},
+		{
+			ID: "leak-1", Kind: load.KindLeak, Verdict: load.Fail, State: load.Active, Target: "shop", Resource: "heap", Member: "shop-6f5d-x2k", Since: ago(9 * time.Hour), Updated: ago(time.Minute),
+			Sentence: "heap of shop-6f5d-x2k grows by 4.2 MiB an hour and reaches its limit in 5 days.",
+			Value:    1223, Lower: 980, Upper: 1500, Limit: nan, Confidence: 0.95, Unit: "bytes_per_second",
+			Evidence: []load.Fact{{Name: "slope", Value: 1223, Unit: "bytes_per_second"}, {Name: "time to the limit", Value: 432000, Unit: "seconds"}},
+			Doubts:   []string{"load grew by 12 % in the same time"},
+		},
+		errors,
+		rate,
+		{
+			ID: "run-1", Kind: load.KindRun, Verdict: load.Fail, State: load.Final, Scenario: "shop-soak", Run: "19991230T000000Z", Release: "v1.2.9",
+			Since: ago(48 * time.Hour), Updated: ago(24 * time.Hour), Sentence: "The run failed: 1 of 2 objectives.",
+			Parts: []load.Finding{p99, errors, efficiency}, Doubts: []string{"6 minutes were invalid"},
+		},
+		{
+			ID: "change-1", Kind: load.KindChange, Verdict: load.Fail, State: load.Accepted, Scenario: "shop-soak", Statistic: "p50", Since: ago(60 * time.Hour), Updated: ago(50 * time.Hour), Ended: ago(49 * time.Hour),
+			Sentence: "p50 rose from 22 ms to 27 ms, and no release explains it.", Value: 0.027, Lower: 0.026, Upper: 0.028, Limit: 0.022, Confidence: 0.95, Unit: "seconds",
+		},
+		{
+			ID: "run-2", Kind: load.KindRun, Verdict: load.Pass, State: load.Final, Scenario: "shop-soak", Run: "19991229T000000Z", Release: "v1.2.9",
+			Since: ago(72 * time.Hour), Updated: ago(48 * time.Hour), Sentence: "The run passed: 2 of 2 objectives.", Parts: []load.Finding{errors},
+		},
+		{
+			ID: "drift-1", Kind: load.KindDrift, State: load.Recovered, Verdict: load.Fail, Scenario: "shop-stress", Statistic: "rate", Since: ago(6 * 24 * time.Hour), Updated: ago(5 * 24 * time.Hour), Ended: ago(5 * 24 * time.Hour),
+			Sentence: "Throughput fell by 9 % over the run.",
 		},
 	}
 }

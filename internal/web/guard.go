@@ -10,7 +10,7 @@ import (
 // exchange is how long a client may take to send a request and read its answer.
 const exchange = time.Minute
 
-// mostBody is the largest body of a request, in bytes. No endpoint reads one.
+// mostBody is the largest body of a request, in bytes.
 const mostBody = 64 << 10
 
 // bounded gives up on a client that takes longer than d: one that reads nothing

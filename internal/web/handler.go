@@ -10,8 +10,10 @@ import (
 
 // Options of a handler.
 type Options struct {
-	Daemon  Daemon
-	Metrics http.Handler // GET /metrics
+	Daemon Daemon
+	// Verdicts may be nil: then nothing is judged, and its endpoints do not exist.
+	Verdicts Verdicts
+	Metrics  http.Handler // GET /metrics
 	// Lifecycle allows the endpoints that change something; pause needs no leave.
 	Lifecycle bool
 	Log       *slog.Logger

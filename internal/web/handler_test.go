@@ -92,9 +92,10 @@ func TestBrowsersChangeNothingForOtherSites(t *testing.T) {
 		{name: "its own page by TLS, which proves the name", host: "perfd.example", site: "same-origin", origin: "https://perfd.example", tls: true, code: 200},
 		{name: "typed by hand", host: "perfd.example:9797", site: "none", code: 200},
 	} {
-		for _, path := range []string{"/-/pause", "/-/reload", "/-/resume", "/api/v1/scenarios/shop-soak/start", "/api/v1/scenarios/shop-soak/stop"} {
+		for _, path := range []string{"/-/pause", "/-/reload", "/-/resume", "/api/v1/scenarios/shop-soak/start", "/api/v1/scenarios/shop-soak/stop", "/api/v1/findings/change-1/accept", "/api/v1/releases"} {
 			f := shop(time.Now())
-			r := httptest.NewRequest("POST", path, nil)
+			r := httptest.NewRequest("POST", path, strings.NewReader(`{"target": "shop", "release": "v1"}`))
+			r.Header.Set("Content-Type", "application/json")
 			r.Host = c.host
 			if c.site != "" {
 				r.Header.Set("Sec-Fetch-Site", c.site)

@@ -1,5 +1,12 @@
 package web
 
+import (
+	"fmt"
+	"slices"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
 // An overview is the first line of the landing page: what somebody across the
 // room wants to know.
 type overview struct {
@@ -11,13 +18,16 @@ type overview struct {
 	DropRate    float64 // likewise
 	Invalid     int     // scenarios whose measurement is not valid
 	Failing     int     // scenarios with an alarming share of failures
+	Objectives  int
+	Broken      int // objectives that fail
+	Active      int // other findings that are active
 }
 
 // alarming is the share of failed requests from which a number stands out. It
 // judges nothing: verdicts are those of objectives.
 const alarming = 0.01
 
-func overviewOf(st Status, scenarios []Scenario) overview {
+func overviewOf(st Status, scenarios []Scenario, findings []load.Finding) overview {
 	o := overview{Scenarios: len(scenarios)}
 	for _, s := range scenarios {
 		o.RequestRate += s.RequestRate
@@ -32,11 +42,25 @@ func overviewOf(st Status, scenarios []Scenario) overview {
 			o.Failing++
 		}
 	}
+	for _, f := range objectivesOf(findings, "") {
+		o.Objectives++
+		if standing(f) == load.Fail {
+			o.Broken++
+		}
+	}
+	active := worries(findings)
+	o.Active = len(active)
 	switch {
 	case st.Paused:
 		o.Mood, o.Headline = "warn", "Load is paused"
 	case !st.Ready:
 		o.Mood, o.Headline = "warn", "Not ready"
+	case o.Broken > 1:
+		o.Mood, o.Headline = "bad", fmt.Sprintf("%d objectives fail", o.Broken)
+	case o.Broken > 0:
+		o.Mood, o.Headline = "bad", kinds[0].headline
+	case o.Active > 0:
+		o.Mood, o.Headline = "bad", active[0].headline
 	case o.Failing > 0:
 		o.Mood, o.Headline = "bad", "Requests fail"
 	case o.Invalid > 0:
@@ -58,4 +82,14 @@ func mood(s Scenario) string {
 		return "warn"
 	}
 	return "idle"
+}
+
+// moodOf is the colour of all that is known of a scenario.
+func moodOf(s Scenario, objectives, findings []load.Finding) string {
+	broken := func(f load.Finding) bool { return standing(f) == load.Fail }
+	active := func(f load.Finding) bool { return f.State == load.Active }
+	if slices.ContainsFunc(objectives, broken) || slices.ContainsFunc(findings, active) {
+		return "bad"
+	}
+	return mood(s)
 }

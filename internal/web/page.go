@@ -6,6 +6,8 @@ import (
 	"html/template"
 	"net/http"
 	"time"
+
+	"github.com/perfd/perfd/internal/load"
 )
 
 //go:embed assets templates
@@ -19,6 +21,7 @@ func asset(w http.ResponseWriter, r *http.Request) {
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"seconds": seconds, "rate": rate, "failed": failed, "asked": asked, "share": share, "spread": spreadOf,
 	"ago": ago, "since": since, "when": when, "mood": mood,
+	"measured": measured, "interval": interval, "confidence": confidence, "facts": facts, "kind": kindWord, "place": place, "tone": tone, "over": over, "at": at,
 	"alarming": func(ratio float64) bool { return ratio >= alarming },
 }).ParseFS(files, "templates/*.html"))
 
@@ -31,20 +34,53 @@ type page struct {
 	Now    time.Time
 	Status Status
 
+	// Of the daemon or of one scenario, in the order in which they are listed.
+	Judged   bool // verdicts are given at all
+	Findings []load.Finding
+	More     int // findings that are not listed
+
 	// The landing page.
 	Overview  overview
 	Scenarios []Scenario
+	SLA       map[string]sla // by the scenario's name
 
 	// A scenario's page.
-	Scenario Detail
-	Debug    bool // the configuration is open from the start
+	Scenario   Detail
+	Mood       string // the colour of what is known of it
+	Objectives []load.Finding
+	Runs       []load.Finding
+	Debug      bool // the configuration is open from the start
 
 	Missing string // what was asked for and is not there
 }
 
 func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
-	scenarios, status := s.Daemon.Scenarios(), s.Daemon.Status()
-	s.render(w, http.StatusOK, "landing.html", page{Title: "perfd", Status: status, Scenarios: scenarios, Overview: overviewOf(status, scenarios)})
+	scenarios, status, findings := s.Daemon.Scenarios(), s.Daemon.Status(), s.known()
+	p := page{
+		Title: "perfd", Status: status, Scenarios: scenarios, Overview: overviewOf(status, scenarios, findings),
+		Judged: s.Verdicts != nil, SLA: slaOf(findings),
+	}
+	p.list(news(findings))
+	s.render(w, http.StatusOK, "landing.html", p)
+}
+
+// known is every finding; nothing where nothing is judged.
+func (s *server) known() []load.Finding {
+	if s.Verdicts == nil {
+		return nil
+	}
+	return s.Verdicts.Findings()
+}
+
+// The most that a page lists; the API has all.
+const (
+	findingsListed = 20
+	runsListed     = 10
+)
+
+func (p *page) list(findings []load.Finding) {
+	n := min(findingsListed, len(findings))
+	p.Findings, p.More = findings[:n], len(findings)-n
 }
 
 func (s *server) scenarioPage(w http.ResponseWriter, r *http.Request) {
@@ -54,7 +90,15 @@ func (s *server) scenarioPage(w http.ResponseWriter, r *http.Request) {
 		s.render(w, http.StatusNotFound, "missing.html", page{Title: "perfd: no such scenario", Status: s.Daemon.Status(), Missing: name})
 		return
 	}
-	s.render(w, http.StatusOK, "scenario.html", page{Title: d.Name + " · perfd", Status: s.Daemon.Status(), Scenario: d, Debug: r.URL.Query().Has("debug")})
+	findings := s.known()
+	p := page{
+		Title: d.Name + " · perfd", Status: s.Daemon.Status(), Scenario: d, Debug: r.URL.Query().Has("debug"),
+		Judged: s.Verdicts != nil, Objectives: objectivesOf(findings, name), Runs: runsOf(findings, name),
+	}
+	p.Runs = p.Runs[:min(runsListed, len(p.Runs))]
+	p.list(newsOf(findings, d))
+	p.Mood = moodOf(d.Scenario, p.Objectives, p.Findings)
+	s.render(w, http.StatusOK, "scenario.html", p)
 }
 
 func (s *server) render(w http.ResponseWriter, code int, name string, p page) {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/perfd/perfd/internal/load"
 )
 
 var update = flag.Bool("update", false, "write the golden files of pages again")
@@ -28,7 +30,8 @@ func TestPagesAreGolden(t *testing.T) {
 			f.status.Ready, f.status.ConfigOK, f.status.ConfigError = false, false, "perfd.yaml:14:9: scenarios[1].test: wrong <b>\n    hint: stress"
 			f.status.Shards, f.status.Shard = 3, 1
 		}},
-		{"empty.html", "/", 200, func(f *fake) { f.scenarios = nil }},
+		{"empty.html", "/", 200, func(f *fake) { f.scenarios, f.findings = nil, nil }},
+		{"unjudged.html", "/", 200, func(f *fake) { f.findings = []load.Finding{} }},
 		{"scenario.html", "/scenarios/shop-soak", 200, nil},
 		{"waiting.html", "/scenarios/shop-reports?debug=1", 200, nil},
 		{"missing.html", "/scenarios/no%3Cb%3Ene", 404, nil},
@@ -65,6 +68,10 @@ func TestPagesAreGolden(t *testing.T) {
 	}
 }
 
+func objective(name string, v load.Verdict, s load.State) load.Finding {
+	return load.Finding{ID: name, Kind: load.KindObjective, Scenario: "shop", Objective: name, Verdict: v, State: s}
+}
+
 func TestDebugOpensTheConfiguration(t *testing.T) {
 	for path, want := range map[string]string{
 		"/scenarios/shop-soak":         `<details class="card" id="config">`,
@@ -88,17 +95,42 @@ func TestOverview(t *testing.T) {
 		name      string
 		status    Status
 		scenarios []Scenario
+		findings  []load.Finding
 		want      overview
 	}{
-		{"nothing", ready, nil, overview{Mood: "idle", Headline: "Nothing is due"}},
-		{"one waits", ready, []Scenario{{State: "waiting", Valid: true}}, overview{Mood: "idle", Headline: "Nothing is due", Scenarios: 1}},
-		{"one runs", ready, []Scenario{good, {Valid: true}}, overview{Mood: "good", Headline: "Load is on", Scenarios: 2, Running: 1, RequestRate: 10}},
-		{"one is invalid", ready, []Scenario{good, invalid}, overview{Mood: "warn", Headline: "perfd disturbs its measurement", Scenarios: 2, Running: 2, RequestRate: 20, Invalid: 1}},
-		{"one fails, which is worse", ready, []Scenario{failing, invalid}, overview{Mood: "bad", Headline: "Requests fail", Scenarios: 2, Running: 2, RequestRate: 20, DropRate: 3, Invalid: 1, Failing: 1}},
-		{"paused", Status{Ready: true, Paused: true}, []Scenario{failing}, overview{Mood: "warn", Headline: "Load is paused", Scenarios: 1, Running: 1, RequestRate: 10, DropRate: 3, Failing: 1}},
-		{"not ready", Status{}, nil, overview{Mood: "warn", Headline: "Not ready"}},
+		{"nothing", ready, nil, nil, overview{Mood: "idle", Headline: "Nothing is due"}},
+		{"one waits", ready, []Scenario{{State: "waiting", Valid: true}}, nil, overview{Mood: "idle", Headline: "Nothing is due", Scenarios: 1}},
+		{"one runs", ready, []Scenario{good, {Valid: true}}, nil, overview{Mood: "good", Headline: "Load is on", Scenarios: 2, Running: 1, RequestRate: 10}},
+		{"one is invalid", ready, []Scenario{good, invalid}, nil, overview{Mood: "warn", Headline: "perfd disturbs its measurement", Scenarios: 2, Running: 2, RequestRate: 20, Invalid: 1}},
+		{"one fails, which is worse", ready, []Scenario{failing, invalid}, nil, overview{Mood: "bad", Headline: "Requests fail", Scenarios: 2, Running: 2, RequestRate: 20, DropRate: 3, Invalid: 1, Failing: 1}},
+		{"paused", Status{Ready: true, Paused: true}, []Scenario{failing}, nil, overview{Mood: "warn", Headline: "Load is paused", Scenarios: 1, Running: 1, RequestRate: 10, DropRate: 3, Failing: 1}},
+		{"not ready", Status{}, nil, nil, overview{Mood: "warn", Headline: "Not ready"}},
+		{
+			"an active finding is worse than requests that fail", ready,
+			[]Scenario{failing},
+			[]load.Finding{{Kind: load.KindDrift, State: load.Active}, {Kind: load.KindLeak, State: load.Active}, {Kind: load.KindRegression, State: load.Recovered}},
+			overview{Mood: "bad", Headline: "A target leaks", Scenarios: 1, Running: 1, RequestRate: 10, DropRate: 3, Failing: 1, Active: 2},
+		},
+		{
+			"an objective that fails is worst", ready,
+			[]Scenario{good},
+			[]load.Finding{{Kind: load.KindRegression, State: load.Active}, objective("a", load.Fail, load.Active), objective("b", load.Pass, "")},
+			overview{Mood: "bad", Headline: "An objective fails", Scenarios: 1, Running: 1, RequestRate: 10, Objectives: 2, Broken: 1, Active: 1},
+		},
+		{
+			"two that fail", ready,
+			[]Scenario{good},
+			[]load.Finding{objective("a", load.Fail, load.Active), objective("b", load.Fail, load.Active)},
+			overview{Mood: "bad", Headline: "2 objectives fail", Scenarios: 1, Running: 1, RequestRate: 10, Objectives: 2, Broken: 2},
+		},
+		{
+			"objectives that fail no more", ready,
+			[]Scenario{good},
+			[]load.Finding{objective("a", load.Fail, load.Recovered), objective("b", load.Pass, "")},
+			overview{Mood: "good", Headline: "Load is on", Scenarios: 1, Running: 1, RequestRate: 10, Objectives: 2},
+		},
 	} {
-		if diff := cmp.Diff(c.want, overviewOf(c.status, c.scenarios)); diff != "" {
+		if diff := cmp.Diff(c.want, overviewOf(c.status, c.scenarios, c.findings)); diff != "" {
 			t.Errorf("%s: overview differs:\n%s", c.name, diff)
 		}
 	}

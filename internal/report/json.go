@@ -1,0 +1,84 @@
+package report
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// JSON writes a run as one JSON object. Its fields are stable; new ones may come.
+// All times are RFC 3339, durations and percentiles seconds, ratios between 0 and
+// 1; what does not exist is null. "finding" is a finding as the API has it, with
+// the run's parts, objectives among them.
+func JSON(w io.Writer, r Run) error {
+	out := runJSON{
+		Scenario: r.Scenario, Run: r.Run, Test: r.Test, Target: r.Target, Release: r.Release,
+		Began: r.Began, Ended: r.Ended, Duration: r.Ended.Sub(r.Began).Seconds(),
+		Verdict: r.Finding.Verdict, Valid: r.Valid, Invalid: append([]string{}, r.Invalid...),
+		Requests: r.Requests, Failed: r.Failed, ErrorRatio: number(ratio(r.Failed, r.Requests), r.Requests > 0),
+		Iterations: r.Iterations, Dropped: r.Dropped,
+		Asked: number(r.AskedRate, r.AskedRate > 0), Achieved: number(r.AchievedRate, true),
+		Steps: []stepJSON{}, Finding: r.Finding,
+	}
+	for _, s := range r.Steps {
+		out.Steps = append(out.Steps, stepJSON{
+			Name: s.Name, Requests: s.Requests, Failed: s.Failed, ErrorRatio: number(ratio(s.Failed, s.Requests), s.Requests > 0),
+			ResponseTime: latencyJSON{number(s.P50, s.P50 > 0), number(s.P90, s.P90 > 0), number(s.P95, s.P95 > 0), number(s.P99, s.P99 > 0)},
+		})
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(out)
+}
+
+type runJSON struct {
+	Scenario   string       `json:"scenario"`
+	Run        string       `json:"run"`
+	Test       string       `json:"test"`
+	Target     string       `json:"target"`
+	Release    string       `json:"release"` // empty where it is not known
+	Began      time.Time    `json:"began"`
+	Ended      time.Time    `json:"ended"`
+	Duration   float64      `json:"duration_seconds"`
+	Verdict    load.Verdict `json:"verdict"`
+	Valid      bool         `json:"measurement_valid"`
+	Invalid    []string     `json:"invalid_reasons"`
+	Requests   uint64       `json:"requests"`
+	Failed     uint64       `json:"failed"`
+	ErrorRatio load.Number  `json:"error_ratio"`
+	Iterations uint64       `json:"iterations"`
+	Dropped    uint64       `json:"dropped"`
+	Asked      load.Number  `json:"planned_iterations_per_second"` // null for a closed workload
+	Achieved   load.Number  `json:"achieved_iterations_per_second"`
+	Steps      []stepJSON   `json:"steps"`
+	Finding    load.Finding `json:"finding"`
+}
+
+type stepJSON struct {
+	Name         string      `json:"name"`
+	Requests     uint64      `json:"requests"`
+	Failed       uint64      `json:"failed"`
+	ErrorRatio   load.Number `json:"error_ratio"`
+	ResponseTime latencyJSON `json:"response_time_seconds"`
+}
+
+type latencyJSON struct {
+	P50 load.Number `json:"p50"`
+	P90 load.Number `json:"p90"`
+	P95 load.Number `json:"p95"`
+	P99 load.Number `json:"p99"`
+}
+
+// number is v, or the number that does not exist.
+func number(v float64, exists bool) load.Number {
+	if !exists {
+		v = math.NaN()
+	}
+	return load.Number(v)
+}
+
+// ratio is part/whole, NaN of nothing.
+func ratio(part, whole uint64) float64 { return float64(part) / float64(whole) }

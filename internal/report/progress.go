@@ -1,0 +1,41 @@
+package report
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// A ProgressLine is how a run stands. Rates are requests a second.
+type ProgressLine struct {
+	Elapsed, Total time.Duration // Total is 0 where the run has no planned end
+
+	AskedRate    float64 // 0 where the workload asks for no rate
+	AchievedRate float64
+	Failed       float64 // share of requests; NaN before the first
+	P95          float64 // of response time, seconds; 0 where nothing was answered
+	Dropped      uint64
+
+	Objectives int          // with none there is no verdict
+	Verdict    load.Verdict // so far
+}
+
+// Progress writes one line without its end. Parts have fixed widths, so that a
+// terminal's line stands still while its numbers change.
+func Progress(l ProgressLine) string {
+	elapsed := short(l.Elapsed)
+	if l.Total > 0 {
+		elapsed += " of " + short(l.Total)
+	}
+	rate := amount(l.AchievedRate, "per_second")
+	if l.AskedRate > 0 {
+		rate += " of " + amount(l.AskedRate, "per_second")
+	}
+	line := fmt.Sprintf("%-17s  %-18s  %7s failed  p95 %7s  %d dropped",
+		elapsed, rate, percent(l.Failed), amount(float64(number(l.P95, l.P95 > 0)), "seconds"), l.Dropped)
+	if l.Objectives > 0 {
+		line += "  SLA " + verdict(l.Verdict)
+	}
+	return line
+}

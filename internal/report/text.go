@@ -1,0 +1,147 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// Text writes a summary of a run for people.
+func Text(w io.Writer, r Run) error {
+	var b strings.Builder
+	header(&b, r)
+	steps(&b, r.Steps)
+	objectives(&b, r.Finding.Parts)
+	others(&b, r.Finding.Parts)
+	doubts := r.Finding.Doubts
+	if !r.Valid {
+		doubts = append([]string{"perfd disturbed the measurement: " + strings.Join(r.Invalid, ", ")}, doubts...)
+	}
+	if len(doubts) > 0 {
+		b.WriteString("\nDoubts\n")
+	}
+	for _, d := range doubts {
+		paragraph(&b, "  - ", d)
+	}
+	b.WriteByte('\n')
+	paragraph(&b, strings.ToUpper(r.Finding.Verdict.String())+": ", r.Finding.Sentence)
+	if r.Finding.Needed != "" {
+		paragraph(&b, "needed: ", r.Finding.Needed)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func header(b *strings.Builder, r Run) {
+	what := fmt.Sprintf("%s, %s test on %s", r.Scenario, r.Test, r.Target)
+	if r.Release != "" {
+		what += ", release " + r.Release
+	}
+	paragraph(b, "", what)
+	paragraph(b, "", fmt.Sprintf("run %s, %s to %s, %s", r.Run, instant(r.Began), instant(r.Ended), short(r.Ended.Sub(r.Began))))
+	b.WriteByte('\n')
+	fmt.Fprintf(b, "  requests    %s, %s failed (%s)\n", count(float64(r.Requests)), count(float64(r.Failed)), percent(ratio(r.Failed, r.Requests)))
+	fmt.Fprintf(b, "  iterations  %s, %s dropped\n", count(float64(r.Iterations)), count(float64(r.Dropped)))
+	rate := count(r.AchievedRate) + " iterations/s"
+	if r.AskedRate > 0 {
+		rate += fmt.Sprintf(", of %s asked for (%s)", count(r.AskedRate), percent(r.AchievedRate/r.AskedRate))
+	}
+	fmt.Fprintf(b, "  rate        %s\n", rate)
+}
+
+func steps(b *strings.Builder, list []Step) {
+	if len(list) == 0 {
+		return
+	}
+	t := table{head: []string{"Step", "requests", "failed", "p50", "p90", "p95", "p99"}, numbers: 1}
+	for _, s := range list {
+		r := row{cells: []string{s.Name, count(float64(s.Requests)), percent(ratio(s.Failed, s.Requests))}}
+		for _, p := range []float64{s.P50, s.P90, s.P95, s.P99} {
+			r.cells = append(r.cells, amount(float64(number(p, p > 0)), "seconds"))
+		}
+		t.rows = append(t.rows, r)
+	}
+	b.WriteByte('\n')
+	t.write(b)
+}
+
+func objectives(b *strings.Builder, parts []load.Finding) {
+	t := table{head: []string{"Objective", "verdict", "value", percent(shownConfidence) + " interval", "limit"}, numbers: 2}
+	for _, f := range parts {
+		if f.Kind != load.KindObjective {
+			continue
+		}
+		name := f.Objective
+		if f.Step != "" {
+			name += " (" + f.Step + ")"
+		}
+		t.rows = append(t.rows, row{
+			cells: []string{name, verdict(f.Verdict), measured(f.Value, f.Unit), interval(f), measured(f.Limit, f.Unit)},
+			below: grounds(f),
+		})
+	}
+	b.WriteByte('\n')
+	if len(t.rows) == 0 {
+		b.WriteString("The scenario has no objectives.\n")
+		return
+	}
+	t.write(b)
+}
+
+// grounds are the lines below a finding.
+func grounds(f load.Finding) []note {
+	var out []note
+	if len(f.Evidence) > 0 {
+		out = append(out, note{"evidence", facts(f.Evidence)})
+	}
+	for _, d := range f.Doubts {
+		out = append(out, note{"doubt", d})
+	}
+	if f.Needed != "" {
+		out = append(out, note{"needed", f.Needed})
+	}
+	return out
+}
+
+func others(b *strings.Builder, parts []load.Finding) {
+	first := true
+	for _, f := range parts {
+		if f.Kind == load.KindObjective {
+			continue
+		}
+		if first {
+			b.WriteString("\nBesides\n")
+			first = false
+		}
+		paragraph(b, fmt.Sprintf("  %-12s  %-10s  ", verdict(f.Verdict), word(f.Kind)), f.Sentence)
+	}
+}
+
+// verdict writes a failure so that it is seen without colour.
+func verdict(v load.Verdict) string {
+	if v == load.Fail {
+		return "FAIL"
+	}
+	return v.String()
+}
+
+func word(k load.Kind) string { return strings.ReplaceAll(string(k), "_", "-") }
+
+func facts(list []load.Fact) string {
+	var out []string
+	for _, f := range list {
+		out = append(out, f.Name+" "+amount(float64(f.Value), f.Unit))
+	}
+	return strings.Join(out, "; ")
+}
+
+// instant writes a time of this machine's zone.
+func instant(t time.Time) string {
+	if t.IsZero() {
+		return none
+	}
+	return t.Local().Format("2006-01-02 15:04:05 MST")
+}

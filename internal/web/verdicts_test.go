@@ -1,0 +1,196 @@
+package web
+
+import (
+	"fmt"
+	"math"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+func ids(findings []load.Finding) string {
+	var out []string
+	for _, f := range findings {
+		out = append(out, f.ID)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestObjectivesAreWorstFirst(t *testing.T) {
+	old := objective("b", load.Fail, load.Recovered)
+	old.ID = "b of last week"
+	other := objective("z", load.Fail, load.Active)
+	other.Scenario = "other"
+	findings := []load.Finding{
+		objective("a", load.Pass, ""), old, objective("b", load.Pass, ""), objective("c", load.Fail, load.Recovered),
+		objective("d", load.Fail, load.Active), objective("e", load.Inconclusive, ""), other,
+		{ID: "leak", Kind: load.KindLeak, Scenario: "shop"},
+	}
+	if got := ids(objectivesOf(findings, "shop")); got != "d c e a b" {
+		t.Errorf("objectives of shop = %s, want d c e a b", got)
+	}
+	want := map[string]sla{"shop": {Objectives: 5, Failing: 1, Open: 2}, "other": {Objectives: 1, Failing: 1}}
+	if diff := cmp.Diff(want, slaOf(findings)); diff != "" {
+		t.Errorf("sums differ:\n%s", diff)
+	}
+	for _, c := range []struct {
+		sum   sla
+		want  load.Verdict
+		share string
+	}{
+		{sla{}, load.Inconclusive, "0 of 0"},
+		{sla{Objectives: 3}, load.Pass, "3 of 3"},
+		{sla{Objectives: 3, Open: 1}, load.Inconclusive, "1 of 3"},
+		{sla{Objectives: 3, Open: 1, Failing: 2}, load.Fail, "2 of 3"},
+	} {
+		if c.sum.Verdict() != c.want || c.sum.Share() != c.share {
+			t.Errorf("%+v = %s %s, want %s %s", c.sum, c.sum.Verdict(), c.sum.Share(), c.want, c.share)
+		}
+	}
+}
+
+func TestNewsIsActiveFirst(t *testing.T) {
+	f := shop(time.Now())
+	if got, want := ids(news(f.findings)), "objective-1 regression-1 leak-1 run-1 change-1 drift-1"; got != want {
+		t.Errorf("news = %s, want %s", got, want)
+	}
+	for name, want := range map[string]string{
+		"shop-soak":   "regression-1 leak-1 change-1",
+		"shop-stress": "leak-1 drift-1",
+	} {
+		d, _ := f.Scenario(name)
+		if got := ids(newsOf(f.findings, d)); got != want {
+			t.Errorf("news of %s = %s, want %s", name, got, want)
+		}
+	}
+	elsewhere := Detail{Scenario: Scenario{Name: "x", Target: "pay"}}
+	if got := ids(newsOf(f.findings, elsewhere)); got != "" {
+		t.Errorf("news of a scenario on another target = %s, want none", got)
+	}
+	elsewhere.Steps = []Step{{Target: "shop"}}
+	if got := ids(newsOf(f.findings, elsewhere)); got != "leak-1" {
+		t.Errorf("news of a scenario with a step to the target = %s, want leak-1", got)
+	}
+}
+
+func TestPagesListSoMany(t *testing.T) {
+	f := shop(time.Now())
+	for i := range 60 {
+		f.findings = append(f.findings, load.Finding{ID: fmt.Sprintf("more-%d", i), Kind: load.KindLeak, State: load.Recovered, Target: "shop"})
+		f.findings = append(f.findings, load.Finding{ID: fmt.Sprintf("run-more-%d", i), Kind: load.KindRun, State: load.Final, Scenario: "shop-soak", Parts: make([]load.Finding, 1)})
+	}
+	for path, want := range map[string]struct {
+		more    string
+		details int
+	}{
+		"/":                    {`<a href="/api/v1/findings">46 more as JSON</a>`, 0},
+		"/scenarios/shop-soak": {`<a href="/api/v1/findings?scenario=shop-soak">`, 11}, // of ten runs and the configuration
+	} {
+		w := httptest.NewRecorder()
+		handler(f, true).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		body := w.Body.String()
+		if n := strings.Count(body, `class="sentence"`); n != findingsListed {
+			t.Errorf("%s lists %d findings, want %d", path, n, findingsListed)
+		}
+		if n := strings.Count(body, "<details"); n != want.details {
+			t.Errorf("%s has %d things to open, want %d", path, n, want.details)
+		}
+		if !strings.Contains(body, want.more) {
+			t.Errorf("%s has no %s", path, want.more)
+		}
+	}
+}
+
+func TestHostileNamesAreText(t *testing.T) {
+	const hostile = `x"'><script>alert(1)</script>`
+	f := shop(time.Now())
+	for i, x := range f.findings {
+		x.ID, x.Step, x.Release, x.Baseline, x.Sentence, x.Needed, x.Objective = hostile, hostile, hostile, hostile, hostile, hostile, hostile
+		x.Resource, x.Member, x.Run = hostile, hostile, hostile
+		x.Doubts, x.Evidence, x.Parts = []string{hostile}, []load.Fact{{Name: hostile}}, []load.Finding{x}
+		f.findings[i] = x
+	}
+	for _, path := range []string{"/", "/scenarios/shop-soak"} {
+		w := httptest.NewRecorder()
+		handler(f, true).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if body := w.Body.String(); strings.Contains(body, "<script>") || strings.Contains(body, `x"`) || !strings.Contains(body, "&lt;script&gt;") {
+			t.Errorf("%s lets a name become markup:\n%s", path, body)
+		}
+	}
+}
+
+func TestMoodOfAScenario(t *testing.T) {
+	s := Scenario{State: "running"}
+	for _, c := range []struct {
+		name                 string
+		objectives, findings []load.Finding
+		want                 string
+	}{
+		{"nothing known", nil, nil, "good"},
+		{"an objective fails", []load.Finding{objective("a", load.Fail, load.Active)}, nil, "bad"},
+		{"an objective failed", []load.Finding{objective("a", load.Fail, load.Recovered)}, nil, "good"},
+		{"a leak", nil, []load.Finding{{State: load.Recovered}, {State: load.Active}}, "bad"},
+		{"a leak that was", nil, []load.Finding{{State: load.Recovered}}, "good"},
+	} {
+		if got := moodOf(s, c.objectives, c.findings); got != c.want {
+			t.Errorf("%s: mood = %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestAmounts(t *testing.T) {
+	nan, inf := load.Number(math.NaN()), load.Number(math.Inf(1))
+	bounds := func(low, high load.Number) string {
+		return interval(load.Finding{Lower: low, Upper: high, Confidence: 0.95, Unit: "ratio"})
+	}
+	for _, c := range []struct{ got, want string }{
+		{amount(nan, "seconds"), "–"},
+		{amount(inf, "seconds"), "∞"},
+		{amount(-inf, "seconds"), "−∞"},
+		{amount(0, "seconds"), "0 s"},
+		{amount(0.25, "seconds"), "250 ms"},
+		{amount(-0.25, "seconds"), "−250 ms"},
+		{amount(432000, "seconds"), "5d 0h"},
+		{amount(1e30, "seconds"), short(math.MaxInt64 / 2)},
+		{amount(0, "ratio"), "0 %"},
+		{amount(1, "ratio"), "100 %"},
+		{amount(0.5, "ratio"), "50 %"},
+		{amount(0.0012345, "ratio"), "0.12 %"},
+		{amount(0.0000123, "ratio"), "0.0012 %"},
+		{amount(0.99953, "ratio"), "99.953 %"},
+		{amount(0.999953, "ratio"), "99.9953 %"},
+		{amount(1.18, "ratio"), "118 %"},
+		{amount(-0.05, "ratio"), "−5 %"},
+		{amount(0, "bytes"), "0 B"},
+		{amount(1023, "bytes"), "1023 B"},
+		{amount(1536, "bytes"), "1.5 KiB"},
+		{amount(1<<20, "bytes"), "1 MiB"},
+		{amount(1223, "bytes_per_second"), "4.2 MiB/h"},
+		{amount(3<<20, "bytes_per_second"), "3 MiB/s"},
+		{amount(8.44, "per_second"), "8.44/s"},
+		{amount(0.002, "count_per_second"), "7.2/h"},
+		{amount(2, "count_per_second"), "2/s"},
+		{amount(3215.4, ""), "3,215"},
+		{amount(1234567, "count"), "1,234,567"},
+		{amount(123, "count"), "123"},
+		{measured(0, ""), "–"},
+		{measured(0, "count"), "0"},
+		{bounds(0.01, 0.02), "1 % to 2 %"},
+		{bounds(0.01, inf), "at least 1 %"},
+		{bounds(nan, 0.02), "at most 2 %"},
+		{bounds(nan, nan), "–"},
+		{interval(load.Finding{Unit: "ratio"}), "–"},
+		{confidence(load.Finding{Lower: nan, Upper: nan, Confidence: 0.95, Unit: "ratio"}), ""},
+		{confidence(load.Finding{Confidence: 0.999, Unit: "ratio"}), "99.9 %"},
+		{facts([]load.Fact{{Name: "requests", Value: 1200}, {Name: "slope", Value: 2048, Unit: "bytes"}}), "requests 1,200 · slope 2 KiB"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}
