@@ -12,6 +12,9 @@ TOOLS := $(CURDIR)/.tools/bin
 # What make check tests; ./test/... starts real programs and belongs to make test.
 UNIT := ./cmd/... ./config/... ./internal/...
 
+# What make test runs without the race detector too, which is ten times as fast: error rates are simulated there.
+SIMULATED := ./internal/app ./internal/analysis/... ./internal/stats
+
 VERSION_PKG := github.com/prometheus/common/version
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 REVISION    := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -45,7 +48,8 @@ check: ## the inner loop: vet, build and the short unit tests
 
 .PHONY: test
 test: deps lint ## everything CI runs: lint, drift of generated files, all tests with the race detector
-	$(GO) test -race -timeout 20m $(UNIT)
+	$(GO) test -race -timeout 30m $(UNIT)
+	$(GO) test -timeout 20m $(SIMULATED)
 	$(GO) test -race -timeout 45m -count=1 ./bench/... ./test/...
 
 .PHONY: lint
@@ -57,8 +61,9 @@ format: $(TOOLS)/golangci-lint ## rewrite the sources the way lint wants them
 	$(TOOLS)/golangci-lint fmt ./...
 
 .PHONY: docs
-docs: ## regenerate docs/metrics.md and the JSON schema of the configuration
+docs: ## regenerate docs/metrics.md, the JSON schema of the configuration and the tables of docs/verdicts.md
 	$(GO) test -count=1 ./internal/metric ./config -args -update
+	$(GO) test -count=1 -p 1 ./internal/analysis/sla ./internal/analysis/regression ./internal/analysis/leak -args -update
 
 .PHONY: bench
 bench: deps-bench ## requests per second of CPU beside wrk, lateness, memory, scrape time (about 6 minutes)

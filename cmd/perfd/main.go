@@ -27,7 +27,7 @@ import (
 	"github.com/perfd/perfd/internal/app"
 )
 
-// Exit codes.
+// Exit codes. Of once, package app says which: 3 is an objective that failed, 4 inconclusive.
 const (
 	exitOK     = 0
 	exitFailed = 1 // failed while running
@@ -39,14 +39,19 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 const usage = `perfd keeps synthetic load on a staging system and says what it finds in Prometheus.
 
 Usage: perfd [COMMAND] [FLAGS]
+       perfd once SCENARIO [FLAGS]
 
 Commands:
   run       the daemon (the default)
   check     load, validate and build the configuration, start nothing, print each scenario's rates
+  once      one run of a scenario in the foreground: progress, a summary and an exit code for pipelines
+  analyze   what is found in a time that is over, out of what the daemon stored
   demo      the daemon and a demo shop in one process; nothing else is needed
   version   print version and build
 
-Flags of run, check and demo ("perfd COMMAND --help" prints them with their defaults).
+"perfd COMMAND --help" prints the command's flags with their defaults.
+
+Exit codes: 0 fine, 1 failed while running, 2 wrong usage or configuration; of once also 3 an objective failed, 4 inconclusive.
 `
 
 func run(args []string, stdout, stderr io.Writer) int {
@@ -55,7 +60,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		command, args = args[0], args[1:]
 	}
 	switch command {
-	case "run", "check", "demo":
+	case "run", "check", "once", "analyze", "demo":
 	case "version":
 		fmt.Fprintln(stdout, version.Print("perfd"))
 		return exitOK
@@ -63,12 +68,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage)
 		return exitOK
 	default:
-		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, demo, version\n", command)
+		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, once, analyze, demo, version\n", command)
 		return exitUsage
 	}
 
 	c := newCommandLine(command, stderr)
-	if err := c.flags.Parse(args); err != nil {
+	if err := c.parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return exitOK
 		}
@@ -78,29 +83,35 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, version.Print("perfd"))
 		return exitOK
 	}
-	if rest := c.flags.Args(); len(rest) > 0 {
-		fmt.Fprintf(stderr, "perfd: unexpected argument %q\n\thint: flags are written --name=value\n", rest[0])
-		return exitUsage
-	}
 	opts, err := c.options(stderr)
+	if err == nil {
+		err = c.check()
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "perfd: %v\n", err)
 		return exitUsage
 	}
 
-	if command == "check" {
+	switch command {
+	case "check":
 		if err := app.Check(opts, stdout); err != nil {
 			fmt.Fprintln(stderr, err)
 			return exitUsage
 		}
 		return exitOK
+	case "once":
+		return c.runOnce(opts, stdout, stderr)
+	case "analyze":
+		return c.runAnalyze(opts, stdout, stderr)
+	case "demo":
+		return serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) { return exitOK, app.Demo(ctx, opts) })
 	}
-	return serve(command, opts, stderr)
+	return serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) { return exitOK, app.Run(ctx, opts) })
 }
 
-// serve runs the daemon until a signal. The first SIGINT or SIGTERM drains, a
+// serve calls f, which returns an exit code, until it ends or a signal stops it. The first SIGINT or SIGTERM drains, a
 // second one ends the process at once; SIGHUP reloads.
-func serve(command string, opts app.Options, stderr io.Writer) int {
+func serve(opts app.Options, stderr io.Writer, f func(context.Context, app.Options) (int, error)) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	stops := make(chan os.Signal, 2)
@@ -113,12 +124,11 @@ func serve(command string, opts app.Options, stderr io.Writer) int {
 	opts.Reload = reloads
 
 	done := make(chan error, 1)
+	code := exitOK
 	go func() {
-		if command == "demo" {
-			done <- app.Demo(ctx, opts)
-			return
-		}
-		done <- app.Run(ctx, opts)
+		var err error
+		code, err = f(ctx, opts)
+		done <- err
 	}()
 	stopping := false
 	for {
@@ -140,7 +150,7 @@ func serve(command string, opts app.Options, stderr io.Writer) int {
 			var usage *app.UsageError
 			switch {
 			case err == nil:
-				return exitOK
+				return code
 			case errors.As(err, &usage):
 				fmt.Fprintln(stderr, err)
 				return exitUsage
@@ -156,7 +166,10 @@ func serve(command string, opts app.Options, stderr io.Writer) int {
 type commandLine struct {
 	command     string
 	flags       *flag.FlagSet
+	args        []string // what is no flag
 	opts        app.Options
+	once        once
+	analysis    analysis
 	listen      list
 	logLevel    string
 	logFormat   string
@@ -165,26 +178,44 @@ type commandLine struct {
 }
 
 func newCommandLine(command string, stderr io.Writer) *commandLine {
-	c := &commandLine{command: command, flags: flag.NewFlagSet("perfd "+command, flag.ContinueOnError)}
+	name := "perfd " + command
+	if command == "once" {
+		name += " SCENARIO"
+	}
+	c := &commandLine{command: command, flags: flag.NewFlagSet(name, flag.ContinueOnError)}
 	f := c.flags
 	f.SetOutput(stderr)
 	f.Usage = func() { printFlags(f, stderr) }
 	f.BoolVar(&c.showVersion, "version", false, "print version and build, and exit")
-	f.StringVar(&c.logLevel, "log.level", "info", "least severe message to log: debug, info, warn or error")
+	level := "info"
+	if command == "once" || command == "analyze" {
+		level = "warn" // the progress and what was found are to be seen
+	}
+	f.StringVar(&c.logLevel, "log.level", level, "least severe message to log: debug, info, warn or error")
 	f.StringVar(&c.logFormat, "log.format", "logfmt", "how log lines look: logfmt, json or ecs (Elastic Common Schema)")
 	f.StringVar(&c.shard, "shard", "0/1", "which share of all load this instance carries, as i/n with i from 0")
 	if command != "demo" {
 		f.StringVar(&c.opts.ConfigFile, "config.file", "perfd.yaml", "configuration file")
 	}
-	if command == "check" {
+	switch command {
+	case "check":
 		return c
+	case "analyze":
+		c.analyzeFlags(time.Now())
+		return c
+	case "once":
+		c.onceFlags()
+	default:
+		c.listen = list{values: []string{":9797"}}
 	}
-	c.listen = list{values: []string{":9797"}}
 	f.Var(&c.listen, "web.listen-address", "address to serve /metrics, API and pages on; may be given more than once")
 	f.StringVar(&c.opts.WebConfigFile, "web.config.file", "", "file that turns on TLS or basic authentication (exporter-toolkit's format)")
 	f.DurationVar(&c.opts.Grace, "shutdown.grace", 30*time.Second, "how long a stop may take, iterations under way included")
 	f.BoolVar(&c.opts.NoClassic, "metrics.no-classic-histograms", false, "expose native histograms only, without classic buckets")
-	if command == "demo" {
+	switch command {
+	case "once":
+		return c
+	case "demo":
 		f.StringVar(&c.opts.DemoAddress, "demo.listen-address", "127.0.0.1:9798", "address the demo shop listens on")
 		f.StringVar(&c.opts.StoragePath, "storage.path", "", "folder for state that survives a restart; a temporary one if empty")
 		c.opts.Lifecycle = true
@@ -193,6 +224,37 @@ func newCommandLine(command string, stderr io.Writer) *commandLine {
 	f.StringVar(&c.opts.StoragePath, "storage.path", "data", "folder for state that survives a restart; one daemon at a time")
 	f.BoolVar(&c.opts.Lifecycle, "web.enable-lifecycle", false, "allow reload, resume, and start and stop of scenarios by HTTP")
 	return c
+}
+
+// parse reads flags and arguments in any order.
+func (c *commandLine) parse(args []string) error {
+	for {
+		if err := c.flags.Parse(args); err != nil {
+			return err
+		}
+		if args = c.flags.Args(); len(args) == 0 {
+			return nil
+		}
+		c.args, args = append(c.args, args[0]), args[1:]
+	}
+}
+
+// check says what is wrong with flags and arguments of the command.
+func (c *commandLine) check() error {
+	switch c.command {
+	case "once":
+		return errors.Join(scenario(c.args), c.once.check())
+	case "analyze":
+		return errors.Join(unexpected(c.args), c.analysis.check())
+	}
+	return unexpected(c.args)
+}
+
+func unexpected(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("unexpected argument %q\n\thint: flags are written --name=value", args[0])
 }
 
 func (c *commandLine) options(stderr io.Writer) (app.Options, error) {

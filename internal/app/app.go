@@ -37,6 +37,8 @@ type Options struct {
 	DemoAddress   string // of the demo shop
 	Log           *slog.Logger
 	Reload        <-chan struct{} // SIGHUP
+
+	narrow func(*config.Document) error // leaves of a document what is wanted; nil for all of it
 }
 
 // A UsageError is a mistake of whoever started perfd: of a flag or of the configuration.
@@ -66,12 +68,17 @@ type App struct {
 	server   *web.Server
 	pause    pause
 	windows  lastWindows
-	registry *prometheus.Registry // of all metrics but the recorder's
-	writer   atomic.Pointer[remotewrite.Writer]
-	tracing  atomic.Pointer[tracing]
-	ready    atomic.Bool
-	stopping atomic.Bool
-	retiring sync.WaitGroup // scenarios that end their last run
+	verdicts *verdicts
+	results  results
+
+	historyFaults atomic.Uint64
+	observed      func(*load.Window)   // takes each window that ended too; nil for nobody
+	registry      *prometheus.Registry // of all metrics but the recorder's
+	writer        atomic.Pointer[remotewrite.Writer]
+	tracing       atomic.Pointer[tracing]
+	ready         atomic.Bool
+	stopping      atomic.Bool
+	retiring      sync.WaitGroup // scenarios that end their last run
 
 	// Swapped whole by Reload.
 	mu    sync.RWMutex
@@ -121,8 +128,14 @@ func New(opts Options) (_ *App, err error) {
 	if aside != "" {
 		a.log.Error("the state of earlier runs could not be read and was set aside", "file", aside)
 	}
+	past, err := a.openHistory(doc)
+	if err != nil {
+		return nil, err
+	}
+	a.verdicts = newVerdicts(past, doc, a.log)
+	a.verdicts.judged = a.judged
 	a.pause = pause{store: a.store, changed: a.pauseChanged}
-	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Circumstances: a.circumstances, Windows: a.windows.add})
+	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Circumstances: a.circumstances, Windows: a.window})
 	a.monitor = validity.NewMonitor(validity.MonitorOptions{Disturbed: a.disturbed, NoPorts: a.noPorts})
 	if a.state, err = a.build(doc, nil); err != nil {
 		return nil, &UsageError{err}
@@ -142,7 +155,7 @@ func New(opts Options) (_ *App, err error) {
 	a.tracing.Store(spans)
 	a.life.onStop("tracing", a.stopTracing) // before the last snapshot, which has its exemplars
 	metrics := exposition.New(exposition.Options{Scenarios: a.recorder, Daemon: a.registry, Log: a.log})
-	handler := web.Handler(web.Options{Daemon: daemon{a}, Metrics: metrics, Lifecycle: opts.Lifecycle, Log: a.log})
+	handler := web.Handler(web.Options{Daemon: daemon{a}, Verdicts: findings{a}, Metrics: metrics, Lifecycle: opts.Lifecycle, Log: a.log})
 	if a.server, err = web.Listen(opts.Listen, opts.WebConfigFile, handler, a.log); err != nil {
 		return nil, &UsageError{err}
 	}
@@ -162,13 +175,17 @@ func (a *App) Start() {
 	if w := a.remoteWrite(); w != nil {
 		w.Start()
 	}
-	a.background("recorder", a.recorder.Run)
+	a.background("history", a.verdicts.history.Run)
+	a.background("verdicts", a.verdicts.run)
+	a.background("recorder", a.recorder.Run) // its last windows are judged
 	a.background("monitor", a.monitor.Run)
 	a.background("tick", a.tick)
 	a.life.onStop("pause", func(context.Context) error { a.pause.close(); return nil })
 	a.pause.restore()
 	a.pause.look(a.current().doc.KillSwitch()) // before any load
 	a.forgetSchedules()
+	a.watch(a.current(), nil)
+	a.life.onStop("watches", func(context.Context) error { a.unwatch(a.current(), nil); return nil })
 	for _, s := range a.current().scenarios {
 		s.launch()
 	}
@@ -269,6 +286,11 @@ func loadDocument(opts Options) (*config.Document, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the configuration is wrong:\n%w", err)
 	}
+	if opts.narrow != nil {
+		if err := opts.narrow(doc); err != nil {
+			return nil, err
+		}
+	}
 	return doc, nil
 }
 
@@ -313,6 +335,7 @@ func (a *App) tick(ctx context.Context) {
 		}
 		for _, t := range st.targets {
 			t.distress.Look(now)
+			a.rememberRelease(t)
 		}
 		last = now
 	}
@@ -364,25 +387,9 @@ func (a *App) pauseChanged(paused bool) {
 	}
 }
 
-// circumstances says what must be known of a scenario's window before it is judged.
-func (a *App) circumstances(own *load.Window) (load.Circumstances, func(target string) string) {
-	return load.Circumstances{Flags: a.flags(own.Scenario, own.Start, own.End)}, func(string) string { return "" }
-}
-
-// flags says how a scenario's measurement was disturbed.
-func (a *App) flags(name string, start, end time.Time) load.Flags {
-	// After a stall the fold may come before the monitor's own look.
-	a.monitor.Look()
-	f := load.Flags{Paused: a.pause.during(start, end)}
-	st := a.current()
-	if st == nil {
-		return f
-	}
-	s := st.scenario(name)
-	if s == nil {
-		return f
-	}
-	f.Invalid = s.valid.Window(start, end)
+// flags says how a scenario's measurement was disturbed between two instants.
+func (a *App) flags(s *scenario, start, end time.Time) load.Flags {
+	f := load.Flags{Paused: a.pause.during(start, end), Invalid: s.valid.Window(start, end)}
 	for _, t := range s.targets {
 		f.BackedOff = f.BackedOff || t.distress.Share() < 1
 	}
@@ -392,7 +399,7 @@ func (a *App) flags(name string, start, end time.Time) load.Flags {
 	if s.cfg.Tolerate || s.harsh() {
 		return f
 	}
-	for _, o := range st.scenarios {
+	for _, o := range a.current().scenarios {
 		if o != s && o.harsh() && o.current() != nil && o.sharesTarget(s) {
 			f.Disturbed = true
 		}

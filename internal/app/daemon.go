@@ -73,7 +73,7 @@ func (d daemon) Scenario(name string) (web.Detail, bool) {
 	if s == nil {
 		return web.Detail{}, false
 	}
-	v := web.Detail{Scenario: s.view(time.Now()), Config: configText(s.cfg.At), Failures: []web.Failure{}}
+	v := web.Detail{Scenario: s.view(time.Now()), Config: configText(s.at.Load()), Failures: []web.Failure{}}
 	for _, f := range s.failures.recent() {
 		v.Failures = append(v.Failures, web.Failure{
 			Time: f.At, Step: f.Step, Cause: f.Cause.String(), Code: f.Code, Duration: f.Duration.Seconds(), Text: f.Text,

@@ -40,6 +40,15 @@ func newCollector(a *App) *collector {
 		metric.BackoffRatio, metric.TargetUp, metric.RunInfo, metric.RunStart, metric.RunLastEnd, metric.Runs, metric.ScheduleNextRun,
 		metric.ScheduleMissed, metric.MeasurementValid, metric.MeasurementInvalid, metric.ShardInfo, metric.Paused,
 		metric.ConfigReloadSuccessful, metric.ConfigReloadSuccessTime,
+		metric.ObjectiveInfo, metric.ObjectiveLimit, metric.ObjectiveValue, metric.ObjectiveVerdict, metric.ObjectiveEvents,
+		metric.ObjectiveBad, metric.ObjectiveExcluded, metric.ObjectiveBudget, metric.ObjectiveBurnLimit,
+		metric.ObjectiveBudgetRemaining, metric.ObjectiveEvidence, metric.Efficiency,
+		metric.TargetRelease, metric.TargetReleaseSettled, metric.TargetReleaseChanges, metric.TargetReadFailures,
+		metric.RegressionSuspected, metric.RegressionChange, metric.RegressionInfo,
+		metric.TargetResourceBytes, metric.TargetResourceCount, metric.LeakSuspected, metric.LeakSlopeBytes, metric.LeakSlopeBytesLower,
+		metric.LeakSlopeBytesUpper, metric.LeakSlopeCount, metric.LeakSlopeCountLower, metric.LeakSlopeCountUpper,
+		metric.LeakSecondsToLimit, metric.DriftRatio,
+		metric.Findings, metric.HistoryBytes, metric.HistoryFaults, metric.HistoryLost, metric.AnalysisSeconds,
 		metric.TraceSpans, metric.TraceSpansDropped, metric.TraceSpansQueued, metric.TraceExportsFailed,
 		metric.RemoteWriteSamples, metric.RemoteWriteSamplesFailed, metric.RemoteWriteSamplesRetried, metric.RemoteWriteSamplesDropped,
 		metric.RemoteWriteExemplars, metric.RemoteWriteBytes, metric.RemoteWritePendingBytes, metric.RemoteWriteHighestSentTimestamp,
@@ -95,6 +104,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range st.scenarios {
 		s.collect(send, now)
 	}
+	for _, t := range st.targets {
+		t.watch.Collect(send)
+	}
+	a.verdicts.collect(send)
+	send(metric.HistoryFaults, float64(a.historyFaults.Load()))
 }
 
 func (s *scenario) collect(send func(*metric.Desc, float64, ...string), now time.Time) {
@@ -110,7 +124,7 @@ func (s *scenario) collect(send func(*metric.Desc, float64, ...string), now time
 		stats := r.stats.Load()
 		vus, busy, plannedVUs, rate = stats.VUs, stats.Busy, stats.PlannedVUs, stats.PlannedRate
 		named := r.identity.Load()
-		send(metric.RunInfo, 1, s.name, named.id)
+		send(metric.RunInfo, 1, s.name, named.id, named.release)
 		send(metric.RunStart, timestamp(named.began), s.name)
 	}
 	send(metric.VUs, float64(vus), s.name)
@@ -127,11 +141,7 @@ func (s *scenario) collect(send func(*metric.Desc, float64, ...string), now time
 		send(metric.RunLastEnd, timestamp(sched.LastEnd), s.name)
 	}
 	send(metric.ScheduleMissed, float64(sched.Missed), s.name)
-	s.mu.Lock()
-	for _, result := range runResults {
-		send(metric.Runs, float64(s.results[result]), s.name, result)
-	}
-	s.mu.Unlock()
+	s.app.results.collect(send, s.name)
 	send(metric.MeasurementValid, number(len(s.valid.Reasons(now)) == 0), s.name)
 	for r, seconds := range s.valid.Seconds() {
 		send(metric.MeasurementInvalid, seconds, s.name, validity.Reason(r).String())

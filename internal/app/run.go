@@ -28,7 +28,8 @@ type run struct {
 	joined   time.Time // by this process: later than the schedule's begin after a restart
 	engine   *engine.Engine
 	cancel   context.CancelFunc
-	done     chan struct{} // closed when the engine has ended
+	done     chan struct{}             // closed when the engine has ended
+	ended    atomic.Pointer[time.Time] // when load ended, or was asked to; nil before
 
 	stats  atomic.Pointer[engine.Stats]    // of the last tick
 	before engine.Stats                    // the tick's own: of the tick before
@@ -44,15 +45,27 @@ type run struct {
 
 // identity is what a cut changes.
 type identity struct {
-	id    string
-	began time.Time // by the schedule
-	trace load.TraceID
-	since time.Time // by this process
+	id      string
+	began   time.Time // by the schedule
+	trace   load.TraceID
+	since   time.Time // by this process
+	release string    // of the scenario's target when it began
+	resumed bool      // an earlier process began it
+	broken  bool      // too much of it had no load
+}
+
+// measured is when what is known of the run began: an always-on run that is
+// joined for the first time has no past, whatever the clock says.
+func (i *identity) measured() time.Time {
+	if i.resumed {
+		return i.began
+	}
+	return i.since.Round(0)
 }
 
 // newIdentity returns that of a run which begins, or goes on, now.
-func newIdentity(id string, began time.Time) *identity {
-	i := &identity{id: id, began: began, since: time.Now()}
+func newIdentity(sr schedule.Run, release string) *identity {
+	i := &identity{id: sr.ID, began: sr.Fire, since: time.Now(), release: release, resumed: sr.Resumed, broken: sr.Broken}
 	binary.BigEndian.PutUint64(i.trace[:8], rand.Uint64())
 	binary.BigEndian.PutUint64(i.trace[8:], rand.Uint64()|1)
 	return i
@@ -67,10 +80,10 @@ type sharedKey struct {
 	key    protocol.Key
 }
 
-// newRun builds a run whose plan had its zero at an instant, and starts nothing.
-func newRun(s *scenario, id string, began, zero time.Time) (*run, error) {
+// newRun builds a run of the schedule and starts nothing.
+func newRun(s *scenario, sr schedule.Run) (*run, error) {
 	r := &run{s: s, joined: time.Now(), done: make(chan struct{}), shared: map[sharedKey]io.Closer{}}
-	r.identity.Store(newIdentity(id, began))
+	r.identity.Store(newIdentity(sr, s.release()))
 	o := s.app.opts
 	w := &s.cfg.Workload
 	most := w.MostVUs()
@@ -95,7 +108,7 @@ func newRun(s *scenario, id string, began, zero time.Time) (*run, error) {
 		Plan:             s.plan,
 		NewVU:            func(id int) (engine.VU, error) { return s.cfg.Program.NewVU(id, rt), nil },
 		Sink:             iterationSink{s.sink, r, int64(s.valid.Limit())},
-		Start:            zero,
+		Start:            sr.Zero,
 		MaxVUs:           most,
 		PreAllocated:     w.FirstVUs(),
 		GracefulStop:     w.GracefulStop.D(),
@@ -112,6 +125,12 @@ func newRun(s *scenario, id string, began, zero time.Time) (*run, error) {
 	r.stats.Store(&engine.Stats{})
 	r.retrace()
 	return r, nil
+}
+
+// stops notes that nothing is planned any more from an instant on; the first counts.
+func (r *run) stops(at time.Time) {
+	at = at.Round(0)
+	r.ended.CompareAndSwap(nil, &at)
 }
 
 // failed writes a failed request down for people.
@@ -220,8 +239,22 @@ func (r *run) tick(from, to time.Time) {
 	if n := late - r.seen; n > 0 && n*100 >= started-r.before.Started {
 		r.s.valid.Late(from, to)
 	}
+	r.s.balance.Busy(st.Busy, to)
+	r.learnRelease()
 	r.seen, r.before = late, st
 	r.stats.Store(&st)
+}
+
+// learnRelease makes the release part of the run's identity where it was not known when the run began.
+func (r *run) learnRelease() {
+	named := r.identity.Load()
+	if named.release != "" {
+		return
+	}
+	knows := *named
+	if knows.release = r.s.release(); knows.release != "" && r.identity.CompareAndSwap(named, &knows) {
+		r.retrace()
+	}
 }
 
 // warmingUp reports whether the run's warm-up goes on at an instant.

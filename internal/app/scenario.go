@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/engine"
-	"github.com/perfd/perfd/internal/output/otlp"
 	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/schedule"
@@ -37,18 +38,32 @@ type scenario struct {
 	leave       context.CancelFunc // ends the runner
 	left        chan struct{}      // closed when it has ended
 
-	mu      sync.Mutex
-	run     *run // under way, nil for none
-	results map[string]uint64
+	at      atomic.Pointer[block.Node] // the scenario's place in the newest document
+	balance validity.Balance
+
+	mu     sync.Mutex
+	run    *run   // under way, nil for none
+	newest *run   // that or, after its end, the last one; nil before the first
+	marks  []mark // where runs began and ended, the newest last
 }
+
+// A mark is where a run began, or one ended and none followed.
+type mark struct {
+	at time.Time
+	id string
+}
+
+// keptMarks is how many marks are remembered: those of the windows under way do.
+const keptMarks = 8
 
 // newScenario builds everything a scenario needs but its sink, and starts nothing.
 func newScenario(a *App, c *config.Scenario, targets map[string]*liveTarget) (*scenario, error) {
 	s := &scenario{
 		app: a, name: c.Name.S, cfg: c, log: a.log.With("scenario", c.Name.S),
 		open: c.Workload.Open(), valid: validity.NewScenario(c.Validity),
-		targets: map[string]*liveTarget{}, results: map[string]uint64{},
+		targets: map[string]*liveTarget{},
 	}
+	s.at.Store(c.At)
 	s.failures = newFailureRing(s.log)
 	var err error
 	if s.plan, err = pace.New(c.Workload, s.name); err != nil {
@@ -70,8 +85,9 @@ func (s *scenario) openSink() error {
 		Name: s.name, Test: string(s.cfg.Test), Executor: s.cfg.Workload.Executor, Model: s.cfg.Workload.Model(),
 		Labels: s.cfg.Labels,
 	}
-	for _, step := range s.cfg.Program.Steps {
-		info.Steps = append(info.Steps, record.Series{Step: step.Label, Target: step.Target, Protocol: step.Protocol, Checks: step.Checks})
+	limits := limitsOf(s.cfg)
+	for i, step := range s.cfg.Program.Steps {
+		info.Steps = append(info.Steps, record.Series{Step: step.Label, Target: step.Target, Protocol: step.Protocol, Checks: step.Checks, Limits: limits[i]})
 	}
 	var err error
 	s.sink, err = s.app.recorder.Open(info)
@@ -95,7 +111,7 @@ func (s *scenario) newRunner(blackouts []schedule.Blackout) error {
 	paused, _ := s.app.pause.state()
 	s.runner = schedule.NewRunner(schedule.RunnerOptions{
 		Schedule: sched, Starter: s, Memory: memory{s.app.store, s.memoryKey()}, Log: s.log, Paused: paused,
-		Lost: func(schedule.Run) { s.count("interrupted") },
+		Lost: s.lost,
 	})
 	return nil
 }
@@ -145,6 +161,7 @@ func (s *scenario) retire() {
 	s.sink.Close()
 	if now := s.app.current().scenario(s.name); now == nil {
 		s.app.windows.forget(s.name)
+		s.app.results.forget(s.name)
 	}
 	if err := s.app.store.set(s.memoryKey(), nil); err != nil {
 		s.log.Warn("forget the schedule", "err", err)
@@ -160,22 +177,30 @@ func (s *scenario) Begin(sr schedule.Run, ended func()) error {
 		sr.ID, sr.Fire = now.UTC().Format("20060102T150405Z"), now
 	}
 	s.reborn = false
-	r, err := newRun(s, sr.ID, sr.Fire, sr.Zero)
+	r, err := newRun(s, sr)
 	if err != nil {
-		s.count("error")
+		now := time.Now()
+		s.over(newIdentity(sr, s.release()), "error", now)
 		return err
 	}
 	s.mu.Lock()
-	s.run = r
+	s.run, s.newest = r, r
+	s.mark(r.joined, sr.ID)
 	s.mu.Unlock()
+	s.began(r.identity.Load())
 	paused, _ := s.app.pause.state()
 	s.log.Info("run started", "run", sr.ID, "trace_id", r.identity.Load().TraceID(), "resumed", sr.Resumed, "plan_zero", sr.Zero)
 	r.start(paused, func(o engine.Outcome) {
+		now := time.Now()
+		named := r.identity.Load()
 		s.mu.Lock()
 		s.run = nil
+		r.stops(now)
+		s.mark(now, "")
 		s.mu.Unlock()
-		named := r.identity.Load()
-		s.ended(named, r.result(o))
+		if result, over := r.result(o); over {
+			s.over(named, result, now)
+		}
 		s.log.Info("run ended", "run", named.id, "trace_id", named.TraceID(), "outcome", o.String(), "reason", r.reason(), "after", time.Since(r.joined).Round(time.Millisecond))
 		ended()
 	})
@@ -186,6 +211,7 @@ func (s *scenario) Begin(sr schedule.Run, ended func()) error {
 func (s *scenario) End(why schedule.Reason) {
 	if r := s.current(); r != nil {
 		r.why.Store(&why)
+		r.stops(time.Now())
 		r.cancel()
 	}
 }
@@ -196,20 +222,38 @@ func (s *scenario) Cut(sr schedule.Run) {
 	if r == nil {
 		return
 	}
-	s.ended(r.identity.Load(), "inconclusive")
-	r.identity.Store(newIdentity(sr.ID, sr.Fire))
+	now := time.Now()
+	s.over(r.identity.Load(), "", now)
+	named := newIdentity(sr, s.release())
+	r.identity.Store(named)
+	s.mu.Lock()
+	s.mark(now, sr.ID)
+	s.mu.Unlock()
+	s.began(named)
 	r.retrace()
-	s.log.Info("run cut", "run", sr.ID, "trace_id", r.identity.Load().TraceID())
+	s.log.Info("run cut", "run", sr.ID, "trace_id", named.TraceID())
 }
 
-// ended counts a run that ended and makes a span of it, under the trace that the log names.
-func (s *scenario) ended(named *identity, result string) {
-	s.count(result)
-	if t := s.app.tracing.Load(); t != nil {
-		t.Span(otlp.RunSpan{
-			Scenario: s.name, Run: named.id, Test: string(s.cfg.Test), Trace: named.trace, Start: named.since, End: time.Now(), Result: result,
-		})
+// mark notes that a run began, or that one ended and none followed; the caller holds the lock.
+func (s *scenario) mark(at time.Time, id string) {
+	s.marks = append(s.marks, mark{at, id})
+	s.marks = s.marks[max(0, len(s.marks)-keptMarks):]
+}
+
+// runDuring is the run that was under way when a window began or, for want of
+// one, the first that began in it; empty for none.
+func (s *scenario) runDuring(start, end time.Time) (id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.marks {
+		switch {
+		case !m.at.After(start):
+			id = m.id
+		case id == "" && m.at.Before(end):
+			return m.id
+		}
 	}
+	return id
 }
 
 // memory is where a schedule keeps what it must know after a restart.
@@ -245,17 +289,16 @@ func (s *scenario) current() *run {
 	return s.run
 }
 
-// result is how a run that ended counts. Nothing judges runs without
-// objectives, so one that reached its end is inconclusive, not a pass. One that
-// a restart may resume has not ended.
-func (r *run) result(o engine.Outcome) string {
+// result is how a run that ended counts; empty leaves it to its verdict. One that
+// a restart may resume is not over.
+func (r *run) result(o engine.Outcome) (result string, over bool) {
 	switch {
 	case r.reason() == schedule.Leaving:
-		return ""
+		return "", false
 	case o == engine.Finished || r.reason() == schedule.Over:
-		return "inconclusive"
+		return "", true
 	}
-	return "interrupted"
+	return "interrupted", true
 }
 
 // reason is why the run was asked to end, empty for one that was not.
@@ -264,17 +307,4 @@ func (r *run) reason() schedule.Reason {
 		return *why
 	}
 	return ""
-}
-
-// runResults are the values of the label.
-var runResults = []string{"pass", "fail", "inconclusive", "interrupted", "error"}
-
-// count counts a run that ended; an empty result is none.
-func (s *scenario) count(result string) {
-	if result == "" {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.results[result]++
 }

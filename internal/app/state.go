@@ -35,7 +35,7 @@ func (a *App) build(doc *config.Document, old *generation) (_ *generation, err e
 			st.targets[c.Name.S] = old.targets[c.Name.S]
 			continue
 		}
-		t := newTarget(c, &doc.Safety, a.opts.Shards)
+		t := a.newTarget(c, &doc.Safety)
 		t.said = said
 		st.targets[c.Name.S] = t
 	}
@@ -56,7 +56,7 @@ func (a *App) build(doc *config.Document, old *generation) (_ *generation, err e
 		}
 		if was != nil && was.cfg.Fingerprint == c.Fingerprint {
 			st.scenarios = append(st.scenarios, was)
-			continue
+			continue // its objectives may have changed; adopt sees to them once nothing can fail any more
 		}
 		s, err := newScenario(a, c, st.targets)
 		if err == nil {
@@ -97,6 +97,13 @@ func (a *App) Reload() error {
 	a.mu.Lock()
 	a.state = st
 	a.mu.Unlock()
+	for i := range doc.Scenarios {
+		if s := st.scenario(doc.Scenarios[i].Name.S); s.cfg != &doc.Scenarios[i] {
+			s.adopt(&doc.Scenarios[i])
+		}
+	}
+	a.verdicts.configure(doc)
+	a.watch(st, old)
 	// What may be wrong with outputs was found when the document was loaded; an error here is the machine's.
 	outputs := errors.Join(a.reloadRemoteWrite(doc), a.reloadTracing(doc))
 	a.noteReload(outputs)
@@ -109,6 +116,7 @@ func (a *App) Reload() error {
 			a.retiring.Go(func() { s.retire() })
 		}
 	}
+	a.unwatch(old, st)
 	was := map[*scenario]bool{}
 	for _, s := range old.scenarios {
 		was[s] = true

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -17,9 +19,16 @@ type liveTarget struct {
 	dialer   *wire.Dialer
 	limiter  *target.Limiter
 	distress *target.Distress
+
+	watch  *target.Watch
+	settle time.Duration      // after a change of the release
+	known  string             // the release that the store knows; the tick's own
+	leave  context.CancelFunc // ends the watch
+	left   chan struct{}      // closed when it has ended
 }
 
-func newTarget(c *target.Config, s *config.Safety, shards int) *liveTarget {
+func (a *App) newTarget(c *target.Config, s *config.Safety) *liveTarget {
+	shards := a.opts.Shards
 	rate := s.MaxRequestRate.PerSecond()
 	if own := c.Limits.RequestRate.PerSecond(); own > 0 {
 		rate = min(rate, own)
@@ -28,12 +37,14 @@ func newTarget(c *target.Config, s *config.Safety, shards int) *liveTarget {
 	if most := c.Limits.Connections; most > 0 {
 		connections = max(1, most/max(1, shards))
 	}
-	return &liveTarget{
+	t := &liveTarget{
 		name:     c.Name.S,
 		dialer:   wire.NewDialer(wire.DialerOptions{Guard: *s.Guard(), MaxConnections: connections}),
 		limiter:  target.NewLimiter(rate, shards),
 		distress: target.NewDistress(s.BackOff),
 	}
+	t.watch = a.newWatch(c, t)
+	return t
 }
 
 // clockedLimiter is a target's limiter on the clock of one engine: limiters are
@@ -48,5 +59,9 @@ func (c clockedLimiter) Take(now time.Duration) time.Duration { return c.l.Take(
 
 // targetSaid is equal where a target's configuration and what safety says of it are.
 func targetSaid(d *config.Document, c *target.Config) string {
-	return fmt.Sprintf("%s %+v %+v", c.URL.S, c.Limits, d.Safety)
+	said, err := json.Marshal(d.TargetNode(c.Name.S))
+	if err != nil {
+		panic(fmt.Sprintf("app: a target's block: %v", err)) // nodes are scalars, lists and mappings
+	}
+	return fmt.Sprintf("%s %+v", said, d.Safety)
 }

@@ -121,7 +121,8 @@ func (r *run) retrace() {
 		r.tracer.Store(nil)
 		return
 	}
-	sc := otlp.Scenario{Name: r.s.name, Run: r.identity.Load().id, Test: string(r.s.cfg.Test), Zero: r.engine.Zero()}
+	named := r.identity.Load()
+	sc := otlp.Scenario{Name: r.s.name, Run: named.id, Release: named.release, Test: string(r.s.cfg.Test), Zero: r.engine.Zero()}
 	for _, step := range r.s.cfg.Program.Steps {
 		sc.Steps = append(sc.Steps, otlp.Step{Label: step.Label, Target: step.Target, Protocol: step.Protocol, Span: step.Span})
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/objective"
 	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/schedule"
@@ -38,6 +39,7 @@ func check(d *Document, kinds []protocol.Kind, errs *block.Errors) {
 	for i := range d.Scenarios {
 		checkLabels(d.Scenarios[i].At.Get("labels"), errs)
 		checkSchedule(&d.Scenarios[i], errs)
+		checkObjectives(&d.Scenarios[i], errs)
 	}
 }
 
@@ -176,6 +178,49 @@ func checkLabels(labels *block.Node, errs *block.Errors) {
 		case !labelName.MatchString(k.Name) || strings.HasPrefix(k.Name, "__"):
 			errs.Add(k.Pos, k.Value.Path, "a label is made of letters, digits and _ and does not begin with a digit or __, got %q", k.Name)
 		}
+	}
+}
+
+// checkObjectives compiles the objectives of a scenario and its steps, and checks
+// what they cannot know by themselves.
+func checkObjectives(s *Scenario, errs *block.Errors) {
+	names := map[string]block.Pos{}
+	var checks []string
+	for _, step := range s.Program.Steps {
+		checks = append(checks, step.Checks...)
+	}
+	compile := func(list []objective.Config, at objective.Place, checks []string) {
+		for _, c := range list {
+			first, twice := names[c.Name.S]
+			switch {
+			case c.Name.S == "" || c.That.S == "": // decoding said so
+				continue
+			case twice:
+				errs.Add(c.Name.Pos, c.Name.Path, "scenario %s has an objective named %q already, at %s", s.Name, c.Name, first).Hint = "objectives of a scenario and its steps need names of their own; a flow that is used twice has those of its steps twice"
+				continue
+			case len(c.Name.S) > longestName:
+				errs.Add(c.Name.Pos, c.Name.Path, "a name has at most %d bytes, got %d", longestName, len(c.Name.S))
+				continue
+			}
+			o := c.Compile(at)
+			if o.Kind == "" { // decoding said why
+				continue
+			}
+			names[c.Name.S] = c.Name.Pos
+			if o.Check != "" && !slices.Contains(checks, o.Check) {
+				errs.Add(c.That.Pos, c.That.Path, "there is no check named %q here", o.Check).Hint = block.Nearest(o.Check, checks)
+			}
+			if o.Kind == objective.CheckRatio && o.Check == "" && len(checks) == 0 {
+				errs.Add(c.That.Pos, c.That.Path, "there is no check here whose ratio could be judged")
+			}
+			s.Judged = append(s.Judged, o)
+		}
+	}
+	compile(s.Objectives, objective.Place{Scenario: s.Name.S, Target: s.Target.S, PerIteration: s.Program.Requests}, checks)
+	for _, step := range s.Program.Steps {
+		compile(step.Objectives, objective.Place{
+			Scenario: s.Name.S, Step: step.Label, Target: step.Target, PerIteration: step.PerIteration,
+		}, step.Checks)
 	}
 }
 

@@ -9,9 +9,13 @@ package config
 import (
 	"path/filepath"
 	"slices"
+	"time"
 
+	"github.com/perfd/perfd/internal/analysis/regression"
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/history"
+	"github.com/perfd/perfd/internal/objective"
 	"github.com/perfd/perfd/internal/output/otlp"
 	"github.com/perfd/perfd/internal/output/remotewrite"
 	"github.com/perfd/perfd/internal/pace"
@@ -34,6 +38,8 @@ type Document struct {
 	RemoteWrite      []remotewrite.Config    `yaml:"remote_write" doc:"Where metrics are sent to, besides being exposed at /metrics."`
 	RemoteWriteQueue remotewrite.QueueConfig `yaml:"remote_write_queue" doc:"What is kept on disk for remote_write, so that outages and crashes lose nothing."`
 
+	History history.Config `yaml:"history" doc:"How much perfd remembers of windows, runs and findings; changes count from the next start on."`
+
 	Tracing *otlp.Config `yaml:"tracing" doc:"Where spans of iterations and requests are sent to (OTLP)."`
 
 	// Dir is the folder that every relative path of the configuration starts from: that of the main file.
@@ -45,24 +51,31 @@ type Document struct {
 
 // A Scenario is a named flow on a target with a workload and a schedule.
 type Scenario struct {
-	Name     block.Text        `yaml:"name" block:"required" doc:"Name of the scenario: letters, digits, _ and -. It is a label of every metric."`
-	Test     Test              `yaml:"test" doc:"What the scenario is for: load (default), stress, spike, volume or endurance."`
-	Target   block.Text        `yaml:"target" block:"required" doc:"Name of the target that steps send to unless they name another."`
-	Labels   map[string]string `yaml:"labels" doc:"Labels of perfd_scenario_info, such as team."`
-	Schedule schedule.Config   `yaml:"schedule" doc:"When the scenario runs (default: always)."`
-	Workload pace.Config       `yaml:"workload" block:"required" doc:"How much load, and how fast."`
-	Flow     flow.Config       `yaml:"flow" block:"required" doc:"The steps that one virtual user performs."`
-	Validity validity.Config   `yaml:"validity" doc:"When perfd takes its own measurement for disturbed."`
-	Tolerate bool              `yaml:"tolerate" doc:"Judge this scenario even while a stress or spike scenario runs on its target (default false)."`
+	Name       block.Text         `yaml:"name" block:"required" doc:"Name of the scenario: letters, digits, _ and -. It is a label of every metric."`
+	Test       Test               `yaml:"test" doc:"What the scenario is for: load (default), stress, spike, volume or endurance."`
+	Target     block.Text         `yaml:"target" block:"required" doc:"Name of the target that steps send to unless they name another."`
+	Labels     map[string]string  `yaml:"labels" doc:"Labels of perfd_scenario_info, such as team."`
+	Schedule   schedule.Config    `yaml:"schedule" doc:"When the scenario runs (default: always)."`
+	Workload   pace.Config        `yaml:"workload" block:"required" doc:"How much load, and how fast."`
+	Flow       flow.Config        `yaml:"flow" block:"required" doc:"The steps that one virtual user performs."`
+	Validity   validity.Config    `yaml:"validity" doc:"When perfd takes its own measurement for disturbed."`
+	Objectives []objective.Config `yaml:"objectives" doc:"What the SLA says of the scenario as a whole; those of single steps are written there."`
+	Regression regression.Config  `yaml:"regression" doc:"How releases are compared."`
+	Tolerate   bool               `yaml:"tolerate" doc:"Judge this scenario even while a stress or spike scenario runs on its target (default false)."`
 
 	// At is the scenario's place in the document.
 	At *block.Node `yaml:"-"`
+	// Judged are all objectives, compiled: the scenario's own, then those of its steps.
+	Judged []objective.Objective `yaml:"-"`
 	// Program is the compiled flow. Like the document it is immutable.
 	Program *flow.Program `yaml:"-"`
 	// Fingerprint is equal in two documents where the scenario is unchanged:
 	// its resolved block, its targets, the flows it uses, the content of its
-	// data files and what safety and blackouts say.
+	// data files and what safety and blackouts say. Objectives are not part of it:
+	// another limit does not change the load.
 	Fingerprint string `yaml:"-"`
+	// Shape is equal where workload and flow are: what is measured can be compared.
+	Shape string `yaml:"-"`
 }
 
 // DecodeBlock decodes a scenario over its defaults.
@@ -71,6 +84,11 @@ func (s *Scenario) DecodeBlock(n *block.Node, errs *block.Errors) {
 	p := plain{At: n, Test: LoadTest}
 	block.Decode(n, &p, errs)
 	*s = Scenario(p)
+}
+
+// Limits are the limits on response times that a step of the Program is judged by.
+func (s *Scenario) Limits(step int) []time.Duration {
+	return objective.Limits(s.Judged, s.Program.Steps[step].Label)
 }
 
 // A Test is what a scenario is for.
@@ -108,6 +126,9 @@ func (d *Document) Scenario(name string) *Scenario {
 	}
 	return nil
 }
+
+// TargetNode returns the place of a target in the document, nil where there is none.
+func (d *Document) TargetNode(name string) *block.Node { return named(d.root.Get("targets"), name) }
 
 // KillSwitch returns the path of the file whose existence pauses all load, empty for none.
 func (d *Document) KillSwitch() string {

@@ -21,7 +21,15 @@ import (
 func fingerprints(d *Document, root *block.Node) {
 	for i := range d.Scenarios {
 		s := &d.Scenarios[i]
-		p := printer{sha256.New(), d.Dir}
+		flows := []*block.Node{s.At.Get("flow")}
+		used := usedFlows(d, &s.Flow, nil)
+		for _, name := range used {
+			flows = append(flows, root.Get("flows").Get(name))
+		}
+		judged := judgedBy(s.At, flows)
+		p := printer{sha256.New(), d.Dir, judged}
+		shape := printer{sha256.New(), d.Dir, judged}
+		shape.node(s.At.Get("workload"))
 		p.node(root.Get("safety"))
 		p.node(root.Get("blackouts"))
 		p.node(s.At)
@@ -29,19 +37,42 @@ func fingerprints(d *Document, root *block.Node) {
 			p.text(name)
 			p.node(named(root.Get("targets"), name))
 		}
-		flows := []*block.Node{s.At.Get("flow")}
-		for _, name := range usedFlows(d, &s.Flow, nil) {
+		for i, name := range used {
 			p.text(name)
-			flows = append(flows, root.Get("flows").Get(name))
-			p.node(flows[len(flows)-1])
+			p.node(flows[i+1])
 		}
 		for _, e := range d.Data {
 			if slices.ContainsFunc(flows, func(n *block.Node) bool { return mentions(n, e.Name.S) }) {
 				p.node(root.Get("data").Get(e.Name.S))
 			}
 		}
+		for _, f := range flows {
+			shape.node(f)
+		}
+		s.Shape = hex.EncodeToString(shape.h.Sum(nil))
 		s.Fingerprint = hex.EncodeToString(p.h.Sum(nil))
 	}
+}
+
+// judgedBy lists the parts of a scenario that decide how it is judged, not what
+// it does: changing them restarts nothing.
+func judgedBy(scenario *block.Node, flows []*block.Node) (parts []*block.Node) {
+	add := func(n *block.Node) {
+		if n != nil {
+			parts = append(parts, n)
+		}
+	}
+	add(scenario.Get("objectives"))
+	add(scenario.Get("regression"))
+	for _, f := range flows {
+		if f.Kind == block.Map { // a named flow
+			f = f.Get("steps")
+		}
+		for _, step := range f.Items {
+			add(step.Get("objectives"))
+		}
+	}
+	return parts
 }
 
 // named returns the item of a list of mappings that has a name.
@@ -79,8 +110,9 @@ func mentions(n *block.Node, name string) bool {
 
 // A printer hashes trees: what they say, not where it was written.
 type printer struct {
-	h   hash.Hash
-	dir string
+	h       hash.Hash
+	dir     string
+	without []*block.Node // values of keys that are left out
 }
 
 func (p printer) node(n *block.Node) {
@@ -90,8 +122,9 @@ func (p printer) node(n *block.Node) {
 	}
 	p.number(int(n.Kind))
 	p.text(n.Scalar)
-	p.number(len(n.Keys))
-	for _, k := range n.Keys {
+	keys := slices.DeleteFunc(slices.Clone(n.Keys), func(k block.Key) bool { return slices.Contains(p.without, k.Value) })
+	p.number(len(keys))
+	for _, k := range keys {
 		p.text(k.Name)
 		p.node(k.Value)
 		if k.Name == "file" || strings.HasSuffix(k.Name, "_file") {

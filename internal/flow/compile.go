@@ -7,6 +7,7 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/objective"
 	"github.com/perfd/perfd/internal/protocol"
 )
 
@@ -33,6 +34,10 @@ type Options struct {
 type StepDesc struct {
 	Label, Target, Protocol string
 	Checks                  []string
+	// Objectives are those of the step alone.
+	Objectives []objective.Config
+	// PerIteration is how often an iteration performs the step on its unconditional path.
+	PerIteration int
 	// Span says what the step's spans look like, nil where its protocol has nothing to say.
 	Span protocol.SpanMapper
 }
@@ -241,7 +246,7 @@ func (k *compiler) request(r *Request, at *block.Node, prefix string, s *expr.Sy
 			st.keep.Merge(st.expect.Keep())
 		}
 	}
-	desc := StepDesc{Label: label}
+	desc := StepDesc{Label: label, Objectives: r.Objectives, PerIteration: 1}
 	var extracted []*expr.Extraction
 	for _, x := range r.Extract {
 		notReserved(x.Name, errs)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/objective"
 )
 
 // A Config is the flow block of a scenario, or the steps of a named flow.
@@ -36,13 +37,14 @@ const (
 
 // A Request is a step: one named request of any protocol.
 type Request struct {
-	Name      block.Text                `yaml:"name" block:"required" doc:"Name of the step: the label of its metrics."`
-	Target    block.Text                `yaml:"target" doc:"Target of this step, if it is not the scenario's."`
-	Timeout   block.Duration            `yaml:"timeout" doc:"How long the whole request may take, redirects included (default 30s)."`
-	Expect    block.Text                `yaml:"expect" doc:"Condition that decides whether the request failed; the default is the protocol's (http: status < 400)."`
-	Checks    block.Entries[block.Text] `yaml:"checks" doc:"Named conditions that are counted and never decide failure."`
-	Extract   block.Entries[block.Text] `yaml:"extract" doc:"Variables taken out of the answer; without them, because one is not there or the request failed, the iteration stops."`
-	OnFailure string                    `yaml:"on_failure" doc:"continue (default) or stop_iteration."`
+	Name       block.Text                `yaml:"name" block:"required" doc:"Name of the step: the label of its metrics."`
+	Target     block.Text                `yaml:"target" doc:"Target of this step, if it is not the scenario's."`
+	Timeout    block.Duration            `yaml:"timeout" doc:"How long the whole request may take, redirects included (default 30s)."`
+	Expect     block.Text                `yaml:"expect" doc:"Condition that decides whether the request failed; the default is the protocol's (http: status < 400)."`
+	Checks     block.Entries[block.Text] `yaml:"checks" doc:"Named conditions that are counted and never decide failure."`
+	Extract    block.Entries[block.Text] `yaml:"extract" doc:"Variables taken out of the answer; without them, because one is not there or the request failed, the iteration stops."`
+	Objectives []objective.Config        `yaml:"objectives" doc:"What the SLA says of this step alone."`
+	OnFailure  string                    `yaml:"on_failure" doc:"continue (default) or stop_iteration."`
 
 	rest []block.Key // the protocol's block, and what nothing knows
 }
@@ -110,7 +112,7 @@ func (r *Request) decode(n *block.Node, errs *block.Errors) {
 	block.Decode(&own, r, errs)
 }
 
-var stepKeys = []string{"name", "target", "timeout", "expect", "checks", "extract", "on_failure"}
+var stepKeys = []string{"name", "target", "timeout", "expect", "checks", "extract", "objectives", "on_failure"}
 
 // Validate checks what needs no other part of the configuration.
 func (r *Request) Validate(n *block.Node, errs *block.Errors) {

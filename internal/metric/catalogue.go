@@ -184,8 +184,8 @@ var runs = newSection("Runs and schedule", "A run is one execution of a scenario
 // Runs and their schedule.
 var (
 	RunInfo = runs.gauge("perfd_run_info", "",
-		"The run that is under way, always 1.",
-		"scenario", "run")
+		"The run that is under way, always 1, and the release of the scenario's target when it began.",
+		"scenario", "run", "release")
 	RunStart = runs.gauge("perfd_run_start_timestamp_seconds", seconds,
 		"When the run that is under way began, in Unix time.",
 		"scenario")

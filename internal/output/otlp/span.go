@@ -204,6 +204,7 @@ func unix(t time.Time) uint64 { return uint64(max(0, t.UnixNano())) }
 // A RunSpan is a run as one span, in a trace of its own.
 type RunSpan struct {
 	Scenario, Run, Test string
+	Release             string // of the target when the run began, empty where unknown
 	Trace               load.TraceID
 	Start, End          time.Time
 	Result              string // of the run's verdict: pass, fail, error and so on
@@ -216,6 +217,9 @@ func (r *RunSpan) span() *tracepb.Span {
 		Name: "run " + r.Scenario, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
 		StartTimeUnixNano: unix(r.Start), EndTimeUnixNano: unix(r.End),
 		Attributes: append(identity(r.Scenario, r.Run, r.Test), text("perfd.result", r.Result)),
+	}
+	if r.Release != "" {
+		span.Attributes = append(span.Attributes, text("perfd.release", r.Release))
 	}
 	if r.Result == "fail" || r.Result == "error" {
 		span.Status = &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR}

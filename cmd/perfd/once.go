@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/perfd/perfd/internal/app"
+)
+
+// A once is what the flags of `perfd once` say besides those of every command.
+type once struct {
+	length      time.Duration
+	format      string
+	file        string
+	remoteWrite bool
+}
+
+func (c *commandLine) onceFlags() {
+	f := c.flags
+	f.DurationVar(&c.once.length, "for", 0, "how long the run lasts, such as 5m; as long as its schedule and workload say if 0")
+	f.StringVar(&c.once.format, "summary", "text", "how the summary on stdout looks: text or json")
+	f.StringVar(&c.once.file, "summary.file", "", "file that takes the summary too")
+	f.BoolVar(&c.once.remoteWrite, "remote-write", false, "send metrics to the remote-write endpoints of the configuration")
+	f.StringVar(&c.opts.StoragePath, "storage.path", "", "folder for what is measured; a temporary one if empty")
+}
+
+// runOnce runs a scenario in the foreground. What comes of it is the exit code.
+func (c *commandLine) runOnce(opts app.Options, stdout, stderr io.Writer) int {
+	o := app.OnceOptions{
+		Scenario: c.args[0], For: c.once.length, Format: c.once.format, RemoteWrite: c.once.remoteWrite,
+		Summary: stdout, Progress: stderr, Terminal: terminal(stderr),
+	}
+	var file *os.File
+	if c.once.file != "" {
+		var err error
+		// Before any load is sent: a summary that cannot be kept is found out about now.
+		if file, err = os.Create(c.once.file); err != nil {
+			fmt.Fprintf(stderr, "perfd: --summary.file: %v\n", err)
+			return exitUsage
+		}
+		o.Summary = io.MultiWriter(stdout, file)
+	}
+	code := serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) { return app.Once(ctx, opts, o) })
+	if file != nil {
+		if err := file.Close(); err != nil {
+			fmt.Fprintf(stderr, "perfd: --summary.file: %v\n", err)
+			return exitFailed
+		}
+	}
+	return code
+}
+
+// check says what is wrong with the flags.
+func (o once) check() error {
+	switch {
+	case o.length < 0:
+		return fmt.Errorf("--for: must not be less than 0, got %s", o.length)
+	case o.format != "text" && o.format != "json":
+		return fmt.Errorf("--summary: want text or json, got %q", o.format)
+	}
+	return nil
+}
+
+// scenario is the one argument of once.
+func scenario(args []string) error {
+	if len(args) == 0 {
+		return errors.New("once: which scenario?\n\thint: perfd once SCENARIO; perfd check lists the scenarios of a configuration")
+	}
+	return unexpected(args[1:])
+}
+
+// terminal reports whether what is written is seen by a person right away, on
+// something that can write a line again.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	i, err := f.Stat()
+	return err == nil && i.Mode()&os.ModeCharDevice != 0
+}

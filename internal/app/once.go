@@ -1,0 +1,288 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/hist"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/report"
+	"github.com/perfd/perfd/internal/schedule"
+	"github.com/perfd/perfd/internal/validity"
+)
+
+// OnceOptions of Once.
+type OnceOptions struct {
+	Scenario string
+	For      time.Duration // how long the run lasts; 0: what schedule and workload say
+	Format   string        // of the summary: text or json
+
+	Summary, Progress io.Writer
+	Terminal          bool // Progress is one: a line that is written over and over
+	RemoteWrite       bool // send metrics where the configuration says
+}
+
+// The exit codes of Once.
+const (
+	OncePassed       = 0
+	OnceFailed       = 1 // failed while running
+	OnceBroken       = 3 // an objective, or another judgement of the run, failed
+	OnceInconclusive = 4
+)
+
+// Once performs one run of a scenario now, whatever its schedule says, and
+// writes a summary of it. A *UsageError says that nothing was started.
+func Once(ctx context.Context, opts Options, o OnceOptions) (code int, err error) {
+	opts.narrow = func(doc *config.Document) error { return narrow(doc, o) }
+	if opts.StoragePath == "" {
+		dir, err := os.MkdirTemp("", "perfd-once-")
+		if err != nil {
+			return OnceFailed, fmt.Errorf("once: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		opts.StoragePath = dir
+	}
+	a, err := New(opts)
+	if err != nil {
+		return OnceFailed, err
+	}
+	t := &tally{steps: map[string]*stepTally{}}
+	a.observed = t.add
+	var ended endedRun
+	var finding load.Finding
+	a.verdicts.judged = func(r endedRun, f load.Finding) {
+		a.judged(r, f)
+		ended, finding = r, f // read after Stop, which waits for this
+	}
+	a.Start()
+	s := a.current().scenarios[0]
+	if err := s.runner.Start(); err != nil {
+		return OnceFailed, errors.Join(err, a.Stop())
+	}
+	a.follow(ctx, s, o)
+	if err := a.Stop(); err != nil {
+		return OnceFailed, err
+	}
+	if ended.Run == "" {
+		return OnceFailed, errors.New("the run was not judged")
+	}
+	r := t.report(s, ended, finding)
+	write := report.Text
+	if o.Format == "json" {
+		write = report.JSON
+	}
+	if err := write(o.Summary, r); err != nil {
+		return OnceFailed, err
+	}
+	return onceCode(ended.Result, finding, len(s.cfg.Judged)), nil
+}
+
+// onceCode is what a pipeline is told.
+func onceCode(result string, f load.Finding, objectives int) int {
+	switch {
+	case result == "error":
+		return OnceFailed
+	case f.Verdict == load.Fail:
+		return OnceBroken
+	case f.Verdict == load.Pass, objectives == 0 && result != "interrupted" && len(f.Doubts) <= 1:
+		return OncePassed // a scenario without objectives has that as its only doubt
+	}
+	return OnceInconclusive
+}
+
+// scenarioNamed returns the scenario of a name that somebody typed.
+func scenarioNamed(doc *config.Document, name string) (*config.Scenario, error) {
+	if s := doc.Scenario(name); s != nil {
+		return s, nil
+	}
+	var names []string
+	for i := range doc.Scenarios {
+		names = append(names, doc.Scenarios[i].Name.S)
+	}
+	return nil, fmt.Errorf("there is no scenario named %q\n\thint: %s", name, block.Nearest(name, names))
+}
+
+// narrow leaves of a document what one run needs.
+func narrow(doc *config.Document, o OnceOptions) error {
+	s, err := scenarioNamed(doc, o.Scenario)
+	if err != nil {
+		return err
+	}
+	lasts := s.Schedule.Duration
+	if o.For > 0 {
+		lasts = block.Duration(o.For)
+	}
+	if _, finite := s.Workload.Finite(); !finite && lasts == 0 {
+		return fmt.Errorf("scenario %s has no end of its own\n\thint: say how long, such as --for=10m", o.Scenario)
+	}
+	one := *s
+	one.Schedule = schedule.Config{Manual: true, Duration: lasts}
+	doc.Scenarios, doc.Blackouts = []config.Scenario{one}, nil
+	if !o.RemoteWrite {
+		doc.RemoteWrite = nil
+	}
+	return nil
+}
+
+const (
+	// A terminal's line of progress is written each second, a log's each ten.
+	terminalEvery = time.Second
+	logEveryRun   = 10 * time.Second
+)
+
+// follow waits for the end of the run, which a cancelled ctx brings about early,
+// and says meanwhile how it stands.
+func (a *App) follow(ctx context.Context, s *scenario, o OnceOptions) {
+	every := logEveryRun
+	if o.Terminal {
+		every = terminalEvery
+	}
+	began := time.Now()
+	next := began.Add(every)
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	done := ctx.Done()
+	for {
+		select {
+		case <-done:
+			done = nil
+			_ = s.runner.Stop() // it has ended by itself where there is nothing to stop
+		case now := <-ticker.C:
+			st := s.runner.Status()
+			if !st.LastEnd.IsZero() && !st.Running {
+				if o.Terminal {
+					fmt.Fprint(o.Progress, "\r\x1b[K")
+				}
+				return
+			}
+			if now.Before(next) {
+				continue
+			}
+			next = next.Add(every)
+			line := report.Progress(a.progress(s, now.Sub(began), st.Run))
+			if o.Terminal {
+				fmt.Fprint(o.Progress, "\r\x1b[K"+line)
+			} else {
+				fmt.Fprintln(o.Progress, line)
+			}
+		}
+	}
+}
+
+// progress is how a run stands.
+func (a *App) progress(s *scenario, elapsed time.Duration, run schedule.Run) report.ProgressLine {
+	l := report.ProgressLine{Elapsed: elapsed, Objectives: len(s.cfg.Judged)}
+	if !run.End.IsZero() {
+		l.Total = run.End.Sub(run.Zero)
+	}
+	if recent, ok := a.recorder.Recent(s.name); ok {
+		l.AchievedRate, l.Failed, l.P95 = recent.Requests, recent.ErrorRatio, recent.ResponseTime.P95.Seconds()
+	}
+	if r := s.current(); r != nil {
+		st := r.engine.Stats()
+		l.AskedRate = st.PlannedRate * float64(s.cfg.Program.Requests)
+		for _, n := range st.Dropped {
+			l.Dropped += n
+		}
+	}
+	open := false
+	l.Verdict = load.Pass
+	for _, f := range a.verdicts.board.Findings() {
+		if f.Kind == load.KindObjective && f.State != load.Recovered {
+			open = open || f.Verdict == load.Inconclusive
+			if f.Verdict == load.Fail {
+				l.Verdict = load.Fail
+			}
+		}
+	}
+	if open && l.Verdict == load.Pass {
+		l.Verdict = load.Inconclusive
+	}
+	return l
+}
+
+// A tally adds the windows of a run up for its summary.
+type tally struct {
+	mu    sync.Mutex
+	own   load.Window
+	it    load.Iterations
+	asked float64
+	bits  uint32
+	steps map[string]*stepTally
+}
+
+type stepTally struct {
+	requests, failed uint64
+	response         hist.Histogram
+}
+
+func (t *tally) add(w *load.Window) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w.Step != "" {
+		s := t.steps[w.Step]
+		if s == nil {
+			s = &stepTally{}
+			t.steps[w.Step] = s
+		}
+		s.requests += w.Requests
+		s.failed += w.Failed()
+		s.response.Merge(w.ResponseTime)
+		return
+	}
+	t.own.Requests += w.Requests
+	for c, n := range w.Failures {
+		t.own.Failures[c] += n
+	}
+	t.asked += w.Planned
+	if w.Requests > 0 || w.Planned > 0 {
+		t.bits |= w.Flags.Invalid
+	}
+	if w.Iterations == nil {
+		return
+	}
+	t.it.Started += w.Iterations.Started
+	for r, n := range w.Iterations.Dropped {
+		t.it.Dropped[r] += n
+	}
+}
+
+// report is the summary of a run.
+func (t *tally) report(s *scenario, e endedRun, f load.Finding) report.Run {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := report.Run{
+		Scenario: e.Scenario, Run: e.Run, Test: e.Test, Target: e.Target, Release: e.Release, Began: e.began, Ended: e.At,
+		Requests: t.own.Requests, Failed: t.own.Failed(), Iterations: t.it.Started, Finding: f, Valid: t.bits == 0,
+	}
+	for _, n := range t.it.Dropped {
+		r.Dropped += n
+	}
+	if seconds := e.At.Sub(e.began).Seconds(); seconds > 0 {
+		r.AskedRate, r.AchievedRate = t.asked/seconds, float64(t.it.Started)/seconds
+	}
+	for reason := range validity.NumReasons {
+		if t.bits&(1<<reason) != 0 {
+			r.Invalid = append(r.Invalid, reason.String())
+		}
+	}
+	for _, step := range s.cfg.Program.Steps {
+		row := report.Step{Name: step.Label}
+		if x := t.steps[step.Label]; x != nil {
+			row.Requests, row.Failed = x.requests, x.failed
+			if x.response.Count() > 0 {
+				p := x.response.HDR().ValueAtPercentilesSlice([]float64{50, 90, 95, 99})
+				row.P50, row.P90, row.P95, row.P99 = float64(p[0])/1e9, float64(p[1])/1e9, float64(p[2])/1e9, float64(p[3])/1e9
+			}
+		}
+		r.Steps = append(r.Steps, row)
+	}
+	return r
+}
