@@ -121,6 +121,9 @@ func attach(ctx context.Context, p *proc.Process, file string) (*Daemon, error) 
 	return d, nil
 }
 
+// Dir is the folder that holds perfd.yaml and data/, of a daemon that Start started.
+func (d *Daemon) Dir() string { return filepath.Dir(d.file) }
+
 // Configure replaces the configuration file; the daemon does not look until it
 // is told to reload.
 func (d *Daemon) Configure(text string) error {

@@ -1,0 +1,300 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/perfd/perfd/test/daemon"
+)
+
+// judged is a scenario with an objective on errors and one on response times.
+func judged(url string) string {
+	return fmt.Sprintf(`
+targets:
+  - {name: server, url: %q, release: {push: true, settle: 0s}}
+scenarios:
+  - name: judged
+    test: endurance
+    target: server
+    schedule: {always: true}
+    workload: {executor: constant-arrival-rate, rate: 40/s, pre_allocated_vus: 20, max_vus: 20}
+    objectives:
+      - {name: p95, that: p(95) < 200ms}
+      - {name: errors, that: error_ratio < 1%%, severity: critical}
+    flow:
+      - {name: get, http: {url: /get}, timeout: 2s}
+`, url)
+}
+
+// verdict is what the daemon says of an objective.
+func verdict(m daemon.Metrics, objective string) string {
+	for _, v := range []string{"pass", "fail", "inconclusive"} {
+		if m.Value("perfd_objective_verdict", "objective="+objective, "verdict="+v) == 1 {
+			return v
+		}
+	}
+	return "none"
+}
+
+// says waits until an objective has a verdict and returns how long that took.
+func says(t *testing.T, d *daemon.Daemon, objective, want string, limit time.Duration) time.Duration {
+	t.Helper()
+	began := time.Now()
+	until(t, d, limit, func(m daemon.Metrics) string {
+		if got := verdict(m, objective); got != want {
+			return fmt.Sprintf("%s is %s, want %s", objective, got, want)
+		}
+		return ""
+	})
+	return time.Since(began)
+}
+
+// Everything failing is a broken objective within a minute, and the release that
+// runs is named; a daemon that was stopped itself says that it does not know; a target
+// that hangs is not excused by that (SEMANTICS sections 3 and 7).
+func TestStallsAreInconclusiveHangsAndErrorsFail(t *testing.T) {
+	var broken atomic.Bool
+	var hold gate
+	g := newTarget(t, func(w http.ResponseWriter, r *http.Request) {
+		hold.ServeHTTP(w, r)
+		if broken.Load() {
+			http.Error(w, "broken", http.StatusInternalServerError)
+		}
+	}, nil)
+	d := start(t, judged(g.URL))
+	until(t, d, time.Minute, atLeast(400, "perfd_objective_events_total", "objective=p95"))
+
+	// Ours.
+	if err := d.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(3 * time.Second)
+	if err := d.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	until(t, d, time.Minute, func(m daemon.Metrics) string {
+		for _, o := range []string{"p95", "errors"} {
+			if got := verdict(m, o); got == "fail" {
+				t.Fatalf("%s is called broken though perfd itself was stopped", o)
+			}
+		}
+		return atLeast(100, "perfd_objective_excluded_total", "objective=p95", "reason=invalid")(m)
+	})
+
+	// The target's: it hangs.
+	until(t, d, 3*time.Minute, func(m daemon.Metrics) string {
+		if m.Value("perfd_measurement_valid") != 1 {
+			return "a valid measurement"
+		}
+		return ""
+	})
+	hold.shut()
+	hung := says(t, d, "p95", "fail", 90*time.Second)
+	hold.reopen()
+	t.Logf("a hang is called after %v", hung.Round(time.Second))
+
+	var list []finding
+	get(t, d, "/api/v1/findings?kind=objective&state=active", &list)
+	if !slices.ContainsFunc(list, func(f finding) bool {
+		return f.Objective == "p95" && f.Verdict == "fail" && strings.Contains(f.Sentence, "judged")
+	}) {
+		t.Errorf("the list of findings has no broken p95: %+v", list)
+	}
+	stop(t, d)
+}
+
+func TestEverythingFailingIsCalledWithinAMinute(t *testing.T) {
+	var broken atomic.Bool
+	g := newTarget(t, func(w http.ResponseWriter, _ *http.Request) {
+		if broken.Load() {
+			http.Error(w, "broken", http.StatusInternalServerError)
+		}
+	}, nil)
+	d := start(t, judged(g.URL))
+	if code, body, err := send(t, d, "/api/v1/releases", `{"target": "server", "release": "v1.0.0"}`); err != nil || code != http.StatusOK {
+		t.Fatalf("push a release: %d %s %v", code, body, err)
+	}
+	until(t, d, time.Minute, atLeast(400, "perfd_objective_events_total", "objective=errors"))
+	if code, body, err := send(t, d, "/api/v1/releases", `{"target": "server", "release": "v1.1.0"}`); err != nil || code != http.StatusOK {
+		t.Fatalf("push a release: %d %s %v", code, body, err)
+	}
+	before := scrape(t, d)
+	broken.Store(true)
+	took := says(t, d, "errors", "fail", 3*time.Minute)
+	m := scrape(t, d)
+	// A window in which the machine disturbed perfd counts for nothing: it may take so much longer.
+	const invalid = "perfd_objective_excluded_total"
+	lost := m.Value(invalid, "objective=errors", "reason=invalid") - before.Value(invalid, "objective=errors", "reason=invalid")
+	t.Logf("everything failing is called after %v, %.0f requests of it not counted", took.Round(time.Second), lost)
+	if limit := time.Minute + time.Duration(lost/40*float64(time.Second)); took > limit {
+		t.Errorf("everything failing is called after %v, want at most %v", took, limit)
+	}
+	if m.Value("perfd_target_release_info", "release=v1.1.0") != 1 || m.Value("perfd_target_release_changes_total") != 1 ||
+		m.Value("perfd_run_info", "release=v1.1.0") != 1 {
+		t.Error("metrics do not say that the release changed and the run was cut at it")
+	}
+	var runs []finding
+	for range 40 {
+		if get(t, d, "/api/v1/findings?kind=run", &runs); len(runs) > 0 {
+			break
+		}
+		<-time.After(500 * time.Millisecond)
+	}
+	if len(runs) == 0 || runs[0].Release != "v1.0.0" || !strings.Contains(runs[0].Sentence, "on v1.0.0") || len(runs[0].Parts) < 3 {
+		t.Errorf("the run that the release cut is summed up as %+v", runs)
+	}
+	var active []finding
+	get(t, d, "/api/v1/findings?kind=objective&state=active", &active)
+	for _, c := range []struct {
+		path string
+		want int
+	}{
+		{"/api/v1/findings/nothing/accept", http.StatusNotFound},
+		{"/api/v1/findings/" + active[0].ID + "/accept", http.StatusConflict},
+	} {
+		if code, body, err := send(t, d, c.path, ""); err != nil || code != c.want {
+			t.Errorf("POST %s: %d %s %v, want %d", c.path, code, body, err, c.want)
+		}
+	}
+	broken.Store(false)
+	stop(t, d)
+
+	// The past is judged again as it was, beside or without the daemon.
+	out, err := exec.CommandContext(t.Context(), perfd, "analyze", "--config.file="+filepath.Join(d.Dir(), "perfd.yaml"),
+		"--storage.path="+filepath.Join(d.Dir(), "data"), "--scenario=judged", "--from=1h", "--kind=objective", "--format=json").Output()
+	if err != nil {
+		t.Fatalf("analyze: %v %s", err, stderrOf(err))
+	}
+	var again []finding
+	if err := json.Unmarshal(out, &again); err != nil {
+		t.Fatalf("analyze printed %s: %v", out, err)
+	}
+	if !slices.ContainsFunc(again, func(f finding) bool { return f.Objective == "errors" && f.Verdict == "fail" }) {
+		t.Errorf("perfd analyze does not find the broken objective again: %s", out)
+	}
+}
+
+// perfd once is a gate in a pipeline: its exit code is the verdict.
+func TestOnceExitsWithTheVerdict(t *testing.T) {
+	g := newTarget(t, slowly, nil)
+	config := func(objective string) string {
+		return fmt.Sprintf(`
+targets: [{name: server, url: %q}]
+scenarios:
+  - name: gate
+    test: load
+    target: server
+    schedule: {cron: "0 3 * * *", duration: 1h}
+    workload: {executor: constant-arrival-rate, rate: 100/s, max_vus: 50}
+    objectives: [{name: it, that: %s}]
+    flow: [{name: get, http: {url: /get}}]
+`, g.URL, objective)
+	}
+	for _, c := range []struct {
+		name, objective string
+		want            int
+	}{
+		{"pass", "p(95) < 2s", 0},
+		{"fail", "p(95) < 1ms", 3},
+		{"inconclusive", "error_ratio < 0.01%", 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			file := filepath.Join(dir, "perfd.yaml")
+			if err := os.WriteFile(file, []byte(config(c.objective)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(within(t, 2*time.Minute), perfd, "once", "gate", "--for=25s", "--summary=json", "--config.file="+file)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			out, err := cmd.Output()
+			var exit *exec.ExitError
+			if err != nil && !errors.As(err, &exit) {
+				t.Fatal(err)
+			}
+			if got := cmd.ProcessState.ExitCode(); got != c.want {
+				t.Errorf("exit code %d, want %d\n%s\n%s", got, c.want, out, &stderr)
+			}
+			var run struct {
+				Scenario string  `json:"scenario"`
+				Requests float64 `json:"requests"`
+				Finding  finding `json:"finding"`
+			}
+			if err := json.Unmarshal(out, &run); err != nil {
+				t.Fatalf("summary %s: %v", out, err)
+			}
+			if run.Scenario != "gate" || run.Requests < 2000 || run.Finding.Verdict != c.name {
+				t.Errorf("summary says %+v, want gate with more than 2,000 requests and %s", run, c.name)
+			}
+			if !strings.Contains(stderr.String(), "failed") {
+				t.Errorf("no line of progress: %s", &stderr)
+			}
+		})
+	}
+}
+
+// A finding as the API and summaries have it.
+type finding struct {
+	ID        string    `json:"id"`
+	Kind      string    `json:"kind"`
+	Verdict   string    `json:"verdict"`
+	Objective string    `json:"objective"`
+	Release   string    `json:"release"`
+	Sentence  string    `json:"sentence"`
+	Parts     []finding `json:"parts"`
+}
+
+// get reads what the API answers.
+func get(t *testing.T, d *daemon.Daemon, path string, data any) {
+	t.Helper()
+	code, body, err := d.Do(within(t, 10*time.Second), http.MethodGet, path)
+	if err != nil || code != http.StatusOK {
+		t.Fatalf("GET %s: %d %s %v", path, code, body, err)
+	}
+	if err := json.Unmarshal([]byte(body), &struct {
+		Data any `json:"data"`
+	}{data}); err != nil {
+		t.Fatalf("GET %s: %s: %v", path, body, err)
+	}
+}
+
+// send posts JSON.
+func send(t *testing.T, d *daemon.Daemon, path, body string) (code int, answer string, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.URL+path, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	var text bytes.Buffer
+	_, err = text.ReadFrom(res.Body)
+	return res.StatusCode, text.String(), err
+}
+
+func stderrOf(err error) string {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return string(exit.Stderr)
+	}
+	return ""
+}
