@@ -66,11 +66,12 @@ docs: ## regenerate docs/metrics.md, the JSON schema of the configuration and th
 	$(GO) test -count=1 -p 1 ./internal/analysis/sla ./internal/analysis/regression ./internal/analysis/leak -args -update
 
 .PHONY: bench
-bench: deps-bench ## requests per second of CPU beside wrk, lateness, memory, scrape time (about 6 minutes)
+bench: deps-bench ## requests per second of CPU beside wrk, lateness, memory, scrape time (about 12 minutes)
 	@status=0; \
 	$(GO) run ./bench/throughput -rounds $(ROUNDS) || status=1; \
 	$(GO) run ./bench/memory || status=1; \
 	$(GO) run ./bench/remotewrite || status=1; \
+	$(GO) run ./bench/verdicts || status=1; \
 	$(GO) test -count=1 -run ThousandPairs -bench Scrape -v ./internal/output/exposition || status=1; \
 	exit $$status
 

@@ -43,6 +43,19 @@ func (d Distribution) Since(before Distribution) Distribution {
 	return n
 }
 
+// Sum adds distributions of one schema up.
+func Sum(all []Distribution) Distribution {
+	n := Distribution{buckets: map[int32]int64{}}
+	for _, d := range all {
+		n.schema = d.schema
+		n.zero += d.zero
+		for i, c := range d.buckets {
+			n.buckets[i] += c
+		}
+	}
+	return n
+}
+
 // Count is the number of observations.
 func (d Distribution) Count() int64 {
 	n := d.zero
