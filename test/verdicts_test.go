@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"os/exec"
@@ -62,6 +63,14 @@ func says(t *testing.T, d *daemon.Daemon, objective, want string, limit time.Dur
 	return time.Since(began)
 }
 
+// disturbedFor is for how long windows counted for nothing because the machine disturbed
+// perfd: a verdict may take so much longer. Windows are 10 s long, at 40 requests a second.
+func disturbedFor(before, after daemon.Metrics) time.Duration {
+	const excluded = "perfd_objective_excluded_total"
+	n := after.Value(excluded, "objective=errors", "reason=invalid") - before.Value(excluded, "objective=errors", "reason=invalid")
+	return time.Duration(math.Ceil(n/400)) * 10 * time.Second
+}
+
 // Everything failing is a broken objective within a minute, and the release that
 // runs is named; a daemon that was stopped itself says that it does not know; a target
 // that hangs is not excused by that (SEMANTICS sections 3 and 7).
@@ -101,10 +110,15 @@ func TestStallsAreInconclusiveHangsAndErrorsFail(t *testing.T) {
 		}
 		return ""
 	})
+	before := scrape(t, d)
 	hold.shut()
-	hung := says(t, d, "p95", "fail", 90*time.Second)
+	hung := says(t, d, "p95", "fail", 5*time.Minute)
+	lost := disturbedFor(before, scrape(t, d))
 	hold.reopen()
-	t.Logf("a hang is called after %v", hung.Round(time.Second))
+	t.Logf("a hang is called after %v, of which the machine disturbed %v", hung.Round(time.Second), lost)
+	if limit := 90*time.Second + lost; hung > limit {
+		t.Errorf("a hang is called after %v, want at most %v", hung, limit)
+	}
 
 	var list []finding
 	get(t, d, "/api/v1/findings?kind=objective&state=active", &list)
@@ -135,11 +149,9 @@ func TestEverythingFailingIsCalledWithinAMinute(t *testing.T) {
 	broken.Store(true)
 	took := says(t, d, "errors", "fail", 3*time.Minute)
 	m := scrape(t, d)
-	// A window in which the machine disturbed perfd counts for nothing: it may take so much longer.
-	const invalid = "perfd_objective_excluded_total"
-	lost := m.Value(invalid, "objective=errors", "reason=invalid") - before.Value(invalid, "objective=errors", "reason=invalid")
-	t.Logf("everything failing is called after %v, %.0f requests of it not counted", took.Round(time.Second), lost)
-	if limit := time.Minute + time.Duration(lost/40*float64(time.Second)); took > limit {
+	lost := disturbedFor(before, m)
+	t.Logf("everything failing is called after %v, of which the machine disturbed %v", took.Round(time.Second), lost)
+	if limit := time.Minute + lost; took > limit {
 		t.Errorf("everything failing is called after %v, want at most %v", took, limit)
 	}
 	if m.Value("perfd_target_release_info", "release=v1.1.0") != 1 || m.Value("perfd_target_release_changes_total") != 1 ||
@@ -212,39 +224,58 @@ scenarios:
 		{"inconclusive", "error_ratio < 0.01%", 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			dir := t.TempDir()
 			file := filepath.Join(dir, "perfd.yaml")
 			if err := os.WriteFile(file, []byte(config(c.objective)), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.CommandContext(within(t, 2*time.Minute), perfd, "once", "gate", "--for=25s", "--summary=json", "--config.file="+file)
-			var stderr bytes.Buffer
-			cmd.Stderr = &stderr
-			out, err := cmd.Output()
-			var exit *exec.ExitError
-			if err != nil && !errors.As(err, &exit) {
-				t.Fatal(err)
+			var run summary
+			var code int
+			var progress string
+			for try := 1; ; try++ {
+				run, code, progress = once(t, file)
+				if run.Valid || try == 3 {
+					break
+				}
+				t.Logf("the machine disturbed perfd (%v): tried again", run.Invalid)
 			}
-			if got := cmd.ProcessState.ExitCode(); got != c.want {
-				t.Errorf("exit code %d, want %d\n%s\n%s", got, c.want, out, &stderr)
-			}
-			var run struct {
-				Scenario string  `json:"scenario"`
-				Requests float64 `json:"requests"`
-				Finding  finding `json:"finding"`
-			}
-			if err := json.Unmarshal(out, &run); err != nil {
-				t.Fatalf("summary %s: %v", out, err)
+			if code != c.want {
+				t.Errorf("exit code %d, want %d\n%+v\n%s", code, c.want, run, progress)
 			}
 			if run.Scenario != "gate" || run.Requests < 2000 || run.Finding.Verdict != c.name {
 				t.Errorf("summary says %+v, want gate with more than 2,000 requests and %s", run, c.name)
 			}
-			if !strings.Contains(stderr.String(), "failed") {
-				t.Errorf("no line of progress: %s", &stderr)
+			if !strings.Contains(progress, "failed") {
+				t.Errorf("no line of progress: %s", progress)
 			}
 		})
 	}
+}
+
+// A summary is what the test reads of perfd once --summary=json.
+type summary struct {
+	Scenario string   `json:"scenario"`
+	Requests float64  `json:"requests"`
+	Valid    bool     `json:"measurement_valid"`
+	Invalid  []string `json:"invalid_reasons"`
+	Finding  finding  `json:"finding"`
+}
+
+// once runs perfd once and returns what it said on stdout, its exit code, and stderr.
+func once(t *testing.T, file string) (run summary, code int, progress string) {
+	t.Helper()
+	cmd := exec.CommandContext(within(t, 2*time.Minute), perfd, "once", "gate", "--for=25s", "--summary=json", "--config.file="+file)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(out, &run); err != nil {
+		t.Fatalf("summary %s: %v\n%s", out, err, &stderr)
+	}
+	return run, cmd.ProcessState.ExitCode(), stderr.String()
 }
 
 // A finding as the API and summaries have it.

@@ -21,9 +21,11 @@ var (
 
 // BoardOptions of a Board.
 type BoardOptions struct {
-	// Store keeps a finding on disk; nil forgets. It is called without a lock.
-	Store func(load.Finding) error
-	Log   *slog.Logger
+	// Store keeps a finding on disk, Forget lets findings go from there; nil does
+	// neither. Both are called without a lock.
+	Store  func(load.Finding) error
+	Forget func(ids ...string) error
+	Log    *slog.Logger
 }
 
 // A Board is where findings live: it tells what is new from what was known,
@@ -46,7 +48,8 @@ type life struct {
 const (
 	// storeEvery is how often the numbers of a finding that goes on are written again.
 	storeEvery = 10 * time.Minute
-	// keptLives bounds how many findings that are over are kept in memory; the disk has more.
+	// keptLives bounds how many findings that are over are kept, in memory and on disk: of
+	// runs, and of everything else.
 	keptLives = 1000
 )
 
@@ -56,7 +59,7 @@ func NewBoard(o BoardOptions, before []load.Finding) *Board {
 	for _, f := range before {
 		b.lives[f.ID] = &life{Finding: f, stored: f.Updated}
 	}
-	b.bound()
+	b.forget(b.bound())
 	return b
 }
 
@@ -88,8 +91,9 @@ func (b *Board) Report(kinds []load.Kind, at time.Time, reported []load.Finding)
 			news = append(news, l.Finding)
 		}
 	}
-	b.bound()
+	gone := b.bound()
 	b.mu.Unlock()
+	b.forget(gone)
 	b.tell(news)
 	for _, f := range later {
 		b.keep(f)
@@ -131,8 +135,9 @@ func (b *Board) Final(f load.Finding) {
 	f.State = load.Final
 	b.mu.Lock()
 	b.lives[f.ID] = &life{Finding: f, stored: f.Updated}
-	b.bound()
+	gone := b.bound()
 	b.mu.Unlock()
+	b.forget(gone)
 	b.tell([]load.Finding{f})
 }
 
@@ -190,20 +195,33 @@ func (b *Board) Active() map[load.Kind]int {
 	return n
 }
 
-// bound lets the oldest of what is over go.
-func (b *Board) bound() {
-	var over []*life
-	for _, l := range b.lives {
-		if l.State != load.Active {
-			over = append(over, l)
+// bound takes the oldest of what is over off the board and returns their IDs.
+func (b *Board) bound() (gone []string) {
+	for _, runs := range []bool{true, false} {
+		var over []*life
+		for _, l := range b.lives {
+			if l.State != load.Active && (l.Kind == load.KindRun) == runs {
+				over = append(over, l)
+			}
+		}
+		if len(over) <= keptLives {
+			continue
+		}
+		slices.SortFunc(over, func(x, y *life) int { return x.Updated.Compare(y.Updated) })
+		for _, l := range over[:len(over)-keptLives] {
+			delete(b.lives, l.ID)
+			gone = append(gone, l.ID)
 		}
 	}
-	if len(over) <= keptLives {
+	return gone
+}
+
+func (b *Board) forget(ids []string) {
+	if b.o.Forget == nil || len(ids) == 0 {
 		return
 	}
-	slices.SortFunc(over, func(x, y *life) int { return x.Updated.Compare(y.Updated) })
-	for _, l := range over[:len(over)-keptLives] {
-		delete(b.lives, l.ID)
+	if err := b.o.Forget(ids...); err != nil {
+		b.o.Log.Error("old findings were not forgotten", "findings", len(ids), "err", err)
 	}
 }
 

@@ -29,8 +29,8 @@ func regression(v load.Verdict, minute int) load.Finding {
 
 // disk is what a board stored, and its log.
 type disk struct {
-	stored []string
-	log    bytes.Buffer
+	stored, forgotten []string
+	log               bytes.Buffer
 }
 
 func newBoard(before ...load.Finding) (*Board, *disk) {
@@ -38,6 +38,10 @@ func newBoard(before ...load.Finding) (*Board, *disk) {
 	return NewBoard(BoardOptions{
 		Store: func(f load.Finding) error {
 			d.stored = append(d.stored, fmt.Sprintf("%s %s", f.ID, f.State))
+			return nil
+		},
+		Forget: func(ids ...string) error {
+			d.forgotten = append(d.forgotten, ids...)
 			return nil
 		},
 		Log: slog.New(slog.NewTextHandler(&d.log, nil)),
@@ -113,12 +117,18 @@ func TestARestartGoesOnWithWhatWasActive(t *testing.T) {
 }
 
 func TestWhatIsOverIsBounded(t *testing.T) {
-	b, _ := newBoard()
+	b, d := newBoard()
+	b.Report(kinds, at(0), []load.Finding{regression(load.Fail, 0)})
+	b.Report(kinds, at(1), nil)
 	for i := range keptLives + 10 {
-		b.Final(load.Finding{ID: fmt.Sprintf("run-%d", i), Kind: load.KindRun, Since: at(i), Updated: at(i)})
+		b.Final(load.Finding{ID: fmt.Sprintf("run-%d", i), Kind: load.KindRun, Since: at(i + 2), Updated: at(i + 2)})
 	}
-	if got := b.Findings(); len(got) != keptLives || got[len(got)-1].ID != "run-10" {
-		t.Errorf("%d findings, the oldest %s; want %d, the oldest run-10", len(got), got[len(got)-1].ID, keptLives)
+	got := b.Findings()
+	if n := len(got); n != keptLives+1 || got[n-2].ID != "run-10" || got[n-1].ID != "regression-1" {
+		t.Errorf("%d findings, the last %s and %s; want %d, and what recovered kept beside the newest runs", n, got[n-2].ID, got[n-1].ID, keptLives+1)
+	}
+	if diff := cmp.Diff([]string{"run-0", "run-1", "run-2"}, d.forgotten[:3]); diff != "" || len(d.forgotten) != 10 {
+		t.Errorf("forgotten on disk (-want +got):\n%s", diff)
 	}
 }
 

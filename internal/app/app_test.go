@@ -161,6 +161,29 @@ func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
 	r.until("series of scenarios that are gone vanish", func() bool { return r.value("perfd_scenario_info") == 0 })
 }
 
+// Another objective restarts nothing and is judged from then on.
+func TestReloadOfObjectivesTouchesNoLoad(t *testing.T) {
+	r := newRig(t)
+	r.until("requests", func() bool { return r.value("perfd_requests_total", "scenario", "steady") > 50 })
+	steady := r.current().scenario("steady")
+	run := steady.current()
+	r.writeText(strings.Replace(fmt.Sprintf(rigConfig, r.url, 2), "    flow: [{name: show, http: {url: /products/1}}]",
+		"    objectives: [{name: p95, that: p(95) < 170ms}]\n    flow: [{name: show, http: {url: /products/1}}]", 1))
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.current().scenario("steady"); s != steady || s.current() != run {
+		t.Fatal("a new objective made another scenario or run")
+	}
+	if r.value("perfd_objective_limit", "scenario", "steady", "objective", "p95") != 0.17 {
+		t.Error("the new objective is not exposed")
+	}
+	r.until("events of the new objective", func() bool { return r.value("perfd_objective_events_total", "objective", "p95") > 50 })
+	if bad := r.value("perfd_objective_bad_total", "objective", "p95"); bad > r.value("perfd_objective_events_total", "objective", "p95")/2 {
+		t.Errorf("%v requests of a fast shop are over the new limit", bad)
+	}
+}
+
 func TestPauseStopsAllLoad(t *testing.T) {
 	r := newRig(t)
 	r.until("requests arrive", func() bool { return r.shop.Requests() > 50 })

@@ -76,7 +76,9 @@ func (a *App) circumstances(own *load.Window) (load.Circumstances, func(target s
 	judged.Flags = a.flags(s, own.Start, own.End)
 	var broken bool
 	var from, to time.Time
-	if c.Busy, broken, from, to = s.balance.Window(&judged); broken {
+	if own.Iterations == nil {
+		// The window of a step that ended alone: the scenario's own, with what was under way, comes later.
+	} else if c.Busy, broken, from, to = s.balance.Window(&judged); broken {
 		s.valid.Disturbed(validity.LittlesLaw, from, to)
 		judged.Flags.Invalid |= 1 << validity.LittlesLaw
 		s.log.Warn("what was recorded does not add up to what was under way", "from", from, "to", to)

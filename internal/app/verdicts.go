@@ -76,7 +76,7 @@ func newVerdicts(h *history.History, doc *config.Document, log *slog.Logger) *ve
 	}
 	v := &verdicts{
 		log: log, history: h, judges: analyses(), seen: map[string]time.Time{}, inbox: newInbox(),
-		board: analysis.NewBoard(analysis.BoardOptions{Store: h.PutFinding, Log: log}, before),
+		board: analysis.NewBoard(analysis.BoardOptions{Store: h.PutFinding, Forget: h.DeleteFindings, Log: log}, before),
 	}
 	v.configure(doc)
 	return v

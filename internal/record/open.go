@@ -193,8 +193,8 @@ func (r *Recorder) widen(steps []Series) {
 }
 
 // Limit gives the steps of a sink, in the order of its scenario's, other limits:
-// objectives change while a scenario runs on. Windows under way end at once, so
-// that each window has one list of limits.
+// objectives change while a scenario runs on. The windows after those under way
+// carry them.
 //
 // The error says which limit cannot be one.
 func (s *Sink) Limit(limits [][]time.Duration) error {
@@ -220,15 +220,10 @@ func (s *Sink) Limit(limits [][]time.Duration) error {
 	s.info = info
 	s.fold()
 	r.widen(info.Steps)
-	at := r.cut(r.options.Now())
 	for i := range info.Steps {
-		st := s.steps[i].state
-		st.limits = distinct(limits[i])
-		if !slices.Equal(st.window.Limits, st.limits) {
-			r.endStep(st, at)
-			st.window.Start = at
-		}
+		s.steps[i].state.limits = distinct(limits[i])
 	}
+	r.changed = true
 	return nil
 }
 

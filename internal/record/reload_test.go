@@ -1,6 +1,7 @@
 package record
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -174,5 +175,44 @@ func TestLimitsOfAReloadCountFromTheNextWindow(t *testing.T) {
 	want := map[string][]uint64{"12:00:00 100ms": {0}, "12:00:10 150ms": {1}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("good requests by window and limit differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestLimitsOfALiveSinkCountFromTheNextWindow(t *testing.T) {
+	c, k := newClock(), &kept{}
+	o := c.options()
+	o.Windows = k.take
+	r := New(o)
+	res := answered(150 * time.Millisecond)
+	sink := open(t, r, shop(100*time.Millisecond))
+	limits := make([][]time.Duration, len(shop().Steps))
+	limits[0] = []time.Duration{170 * time.Millisecond, 100 * time.Millisecond, 170 * time.Millisecond}
+	for range 3 {
+		sink.Record(0, &res)
+		if err := sink.Limit(limits); err != nil {
+			t.Fatal(err)
+		}
+		sink.Record(0, &res)
+		c.advance(10 * time.Second)
+		r.Fold(c.Now())
+	}
+	limits[0] = []time.Duration{-1}
+	if err := sink.Limit(limits); err == nil {
+		t.Error("a limit below zero is taken")
+	}
+	var got []string
+	for _, w := range k.windows {
+		if w.Step == "login" {
+			got = append(got, fmt.Sprint(w.Requests, w.Limits, w.Good))
+		}
+	}
+	want := []string{"2 [100ms] [0]", "2 [100ms 170ms] [0 2]", "2 [100ms 170ms] [0 2]"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("requests, limits and good ones by window (-want +got):\n%s", diff)
+	}
+	buckets := gathered(t, r, "perfd_response_time_seconds")["scenario=shop,step=login"].Histogram.Bucket
+	if !slices.ContainsFunc(buckets, func(b *dto.Bucket) bool { return b.GetUpperBound() == 0.17 && b.GetCumulativeCount() == 5 }) {
+		// The one from before the limit went to the wider part of its bucket.
+		t.Errorf("no bucket ends at the new limit with the five requests since: %v", buckets)
 	}
 }
