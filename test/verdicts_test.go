@@ -181,6 +181,16 @@ func TestEverythingFailingIsCalledWithinAMinute(t *testing.T) {
 			t.Errorf("POST %s: %d %s %v, want %d", c.path, code, body, err, c.want)
 		}
 	}
+
+	// A restart knows what was known before it: the verdict holds from the first window on.
+	stop(t, d)
+	d = startWith(t, daemon.Options{Dir: d.Dir()})
+	says(t, d, "errors", "fail", time.Minute)
+	var after []finding
+	get(t, d, "/api/v1/findings?kind=objective&state=active", &after)
+	if len(after) != len(active) || after[0].Since != active[0].Since {
+		t.Errorf("active before a restart %+v, after it %+v", active, after)
+	}
 	broken.Store(false)
 	stop(t, d)
 
@@ -281,6 +291,7 @@ func once(t *testing.T, file string) (run summary, code int, progress string) {
 // A finding as the API and summaries have it.
 type finding struct {
 	ID        string    `json:"id"`
+	Since     time.Time `json:"since"`
 	Kind      string    `json:"kind"`
 	Verdict   string    `json:"verdict"`
 	Objective string    `json:"objective"`

@@ -39,6 +39,14 @@ func describe(w io.Writer, s *config.Scenario) {
 	for _, step := range s.Program.Steps {
 		fmt.Fprintf(w, "  step\t%s (%s to %s)\n", step.Label, step.Protocol, step.Target)
 	}
+	for i := range s.Judged {
+		o := &s.Judged[i]
+		of := "all steps"
+		if o.Step != "" {
+			of = "step " + o.Step
+		}
+		fmt.Fprintf(w, "  objective\t%s: %s (%s, shown over %s, %s)\n", o.Name, o.That, of, block.Duration(o.Window), o.Severity)
+	}
 	peak, mean := s.Workload.Peak(), s.Workload.Mean()
 	if s.Workload.Open() {
 		n := float64(s.Program.Requests)
