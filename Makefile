@@ -10,7 +10,7 @@ BIN   := bin
 TOOLS := $(CURDIR)/.tools/bin
 
 # What make check tests; ./test/... starts real programs and belongs to make test.
-UNIT := ./cmd/... ./config/... ./internal/...
+UNIT := ./alerts/... ./cmd/... ./config/... ./dashboards/... ./internal/...
 
 # What make test runs without the race detector too, which is ten times as fast: error rates are simulated there.
 SIMULATED := ./internal/app ./internal/analysis/... ./internal/stats
@@ -92,9 +92,24 @@ screenshots: build ## docs/landing.png from a running demo
 	sh tools/debian.sh chromium=chromium
 	sh tools/screenshots.sh $(BIN)/perfd docs
 
+.PHONY: dashboards
+dashboards: ## regenerate the JSON of the Grafana dashboards from dashboards/build
+	$(GO) test -count=1 ./dashboards/build -args -update
+
+# How long the demo runs before its dashboards are drawn; half of it is before a worse release.
+PREVIEW ?= 10m
+
+.PHONY: previews
+previews: $(TOOLS)/prometheus ## dashboards/preview/*.png from a demo of PREVIEW (10m); needs npm
+	sh tools/debian.sh chromium=chromium npm=npm
+	cd tools/preview && npm ci --no-audit --no-fund
+	rm -rf $(CURDIR)/.tools/preview && mkdir -p $(CURDIR)/.tools/preview
+	$(GO) test -count=1 -timeout 2h ./test -run DashboardsShow -args -previews.after=$(PREVIEW) -previews.results=$(CURDIR)/.tools/preview
+	cd tools && $(GO) run ./preview preview/node_modules/uplot/dist $(CURDIR)/.tools/preview $(CURDIR)/dashboards/preview
+
 .PHONY: deps
 deps: $(TOOLS)/prometheus $(TOOLS)/collector ## install what the tests need and is missing
-	sh tools/debian.sh gcc=gcc prometheus=prometheus chromium=chromium
+	sh tools/debian.sh gcc=gcc prometheus=prometheus prometheus-alertmanager=prometheus-alertmanager chromium=chromium
 
 .PHONY: deps-bench
 deps-bench:

@@ -47,6 +47,9 @@ Commands:
   once      one run of a scenario in the foreground: progress, a summary and an exit code for pipelines
   analyze   what is found in a time that is over, out of what the daemon stored
   demo      the daemon and a demo shop in one process; nothing else is needed
+  rules     write the rules and alerts for Prometheus that perfd brings along
+  dashboards
+            write the dashboards for Grafana that perfd brings along
   version   print version and build
 
 "perfd COMMAND --help" prints the command's flags with their defaults.
@@ -61,6 +64,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	switch command {
 	case "run", "check", "once", "analyze", "demo":
+	case "rules":
+		return runRules(args, stdout, stderr)
+	case "dashboards":
+		return runDashboards(args, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, version.Print("perfd"))
 		return exitOK
@@ -68,7 +75,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage)
 		return exitOK
 	default:
-		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, once, analyze, demo, version\n", command)
+		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, once, analyze, demo, rules, dashboards, version\n", command)
 		return exitUsage
 	}
 

@@ -107,12 +107,15 @@ func (r *rig) value(name string, labels ...string) (sum float64) {
 	return sum
 }
 
+// patience is how long a test waits: for two windows and a busy machine.
+const patience = 45 * time.Second
+
 // until waits for a condition.
 func (r *rig) until(what string, holds func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("not within 20s: %s", what)
+			r.t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }
@@ -178,7 +181,10 @@ func TestReloadOfObjectivesTouchesNoLoad(t *testing.T) {
 	if r.value("perfd_objective_limit", "scenario", "steady", "objective", "p95") != 0.17 {
 		t.Error("the new objective is not exposed")
 	}
-	r.until("events of the new objective", func() bool { return r.value("perfd_objective_events_total", "objective", "p95") > 50 })
+	// A machine that disturbs the test makes windows count for nothing, but they carry the limit.
+	r.until("windows with the new objective", func() bool {
+		return r.value("perfd_objective_events_total", "objective", "p95")+r.value("perfd_objective_excluded_total", "objective", "p95") > 50
+	})
 	if bad := r.value("perfd_objective_bad_total", "objective", "p95"); bad > r.value("perfd_objective_events_total", "objective", "p95")/2 {
 		t.Errorf("%v requests of a fast shop are over the new limit", bad)
 	}
