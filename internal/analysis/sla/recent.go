@@ -11,9 +11,20 @@ import (
 // pieces is in how many pieces the span of a value is kept, so that it moves by a tenth at most.
 const pieces = 10
 
-// piece returns the start of the piece that an instant lies in.
-func piece(span time.Duration, at time.Time) time.Time {
-	return at.Truncate(max(10*time.Second, span/pieces))
+// piece returns the bounds of the piece that an instant lies in. A piece leaves
+// the span by its own end, whichever of its windows counted: events and times leave together.
+func piece(span time.Duration, at time.Time) (start, end time.Time) {
+	length := max(10*time.Second, span/pieces)
+	start = at.Truncate(length)
+	return start, start.Add(length)
+}
+
+// later returns the later of two instants: a window out of history may be longer than a piece.
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // counts are those of an objective over its window.
@@ -31,14 +42,14 @@ type count struct {
 
 // at returns the piece for a window, and forgets what is too old.
 func (c *counts) at(start, end time.Time) *count {
-	p := piece(c.span, start)
-	if n := len(c.pieces); n == 0 || !c.pieces[n-1].start.Equal(p) {
-		c.pieces = append(c.pieces, count{start: p})
+	from, to := piece(c.span, start)
+	if n := len(c.pieces); n == 0 || !c.pieces[n-1].start.Equal(from) {
+		c.pieces = append(c.pieces, count{start: from, end: to})
 	}
-	c.pieces = slices.DeleteFunc(c.pieces, func(x count) bool { return !x.end.IsZero() && !x.end.After(end.Add(-c.span)) })
 	last := &c.pieces[len(c.pieces)-1]
-	last.end = end
-	return last
+	last.end = later(last.end, end)
+	c.pieces = slices.DeleteFunc(c.pieces, func(x count) bool { return !x.end.After(end.Add(-c.span)) })
+	return &c.pieces[len(c.pieces)-1]
 }
 
 func (c *counts) add(start, end time.Time, events, bad float64) {
@@ -89,11 +100,11 @@ func (l *latencies) add(w *load.Window) {
 	if w.Flags.Excluded() != "" {
 		return
 	}
-	p := piece(l.span, w.Start)
+	from, to := piece(l.span, w.Start)
 	l.known = time.Time{}
 	n := len(l.pieces)
-	if n == 0 || !l.pieces[n-1].start.Equal(p) {
-		l.pieces = append(l.pieces, latencyPiece{start: p, times: new(hist.Histogram)})
+	if n == 0 || !l.pieces[n-1].start.Equal(from) {
+		l.pieces = append(l.pieces, latencyPiece{start: from, end: to, times: new(hist.Histogram)})
 		l.beforeKnown = false
 	}
 	for len(l.pieces) > 1 && !l.pieces[0].end.After(w.End.Add(-l.span)) {
@@ -101,7 +112,7 @@ func (l *latencies) add(w *load.Window) {
 		l.beforeKnown = false
 	}
 	last := &l.pieces[len(l.pieces)-1]
-	last.end = w.End
+	last.end = later(last.end, w.End)
 	last.times.Merge(w.ResponseTime)
 }
 

@@ -606,3 +606,25 @@ func BenchmarkBeat(b *testing.B) {
 	}
 	b.ReportMetric(float64(slowest.Microseconds())/1000, "ms/slowest")
 }
+
+// What does not count leaves the shown percentile alone, whichever windows it hits: where nothing failed, none is infinite.
+func TestExcludedWindowsDoNotMakeAPercentileInfinite(t *testing.T) {
+	r := newRig(clauseOf(t, "", "p(95) < 500ms"), clauseOf(t, "login", "p(99) < 500ms"))
+	n := 0
+	invalid := func(windows []*load.Window) {
+		n++
+		for _, w := range windows {
+			if n*n%7 < 4 {
+				w.Flags.Invalid = 1
+			}
+		}
+	}
+	for range 200 {
+		r.feed(10*time.Second, invalid)
+		for _, f := range r.Judge.Judge(r.Now) {
+			if v := float64(f.Value); math.IsInf(v, 0) || v > 0.4 {
+				t.Fatalf("after %d windows %s is %v, want what requests took", n, f.Objective, v)
+			}
+		}
+	}
+}
