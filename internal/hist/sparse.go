@@ -49,8 +49,29 @@ func (h *Histogram) DecodeSparse(src []byte) (rest []byte, err error) {
 	over, at := varint(src, 0)
 	sum, at := varint(src, at)
 	h.over, h.sum = over, int64(sum)
-	var spare []octave // those of one histogram are used together, so they are allocated together
+	var made builder
+	var o *octave
+	end := 0 // slot at which o ends
 	for slot := 0; ; {
+		// Nearly all of what is left of an octave, fewer than 0x80 slots, are counts
+		// and gaps of one byte.
+		var small uint64
+		for slot < end && at+1 < len(src) {
+			n, gap := src[at], int(src[at+1])
+			if n >= 0x80 || n == 0 && (gap == 0 || gap > end-slot) {
+				break
+			}
+			if n == 0 {
+				slot += gap
+				at += 2
+				continue
+			}
+			o[slot&(octaveLen-1)] = uint32(n)
+			small += uint64(n)
+			slot++
+			at++
+		}
+		h.count += small
 		var n uint64
 		if n, at = varint(src, at); n == 0 {
 			if n, at = varint(src, at); n == 0 {
@@ -62,48 +83,23 @@ func (h *Histogram) DecodeSparse(src []byte) (rest []byte, err error) {
 			slot += int(n)
 			continue
 		}
-		if slot == slots {
+		if slot >= end {
+			if slot == slots {
+				return nil, errSparseRange
+			}
+			o = made.next(h, slot>>octaveBits)
+			end = slot | (octaveLen - 1) + 1
+		}
+		o[slot&(octaveLen-1)] = uint32(n)
+		if n > math.MaxUint32 {
+			h.carry(slot, n>>32)
+		}
+		if h.count += n; h.count < n {
 			return nil, errSparseRange
 		}
-		if len(spare) == 0 {
-			spare = make([]octave, 2)
-		}
-		o := &spare[0]
-		spare = spare[1:]
-		h.octaves[slot>>octaveBits] = o
-		// To the end of the octave, or of what is filled of it.
-		for {
-			if h.count+n < n {
-				return nil, errSparseRange
-			}
-			h.count += n
-			o[slot&(octaveLen-1)] = uint32(n)
-			if n > math.MaxUint32 {
-				h.carry(slot, n>>32)
-			}
-			if slot++; slot&(octaveLen-1) == 0 {
-				break
-			}
-			if at < len(src) && src[at] < 0x80 { // nearly always
-				n = uint64(src[at])
-				at++
-			} else {
-				n, at = varint(src, at)
-			}
-			if n > 0 {
-				continue
-			}
-			gap, next := varint(src, at)
-			if end := slot | (octaveLen - 1); gap == 0 || gap > uint64(end-slot) {
-				at-- // the 0 again
-				break
-			}
-			slot += int(gap)
-			if n, at = varint(src, next); n == 0 {
-				return nil, errSparseRange
-			}
-		}
+		slot++
 	}
+	made.store(h)
 	switch {
 	case at > len(src):
 		return nil, errSparseShort

@@ -39,6 +39,36 @@ func TestSparseHistogramsKeepCountersBeyond32Bits(t *testing.T) {
 	}
 }
 
+func TestSumIsWhatMergingGives(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var parts []*Histogram
+		var merged Histogram
+		for _, values := range rapid.SliceOfN(durations(), 0, 5).Draw(t, "values") {
+			parts = append(parts, recorded(values))
+			merged.Merge(recorded(values))
+		}
+		sum := Sum(parts)
+		if !sum.Equal(&merged) || !sum.HDR().Equals(merged.HDR()) {
+			t.Fatalf("Sum has count %d and sum %v, want %d and %v", sum.Count(), sum.Sum(), merged.Count(), merged.Sum())
+		}
+		var again Histogram
+		sum.Merge(&merged)
+		for _, p := range parts {
+			again.Merge(p)
+		}
+		if !again.Equal(&merged) {
+			t.Fatal("Sum shares its counters with what it added up")
+		}
+	})
+}
+
+func TestSumGoesBeyond32Bits(t *testing.T) {
+	h := many(t, 20e6, math.MaxUint32, time.Hour)
+	if got := Sum([]*Histogram{h, h, h}); got.Count() != 3*math.MaxUint32 || got.HDR().TotalCount() != 3*math.MaxUint32 || got.Sum() != 3*time.Hour {
+		t.Errorf("Sum has count %d (%d in slots) and sum %v, want %d and 3h", got.Count(), got.HDR().TotalCount(), got.Sum(), uint64(3*math.MaxUint32))
+	}
+}
+
 func TestASparseHistogramTakesAByteForAFilledSlot(t *testing.T) {
 	h := recorded(logNormal(10_000))
 	filled := 0

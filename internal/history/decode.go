@@ -114,8 +114,15 @@ func (d *decoder) windows1(scenario string) ([]*load.Window, error) {
 	return windows, d.err
 }
 
+// A whole is a window and its histograms, allocated at once.
+type whole struct {
+	load.Window
+	duration, responseTime hist.Histogram
+}
+
 func (d *decoder) window(before []*load.Window) *load.Window {
-	w := &load.Window{Step: d.text(), Target: d.text(), Protocol: d.text()}
+	w := new(whole)
+	w.Step, w.Target, w.Protocol = d.text(), d.text(), d.text()
 	w.Run, w.Release = d.text(), d.text()
 	w.Start, w.End = d.span()
 	w.Flags = d.flags()
@@ -133,8 +140,8 @@ func (d *decoder) window(before []*load.Window) *load.Window {
 		before = nil
 	}
 	d.summed = d.summed || w.Step == ""
-	w.Duration = d.histogram(nil, before, duration)
-	w.ResponseTime = d.histogram(w.Duration, before, responseTime)
+	w.Duration = d.histogram(&w.duration, nil, before, duration)
+	w.ResponseTime = d.histogram(&w.responseTime, w.Duration, before, responseTime)
 	if n := d.count(2); n > 0 {
 		w.Limits, w.Good = make([]time.Duration, n), make([]uint64, n)
 		for i := range n {
@@ -157,33 +164,34 @@ func (d *decoder) window(before []*load.Window) *load.Window {
 	if d.uint() == 1 {
 		w.Iterations = d.iterations()
 	}
-	return w
+	return &w.Window
 }
 
 func (d *decoder) iterations() *load.Iterations {
 	it := &load.Iterations{Started: d.uint(), Completed: d.uint(), Stopped: d.uint(), Interrupted: d.uint()}
 	d.counts(it.Dropped[:], int(load.Shutdown))
 	it.Spent = time.Duration(d.int())
-	it.Duration, it.Lateness = d.sparse(), d.sparse()
+	it.Duration, it.Lateness = d.sparse(new(hist.Histogram)), d.sparse(new(hist.Histogram))
 	return it
 }
 
-func (d *decoder) histogram(other *hist.Histogram, before []*load.Window, of func(*load.Window) *hist.Histogram) *hist.Histogram {
+// histogram returns own, read, or one that holds the same.
+func (d *decoder) histogram(own, other *hist.Histogram, before []*load.Window, of func(*load.Window) *hist.Histogram) *hist.Histogram {
 	where := d.uint()
 	switch {
 	case where == ownHistogram:
-		return d.sparse()
+		return d.sparse(own)
 	case where == sameAsDuration && other != nil:
 		return other
 	case where == sumOfSteps && len(before) > 0 && d.err == nil:
 		return total(before, of)
 	}
 	d.fail(fmt.Errorf("a histogram is at an unknown place: %d", where))
-	return new(hist.Histogram)
+	return own
 }
 
-func (d *decoder) sparse() *hist.Histogram {
-	h := new(hist.Histogram)
+// sparse reads into h, which must be empty.
+func (d *decoder) sparse(h *hist.Histogram) *hist.Histogram {
 	if d.err == nil {
 		d.rest, d.err = h.DecodeSparse(d.rest)
 	}

@@ -217,11 +217,11 @@ func total(windows []*load.Window, of func(*load.Window) *hist.Histogram) *hist.
 	if len(windows) == 1 {
 		return of(windows[0])
 	}
-	sum := new(hist.Histogram)
-	for _, w := range windows {
-		sum.Merge(of(w))
+	parts := make([]*hist.Histogram, len(windows))
+	for i, w := range windows {
+		parts[i] = of(w)
 	}
-	return sum
+	return hist.Sum(parts)
 }
 
 func (e *encoder) sample(s *load.Sample) {
