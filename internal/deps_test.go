@@ -23,6 +23,7 @@ import (
 // Tests are free to import more: a room's behaviour may be shown with real
 // neighbours.
 const policy = `
+amount
 block
 hist
 metric
@@ -51,12 +52,12 @@ output/*:       block load metric output protocol queue record
 
 history:        block hist load queue
 
-analysis:       hist load metric
-analysis/*:     analysis block hist load metric objective stats
+analysis:       amount hist load metric
+analysis/*:     amount analysis block hist load metric objective stats
 
 config:         analysis/* block expr flow history objective output output/* pace protocol schedule target validity wire
-report:         load
-web:            load
+report:         amount load
+web:            amount load
 demo
 
 app:            *

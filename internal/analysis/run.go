@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -55,7 +56,7 @@ func sentence(e load.Event, f load.Finding, counts map[load.Kind]*[load.NumVerdi
 	if e.Release != "" {
 		fmt.Fprintf(&b, " on %s", e.Release)
 	}
-	fmt.Fprintf(&b, ", %s: ", Span(e.At.Sub(f.Since)))
+	fmt.Fprintf(&b, ", %s: ", amount.Span(e.At.Sub(f.Since)))
 	if e.Result == "interrupted" || e.Result == "error" {
 		b.WriteString(e.Result)
 	} else {
@@ -121,22 +122,4 @@ func worstOf(parts []load.Finding, kind load.Kind) (worst load.Finding, more int
 		}
 	}
 	return worst, more
-}
-
-// Span is a length of time for people: "24h", "1h5m", "90s".
-func Span(d time.Duration) string {
-	switch {
-	case d >= 10*time.Minute:
-		d = d.Round(time.Minute)
-	case d >= time.Second:
-		d = d.Round(time.Second)
-	}
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }

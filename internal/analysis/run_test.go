@@ -77,13 +77,3 @@ func TestARunIsSummedUpInOneSentence(t *testing.T) {
 		})
 	}
 }
-
-func TestSpans(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		24 * time.Hour: "24h", 90 * time.Second: "1m30s", 65*time.Minute + 20*time.Second: "1h5m", 1500 * time.Millisecond: "2s", 50 * time.Millisecond: "50ms", 10 * time.Minute: "10m",
-	} {
-		if got := Span(d); got != want {
-			t.Errorf("Span(%v) = %q, want %q", d, got, want)
-		}
-	}
-}

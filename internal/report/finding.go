@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -39,14 +40,14 @@ func finding(b *strings.Builder, f load.Finding) {
 func numbers(f load.Finding) []note {
 	var out []note
 	add := func(lead, text string) {
-		if text != "" && text != none {
+		if text != "" && text != amount.None {
 			out = append(out, note{lead, text})
 		}
 	}
 	add("value", measured(f.Value, f.Unit))
-	if i := interval(f); i != none {
+	if i := interval(f); i != amount.None {
 		if f.Confidence == shownConfidence {
-			i += " at " + percent(f.Confidence)
+			i += " at " + amount.Share(f.Confidence)
 		}
 		add("interval", i)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -24,16 +25,16 @@ type ProgressLine struct {
 // Progress writes one line without its end. Parts have fixed widths, so that a
 // terminal's line stands still while its numbers change.
 func Progress(l ProgressLine) string {
-	elapsed := short(l.Elapsed)
+	elapsed := amount.Span(l.Elapsed)
 	if l.Total > 0 {
-		elapsed += " of " + short(l.Total)
+		elapsed += " of " + amount.Span(l.Total)
 	}
-	rate := amount(l.AchievedRate, "per_second")
+	rate := amount.Of(l.AchievedRate, "per_second")
 	if l.AskedRate > 0 {
-		rate += " of " + amount(l.AskedRate, "per_second")
+		rate += " of " + amount.Of(l.AskedRate, "per_second")
 	}
 	line := fmt.Sprintf("%-17s  %-18s  %7s failed  p95 %7s  %d dropped",
-		elapsed, rate, percent(l.Failed), amount(float64(number(l.P95, l.P95 > 0)), "seconds"), l.Dropped)
+		elapsed, rate, amount.Share(l.Failed), amount.Of(float64(number(l.P95, l.P95 > 0)), "seconds"), l.Dropped)
 	if l.Objectives > 0 {
 		line += "  SLA " + verdict(l.Verdict)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -41,13 +42,13 @@ func header(b *strings.Builder, r Run) {
 		what += ", release " + r.Release
 	}
 	paragraph(b, "", what)
-	paragraph(b, "", fmt.Sprintf("run %s, %s to %s, %s", r.Run, instant(r.Began), instant(r.Ended), short(r.Ended.Sub(r.Began))))
+	paragraph(b, "", fmt.Sprintf("run %s, %s to %s, %s", r.Run, instant(r.Began), instant(r.Ended), amount.Span(r.Ended.Sub(r.Began))))
 	b.WriteByte('\n')
-	fmt.Fprintf(b, "  requests    %s, %s failed (%s)\n", count(float64(r.Requests)), count(float64(r.Failed)), percent(ratio(r.Failed, r.Requests)))
-	fmt.Fprintf(b, "  iterations  %s, %s dropped\n", count(float64(r.Iterations)), count(float64(r.Dropped)))
-	rate := count(r.AchievedRate) + " iterations/s"
+	fmt.Fprintf(b, "  requests    %s, %s failed (%s)\n", amount.Count(float64(r.Requests)), amount.Count(float64(r.Failed)), amount.Share(ratio(r.Failed, r.Requests)))
+	fmt.Fprintf(b, "  iterations  %s, %s dropped\n", amount.Count(float64(r.Iterations)), amount.Count(float64(r.Dropped)))
+	rate := amount.Count(r.AchievedRate) + " iterations/s"
 	if r.AskedRate > 0 {
-		rate += fmt.Sprintf(", of %s asked for (%s)", count(r.AskedRate), percent(r.AchievedRate/r.AskedRate))
+		rate += fmt.Sprintf(", of %s asked for (%s)", amount.Count(r.AskedRate), amount.Share(r.AchievedRate/r.AskedRate))
 	}
 	fmt.Fprintf(b, "  rate        %s\n", rate)
 }
@@ -58,9 +59,9 @@ func steps(b *strings.Builder, list []Step) {
 	}
 	t := table{head: []string{"Step", "requests", "failed", "p50", "p90", "p95", "p99"}, numbers: 1}
 	for _, s := range list {
-		r := row{cells: []string{s.Name, count(float64(s.Requests)), percent(ratio(s.Failed, s.Requests))}}
+		r := row{cells: []string{s.Name, amount.Count(float64(s.Requests)), amount.Share(ratio(s.Failed, s.Requests))}}
 		for _, p := range []float64{s.P50, s.P90, s.P95, s.P99} {
-			r.cells = append(r.cells, amount(float64(number(p, p > 0)), "seconds"))
+			r.cells = append(r.cells, amount.Of(float64(number(p, p > 0)), "seconds"))
 		}
 		t.rows = append(t.rows, r)
 	}
@@ -69,7 +70,7 @@ func steps(b *strings.Builder, list []Step) {
 }
 
 func objectives(b *strings.Builder, parts []load.Finding) {
-	t := table{head: []string{"Objective", "verdict", "value", percent(shownConfidence) + " interval", "limit"}, numbers: 2}
+	t := table{head: []string{"Objective", "verdict", "value", amount.Share(shownConfidence) + " interval", "limit"}, numbers: 2}
 	for _, f := range parts {
 		if f.Kind != load.KindObjective {
 			continue
@@ -133,7 +134,7 @@ func word(k load.Kind) string { return strings.ReplaceAll(string(k), "_", "-") }
 func facts(list []load.Fact) string {
 	var out []string
 	for _, f := range list {
-		out = append(out, f.Name+" "+amount(float64(f.Value), f.Unit))
+		out = append(out, f.Name+" "+amount.Of(float64(f.Value), f.Unit))
 	}
 	return strings.Join(out, "; ")
 }
@@ -141,7 +142,7 @@ func facts(list []load.Fact) string {
 // instant writes a time of this machine's zone.
 func instant(t time.Time) string {
 	if t.IsZero() {
-		return none
+		return amount.None
 	}
 	return t.Local().Format("2006-01-02 15:04:05 MST")
 }

@@ -5,51 +5,32 @@ import (
 	"html/template"
 	"math"
 	"time"
+
+	"github.com/perfd/perfd/internal/amount"
 )
 
-// none stands where there is no number: no data is not zero.
-const none = "–"
-
-// seconds writes a latency with three significant digits and its unit.
+// seconds writes a latency, nothing where there is none.
 func seconds(v float64) string {
-	switch {
-	case v <= 0:
-		return none
-	case v < 0.9995e-3:
-		return fmt.Sprintf("%.0f µs", v*1e6)
-	case v < 9.995e-3:
-		return fmt.Sprintf("%.2f ms", v*1e3)
-	case v < 99.95e-3:
-		return fmt.Sprintf("%.1f ms", v*1e3)
-	case v < 0.9995:
-		return fmt.Sprintf("%.0f ms", v*1e3)
-	case v < 99.95:
-		return fmt.Sprintf("%.2f s", v)
+	if v <= 0 {
+		return amount.None
 	}
-	return fmt.Sprintf("%.0f s", v)
+	return amount.Seconds(v)
 }
 
+// rate writes how often a second, nothing where it does not happen.
 func rate(v float64) string {
-	switch {
-	case v == 0:
-		return none
-	case v < 99.95:
-		return fmt.Sprintf("%.1f/s", v)
+	if v == 0 {
+		return amount.None
 	}
-	return fmt.Sprintf("%.0f/s", v)
+	return amount.Of(v, "per_second")
 }
 
 // failed writes the share of failed requests, nothing where there were no requests.
 func failed(ratio, requests float64) string {
-	switch {
-	case requests == 0 && ratio == 0:
-		return none
-	case ratio == 0:
-		return "0 %"
-	case ratio < 0.00005:
-		return "< 0.01 %"
+	if requests == 0 && ratio == 0 {
+		return amount.None
 	}
-	return fmt.Sprintf("%.2f %%", ratio*100)
+	return amount.Share(ratio)
 }
 
 // asked says what a scenario's workload asks for now, after a rate: of how much, by how many.
@@ -60,7 +41,7 @@ func asked(s Scenario) string {
 	case s.Model == "closed":
 		return fmt.Sprintf("by %d VUs", s.PlannedVUs)
 	}
-	return fmt.Sprintf("of %.1f/s", s.PlannedRate)
+	return "of " + amount.Of(s.PlannedRate, "per_second")
 }
 
 // share is how much of the rate asked for was achieved, in percent; −1 where no rate is.
@@ -95,7 +76,7 @@ func tenth(x float64) float64 { return math.Round(10*x) / 10 }
 // when writes an instant for people: the time of day, with the date if that is another one.
 func when(t, now time.Time) template.HTML {
 	if t.IsZero() {
-		return none
+		return amount.None
 	}
 	t, now = t.Local(), now.Local()
 	layout := "15:04:05"
@@ -112,31 +93,18 @@ func when(t, now time.Time) template.HTML {
 // ago writes how long ago an instant was, or how long ahead it lies.
 func ago(t, now time.Time) string {
 	if t.IsZero() {
-		return none
+		return amount.None
 	}
 	if d := now.Sub(t); d >= 0 {
-		return short(d) + " ago"
+		return amount.Span(d) + " ago"
 	}
-	return "in " + short(t.Sub(now))
+	return "in " + amount.Span(t.Sub(now))
 }
 
 // since writes how long something has lasted.
 func since(t, now time.Time) string {
 	if t.IsZero() {
-		return none
+		return amount.None
 	}
-	return short(now.Sub(t))
-}
-
-func short(d time.Duration) string {
-	d = max(d, 0).Round(time.Second)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm %02ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh %02dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd %dh", int(d.Hours())/24, int(d.Hours())%24)
+	return amount.Span(now.Sub(t))
 }

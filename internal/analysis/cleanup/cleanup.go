@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/stats"
@@ -313,7 +314,7 @@ func (t *target) finding(k key, m *member, at time.Time, over string) load.Findi
 	waited := min(at.Sub(t.waits.since), Settle)
 	if !m.known {
 		f.Sentence = fmt.Sprintf("whether %s returned to its level is not known: it was read too seldom before the load began", name)
-		f.Needed = fmt.Sprintf("%d readings in the %s before a run", leastBefore, analysis.Span(before))
+		f.Needed = fmt.Sprintf("%d readings in the %s before a run", leastBefore, amount.Span(before))
 		return f
 	}
 	f.Limit = load.Number(m.level + m.allowed)
@@ -330,30 +331,20 @@ func (t *target) finding(k key, m *member, at time.Time, over string) load.Findi
 	case !m.backSince.IsZero():
 		f.Verdict = load.Pass
 		took := m.backSince.Sub(t.waits.since)
-		f.Sentence = fmt.Sprintf("%s returned to %s, its level before, within %s of the end of load", name, amount(m.level, unit), analysis.Span(took))
+		f.Sentence = fmt.Sprintf("%s returned to %s, its level before, within %s of the end of load", name, amount.Of(m.level, unit), amount.Span(took))
 		f.Evidence = append(f.Evidence, load.Fact{Name: "took", Value: load.Number(took.Seconds()), Unit: "seconds"})
 	case over != "":
-		f.Sentence = fmt.Sprintf("whether %s returns to %s is not known: %s after %s", name, amount(m.level, unit), over, analysis.Span(waited))
-		f.Needed = analysis.Span(Settle) + " without load"
+		f.Sentence = fmt.Sprintf("whether %s returns to %s is not known: %s after %s", name, amount.Of(m.level, unit), over, amount.Span(waited))
+		f.Needed = amount.Span(Settle) + " without load"
 	case at.Sub(t.waits.since) >= Settle && m.readings >= leastAfter:
 		f.Verdict = load.Fail
-		f.Sentence = fmt.Sprintf("%s stays at %s, %s above its level before, %s after load ended", name, amount(m.last, unit), amount(m.last-m.level, unit), analysis.Span(waited))
+		f.Sentence = fmt.Sprintf("%s stays at %s, %s above its level before, %s after load ended", name, amount.Of(m.last, unit), amount.Of(m.last-m.level, unit), amount.Span(waited))
 		if kind == load.ResourceMemory {
 			f.Doubts = append(f.Doubts, "allocators keep freed memory for a while, and caches are meant to stay: live heap tells more than resident memory")
 		}
 	default:
-		f.Sentence = fmt.Sprintf("waiting for %s to return to %s, its level before", name, amount(m.level, unit))
-		f.Needed = fmt.Sprintf("up to %s without load", analysis.Span(Settle-waited))
+		f.Sentence = fmt.Sprintf("waiting for %s to return to %s, its level before", name, amount.Of(m.level, unit))
+		f.Needed = fmt.Sprintf("up to %s without load", amount.Span(Settle-waited))
 	}
 	return f
-}
-
-func amount(v float64, unit string) string {
-	if unit != "bytes" {
-		return fmt.Sprintf("%.0f", v)
-	}
-	if math.Abs(v) < 1<<30 {
-		return fmt.Sprintf("%.1f MiB", v/(1<<20))
-	}
-	return fmt.Sprintf("%.2f GiB", v/(1<<30))
 }

@@ -74,7 +74,7 @@ func TestWhatReturnsPassesAtOnceAndWhatStaysFailsAfterTheWait(t *testing.T) {
 	if got := verdicts(t, found, "1"); got != [2]load.Verdict{load.Pass, load.Fail} {
 		t.Errorf("after 11 min: %v, want heap to fail", got)
 	}
-	if f := found[1]; f.Value != 160*mib || f.Limit != 105*mib || len(f.Doubts) == 0 || !strings.Contains(f.Sentence, "60.0 MiB above") {
+	if f := found[1]; f.Value != 160*mib || f.Limit != 105*mib || len(f.Doubts) == 0 || !strings.Contains(f.Sentence, "60 MiB above") {
 		t.Errorf("heap: %+v", f)
 	}
 }

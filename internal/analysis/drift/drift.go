@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
@@ -217,7 +218,7 @@ func (r *run) judge(i int, alpha float64) result {
 	points := len(loads)
 	if points < leastPoints {
 		long := time.Duration(float64(leastPoints-points) * float64(max(r.length, r.ended.Sub(r.began)/mostPoints)))
-		return result{missing: fmt.Sprintf("%d points, %d so far: about %s more", leastPoints, points, analysis.Span(long))}
+		return result{missing: fmt.Sprintf("%d points, %d so far: about %s more", leastPoints, points, amount.Span(long))}
 	}
 	inflation := 1.0
 	if mean := stats.Mean(loads); i < latencies && math.Sqrt(stats.Variance(loads)) > varies*mean {
@@ -392,7 +393,7 @@ func (r *run) finding(scenario string, i int, x result, at time.Time) load.Findi
 		{Name: "probability by chance", Value: load.Number(x.trend.P)},
 		{Name: "widened for autocorrelation", Value: load.Number(x.trend.Factor)},
 	}
-	over := analysis.Span(time.Duration(x.span * 1e9))
+	over := amount.Span(time.Duration(x.span * 1e9))
 	bounds := fmt.Sprintf("(95 %% interval %+.1f to %+.1f %%)", 100*low, 100*high)
 	switch x.verdict {
 	case load.Fail:

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/stats"
@@ -47,7 +48,7 @@ func (m *member) finding(x *examination, verdict load.Verdict, at time.Time) loa
 		}
 		f.Sentence = strings.Join(parts, ", ")
 	case load.Pass:
-		f.Sentence = fmt.Sprintf("%s does not grow: its floor of %s changed by %s at most over %s", name, m.amount(x.floor), percent(max(0, min(x.upper, x.late))), duration(x.span))
+		f.Sentence = fmt.Sprintf("%s does not grow: its floor of %s changed by %s at most over %s", name, m.amount(x.floor), amount.Share(max(0, min(x.upper, x.late))), duration(x.span))
 	default:
 		f.Sentence = fmt.Sprintf("whether %s grows is not known: its floor changes by %s (95 %% interval %s) over %s%s",
 			name, m.perHour(x.trend.Slope), m.between(x.trend.In.Lower, x.trend.In.Upper), duration(x.span), objection(x))
@@ -165,20 +166,16 @@ func (m *member) toLimit(x *examination) (soonest, latest float64, ok bool) {
 
 func (m *member) amount(v float64) string {
 	if m.resource.Kind != load.ResourceMemory {
-		return short(v)
+		return amount.Count(v)
 	}
-	scaled, unit := binary(v)
-	return short(scaled) + " " + unit
+	return amount.Of(v, "bytes")
 }
 
 func (m *member) perHour(slope float64) string { return m.amount(slope*3600) + "/h" }
 
 func (m *member) perRequest(v float64) string {
 	if m.resource.Kind != load.ResourceMemory {
-		return short(1000*v) + " per 1,000 requests"
-	}
-	if v < 10<<10 {
-		return short(v) + " bytes per request"
+		return amount.Count(1000*v) + " per 1,000 requests"
 	}
 	return m.amount(v) + " per request"
 }
@@ -186,14 +183,14 @@ func (m *member) perRequest(v float64) string {
 // between writes two slopes in the unit of the larger one.
 func (m *member) between(lower, upper float64) string {
 	if math.IsInf(lower, 0) || math.IsInf(upper, 0) || m.resource.Kind != load.ResourceMemory {
-		return short(lower*3600) + " to " + short(upper*3600)
+		return amount.Count(lower*3600) + " to " + amount.Count(upper*3600)
 	}
 	_, unit := binary(math.Max(math.Abs(lower), math.Abs(upper)) * 3600)
 	scale := 3600 / units[unit]
-	return short(lower*scale) + " to " + short(upper*scale) + " " + unit + "/h"
+	return amount.Count(lower*scale) + " to " + amount.Count(upper*scale) + " " + unit + "/h"
 }
 
-var units = map[string]float64{"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+var units = map[string]float64{"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 func binary(v float64) (scaled float64, unit string) {
 	for _, unit := range [...]string{"GiB", "MiB", "KiB"} {
@@ -201,18 +198,8 @@ func binary(v float64) (scaled float64, unit string) {
 			return v / units[unit], unit
 		}
 	}
-	return v, "bytes"
+	return v, "B"
 }
-
-// short writes a number in three digits.
-func short(v float64) string {
-	if math.Abs(v) >= 100 {
-		return fmt.Sprintf("%.0f", v)
-	}
-	return fmt.Sprintf("%.3g", v)
-}
-
-func percent(share float64) string { return short(100*share) + " %" }
 
 // span writes a time and, where they differ from it, the bounds of it.
 func span(soonest, latest, likely float64) string {
@@ -222,17 +209,10 @@ func span(soonest, latest, likely float64) string {
 	return duration(likely)
 }
 
-// duration writes seconds in the unit that they are some of.
+// duration writes seconds, of which there may be no end.
 func duration(s float64) string {
-	switch {
-	case math.IsInf(s, 1):
+	if math.IsInf(s, 1) {
 		return "no end"
-	case s >= 2*day:
-		return short(s/day) + " days"
-	case s >= 2*3600:
-		return short(s/3600) + " h"
-	case s >= 120:
-		return short(s/60) + " min"
 	}
-	return short(s) + " s"
+	return amount.Span(time.Duration(min(s, math.MaxInt64/2e9) * 1e9))
 }

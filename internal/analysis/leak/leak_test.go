@@ -91,7 +91,7 @@ func TestTheFindingOfALeak(t *testing.T) {
 	if want := 3.6 * mib / 3600; math.Abs(float64(f.Value)-want) > 0.03*want || float64(f.Lower) > want || float64(f.Upper) < want {
 		t.Errorf("slope %g in %g to %g, want %g", f.Value, f.Lower, f.Upper, want)
 	}
-	for _, part := range []string{"heap of shop grows 3.", " MiB/h (95 % interval 3.", " bytes per request", " h (", " to its limit of 512 MiB"} {
+	for _, part := range []string{"heap of shop grows 3.", " MiB/h (95 % interval 3.", " B per request, ", "h ", " to its limit of 512 MiB"} {
 		if !strings.Contains(f.Sentence, part) {
 			t.Errorf("sentence %q has no %q", f.Sentence, part)
 		}

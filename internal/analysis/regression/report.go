@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
@@ -155,7 +156,7 @@ func (st *standing) units() string {
 	if st.unit == runs {
 		return "runs"
 	}
-	return fmt.Sprintf("intervals of %s at %s", analysis.Span(st.length), perSecond(st.requestsASecond))
+	return fmt.Sprintf("intervals of %s at %s", amount.Span(st.length), amount.Of(st.requestsASecond, "per_second"))
 }
 
 // sentence says a change for the worse.
@@ -163,13 +164,13 @@ func (r *result) sentence(name, release, baseline string) string {
 	in := fmt.Sprintf("(95 %% interval %s to %s)", r.signed(r.in.Lower), r.signed(r.in.Upper))
 	switch r.statistic {
 	case errorRatio:
-		return fmt.Sprintf("error ratio of %s is %s since %s and was %s in %s: %s %s", name, percent(r.after), release, percent(r.before), baseline, r.signed(r.change), in)
+		return fmt.Sprintf("error ratio of %s is %s since %s and was %s in %s: %s %s", name, amount.Share(r.after), release, amount.Share(r.before), baseline, r.signed(r.change), in)
 	case rate:
 		return fmt.Sprintf("rate of %s is %s lower since %s than in %s: %s to %s %s",
-			name, percent(-r.change), release, baseline, perSecond(r.before), perSecond(r.after), in)
+			name, percent(-r.change), release, baseline, amount.Of(r.before, "per_second"), amount.Of(r.after, "per_second"), in)
 	}
 	return fmt.Sprintf("%s of %s is %s slower since %s than in %s: %s to %s %s",
-		r.statistic, name, percent(r.change), release, baseline, seconds(r.before), seconds(r.after), in)
+		r.statistic, name, percent(r.change), release, baseline, amount.Seconds(r.before), amount.Seconds(r.after), in)
 }
 
 // signed writes a change with its sign; of error ratios in points.
@@ -290,7 +291,7 @@ func (p *pair) nextLook(base *stint) string {
 	if b := cur.newest(u); b != nil {
 		length = time.Duration(float64(b.seconds) * float64(time.Second))
 	}
-	return fmt.Sprintf("%d more intervals, about %s", left, analysis.Span(time.Duration(left)*length))
+	return fmt.Sprintf("%d more intervals, about %s", left, amount.Span(time.Duration(left)*length))
 }
 
 // change is the finding of a change that no release explains.
@@ -308,11 +309,11 @@ func (s *scenario) change(p *pair) load.Finding {
 	var levels string
 	switch m.statistic {
 	case errorRatio:
-		levels = percent(m.before) + " to " + percent(m.after)
+		levels = amount.Share(m.before) + " to " + amount.Share(m.after)
 	case rate:
-		levels = perSecond(m.before) + " to " + perSecond(m.after)
+		levels = amount.Of(m.before, "per_second") + " to " + amount.Of(m.after, "per_second")
 	default:
-		levels = seconds(m.before) + " to " + seconds(m.after)
+		levels = amount.Seconds(m.before) + " to " + amount.Seconds(m.after)
 	}
 	f.Sentence = fmt.Sprintf("%s of %s changed by %s at about %s and no release explains it: %s %s, over %d and %d hours or runs",
 		label(m.statistic), s.name(p), r.signed(r.change), m.at.UTC().Format("2006-01-02 15:04 UTC"), levels, in, m.points[0], m.points[1])
@@ -322,6 +323,7 @@ func (s *scenario) change(p *pair) load.Finding {
 // label is a statistic in a sentence.
 func label(statistic string) string { return strings.ReplaceAll(statistic, "_", " ") }
 
+// percent writes a change: of less precision than a share has, as it is an estimate.
 func percent(x float64) string { return fmt.Sprintf("%.*f %%", digits(x), 100*x) }
 
 // digits is how many decimals a share takes in per cent.
@@ -334,16 +336,3 @@ func digits(x float64) int {
 	}
 	return 2
 }
-
-// seconds writes a duration of so many seconds with three digits.
-func seconds(s float64) string {
-	switch {
-	case s >= 1:
-		return fmt.Sprintf("%.3g s", s)
-	case s >= 1e-3:
-		return fmt.Sprintf("%.3g ms", s*1e3)
-	}
-	return fmt.Sprintf("%.3g µs", s*1e6)
-}
-
-func perSecond(r float64) string { return fmt.Sprintf("%.3g/s", r) }

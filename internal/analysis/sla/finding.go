@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/hist"
 	"github.com/perfd/perfd/internal/load"
@@ -159,6 +160,14 @@ func (c *clause) good(value float64) bool {
 	return value <= c.Budget()
 }
 
+// events is what the objective counts: iterations where it is about the rate of a whole scenario.
+func (c *clause) events() string {
+	if c.Kind == objective.Rate && c.Step == "" {
+		return "iterations"
+	}
+	return wordsOf[c.Kind].events
+}
+
 func (c *clause) statistic() string {
 	if c.Kind == objective.Latency {
 		return "p" + strconv.FormatFloat(math.Round(c.Quantile*1e8)/1e6, 'g', -1, 64)
@@ -199,18 +208,18 @@ func (c *clause) counted(t tally) string {
 	w := wordsOf[c.Kind]
 	switch {
 	case c.Kind == objective.Rate:
-		return fmt.Sprintf("%s/s over %s", figure(t.value), minutes(float64(t.intervals)))
+		return fmt.Sprintf("%s over %s", amount.Of(t.value, "per_second"), minutes(float64(t.intervals)))
 	case t.events == 0:
-		return fmt.Sprintf("no %s yet, %s may be bad", w.events, percent(c.Budget()))
+		return fmt.Sprintf("no %s yet, %s may be bad", c.events(), amount.Share(c.Budget()))
 	}
-	return fmt.Sprintf("%s of %s %s %s, %s may", percent(t.value), thousands(t.events), w.events, w.bad, percent(c.Budget()))
+	return fmt.Sprintf("%s of %s %s %s, %s may", amount.Share(t.value), atLeast(t.events), c.events(), w.bad, amount.Share(c.Budget()))
 }
 
 func (c *clause) between(in stats.Interval) string {
 	if c.Kind == objective.Rate {
-		return figure(in.Lower) + "/s to " + figure(in.Upper) + "/s"
+		return amount.Of(in.Lower, "per_second") + " to " + amount.Of(in.Upper, "per_second")
 	}
-	return percent(in.Lower) + " to " + percent(in.Upper)
+	return amount.Share(in.Lower) + " to " + amount.Share(in.Upper)
 }
 
 // limit is what the sentence compares with, as it was written.
@@ -233,58 +242,30 @@ func (c *clause) needed(t tally) string {
 		c.shown.asked, c.shown.needed = t, c.judge.needed(t)
 	}
 	more, per := c.shown.needed, t.events/max(1, float64(t.intervals))
-	w := wordsOf[c.Kind]
 	wait := float64(max(0, firstLook-t.intervals))
 	switch {
 	case t.events == 0:
 		return minutes(firstLook) + " of load that counts"
 	case math.IsInf(more, 1):
-		return "the value is too near the limit for more " + w.events + " to settle it soon"
+		return "the value is too near the limit for more " + c.events() + " to settle it soon"
 	}
 	wait = max(wait, math.Ceil(more/per))
-	return fmt.Sprintf("%s more %s, about %s", thousands(max(more, wait*per)), w.events, minutes(wait))
+	return fmt.Sprintf("%s more %s, about %s", atLeast(max(more, wait*per)), c.events(), minutes(wait))
 }
 
 func clock(at time.Time) string { return at.UTC().Format("2006-01-02 15:04 MST") }
 
-func percent(share float64) string { return figure(100*share) + " %" }
-
-// figure is a number with three significant digits.
-func figure(x float64) string {
-	switch {
-	case math.IsNaN(x):
-		return "?"
-	case math.IsInf(x, 1):
-		return "∞"
-	}
-	text := strconv.FormatFloat(x, 'g', 3, 64)
-	switch a := math.Abs(x); {
-	case a >= 1000:
-		return thousands(x)
-	case a >= 0.001:
-		short, _ := strconv.ParseFloat(text, 64) // it was just written
-		return strconv.FormatFloat(short, 'f', -1, 64)
-	}
-	return text
-}
-
-// thousands is a whole number in groups of three.
-func thousands(x float64) string {
-	s := strconv.FormatFloat(math.Ceil(x), 'f', 0, 64)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+// atLeast writes a whole number that is not below x.
+func atLeast(x float64) string { return amount.Count(math.Ceil(x)) }
 
 func minutes(n float64) string {
 	switch {
 	case n >= 48*60:
-		return thousands(n/(24*60)) + " days"
+		return atLeast(n/(24*60)) + " days"
 	case n >= 180:
-		return thousands(n/60) + " hours"
+		return atLeast(n/60) + " hours"
 	case n == 1:
 		return "1 minute"
 	}
-	return thousands(n) + " minutes"
+	return atLeast(n) + " minutes"
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/analysis/analysistest"
 	"github.com/perfd/perfd/internal/load"
@@ -159,7 +160,7 @@ func TestErrorRates(t *testing.T) {
 	} {
 		name := fmt.Sprintf("median minutes to `fail` at %v times the limit", c.factor)
 		if c.before > 0 {
-			name += fmt.Sprintf(", after %v at half of it", analysis.Span(c.before))
+			name += fmt.Sprintf(", after %v at half of it", amount.Span(c.before))
 		}
 		row(name, func(i float64) string {
 			m := found(runs, c.factor*limit, i, c.before, load.Fail)
