@@ -65,7 +65,7 @@ func run(ctx context.Context, rounds int) error {
 		}
 	})}
 	go target.Serve(l) //nolint:errcheck // ends with the program
-	defer target.Close()
+	defer func() { _ = target.Close() }()
 	d, err := daemon.Start(ctx, daemon.Options{Binary: binary, Dir: dir, Config: config("http://" + l.Addr().String())})
 	if err != nil {
 		return err
