@@ -400,7 +400,7 @@ func (a *App) flags(s *scenario, start, end time.Time) load.Flags {
 		return f
 	}
 	for _, o := range a.current().scenarios {
-		if o != s && o.harsh() && o.current() != nil && o.sharesTarget(s) {
+		if o != s && o.harsh() && o.runDuring(start, end) != "" && o.sharesTarget(s) {
 			f.Disturbed = true
 		}
 	}

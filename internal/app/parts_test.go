@@ -228,3 +228,34 @@ func TestKillSwitchAndRequestPauseTogether(t *testing.T) {
 		t.Errorf("changes (-want +got):\n%s", d)
 	}
 }
+
+func TestTheRunOfAWindowIsTheOneThatWasThereFirst(t *testing.T) {
+	at := func(s int) time.Time { return time.Date(2026, 1, 5, 0, 0, s, 0, time.UTC) }
+	s := &scenario{}
+	for _, m := range []mark{{at(5), "a"}, {at(25), "b"}, {at(31), ""}, {at(52), "c"}, {at(58), ""}} {
+		s.mark(m.at, m.id)
+	}
+	for _, c := range []struct {
+		from, to int
+		want     string
+	}{
+		{0, 5, ""},
+		{0, 10, "a"}, // began in it
+		{10, 20, "a"},
+		{20, 30, "a"}, // was cut in it
+		{30, 40, "b"}, // ended in it
+		{40, 50, ""},
+		{50, 60, "c"}, // began and ended in it
+		{60, 70, ""},
+	} {
+		if got := s.runDuring(at(c.from), at(c.to)); got != c.want {
+			t.Errorf("the run of second %d to %d is %q, want %q", c.from, c.to, got, c.want)
+		}
+	}
+	for i := range 2 * keptMarks {
+		s.mark(at(60+i), "d")
+	}
+	if len(s.marks) != keptMarks {
+		t.Errorf("%d marks kept, want %d", len(s.marks), keptMarks)
+	}
+}
