@@ -50,7 +50,8 @@ check: ## the inner loop: vet, build and the short unit tests
 test: deps lint ## everything CI runs: lint, drift of generated files, all tests with the race detector
 	$(GO) test -race -timeout 30m $(UNIT)
 	$(GO) test -timeout 20m $(SIMULATED)
-	$(GO) test -race -timeout 45m -count=1 ./bench/... ./test/...
+	@# One package after another: what they start shares the processors with what others time.
+	$(GO) test -race -timeout 45m -count=1 -p 1 ./bench/... ./test/...
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## golangci-lint with .golangci.yml
