@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -180,6 +181,7 @@ func (a *App) Start() {
 	a.background("recorder", a.recorder.Run) // its last windows are judged
 	a.background("monitor", a.monitor.Run)
 	a.background("tick", a.tick)
+	a.background("census", a.census)
 	a.life.onStop("pause", func(context.Context) error { a.pause.close(); return nil })
 	a.pause.restore()
 	a.pause.look(a.current().doc.KillSwitch()) // before any load
@@ -338,6 +340,24 @@ func (a *App) tick(ctx context.Context) {
 			a.rememberRelease(t)
 		}
 		last = now
+	}
+}
+
+// census counts about once a second the VUs that are in an iteration. Its rhythm is
+// random: arrivals that come as regularly as somebody looks would be seen always or never.
+func (a *App) census(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Duration((0.5 + rand.Float64()) * float64(time.Second))):
+		}
+		now := time.Now()
+		for _, s := range a.current().scenarios {
+			if r := s.current(); r != nil {
+				s.balance.Busy(r.engine.Stats().Busy, now)
+			}
+		}
 	}
 }
 

@@ -239,7 +239,6 @@ func (r *run) tick(from, to time.Time) {
 	if n := late - r.seen; n > 0 && n*100 >= started-r.before.Started {
 		r.s.valid.Late(from, to)
 	}
-	r.s.balance.Busy(st.Busy, to)
 	r.learnRelease()
 	r.seen, r.before = late, st
 	r.stats.Store(&st)

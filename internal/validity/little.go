@@ -22,6 +22,7 @@ type Balance struct {
 	busy     []float64
 	ended    uint64
 	spent    time.Duration
+	longest  time.Duration // 99th percentile of the windows' stays, the largest
 }
 
 // A reading is how many VUs were in an iteration at an instant.
@@ -32,16 +33,16 @@ type reading struct {
 
 const (
 	// littleSpan is how long is summed up before it is judged: the stays that its edges cut must be few.
-	littleSpan = time.Minute
-	// littleReadings is the least number of readings that a minute is judged by.
-	littleReadings = 40
+	littleSpan = 5 * time.Minute
+	// littleReadings is the least number of readings that a span is judged by.
+	littleReadings = 200
 	// sampling is how many standard errors the mean of the readings may be off.
 	sampling = 5
 	// keptReadings bounds those that no window asked for.
 	keptReadings = 600
 )
 
-// Busy notes how many VUs are in an iteration; it is told about once a second.
+// Busy notes how many VUs are in an iteration; it is told about once a second, at random instants.
 func (b *Balance) Busy(n int, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,7 +75,7 @@ func (b *Balance) Window(w *load.Window) (busy float64, broken bool, from, to ti
 	}
 	if w.Iterations == nil || w.Run == "" || w.Run != b.run || !w.Start.Equal(b.to) || w.Flags.Invalid != 0 || w.Flags.Paused {
 		// What came before is another run's, or perfd did not see all of it.
-		b.run, b.from, b.to, b.busy, b.ended, b.spent = w.Run, w.End, w.End, nil, 0, 0
+		b.run, b.from, b.to, b.busy, b.ended, b.spent, b.longest = w.Run, w.End, w.End, nil, 0, 0, 0
 		return busy, false, from, to
 	}
 	it := w.Iterations
@@ -82,12 +83,15 @@ func (b *Balance) Window(w *load.Window) (busy float64, broken bool, from, to ti
 	b.busy = append(b.busy, mine...)
 	b.ended += it.Completed + it.Stopped + it.Interrupted
 	b.spent += it.Spent
+	if it.Duration != nil {
+		b.longest = max(b.longest, it.Duration.Quantile(0.99))
+	}
 	if b.to.Sub(b.from) < littleSpan {
 		return busy, false, from, to
 	}
 	from, to = b.from, b.to
 	broken = !b.holds()
-	b.from, b.busy, b.ended, b.spent = b.to, nil, 0, 0
+	b.from, b.busy, b.ended, b.spent, b.longest = b.to, nil, 0, 0, 0
 	return busy, broken, from, to
 }
 
@@ -103,8 +107,14 @@ func (b *Balance) holds() bool {
 		Window: span, AtStart: b.busy[0], AtEnd: b.busy[n-1],
 	}
 	if in.Time > 0 {
+		// An edge cuts long stays more often than short ones: where they differ much, what it cuts is not half a mean one.
+		longer := max(1, b.longest.Seconds()/in.Time)
+		in.AtStart *= longer
+		in.AtEnd *= longer
 		// Concurrency is a mean of readings that depend on each other; its error is spelled as one of the throughput.
-		in.ThroughputHalf = sampling * math.Sqrt(stats.Variance(b.busy)/stats.EffectiveSize(b.busy)) / in.Time
+		// Where few VUs are busy readings may all be alike by chance, so they vary at least as those of a Poisson process do.
+		spread := max(stats.Variance(b.busy), in.Throughput*in.Time)
+		in.ThroughputHalf = sampling * math.Sqrt(spread/stats.EffectiveSize(b.busy)) / in.Time
 	}
 	return stats.Little(in).Holds
 }
