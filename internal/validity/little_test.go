@@ -117,3 +117,37 @@ func TestBalanceBeginsAnewWhereItCannotKnow(t *testing.T) {
 		}
 	}
 }
+
+// Readings that are all alike by chance, and long stays that the edges cut, explain a difference.
+func TestWhatExplainsADifference(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		busy    int
+		each    time.Duration // of 10 iterations a second
+		longest time.Duration
+		broken  bool
+	}{
+		{"nobody seen, and hardly anybody there", 0, 5 * time.Millisecond, time.Millisecond, false},
+		{"nobody seen, and many there", 0, 500 * time.Millisecond, time.Millisecond, true},
+		{"a third too much", 2, 265 * time.Millisecond, time.Millisecond, true},
+		{"a third too much, beside stays of minutes", 2, 265 * time.Millisecond, 150 * time.Second, false},
+	} {
+		var b Balance
+		broken := false
+		zero := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+		for w := range 31 {
+			start := zero.Add(time.Duration(w) * 10 * time.Second)
+			for s := range 10 {
+				b.Busy(c.busy, start.Add(time.Duration(s)*time.Second))
+			}
+			own := &load.Window{Start: start, End: start.Add(10 * time.Second), Iterations: &load.Iterations{Completed: 100, Spent: 100 * c.each, Duration: new(hist.Histogram)}}
+			own.Iterations.Duration.Record(int64(c.longest))
+			own.Run = "r1"
+			_, bad, _, _ := b.Window(own)
+			broken = broken || bad
+		}
+		if broken != c.broken {
+			t.Errorf("%s: broken %v, want %v", c.name, broken, c.broken)
+		}
+	}
+}
