@@ -11,13 +11,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perfd/perfd/internal/config"
-	"github.com/perfd/perfd/internal/protocol"
-	"github.com/perfd/perfd/internal/protocol/http"
+	"github.com/perfd/perfd/internal/kind/builtin"
 )
 
 var update = flag.Bool("update", false, "rewrite the JSON schema")
 
-var kinds = []protocol.Kind{http.Kind}
+var kinds = builtin.Kinds()
 
 func TestEveryConfigurationLoads(t *testing.T) {
 	files, err := filepath.Glob("examples/*.yaml")

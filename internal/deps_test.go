@@ -55,7 +55,10 @@ history:        block hist load queue
 analysis:       amount hist load metric
 analysis/*:     amount analysis block hist load metric objective stats
 
-config:         analysis/* block expr flow history objective output output/* pace protocol schedule target validity wire
+kind:           protocol
+kind/*:         kind protocol/* protocol
+
+config:         kind analysis/* block expr flow history objective output output/* pace protocol schedule target validity wire
 report:         amount load
 web:            amount load
 demo

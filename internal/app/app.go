@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/output/exposition"
 	"github.com/perfd/perfd/internal/output/remotewrite"
@@ -284,7 +285,7 @@ func (a *App) current() *generation {
 
 // loadDocument reads and checks the configuration file.
 func loadDocument(opts Options) (*config.Document, error) {
-	doc, err := config.Load(config.Options{File: opts.ConfigFile, Kinds: Kinds()})
+	doc, err := config.Load(config.Options{File: opts.ConfigFile, Kinds: builtin.Kinds()})
 	if err != nil {
 		return nil, fmt.Errorf("the configuration is wrong:\n%w", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/demo"
 	"github.com/perfd/perfd/internal/history"
+	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/target"
@@ -99,7 +100,7 @@ func play(t *testing.T, knobs demo.Knobs, seed uint64, leak float64, script func
 		if err := os.WriteFile(file, []byte(stageConfig), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		doc, err := config.Load(config.Options{File: file, Kinds: Kinds(), Environ: []string{}})
+		doc, err := config.Load(config.Options{File: file, Kinds: builtin.Kinds(), Environ: []string{}})
 		if err != nil {
 			t.Fatal(err)
 		}

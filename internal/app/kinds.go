@@ -9,16 +9,7 @@ import (
 	"github.com/perfd/perfd/internal/analysis/sla"
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/load"
-	"github.com/perfd/perfd/internal/protocol"
-	"github.com/perfd/perfd/internal/protocol/http"
 )
-
-// Kinds is the one list of protocols. One more protocol is one more line here.
-func Kinds() []protocol.Kind {
-	return []protocol.Kind{
-		http.Kind,
-	}
-}
 
 // analyses returns a new one of every analysis, in the order in which runs speak
 // of them. One more analysis is one more item here.

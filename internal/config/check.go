@@ -9,6 +9,7 @@ import (
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/objective"
 	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/protocol"
@@ -23,7 +24,7 @@ const longestName = 100
 
 // check finds what no block can know by itself: names that are used twice or
 // lead nowhere, flows that do not compile, hosts outside the allow-list.
-func check(d *Document, kinds []protocol.Kind, errs *block.Errors) {
+func check(d *Document, kinds kind.Set, errs *block.Errors) {
 	names := map[string]block.Pos{}
 	for i := range d.Targets {
 		checkName("target", d.Targets[i].Name, names, errs)
@@ -35,7 +36,7 @@ func check(d *Document, kinds []protocol.Kind, errs *block.Errors) {
 	checkOutputs(d, errs)
 	checkShadows(d, errs)
 	d.feeders = openData(d, errs)
-	compile(d, kinds, errs)
+	compile(d, kinds.Protocols, errs)
 	for i := range d.Scenarios {
 		checkLabels(d.Scenarios[i].At.Get("labels"), errs)
 		checkSchedule(&d.Scenarios[i], errs)

@@ -14,13 +14,12 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/perfd/perfd/internal/block"
-	"github.com/perfd/perfd/internal/protocol"
-	"github.com/perfd/perfd/internal/protocol/http"
+	"github.com/perfd/perfd/internal/kind/builtin"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-var kinds = []protocol.Kind{http.Kind}
+var kinds = builtin.Kinds()
 
 // A situation is one configuration of an archive: the files "NAME/…", among
 // them perfd.yaml, whose leading comments may set the environment and flags

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/output/remotewrite"
-	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/target"
 )
 
@@ -16,7 +16,7 @@ type Options struct {
 	File    string            // the main file
 	Flags   map[string]string // text by path of its key: "safety.max_request_rate"
 	Environ []string          // "NAME=value" each; nil is the process's own environment
-	Kinds   []protocol.Kind   // the protocols that steps and targets may name
+	Kinds   kind.Set          // what the document may name
 }
 
 // maxFileSize bounds one configuration file, in bytes.
@@ -52,7 +52,7 @@ func load(o Options, text []byte, errs *block.Errors) (*Document, error) {
 		return nil, errs.Err()
 	}
 	var kinds []string
-	for _, k := range o.Kinds {
+	for _, k := range o.Kinds.Protocols {
 		kinds = append(kinds, k.Name)
 	}
 	r.document(root, kinds)

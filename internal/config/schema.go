@@ -7,14 +7,14 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/flow"
-	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/kind"
 )
 
 // Schema returns the JSON schema of the document, for editors: what the types
 // say, with the blocks of the protocols where they may stand.
-func Schema(kinds []protocol.Kind) ([]byte, error) {
+func Schema(kinds kind.Set) ([]byte, error) {
 	steps, defaults := map[string]any{}, map[string]any{}
-	for _, k := range kinds {
+	for _, k := range kinds.Protocols {
 		steps[k.Name] = describe(block.Schema(k.Step()), "A request by "+k.Name+".")
 		if k.Target != nil {
 			defaults[k.Name] = describe(block.Schema(k.Target()), "What all requests by "+k.Name+" to this target have in common.")

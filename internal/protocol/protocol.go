@@ -1,5 +1,5 @@
 // Package protocol says what a protocol is. Each protocol is one folder below
-// this one and one line in internal/app/kinds.go; its configuration struct,
+// this one and one line in internal/kind/builtin; its configuration struct,
 // defaults and validation live beside its code.
 //
 // A protocol compiles a block of configuration into a Step, which is immutable
