@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/app"
+	"github.com/perfd/perfd/internal/command"
 )
 
 // An analysis is what the flags of `perfd analyze` say besides those of every command.
@@ -33,11 +34,11 @@ func (c *commandLine) analyzeFlags(now time.Time) {
 
 // runAnalyze writes what is found in a time that is over.
 func (c *commandLine) runAnalyze(opts app.Options, stdout, stderr io.Writer) int {
-	o := app.AnalyzeOptions{
+	o := command.AnalyzeOptions{
 		Scenario: c.analysis.scenario, Kinds: c.analysis.kinds.values, From: c.analysis.from.Time, To: c.analysis.to.Time,
 		Format: c.analysis.format, Out: stdout,
 	}
-	return serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) { return exitOK, app.Analyze(ctx, opts, o) })
+	return serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) { return exitOK, command.Analyze(ctx, opts, o) })
 }
 
 // check says what is wrong with the flags.

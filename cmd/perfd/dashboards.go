@@ -5,14 +5,16 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 
-	"github.com/perfd/perfd/internal/app"
+	"github.com/perfd/perfd/dashboards"
 )
 
 // runDashboards writes the Grafana dashboards that perfd brings along. It reads no configuration: what is configured
 // reaches them as metrics.
 func runDashboards(args []string, stdout, stderr io.Writer) int {
-	o := app.DashboardsOptions{Out: stdout}
+	o := dashboardsOptions{Out: stdout}
 	f := flag.NewFlagSet("perfd dashboards", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.Usage = func() { printFlags(f, stderr) }
@@ -36,9 +38,41 @@ func runDashboards(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "perfd: %v\n", err)
 		return exitUsage
 	}
-	if err := app.Dashboards(o); err != nil {
+	if err := writeDashboards(o); err != nil {
 		fmt.Fprintf(stderr, "perfd: %v\n", err)
 		return exitFailed
 	}
 	return exitOK
+}
+
+// dashboardsOptions of writeDashboards.
+type dashboardsOptions struct {
+	Format string // grafana or kubernetes
+	Folder string // takes the files; empty writes manifests to Out
+	Out    io.Writer
+}
+
+// writeDashboards writes the dashboards that are shipped with perfd.
+func writeDashboards(o dashboardsOptions) error {
+	files := dashboards.All()
+	if o.Format == "kubernetes" {
+		files = dashboards.ConfigMaps()
+	}
+	if o.Folder == "" {
+		for _, f := range files {
+			if _, err := o.Out.Write(append([]byte("---\n"), f.Text...)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := os.MkdirAll(o.Folder, 0o755); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := os.WriteFile(filepath.Join(o.Folder, f.Name), f.Text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

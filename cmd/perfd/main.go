@@ -1,8 +1,8 @@
 // Command perfd keeps synthetic load on a staging system and says, in
 // Prometheus, the moment a release gets slower, leaks memory or breaks its SLA.
 //
-// It translates flags and signals into app.Options and a context; everything
-// else is package app's.
+// It translates flags and signals into options and a context; package app is the
+// daemon, package command everything else that a command does.
 package main
 
 import (
@@ -25,6 +25,7 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback" // nor CA roots
 
 	"github.com/perfd/perfd/internal/app"
+	"github.com/perfd/perfd/internal/command"
 )
 
 // Exit codes. Of once, package app says which: 3 is an objective that failed, 4 inconclusive.
@@ -58,11 +59,11 @@ Exit codes: 0 fine, 1 failed while running, 2 wrong usage or configuration; of o
 `
 
 func run(args []string, stdout, stderr io.Writer) int {
-	command := "run"
+	name := "run"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		command, args = args[0], args[1:]
+		name, args = args[0], args[1:]
 	}
-	switch command {
+	switch name {
 	case "run", "check", "once", "analyze", "demo":
 	case "rules":
 		return runRules(args, stdout, stderr)
@@ -75,11 +76,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage)
 		return exitOK
 	default:
-		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, once, analyze, demo, rules, dashboards, version\n", command)
+		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, once, analyze, demo, rules, dashboards, version\n", name)
 		return exitUsage
 	}
 
-	c := newCommandLine(command, stderr)
+	c := newCommandLine(name, stderr)
 	if err := c.parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return exitOK
@@ -99,9 +100,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 
-	switch command {
+	switch name {
 	case "check":
-		if err := app.Check(opts, stdout); err != nil {
+		if err := command.Check(opts, stdout); err != nil {
 			fmt.Fprintln(stderr, err)
 			return exitUsage
 		}
@@ -111,7 +112,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "analyze":
 		return c.runAnalyze(opts, stdout, stderr)
 	case "demo":
-		return serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) { return exitOK, app.Demo(ctx, opts) })
+		return serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) {
+			return exitOK, command.Demo(ctx, opts, c.demoAddress)
+		})
 	}
 	return serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) { return exitOK, app.Run(ctx, opts) })
 }
@@ -171,7 +174,7 @@ func serve(opts app.Options, stderr io.Writer, f func(context.Context, app.Optio
 
 // A commandLine is the flags of one command.
 type commandLine struct {
-	command     string
+	name        string // of the command
 	flags       *flag.FlagSet
 	args        []string // what is no flag
 	opts        app.Options
@@ -181,30 +184,31 @@ type commandLine struct {
 	logLevel    string
 	logFormat   string
 	shard       string
+	demoAddress string
 	showVersion bool
 }
 
-func newCommandLine(command string, stderr io.Writer) *commandLine {
-	name := "perfd " + command
-	if command == "once" {
-		name += " SCENARIO"
+func newCommandLine(name string, stderr io.Writer) *commandLine {
+	usage := "perfd " + name
+	if name == "once" {
+		usage += " SCENARIO"
 	}
-	c := &commandLine{command: command, flags: flag.NewFlagSet(name, flag.ContinueOnError)}
+	c := &commandLine{name: name, flags: flag.NewFlagSet(usage, flag.ContinueOnError)}
 	f := c.flags
 	f.SetOutput(stderr)
 	f.Usage = func() { printFlags(f, stderr) }
 	f.BoolVar(&c.showVersion, "version", false, "print version and build, and exit")
 	level := "info"
-	if command == "once" || command == "analyze" {
+	if name == "once" || name == "analyze" {
 		level = "warn" // the progress and what was found are to be seen
 	}
 	f.StringVar(&c.logLevel, "log.level", level, "least severe message to log: debug, info, warn or error")
 	f.StringVar(&c.logFormat, "log.format", "logfmt", "how log lines look: logfmt, json or ecs (Elastic Common Schema)")
 	f.StringVar(&c.shard, "shard", "0/1", "which share of all load this instance carries, as i/n with i from 0")
-	if command != "demo" {
+	if name != "demo" {
 		f.StringVar(&c.opts.ConfigFile, "config.file", "perfd.yaml", "configuration file")
 	}
-	switch command {
+	switch name {
 	case "check":
 		return c
 	case "analyze":
@@ -219,11 +223,11 @@ func newCommandLine(command string, stderr io.Writer) *commandLine {
 	f.StringVar(&c.opts.WebConfigFile, "web.config.file", "", "file that turns on TLS or basic authentication (exporter-toolkit's format)")
 	f.DurationVar(&c.opts.Grace, "shutdown.grace", 30*time.Second, "how long a stop may take, iterations under way included")
 	f.BoolVar(&c.opts.NoClassic, "metrics.no-classic-histograms", false, "expose native histograms only, without classic buckets")
-	switch command {
+	switch name {
 	case "once":
 		return c
 	case "demo":
-		f.StringVar(&c.opts.DemoAddress, "demo.listen-address", "127.0.0.1:9798", "address the demo shop listens on")
+		f.StringVar(&c.demoAddress, "demo.listen-address", "127.0.0.1:9798", "address the demo shop listens on")
 		f.StringVar(&c.opts.StoragePath, "storage.path", "", "folder for state that survives a restart; a temporary one if empty")
 		c.opts.Lifecycle = true
 		return c
@@ -248,7 +252,7 @@ func (c *commandLine) parse(args []string) error {
 
 // check says what is wrong with flags and arguments of the command.
 func (c *commandLine) check() error {
-	switch c.command {
+	switch c.name {
 	case "once":
 		return errors.Join(scenario(c.args), c.once.check())
 	case "analyze":

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/app"
+	"github.com/perfd/perfd/internal/command"
 )
 
 // A once is what the flags of `perfd once` say besides those of every command.
@@ -30,7 +31,7 @@ func (c *commandLine) onceFlags() {
 
 // runOnce runs a scenario in the foreground. What comes of it is the exit code.
 func (c *commandLine) runOnce(opts app.Options, stdout, stderr io.Writer) int {
-	o := app.OnceOptions{
+	o := command.OnceOptions{
 		Scenario: c.args[0], For: c.once.length, Format: c.once.format, RemoteWrite: c.once.remoteWrite,
 		Summary: stdout, Progress: stderr, Terminal: terminal(stderr),
 	}
@@ -44,7 +45,7 @@ func (c *commandLine) runOnce(opts app.Options, stdout, stderr io.Writer) int {
 		}
 		o.Summary = io.MultiWriter(stdout, file)
 	}
-	code := serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) { return app.Once(ctx, opts, o) })
+	code := serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) { return command.Once(ctx, opts, o) })
 	if file != nil {
 		if err := file.Close(); err != nil {
 			fmt.Fprintf(stderr, "perfd: --summary.file: %v\n", err)

@@ -5,15 +5,18 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
+	"github.com/perfd/perfd/alerts"
 	"github.com/perfd/perfd/internal/app"
 )
 
 // runRules writes the rules for Prometheus that perfd brings along. It reads no
 // configuration: limits and objectives reach the rules as metrics.
 func runRules(args []string, stdout, stderr io.Writer) int {
-	o := app.RulesOptions{Out: stdout}
+	o := rulesOptions{Out: stdout}
 	f := flag.NewFlagSet("perfd rules", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.Usage = func() { printFlags(f, stderr) }
@@ -36,7 +39,7 @@ func runRules(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "perfd: %v\n", err)
 		return exitUsage
 	}
-	if err := app.Rules(o); err != nil {
+	if err := writeRules(o); err != nil {
 		fmt.Fprintf(stderr, "perfd: %v\n", err)
 		if usage := (*app.UsageError)(nil); errors.As(err, &usage) {
 			return exitUsage
@@ -44,4 +47,42 @@ func runRules(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitOK
+}
+
+// rulesOptions of writeRules.
+type rulesOptions struct {
+	TimeScale float64 // what every duration is divided by
+	Grafana   string  // address that links to dashboards begin with; empty leaves them without one
+	Format    string  // prometheus or kubernetes
+	Folder    string  // takes the files; empty writes one to Out
+	Out       io.Writer
+}
+
+// writeRules writes the recording rules and alerts that are shipped with perfd. A
+// *app.UsageError says that a time scale makes no rules.
+func writeRules(o rulesOptions) error {
+	files, err := alerts.Rules(alerts.Options{TimeScale: o.TimeScale, Grafana: o.Grafana})
+	if err != nil {
+		return &app.UsageError{Err: fmt.Errorf("rules: %w", err)}
+	}
+	one := alerts.One
+	if o.Format == "kubernetes" {
+		one = alerts.Kubernetes
+		if o.Folder != "" {
+			files = []alerts.File{{Name: "perfd-rules.yaml", Text: alerts.Kubernetes(files)}}
+		}
+	}
+	if o.Folder == "" {
+		_, err := o.Out.Write(one(files))
+		return err
+	}
+	if err := os.MkdirAll(o.Folder, 0o755); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := os.WriteFile(filepath.Join(o.Folder, f.Name), f.Text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

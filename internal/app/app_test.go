@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/perfd/perfd/internal/demo"
+	"github.com/perfd/perfd/internal/fleet"
 	"github.com/perfd/perfd/internal/schedule"
 	"github.com/perfd/perfd/internal/web"
 )
@@ -48,7 +49,7 @@ scenarios:
     flow: [{name: show, http: {url: /products/3}}, {think: 20ms}]
 `
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T, with ...func(*Options)) *rig {
 	t.Helper()
 	r := &rig{t: t, shop: demo.New(demo.Knobs{}, 1), file: filepath.Join(t.TempDir(), "perfd.yaml")}
 	server := httptest.NewServer(r.shop)
@@ -56,10 +57,14 @@ func newRig(t *testing.T) *rig {
 	r.url = server.URL
 	r.write(2)
 	var err error
-	r.App, err = New(Options{
+	o := Options{
 		ConfigFile: r.file, StoragePath: t.TempDir(), Listen: []string{"127.0.0.1:0"}, Lifecycle: true,
 		Shards: 1, Grace: 10 * time.Second, Log: quiet,
-	})
+	}
+	for _, set := range with {
+		set(&o)
+	}
+	r.App, err = New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,19 +132,20 @@ func (r *rig) requests(scenario string) float64 {
 func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
 	r := newRig(t)
 	r.until("both scenarios make requests", func() bool { return r.requests("steady") > 20 && r.requests("changing") > 20 })
-	steady, changing := r.current().scenario("steady").current(), r.current().scenario("changing").current()
+	steady, changing := r.fleet.Scenario("steady"), r.fleet.Scenario("changing")
+	steadyRun, changingRun := runID(t, steady), runID(t, changing)
 	before := r.requests("changing")
 
 	r.write(3)
 	if err := r.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	if now := r.current().scenario("steady").current(); now != steady {
+	if now := r.fleet.Scenario("steady"); now != steady || runID(t, now) != steadyRun {
 		t.Error("the unchanged scenario has another run after the reload")
 	}
 	r.until("the changed scenario has three VUs", func() bool { return r.value("perfd_planned_vus", "scenario", "changing") == 3 })
-	now := r.current().scenario("changing").current()
-	if now == changing || now.identity.Load().id == changing.identity.Load().id {
+	now := r.fleet.Scenario("changing")
+	if now == changing || runID(t, now) == changingRun {
 		t.Error("the changed scenario goes on with its old run, or under its name")
 	}
 	if after := r.requests("changing"); after < before {
@@ -153,7 +159,7 @@ func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
 	if v := r.value("perfd_config_last_reload_successful"); v != 0 {
 		t.Errorf("perfd_config_last_reload_successful = %v after a broken file, want 0", v)
 	}
-	if r.current().scenario("steady").current() != steady || r.current().scenario("changing").current() != now {
+	if r.fleet.Scenario("steady") != steady || r.fleet.Scenario("changing") != now || runID(t, steady) != steadyRun {
 		t.Error("a broken file has changed what runs")
 	}
 
@@ -168,14 +174,14 @@ func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
 func TestReloadOfObjectivesTouchesNoLoad(t *testing.T) {
 	r := newRig(t)
 	r.until("requests", func() bool { return r.value("perfd_requests_total", "scenario", "steady") > 50 })
-	steady := r.current().scenario("steady")
-	run := steady.current()
+	steady := r.fleet.Scenario("steady")
+	run := runID(t, steady)
 	r.writeText(strings.Replace(fmt.Sprintf(rigConfig, r.url, 2), "    flow: [{name: show, http: {url: /products/1}}]",
 		"    objectives: [{name: p95, that: p(95) < 170ms}]\n    flow: [{name: show, http: {url: /products/1}}]", 1))
 	if err := r.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	if s := r.current().scenario("steady"); s != steady || s.current() != run {
+	if s := r.fleet.Scenario("steady"); s != steady || runID(t, s) != run {
 		t.Fatal("a new objective made another scenario or run")
 	}
 	if r.value("perfd_objective_limit", "scenario", "steady", "objective", "p95") != 0.17 {
@@ -220,6 +226,16 @@ func TestPauseStopsAllLoad(t *testing.T) {
 	stopsLoad("by the kill switch", func() { must(t, os.WriteFile(file, nil, 0o600)) }, func() { must(t, os.Remove(file)) })
 }
 
+// runID is the run under way of a scenario that has one.
+func runID(t *testing.T, s *fleet.Scenario) string {
+	t.Helper()
+	r, running := s.Run()
+	if !running {
+		t.Fatalf("scenario %s does not run", s.Name())
+	}
+	return r.ID
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -259,27 +275,10 @@ func TestTwoDaemonsInOneProcess(t *testing.T) {
 	}
 }
 
-func TestDemoConfigurationRuns(t *testing.T) {
-	dir := t.TempDir()
-	if err := writeDemoConfig(dir, "127.0.0.1:12345"); err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	if err := Check(Options{ConfigFile: filepath.Join(dir, demo.ConfigFile)}, &out); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"shop-soak", "sign-in/login (http to shop)", "4 requests an iteration"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("check of the demo says\n%s\nwithout %q", out.String(), want)
-		}
-	}
-}
-
 func TestStopInterruptsWhatDoesNotEnd(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, func(o *Options) { o.Grace = time.Second })
 	r.shop.Set(demo.Knobs{Hang: true})
 	r.until("all virtual users hang", func() bool { return r.value("perfd_vus_busy", "scenario", "steady") == 10 })
-	r.opts.Grace = time.Second
 	begin := time.Now()
 	if err := r.Stop(); err != nil || time.Since(begin) > 10*time.Second {
 		t.Errorf("Stop = %v after %v, want nil soon after its grace of 1s", err, time.Since(begin))

@@ -1,40 +1,33 @@
 package app
 
 import (
-	"context"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/demo"
-	"github.com/perfd/perfd/internal/history"
+	"github.com/perfd/perfd/internal/engine"
 	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
-	"github.com/perfd/perfd/internal/record"
-	"github.com/perfd/perfd/internal/target"
+	"github.com/perfd/perfd/internal/protocol"
 )
 
-// A stage puts load on the demo shop in a bubble of fake time, and lets the daemon's own
-// recorder, watch, history, analyses and board make of it what they do. Only the sockets
-// are missing: what a bubble cannot know of, its clock does not wait for.
+// A stage is a daemon in a bubble of fake time, with the demo shop in the same
+// process. It is wired as the program wires it; only sockets are missing, whose
+// waiting a bubble does not see: steps call the shop, and so do the watches.
 type stage struct {
-	t        *testing.T
-	shop     *demo.Shop
-	heap     heap
-	verdicts *verdicts
-	sink     *record.Sink
-	began    time.Time
-	stop     []func()
+	*App
+	t     *testing.T
+	shop  *demo.Shop
+	heap  heap
+	began time.Time
 }
 
 const stageConfig = `
@@ -48,10 +41,10 @@ scenarios:
   - name: shop-soak
     test: endurance
     target: shop
-    workload: {executor: constant-arrival-rate, rate: 5/s, max_vus: 50}
+    workload: {executor: constant-arrival-rate, rate: 5/s, arrivals: poisson, max_vus: 50, seed: %d}
     objectives: [{name: p95, that: p(95) < 100ms}]
     flow:
-      - {name: show product, http: {url: /products/7}}
+      - {name: show product, call: {path: /products/7}}
 `
 
 const stageRate = 5 // requests a second
@@ -91,105 +84,73 @@ func (h *heap) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
+// Do calls the shop, in the time that the engine keeps.
+func (h *heap) Do(c *protocol.Call) {
+	h.requests.Add(1)
+	c.Result.Sent = int64(c.VU.Env.Now())
+	w := httptest.NewRecorder()
+	h.shop.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/products/7", http.NoBody))
+	c.Result.Done, c.Result.Code = int64(c.VU.Env.Now()), int32(w.Code)
+}
+
+// Judge fails what the shop failed.
+func (h *heap) Judge(c *protocol.Call) load.Cause {
+	if c.Result.Code >= http.StatusBadRequest {
+		return load.Status
+	}
+	return load.None
+}
+
+// A call is the block of a step that calls the shop.
+type call struct {
+	Path string `yaml:"path" doc:"Path to call."`
+	step protocol.Step
+}
+
+// Compile returns the step.
+func (c *call) Compile(*protocol.Compiler) protocol.Step { return c.step }
+
 // play performs a script in a bubble, on a shop with these knobs.
 func play(t *testing.T, knobs demo.Knobs, seed uint64, leak float64, script func(s *stage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "perfd.yaml")
-		if err := os.WriteFile(file, []byte(stageConfig), 0o644); err != nil {
+		if err := os.WriteFile(file, fmt.Appendf(nil, stageConfig, seed), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		doc, err := config.Load(config.Options{File: file, Kinds: builtin.Kinds(), Environ: []string{}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		past, err := history.Open(history.Options{Dir: filepath.Join(dir, "history"), Log: quiet})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := &stage{t: t, shop: demo.New(knobs, seed), began: time.Now(), verdicts: newVerdicts(past, doc, quiet)}
+		s := &stage{t: t, shop: demo.New(knobs, seed), began: time.Now()}
 		s.heap.shop, s.heap.leak = s.shop, leak
-		watch := target.NewWatch(target.Options{
-			Config: &doc.Targets[0], Transport: &s.heap, Log: quiet,
-			Sample: func(x load.Sample) { s.verdicts.inbox.put(x) },
-			Changed: func(c target.Change) {
-				s.verdicts.inbox.put(load.Event{At: c.At, Kind: load.ReleaseChanged, Target: "shop", Release: c.Release, Previous: c.Previous, Settled: c.Settled})
-			},
+		kinds := builtin.Kinds()
+		kinds.Protocols = append(kinds.Protocols, protocol.Kind{Name: "call", Step: func() protocol.Config { return &call{step: &s.heap} }})
+		var err error
+		s.App, err = New(Options{
+			ConfigFile: file, StoragePath: filepath.Join(dir, "data"), Shards: 1, Grace: 10 * time.Second, Log: quiet,
+			Kinds: &kinds, NewWaiter: engine.NewTimerWaiter, Transport: &s.heap,
 		})
-		recorder := record.New(record.Options{
-			Shards: 1, Windows: func(w *load.Window) { s.verdicts.inbox.put(w) },
-			Circumstances: func(own *load.Window) (load.Circumstances, func(string) string) {
-				release, settling := watch.During(own.Start, own.End)
-				return load.Circumstances{
-					Flags: load.Flags{Settling: settling}, Run: "r1", Release: release, Planned: stageRate * own.End.Sub(own.Start).Seconds(),
-				}, func(string) string { return release }
-			},
-		})
-		if s.sink, err = recorder.Open(record.Scenario{
-			Name: "shop-soak", Test: "endurance",
-			Steps: []record.Series{{Step: "show product", Target: "shop", Protocol: "http", Limits: doc.Scenarios[0].Limits(0)}},
-		}); err != nil {
+		if err != nil {
 			t.Fatal(err)
 		}
-		s.background(s.verdicts.run)
-		s.background(recorder.Run)
-		s.background(watch.Run)
-		s.verdicts.inbox.put(load.Event{At: s.began, Kind: load.RunBegan, Scenario: "shop-soak", Run: "r1", Test: "endurance", Target: "shop", Targets: []string{"shop"}, Observer: "o"})
+		s.Start()
 		script(s)
-		for i := range s.stop {
-			s.stop[len(s.stop)-1-i]()
-		}
-		if err := past.Close(); err != nil {
+		if err := s.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-func (s *stage) background(f func(context.Context)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f(ctx)
-	}()
-	s.stop = append(s.stop, func() { cancel(); <-done })
-}
-
-// serve sends requests for a while and stops early once done says so, which it is asked each ten seconds.
-func (s *stage) serve(span time.Duration, r *rand.Rand, done func() bool) {
-	end := time.Now().Add(span)
-	next := time.Now()
-	look := next
-	var underWay sync.WaitGroup
-	defer underWay.Wait()
-	for next.Before(end) {
-		next = next.Add(time.Duration(r.ExpFloat64() * float64(time.Second) / stageRate))
-		time.Sleep(time.Until(next))
-		due := next
-		underWay.Go(func() { s.request(due) })
-		if next.Sub(look) > 10*time.Second {
-			if look = next; done() {
-				return
-			}
+// serve lets time pass and stops early once done says so, which it is asked each ten seconds.
+func (s *stage) serve(span time.Duration, done func() bool) {
+	for end := time.Now().Add(span); time.Now().Before(end); time.Sleep(10 * time.Second) {
+		if done() {
+			return
 		}
 	}
 }
 
-func (s *stage) request(due time.Time) {
-	s.heap.requests.Add(1)
-	s.sink.Started(1)
-	w := httptest.NewRecorder()
-	s.shop.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/products/7", http.NoBody))
-	r := load.Result{Due: int64(due.Sub(s.began)), Done: int64(time.Since(s.began)), Code: int32(w.Code)}
-	r.Sent = r.Due
-	s.sink.Record(1, &r)
-	s.sink.Iteration(&load.Iteration{VU: 1, Due: r.Due, Start: r.Due, End: r.Done})
-}
-
 // active returns the active findings of a kind.
 func (s *stage) active(kind load.Kind) (found []load.Finding) {
-	for _, f := range s.verdicts.board.Findings() {
+	for _, f := range s.Findings() {
 		if f.Kind == kind && f.State == load.Active {
 			found = append(found, f)
 		}
@@ -228,7 +189,7 @@ func TestASlowerReleaseOfTheShopIsCalledByName(t *testing.T) {
 	for seed := range uint64(releaseRuns()) {
 		play(t, shopKnobs(baselineSpan, 1.15), seed, 0, func(s *stage) {
 			var found []load.Finding
-			s.serve(baselineSpan+statedEvidence, rand.New(rand.NewPCG(seed, 2)), func() bool {
+			s.serve(baselineSpan+statedEvidence, func() bool {
 				found = s.active(load.KindRegression)
 				return len(found) > 0
 			})
@@ -254,7 +215,7 @@ func TestASlowerReleaseOfTheShopIsCalledByName(t *testing.T) {
 func TestAnEqualReleaseOfTheShopIsNotCalled(t *testing.T) {
 	for seed := range uint64(releaseRuns()) {
 		play(t, shopKnobs(baselineSpan, 1), 100+seed, 0, func(s *stage) {
-			s.serve(baselineSpan+2*statedEvidence, rand.New(rand.NewPCG(seed, 3)), func() bool { return false })
+			s.serve(baselineSpan+2*statedEvidence, func() bool { return false })
 			for _, kind := range []load.Kind{load.KindRegression, load.KindChange, load.KindObjective, load.KindLeak} {
 				for _, f := range s.active(kind) {
 					t.Errorf("seed %d: an equal release is called: %s", seed, f.Sentence)
@@ -272,7 +233,7 @@ func TestALeakOfTheShopIsFoundAndASawtoothIsNot(t *testing.T) {
 	for _, leak := range []float64{0, 2000} {
 		t.Run(fmt.Sprintf("%.0f bytes a request", leak), func(t *testing.T) {
 			play(t, shopKnobs(24*time.Hour, 1), 7, leak, func(s *stage) {
-				s.serve(span, rand.New(rand.NewPCG(7, 4)), func() bool { return false })
+				s.serve(span, func() bool { return false })
 				found := s.active(load.KindLeak)
 				if leak == 0 {
 					if len(found) > 0 {
@@ -281,7 +242,7 @@ func TestALeakOfTheShopIsFoundAndASawtoothIsNot(t *testing.T) {
 					return
 				}
 				if len(found) != 1 {
-					t.Fatalf("%d leaks found, want the heap's: %+v", len(found), s.verdicts.board.Findings())
+					t.Fatalf("%d leaks found, want the heap's: %+v", len(found), s.Findings())
 				}
 				f := found[0]
 				truth := load.Number(leak * stageRate)

@@ -8,20 +8,21 @@ import (
 	"github.com/perfd/perfd/internal/analysis/regression"
 	"github.com/perfd/perfd/internal/analysis/sla"
 	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/judge"
 	"github.com/perfd/perfd/internal/load"
 )
 
-// analyses returns a new one of every analysis, in the order in which runs speak
-// of them. One more analysis is one more item here.
-func analyses() []*judge {
+// Analyses returns a new one of every analysis, in the order in which runs speak
+// of them.
+func Analyses() []*judge.Analysis {
 	s, r, l, d, c, e := sla.New(sla.Options{Replayed: true}), regression.New(), leak.New(), drift.New(), cleanup.New(), efficiency.New()
-	return []*judge{
-		{Analysis: s, kinds: []load.Kind{load.KindObjective}, configure: func(doc *config.Document) { s.Configure(judgedScenarios(doc)) }, live: s.Live},
-		{Analysis: r, kinds: []load.Kind{load.KindRegression, load.KindChange}, configure: func(doc *config.Document) { r.Configure(comparedScenarios(doc)) }},
-		{Analysis: l, kinds: []load.Kind{load.KindLeak}, configure: func(doc *config.Document) { l.Configure(watchedForLeaks(doc)) }},
-		{Analysis: d, kinds: []load.Kind{load.KindDrift}, configure: func(doc *config.Document) { d.Configure(enduring(doc)) }},
-		{Analysis: c, kinds: []load.Kind{load.KindCleanUp}, configure: func(doc *config.Document) { c.Configure(watchedForCleanUp(doc)) }},
-		{Analysis: e, kinds: []load.Kind{load.KindEfficiency}, configure: func(doc *config.Document) { e.Configure(openScenarios(doc)) }},
+	return []*judge.Analysis{
+		{Analysis: s, Kinds: []load.Kind{load.KindObjective}, Configure: func(doc *config.Document) { s.Configure(judgedScenarios(doc)) }, Live: s.Live},
+		{Analysis: r, Kinds: []load.Kind{load.KindRegression, load.KindChange}, Configure: func(doc *config.Document) { r.Configure(comparedScenarios(doc)) }},
+		{Analysis: l, Kinds: []load.Kind{load.KindLeak}, Configure: func(doc *config.Document) { l.Configure(watchedForLeaks(doc)) }},
+		{Analysis: d, Kinds: []load.Kind{load.KindDrift}, Configure: func(doc *config.Document) { d.Configure(enduring(doc)) }},
+		{Analysis: c, Kinds: []load.Kind{load.KindCleanUp}, Configure: func(doc *config.Document) { c.Configure(watchedForCleanUp(doc)) }},
+		{Analysis: e, Kinds: []load.Kind{load.KindEfficiency}, Configure: func(doc *config.Document) { e.Configure(openScenarios(doc)) }},
 	}
 }
 

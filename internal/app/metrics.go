@@ -2,15 +2,15 @@ package app
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/fleet"
 	"github.com/perfd/perfd/internal/metric"
 	"github.com/perfd/perfd/internal/output/otlp"
-	"github.com/perfd/perfd/internal/validity"
 )
 
 // newRegistry returns the registry of everything but what the recorder counts.
@@ -77,17 +77,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.descs[d], kind, v, labels...)
 	}
 	a := c.a
-	paused, _ := a.pause.state()
-	at, ok, _ := a.lastReload()
-	send(metric.Paused, number(paused))
-	send(metric.ConfigReloadSuccessful, number(ok))
-	send(metric.ConfigReloadSuccessTime, timestamp(at))
+	at, ok, _ := a.reloads.last()
+	send(metric.ConfigReloadSuccessful, analysis.Number(ok))
+	send(metric.ConfigReloadSuccessTime, fleet.Seconds(at))
 	send(metric.ShardInfo, 1, strconv.Itoa(a.opts.Shard), strconv.Itoa(a.opts.Shards))
-	st := a.current()
-	for _, t := range st.targets {
-		send(metric.BackoffRatio, 1-t.distress.Share(), t.name)
-		send(metric.TargetUp, number(t.distress.Up()), t.name)
-	}
 	if t := a.tracing.Load(); t != nil {
 		spans := t.Stats()
 		send(metric.TraceSpans, float64(spans.Exported))
@@ -100,64 +93,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if w := a.remoteWrite(); w != nil {
 		w.Collect(send, ch)
 	}
-	now := time.Now()
-	for _, s := range st.scenarios {
-		s.collect(send, now)
-	}
-	for _, t := range st.targets {
-		t.watch.Collect(send)
-	}
-	a.verdicts.collect(send)
+	a.fleet.Collect(send)
+	a.judge.Collect(send)
 	send(metric.HistoryFaults, float64(a.historyFaults.Load()))
-}
-
-func (s *scenario) collect(send func(*metric.Desc, float64, ...string), now time.Time) {
-	sched := s.runner.Status()
-	is := state(sched)
-	for _, one := range states {
-		send(metric.ScenarioState, number(one == is), s.name, one)
-	}
-	send(metric.ScenarioExpected, number(sched.Due), s.name)
-	var vus, busy, plannedVUs int
-	var rate float64
-	if r := s.current(); r != nil {
-		stats := r.stats.Load()
-		vus, busy, plannedVUs, rate = stats.VUs, stats.Busy, stats.PlannedVUs, stats.PlannedRate
-		named := r.identity.Load()
-		send(metric.RunInfo, 1, s.name, named.id, named.release)
-		send(metric.RunStart, timestamp(named.began), s.name)
-	}
-	send(metric.VUs, float64(vus), s.name)
-	send(metric.VUsBusy, float64(busy), s.name)
-	if s.open {
-		send(metric.PlannedArrivals, rate, s.name)
-	} else {
-		send(metric.PlannedVUs, float64(plannedVUs), s.name)
-	}
-	if !sched.Next.IsZero() {
-		send(metric.ScheduleNextRun, timestamp(sched.Next), s.name)
-	}
-	if !sched.LastEnd.IsZero() {
-		send(metric.RunLastEnd, timestamp(sched.LastEnd), s.name)
-	}
-	send(metric.ScheduleMissed, float64(sched.Missed), s.name)
-	s.app.results.collect(send, s.name)
-	send(metric.MeasurementValid, number(len(s.valid.Reasons(now)) == 0), s.name)
-	for r, seconds := range s.valid.Seconds() {
-		send(metric.MeasurementInvalid, seconds, s.name, validity.Reason(r).String())
-	}
-}
-
-func number(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-func timestamp(t time.Time) float64 {
-	if t.IsZero() {
-		return 0
-	}
-	return float64(t.UnixMilli()) / 1e3
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"os"
 	"reflect"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/common/version"
 
 	"github.com/perfd/perfd/internal/config"
-	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/output/otlp"
 	"github.com/perfd/perfd/internal/record"
 )
@@ -75,11 +73,7 @@ func (a *App) reloadTracing(doc *config.Document) error {
 		return err
 	}
 	a.tracing.Store(t)
-	for _, s := range a.current().scenarios {
-		if r := s.current(); r != nil {
-			r.retrace()
-		}
-	}
+	a.fleet.Retrace()
 	if old != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), exporterStop)
 		defer cancel()
@@ -90,41 +84,18 @@ func (a *App) reloadTracing(doc *config.Document) error {
 	return nil
 }
 
+// exporter is the exporter of spans there is, nil for none.
+func (a *App) exporter() *otlp.Exporter {
+	if t := a.tracing.Load(); t != nil {
+		return t.Exporter
+	}
+	return nil
+}
+
 // exported makes an exemplar of a span that the collector has.
 func (a *App) exported(x otlp.Exported) {
 	a.recorder.Exemplar(record.Exemplar{
 		Scenario: x.Scenario, Step: x.Step, Cause: x.Cause, Duration: x.Duration, ResponseTime: x.ResponseTime,
 		Trace: x.Trace, Span: x.Span, At: x.At, Sampled: x.Sampled,
 	})
-}
-
-// runTracer hands the trails of a run to the exporter there is.
-type runTracer struct{ atomic.Pointer[otlp.Tracer] }
-
-// Sampled decides whether the target shall trace an iteration too.
-func (t *runTracer) Sampled(id load.TraceID) bool {
-	now := t.Load()
-	return now != nil && now.Sampled(id)
-}
-
-// Trace takes an iteration that ended.
-func (t *runTracer) Trace(trail *load.Trail) {
-	if now := t.Load(); now != nil {
-		now.Trace(trail)
-	}
-}
-
-// retrace makes the run's tracer one of the exporter there is, under the run's identity.
-func (r *run) retrace() {
-	t := r.s.app.tracing.Load()
-	if t == nil {
-		r.tracer.Store(nil)
-		return
-	}
-	named := r.identity.Load()
-	sc := otlp.Scenario{Name: r.s.name, Run: named.id, Release: named.release, Test: string(r.s.cfg.Test), Zero: r.engine.Zero()}
-	for _, step := range r.s.cfg.Program.Steps {
-		sc.Steps = append(sc.Steps, otlp.Step{Label: step.Label, Target: step.Target, Protocol: step.Protocol, Span: step.Span})
-	}
-	r.tracer.Store(t.Scenario(sc))
 }

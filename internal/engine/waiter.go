@@ -19,6 +19,9 @@ type timerWaiter struct {
 	poked chan struct{}
 }
 
+// NewTimerWaiter returns a Waiter for tests in fake time.
+func NewTimerWaiter() (Waiter, error) { return newTimerWaiter(), nil }
+
 func newTimerWaiter() *timerWaiter {
 	t := time.NewTimer(time.Hour)
 	t.Stop()

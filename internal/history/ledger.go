@@ -35,6 +35,7 @@ var (
 	metaBucket     = []byte("meta")
 	eventsBucket   = []byte("events")
 	findingsBucket = []byte("findings")
+	stateBucket    = []byte("state")
 	versionKey     = []byte("version")
 
 	errBusy    = errors.New("another process holds the events and findings")
@@ -132,7 +133,7 @@ func (l *ledger) update(change func(*bbolt.Tx) error) error {
 		if err == nil && meta.Get(versionKey) == nil {
 			err = meta.Put(versionKey, []byte{ledgerVersion})
 		}
-		for _, name := range [][]byte{eventsBucket, findingsBucket} {
+		for _, name := range [][]byte{eventsBucket, findingsBucket, stateBucket} {
 			if err == nil {
 				_, err = tx.CreateBucketIfNotExists(name)
 			}

@@ -1,4 +1,4 @@
-package app
+package command
 
 import (
 	"context"
@@ -9,9 +9,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/perfd/perfd/internal/app"
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/fleet"
 	"github.com/perfd/perfd/internal/hist"
+	"github.com/perfd/perfd/internal/judge"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/report"
 	"github.com/perfd/perfd/internal/schedule"
@@ -37,10 +40,11 @@ const (
 	OnceInconclusive = 4
 )
 
-// Once performs one run of a scenario now, whatever its schedule says, and
-// writes a summary of it. A *UsageError says that nothing was started.
-func Once(ctx context.Context, opts Options, o OnceOptions) (code int, err error) {
-	opts.narrow = func(doc *config.Document) error { return narrow(doc, o) }
+// Once performs one run of a scenario at this instant, whatever its schedule
+// says, and writes a summary of it. A *app.UsageError says that nothing was
+// started.
+func Once(ctx context.Context, opts app.Options, o OnceOptions) (code int, err error) {
+	opts.Narrow = func(doc *config.Document) error { return narrow(doc, o) }
 	if opts.StoragePath == "" {
 		dir, err := os.MkdirTemp("", "perfd-once-")
 		if err != nil {
@@ -49,31 +53,28 @@ func Once(ctx context.Context, opts Options, o OnceOptions) (code int, err error
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		opts.StoragePath = dir
 	}
-	a, err := New(opts)
+	t := &tally{steps: map[string]*stepTally{}}
+	opts.Windows = t.add
+	var ended judge.Run
+	var finding load.Finding
+	opts.Judged = func(r judge.Run, f load.Finding) { ended, finding = r, f } // read after Stop, which waits for this
+	a, err := app.New(opts)
 	if err != nil {
 		return OnceFailed, err
 	}
-	t := &tally{steps: map[string]*stepTally{}}
-	a.observed = t.add
-	var ended endedRun
-	var finding load.Finding
-	a.verdicts.judged = func(r endedRun, f load.Finding) {
-		a.judged(r, f)
-		ended, finding = r, f // read after Stop, which waits for this
-	}
 	a.Start()
-	s := a.current().scenarios[0]
-	if err := s.runner.Start(); err != nil {
+	s := a.Fleet().Scenario(o.Scenario)
+	if err := s.StartRun(); err != nil {
 		return OnceFailed, errors.Join(err, a.Stop())
 	}
-	a.follow(ctx, s, o)
+	follow(ctx, a, s, o)
 	if err := a.Stop(); err != nil {
 		return OnceFailed, err
 	}
 	if ended.Run == "" {
 		return OnceFailed, errors.New("the run was not judged")
 	}
-	r := t.report(s, ended, finding)
+	r := t.report(s.Config(), ended, finding)
 	write := report.Text
 	if o.Format == "json" {
 		write = report.JSON
@@ -81,17 +82,17 @@ func Once(ctx context.Context, opts Options, o OnceOptions) (code int, err error
 	if err := write(o.Summary, r); err != nil {
 		return OnceFailed, err
 	}
-	return onceCode(ended.Result, finding, len(s.cfg.Judged)), nil
+	return onceCode(ended.Result, finding, len(s.Config().Judged)), nil
 }
 
 // onceCode is what a pipeline is told.
 func onceCode(result string, f load.Finding, objectives int) int {
 	switch {
-	case result == "error":
+	case result == judge.Errored:
 		return OnceFailed
 	case f.Verdict == load.Fail:
 		return OnceBroken
-	case f.Verdict == load.Pass, objectives == 0 && result != "interrupted" && len(f.Doubts) <= 1:
+	case f.Verdict == load.Pass, objectives == 0 && result != judge.Interrupted && len(f.Doubts) <= 1:
 		return OncePassed // a scenario without objectives has that as its only doubt
 	}
 	return OnceInconclusive
@@ -139,7 +140,7 @@ const (
 
 // follow waits for the end of the run, which a cancelled ctx brings about early,
 // and says meanwhile how it stands.
-func (a *App) follow(ctx context.Context, s *scenario, o OnceOptions) {
+func follow(ctx context.Context, a *app.App, s *fleet.Scenario, o OnceOptions) {
 	every := logEveryRun
 	if o.Terminal {
 		every = terminalEvery
@@ -153,9 +154,9 @@ func (a *App) follow(ctx context.Context, s *scenario, o OnceOptions) {
 		select {
 		case <-done:
 			done = nil
-			_ = s.runner.Stop() // it has ended by itself where there is nothing to stop
+			_ = s.StopRun() // it has ended by itself where there is nothing to stop
 		case now := <-ticker.C:
-			st := s.runner.Status()
+			st := s.Schedule()
 			if !st.LastEnd.IsZero() && !st.Running {
 				if o.Terminal {
 					fmt.Fprint(o.Progress, "\r\x1b[K")
@@ -166,7 +167,7 @@ func (a *App) follow(ctx context.Context, s *scenario, o OnceOptions) {
 				continue
 			}
 			next = next.Add(every)
-			line := report.Progress(a.progress(s, now.Sub(began), st.Run))
+			line := report.Progress(progress(a, s, now.Sub(began), st.Run))
 			if o.Terminal {
 				fmt.Fprint(o.Progress, "\r\x1b[K"+line)
 			} else {
@@ -177,24 +178,23 @@ func (a *App) follow(ctx context.Context, s *scenario, o OnceOptions) {
 }
 
 // progress is how a run stands.
-func (a *App) progress(s *scenario, elapsed time.Duration, run schedule.Run) report.ProgressLine {
-	l := report.ProgressLine{Elapsed: elapsed, Objectives: len(s.cfg.Judged)}
+func progress(a *app.App, s *fleet.Scenario, elapsed time.Duration, run schedule.Run) report.ProgressLine {
+	l := report.ProgressLine{Elapsed: elapsed, Objectives: len(s.Config().Judged)}
 	if !run.End.IsZero() {
 		l.Total = run.End.Sub(run.Zero)
 	}
-	if recent, ok := a.recorder.Recent(s.name); ok {
+	if recent, ok := s.Recent(); ok {
 		l.AchievedRate, l.Failed, l.P95 = recent.Requests, recent.ErrorRatio, recent.ResponseTime.P95.Seconds()
 	}
-	if r := s.current(); r != nil {
-		st := r.engine.Stats()
-		l.AskedRate = st.PlannedRate * float64(s.cfg.Program.Requests)
-		for _, n := range st.Dropped {
+	if r, running := s.Run(); running {
+		l.AskedRate = r.Now.PlannedRate * float64(s.Config().Program.Requests)
+		for _, n := range r.Now.Dropped {
 			l.Dropped += n
 		}
 	}
 	open := false
 	l.Verdict = load.Pass
-	for _, f := range a.verdicts.board.Findings() {
+	for _, f := range a.Findings() {
 		if f.Kind == load.KindObjective && f.State != load.Recovered {
 			open = open || f.Verdict == load.Inconclusive
 			if f.Verdict == load.Fail {
@@ -255,17 +255,17 @@ func (t *tally) add(w *load.Window) {
 }
 
 // report is the summary of a run.
-func (t *tally) report(s *scenario, e endedRun, f load.Finding) report.Run {
+func (t *tally) report(s *config.Scenario, e judge.Run, f load.Finding) report.Run {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := report.Run{
-		Scenario: e.Scenario, Run: e.Run, Test: e.Test, Target: e.Target, Release: e.Release, Began: e.began, Ended: e.At,
+		Scenario: e.Scenario, Run: e.Run, Test: e.Test, Target: e.Target, Release: e.Release, Began: e.Began, Ended: e.At,
 		Requests: t.own.Requests, Failed: t.own.Failed(), Iterations: t.it.Started, Finding: f, Valid: t.bits == 0,
 	}
 	for _, n := range t.it.Dropped {
 		r.Dropped += n
 	}
-	if seconds := e.At.Sub(e.began).Seconds(); seconds > 0 {
+	if seconds := e.At.Sub(e.Began).Seconds(); seconds > 0 {
 		r.AskedRate, r.AchievedRate = t.asked/seconds, float64(t.it.Started)/seconds
 	}
 	for reason := range validity.NumReasons {
@@ -273,7 +273,7 @@ func (t *tally) report(s *scenario, e endedRun, f load.Finding) report.Run {
 			r.Invalid = append(r.Invalid, reason.String())
 		}
 	}
-	for _, step := range s.cfg.Program.Steps {
+	for _, step := range s.Program.Steps {
 		row := report.Step{Name: step.Label}
 		if x := t.steps[step.Label]; x != nil {
 			row.Requests, row.Failed = x.requests, x.failed

@@ -3,12 +3,15 @@ package app
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"runtime"
 	"time"
 
 	"github.com/prometheus/common/version"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/fleet"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/web"
@@ -20,8 +23,8 @@ type daemon struct{ *App }
 func (d daemon) Ready() bool { return d.ready.Load() && !d.stopping.Load() }
 
 func (d daemon) Status() web.Status {
-	paused, until := d.pause.state()
-	at, ok, why := d.lastReload()
+	paused, until := d.fleet.Paused()
+	at, ok, why := d.reloads.last()
 	return web.Status{
 		Version: version.Version, Revision: version.GetRevision(), GoVersion: runtime.Version(),
 		Started: d.started, ConfigFile: d.opts.ConfigFile, ConfigOK: ok, ConfigTime: at, ConfigError: why,
@@ -30,58 +33,55 @@ func (d daemon) Status() web.Status {
 	}
 }
 
-func (d daemon) Pause(t time.Duration) error { return d.pause.set(t) }
-func (d daemon) Resume() error               { return d.pause.resume() }
+func (d daemon) Pause(t time.Duration) error { return d.fleet.Pause(t) }
+func (d daemon) Resume() error               { return d.fleet.Resume() }
 
+// Reload reloads the configuration.
 func (d daemon) Reload() error {
 	err := d.App.Reload()
-	if err != nil {
-		d.log.Error("reload refused, the old configuration goes on", "err", err)
-	} else {
-		d.log.Info("configuration reloaded", "reason", "http")
-	}
+	d.logReload(err, "http")
 	return err
 }
 
 func (d daemon) Start(name string) error {
-	s := d.current().scenario(name)
+	s := d.fleet.Scenario(name)
 	if s == nil {
 		return web.ErrUnknown
 	}
-	return s.runner.Start()
+	return s.StartRun()
 }
 
 func (d daemon) Stop(name string) error {
-	s := d.current().scenario(name)
+	s := d.fleet.Scenario(name)
 	if s == nil {
 		return web.ErrUnknown
 	}
-	return s.runner.Stop()
+	return s.StopRun()
 }
 
 func (d daemon) Scenarios() []web.Scenario {
 	now := time.Now()
 	var out []web.Scenario
-	for _, s := range d.current().scenarios {
-		out = append(out, s.view(now))
+	for _, s := range d.fleet.Scenarios() {
+		out = append(out, d.view(s, now))
 	}
 	return out
 }
 
 func (d daemon) Scenario(name string) (web.Detail, bool) {
-	s := d.current().scenario(name)
+	s := d.fleet.Scenario(name)
 	if s == nil {
 		return web.Detail{}, false
 	}
-	v := web.Detail{Scenario: s.view(time.Now()), Config: configText(s.at.Load()), Failures: []web.Failure{}}
-	for _, f := range s.failures.recent() {
+	v := web.Detail{Scenario: d.view(s, time.Now()), Config: configText(s.Block()), Failures: []web.Failure{}}
+	for _, f := range s.Failures() {
 		v.Failures = append(v.Failures, web.Failure{
 			Time: f.At, Step: f.Step, Cause: f.Cause.String(), Code: f.Code, Duration: f.Duration.Seconds(), Text: f.Text,
 		})
 	}
-	for _, step := range s.cfg.Program.Steps {
+	for _, step := range s.Config().Program.Steps {
 		row := web.Step{Name: step.Label, Target: step.Target, Protocol: step.Protocol}
-		if w := d.windows.last(s.name, step.Label); w != nil {
+		if w := d.fleet.LastWindow(name, step.Label); w != nil {
 			row.RequestRate = float64(w.Requests) / w.End.Sub(w.Start).Seconds()
 			if n := w.Requests - w.Failures[load.Canceled]; n > 0 {
 				row.ErrorRatio = float64(w.Failed()) / float64(n)
@@ -109,37 +109,34 @@ func latency(p record.Percentiles, n uint64) web.Latency {
 	return web.Latency{P50: p.P50.Seconds(), P95: p.P95.Seconds(), P99: p.P99.Seconds(), Count: n}
 }
 
-// view is what pages and API show of the scenario.
-func (s *scenario) view(now time.Time) web.Scenario {
-	sched := s.runner.Status()
+// view is what pages and API show of a scenario.
+func (d daemon) view(s *fleet.Scenario, now time.Time) web.Scenario {
+	cfg, sched := s.Config(), s.Schedule()
 	v := web.Scenario{
-		Name: s.name, Test: string(s.cfg.Test), Target: s.cfg.Target.S, Labels: s.cfg.Labels,
-		Executor: s.cfg.Workload.Executor, Model: s.cfg.Workload.Model(),
-		Schedule: s.cfg.Schedule.Describe(), Workload: s.cfg.Workload.Describe(),
-		State: state(sched), Expected: sched.Due, NextRun: sched.Next, LastEnd: sched.LastEnd, Missed: sched.Missed,
+		Name: s.Name(), Test: string(cfg.Test), Target: cfg.Target.S, Labels: cfg.Labels,
+		Executor: cfg.Workload.Executor, Model: cfg.Workload.Model(),
+		Schedule: cfg.Schedule.Describe(), Workload: cfg.Workload.Describe(),
+		State: fleet.State(sched), Expected: sched.Due, NextRun: sched.Next, LastEnd: sched.LastEnd, Missed: sched.Missed,
 	}
-	if recent, ok := s.app.recorder.Recent(s.name); ok {
+	if recent, ok := s.Recent(); ok {
 		v.AchievedRate, v.RequestRate, v.ErrorRatio = recent.Iterations, recent.Requests, recent.ErrorRatio
 		v.Latency = latency(recent.ResponseTime, uint64(recent.Requests*recent.Span.Seconds()))
 	}
-	if r := s.current(); r != nil {
-		st := r.stats.Load()
-		is := r.identity.Load()
-		v.RunID, v.RunStart = is.id, is.began
-		v.PlannedRate, v.PlannedVUs, v.VUs, v.Busy = st.PlannedRate, st.PlannedVUs, st.VUs, st.Busy
+	if r, running := s.Run(); running {
+		v.RunID, v.RunStart = r.ID, r.Began
+		v.PlannedRate, v.PlannedVUs, v.VUs, v.Busy = r.Stats.PlannedRate, r.Stats.PlannedVUs, r.Stats.VUs, r.Stats.Busy
 	}
-	v.DropRate = s.dropRate()
+	v.DropRate = dropRate(d.fleet.LastWindow(s.Name(), ""))
 	v.Valid = true
-	for _, r := range s.valid.Reasons(now) {
+	for _, r := range s.Invalid(now) {
 		v.Valid = false
 		v.Invalid = append(v.Invalid, r.String())
 	}
 	return v
 }
 
-// dropRate is how many arrivals a second the last window's scenario dropped.
-func (s *scenario) dropRate() float64 {
-	w := s.app.windows.last(s.name, "")
+// dropRate is how many arrivals a second a scenario's window dropped; 0 for no window.
+func dropRate(w *load.Window) float64 {
 	if w == nil || w.Iterations == nil {
 		return 0
 	}
@@ -150,5 +147,26 @@ func (s *scenario) dropRate() float64 {
 	return float64(n) / cmp.Or(w.End.Sub(w.Start).Seconds(), 1)
 }
 
-// states are the values of the label, in the order in which a scenario is in the first that holds.
-var states = []string{"paused", "draining", "running", "blackout", "stopped", "waiting"}
+// verdicts is what web sees of what was judged.
+type verdicts struct{ *App }
+
+// Accept makes the level that a finding found the new baseline.
+func (v verdicts) Accept(id string) error {
+	err := v.judge.Accept(id, time.Now().Round(0))
+	switch {
+	case errors.Is(err, analysis.ErrUnknown):
+		return web.ErrUnknownFinding
+	case errors.Is(err, analysis.ErrNotAcceptable):
+		return web.ErrNotAcceptable
+	}
+	return err
+}
+
+// Release takes the release that a pipeline says a target runs.
+func (v verdicts) Release(name, release string) error {
+	t := v.fleet.Target(name)
+	if t == nil {
+		return web.ErrUnknownTarget
+	}
+	return t.Push(release, time.Now())
+}

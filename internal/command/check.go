@@ -1,10 +1,13 @@
-package app
+// Package command is what the commands of perfd do besides running the daemon:
+// check, once, analyze and demo.
+package command
 
 import (
 	"fmt"
 	"io"
 	"text/tabwriter"
 
+	"github.com/perfd/perfd/internal/app"
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/pace"
@@ -12,8 +15,8 @@ import (
 
 // Check loads, validates and builds the configuration, starts nothing, and
 // prints what each scenario would do. The error holds every mistake.
-func Check(opts Options, w io.Writer) error {
-	doc, err := loadDocument(opts)
+func Check(opts app.Options, w io.Writer) error {
+	doc, err := app.Load(opts)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package app
+package command
 
 import (
 	"bytes"
@@ -9,23 +9,29 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/perfd/perfd/internal/app"
 	"github.com/perfd/perfd/internal/demo"
 )
 
 // demoAddress is where the demo's configuration expects the shop.
 const demoAddress = "127.0.0.1:9798"
 
-// Demo runs the demo shop and a daemon that puts load on it, until ctx ends.
-func Demo(ctx context.Context, opts Options) (err error) {
+// exporterStop bounds how long the demo waits for the last spans of its shop.
+const exporterStop = 2 * time.Second
+
+// Demo runs the demo shop at an address, and a daemon that puts load on it, until
+// ctx ends. A *app.UsageError says that nothing was started.
+func Demo(ctx context.Context, opts app.Options, address string) (err error) {
 	dir, err := os.MkdirTemp("", "perfd-demo-")
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	l, err := net.Listen("tcp", opts.DemoAddress)
+	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return &UsageError{fmt.Errorf("--demo.listen-address: %w", err)}
+		return &app.UsageError{Err: fmt.Errorf("--demo.listen-address: %w", err)}
 	}
 	if err := writeDemoConfig(dir, l.Addr().String()); err != nil {
 		return errors.Join(err, l.Close())
@@ -45,7 +51,7 @@ func Demo(ctx context.Context, opts Options) (err error) {
 	go func() { served <- shop.Serve(shopCtx, l) }()
 	opts.Log.Info("demo shop listening", "address", l.Addr().String(), "knobs", "http://"+l.Addr().String()+"/knobs")
 	// The shop outlives the load on it, so that what drains is answered.
-	err = Run(ctx, opts)
+	err = app.Run(ctx, opts)
 	stop()
 	err = errors.Join(err, <-served)
 	grace, cancel := context.WithTimeout(context.Background(), exporterStop)

@@ -1,19 +1,21 @@
-package app
+package fleet
 
 import (
 	"fmt"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/perfd/perfd/internal/state"
 )
 
-// pauseKey is where the store keeps a pause.
+// pauseKey is the key of the state that holds a pause.
 const pauseKey = "pause"
 
 // A pause stops all load, until an instant or until it is taken back. It
 // survives a restart.
 type pause struct {
-	store   *store
+	store   *state.Store
 	changed func(paused bool) // called without the lock
 
 	mu     sync.Mutex
@@ -25,15 +27,15 @@ type pause struct {
 	timer  *time.Timer // ends a pause with an end
 }
 
-// pauseState is what the store keeps.
+// pauseState is what the state holds.
 type pauseState struct {
 	Until time.Time `json:"until,omitzero"`
 }
 
-// restore takes up the pause that the store kept.
+// restore takes up the pause that an earlier process began.
 func (p *pause) restore() {
 	var s pauseState
-	if !p.store.get(pauseKey, &s) {
+	if !p.store.Get(pauseKey, &s) {
 		return
 	}
 	if s.Until.IsZero() {
@@ -67,7 +69,7 @@ func (p *pause) set(d time.Duration) error {
 		s.Until = time.Now().Add(d).Round(0)
 	}
 	p.begin(s.Until)
-	if err := p.store.set(pauseKey, s); err != nil {
+	if err := p.store.Set(pauseKey, s); err != nil {
 		return fmt.Errorf("paused, but a restart would not know: %w", err)
 	}
 	return nil
@@ -88,7 +90,7 @@ func (p *pause) resume() error {
 	if was {
 		p.changed(false)
 	}
-	if err := p.store.set(pauseKey, nil); err != nil {
+	if err := p.store.Set(pauseKey, nil); err != nil {
 		return fmt.Errorf("resumed, but a restart would not know: %w", err)
 	}
 	return nil

@@ -1,9 +1,6 @@
-package app
+package fleet
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,107 +13,30 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/state"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var quiet = slog.New(slog.DiscardHandler)
+// A memoryDisk keeps state for as long as a test runs.
+type memoryDisk map[string][]byte
 
-func TestStopsUnwindLastInFirstOut(t *testing.T) {
-	var l lifecycle
-	var order []string
-	bad := errors.New("bad")
-	for _, name := range []string{"sink", "source", "listener"} {
-		l.onStop(name, func(context.Context) error {
-			order = append(order, name)
-			if name != "sink" {
-				return bad
-			}
-			return nil
-		})
+func (d memoryDisk) States() (map[string][]byte, error) { return d, nil }
+
+func (d memoryDisk) PutState(key string, value []byte) error {
+	if d[key] = value; value == nil {
+		delete(d, key)
 	}
-	err := l.stop(context.Background(), quiet)
-	if d := cmp.Diff([]string{"listener", "source", "sink"}, order); d != "" {
-		t.Errorf("order (-want +got):\n%s", d)
-	}
-	if !errors.Is(err, bad) || !strings.Contains(err.Error(), "stop listener") || !strings.Contains(err.Error(), "stop source") {
-		t.Errorf("stop = %v, want both errors with their names", err)
-	}
-	if err := l.stop(context.Background(), quiet); err != nil || len(order) != 3 {
-		t.Errorf("a second stop = %v and %d steps run, want nil and no more", err, len(order))
-	}
+	return nil
 }
 
-func TestStorageBelongsToOneDaemon(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "a", "b")
-	release, err := lockStorage(dir)
+func openState(t *testing.T, d memoryDisk) *state.Store {
+	t.Helper()
+	s, err := state.Open(t.TempDir(), d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lockStorage(dir); err == nil || !strings.Contains(err.Error(), "give this one its own --storage.path") {
-		t.Errorf("a second lock: %v, want an error that says what to do", err)
-	}
-	if err := release(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := lockStorage(dir)
-	if err != nil {
-		t.Fatalf("after the release: %v", err)
-	}
-	again()
-}
-
-func TestStoreOutlivesItsProcess(t *testing.T) {
-	dir := t.TempDir()
-	open := func() *store {
-		s, aside, err := openStore(dir)
-		if err != nil || aside != "" {
-			t.Fatalf("openStore: %v, set aside %q", err, aside)
-		}
-		return s
-	}
-	s := open()
-	for key, v := range map[string]any{"a/1": 1, "a/2": "two", "b": map[string]int{"x": 3}} {
-		if err := s.set(key, v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.set("a/2", nil); err != nil {
-		t.Fatal(err)
-	}
-	s = open()
-	var one int
-	if !s.get("a/1", &one) || one != 1 {
-		t.Errorf("a/1 = %d, want 1", one)
-	}
-	if s.get("a/2", new(string)) {
-		t.Error("what was forgotten is still there")
-	}
-	if d := cmp.Diff([]string{"a/1"}, s.all("a/")); d != "" {
-		t.Errorf("keys (-want +got):\n%s", d)
-	}
-	if names, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(names) != 1 {
-		t.Errorf("files %v (%v), want the state alone", names, err)
-	}
-}
-
-func TestDamagedStateIsSetAside(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, stateFile)
-	if err := os.WriteFile(path, []byte(`{"a": tru`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, aside, err := openStore(dir)
-	if err != nil || aside != path+".damaged" {
-		t.Fatalf("openStore: %v, set aside %q", err, aside)
-	}
-	if err := s.set("a", true); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil || !json.Valid(text) {
-		t.Errorf("the state is %s (%v), want JSON", text, err)
-	}
+	return s
 }
 
 func TestFailuresAreKeptAndLoggedOnceAMinute(t *testing.T) {
@@ -145,15 +65,11 @@ func TestFailuresAreKeptAndLoggedOnceAMinute(t *testing.T) {
 }
 
 func TestPause(t *testing.T) {
-	dir := t.TempDir()
+	disk := memoryDisk{}
 	synctest.Test(t, func(t *testing.T) {
-		var told []bool
+		var changes []bool
 		open := func() *pause {
-			s, _, err := openStore(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p := &pause{store: s, changed: func(on bool) { told = append(told, on) }}
+			p := &pause{store: openState(t, disk), changed: func(on bool) { changes = append(changes, on) }}
 			p.restore()
 			return p
 		}
@@ -186,7 +102,7 @@ func TestPause(t *testing.T) {
 		if err := p.resume(); err != nil || on(p) {
 			t.Errorf("resume = %v, paused %v", err, on(p))
 		}
-		if d := cmp.Diff([]bool{true, true, false, true, true, false}, told); d != "" {
+		if d := cmp.Diff([]bool{true, true, false, true, true, false}, changes); d != "" {
 			t.Errorf("changes (-want +got):\n%s", d)
 		}
 		if p.during(begin, begin.Add(time.Minute)) {
@@ -200,12 +116,8 @@ func TestPause(t *testing.T) {
 
 func TestKillSwitchAndRequestPauseTogether(t *testing.T) {
 	dir := t.TempDir()
-	s, _, err := openStore(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var told []bool
-	p := &pause{store: s, changed: func(on bool) { told = append(told, on) }}
+	var changes []bool
+	p := &pause{store: openState(t, memoryDisk{}), changed: func(on bool) { changes = append(changes, on) }}
 	file := filepath.Join(dir, "STOP")
 	p.look(file)
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -213,7 +125,7 @@ func TestKillSwitchAndRequestPauseTogether(t *testing.T) {
 	}
 	p.look(file)
 	p.look(file)
-	if err := p.resume(); err != nil { // what the file says, a request does not take back
+	if err := p.resume(); err != nil { // a request does not override the file
 		t.Fatal(err)
 	}
 	if on, _ := p.state(); !on {
@@ -224,14 +136,14 @@ func TestKillSwitchAndRequestPauseTogether(t *testing.T) {
 	if on, _ := p.state(); on {
 		t.Error("load is paused after the kill switch was taken away")
 	}
-	if d := cmp.Diff([]bool{true, false}, told); d != "" {
+	if d := cmp.Diff([]bool{true, false}, changes); d != "" {
 		t.Errorf("changes (-want +got):\n%s", d)
 	}
 }
 
 func TestTheRunOfAWindowIsTheOneThatWasThereFirst(t *testing.T) {
 	at := func(s int) time.Time { return time.Date(2026, 1, 5, 0, 0, s, 0, time.UTC) }
-	s := &scenario{}
+	s := &Scenario{}
 	for _, m := range []mark{{at(5), "a"}, {at(25), "b"}, {at(31), ""}, {at(52), "c"}, {at(58), ""}} {
 		s.mark(m.at, m.id)
 	}

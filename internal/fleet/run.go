@@ -1,4 +1,4 @@
-package app
+package fleet
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/perfd/perfd/internal/engine"
 	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/judge"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/record"
@@ -23,9 +24,9 @@ import (
 
 // A run is one execution of a scenario: its engine and what its VUs share.
 type run struct {
-	s        *scenario
+	s        *Scenario
 	identity atomic.Pointer[identity]
-	joined   time.Time // by this process: later than the schedule's begin after a restart
+	joined   time.Time // when this process began it or took it up after a restart
 	engine   *engine.Engine
 	cancel   context.CancelFunc
 	done     chan struct{}             // closed when the engine has ended
@@ -43,19 +44,19 @@ type run struct {
 	shared map[sharedKey]io.Closer
 }
 
-// identity is what a cut changes.
+// An identity is what a cut of the run changes.
 type identity struct {
 	id      string
 	began   time.Time // by the schedule
 	trace   load.TraceID
-	since   time.Time // by this process
+	since   time.Time // in this process
 	release string    // of the scenario's target when it began
 	resumed bool      // an earlier process began it
 	broken  bool      // too much of it had no load
 }
 
-// measured is when what is known of the run began: an always-on run that is
-// joined for the first time has no past, whatever the clock says.
+// measured is the begin of what is known of the run: an always-on run that is
+// joined for the first time has no past, whatever its schedule says.
 func (i *identity) measured() time.Time {
 	if i.resumed {
 		return i.began
@@ -63,7 +64,7 @@ func (i *identity) measured() time.Time {
 	return i.since.Round(0)
 }
 
-// newIdentity returns that of a run which begins, or goes on, now.
+// newIdentity returns the identity of a run that begins, or is resumed, at this instant.
 func newIdentity(sr schedule.Run, release string) *identity {
 	i := &identity{id: sr.ID, began: sr.Fire, since: time.Now(), release: release, resumed: sr.Resumed, broken: sr.Broken}
 	binary.BigEndian.PutUint64(i.trace[:8], rand.Uint64())
@@ -80,11 +81,10 @@ type sharedKey struct {
 	key    protocol.Key
 }
 
-// newRun builds a run of the schedule and starts nothing.
-func newRun(s *scenario, sr schedule.Run) (*run, error) {
+// newRun makes a run of the schedule and starts nothing.
+func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 	r := &run{s: s, joined: time.Now(), done: make(chan struct{}), shared: map[sharedKey]io.Closer{}}
 	r.identity.Store(newIdentity(sr, s.release()))
-	o := s.app.opts
 	w := &s.cfg.Workload
 	most := w.MostVUs()
 	rt := &flow.Runtime{
@@ -94,13 +94,13 @@ func newRun(s *scenario, sr schedule.Run) (*run, error) {
 		Admitted: w.Open(),
 		Now:      func() time.Duration { return r.engine.Now() },
 		Seed:     uint64(w.Seed),
-		Shard:    o.Shard, Shards: o.Shards,
+		Shard:    s.o.Shard, Shards: s.o.Shards,
 		Failed: r.failed,
 	}
-	if s.app.tracing.Load() != nil {
+	if s.o.Tracing() != nil {
 		rt.Traces = &r.tracer
 	}
-	waiter, err := engine.NewWaiter()
+	waiter, err := s.o.NewWaiter()
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func newRun(s *scenario, sr schedule.Run) (*run, error) {
 		GracefulStop:     w.GracefulStop.D(),
 		GracefulRampDown: w.GracefulRampDown.D(),
 		MaxLateness:      w.MaxLateness.D(),
-		Shard:            o.Shard, Shards: o.Shards,
+		Shard:            s.o.Shard, Shards: s.o.Shards,
 		Admit:  r.admit,
 		Waiter: waiter,
 		Log:    s.log,
@@ -127,13 +127,13 @@ func newRun(s *scenario, sr schedule.Run) (*run, error) {
 	return r, nil
 }
 
-// stops notes that nothing is planned any more from an instant on; the first counts.
+// stops notes that nothing is planned from an instant on; the first call counts.
 func (r *run) stops(at time.Time) {
 	at = at.Round(0)
 	r.ended.CompareAndSwap(nil, &at)
 }
 
-// failed writes a failed request down for people.
+// failed keeps a failed request for people to read.
 func (r *run) failed(step, _ string, res *load.Result, why error) {
 	f := Failure{
 		At: time.Now(), Step: step, Cause: res.Cause, Code: res.Code, Duration: time.Duration(res.Duration()),
@@ -209,7 +209,7 @@ func (r *run) limiter(name string) flow.Limiter {
 
 // sinceStart turns a time of the engine into one of the limiters.
 func (r *run) sinceStart(now time.Duration) time.Duration {
-	return r.engine.Zero().Sub(r.s.app.started) + now
+	return r.engine.Zero().Sub(r.s.zero) + now
 }
 
 // admit decides whether an iteration may start: not all may while the target is
@@ -226,7 +226,7 @@ func (r *run) admit(now time.Duration) (load.Reason, bool) {
 	return 0, true
 }
 
-// tick looks at the run once a second and tells validity what perfd did to it.
+// tick looks at the run once a second and reports to validity what perfd did to it.
 func (r *run) tick(from, to time.Time) {
 	st := r.engine.Stats()
 	var dropped [load.NumReasons]uint64
@@ -261,10 +261,30 @@ func (r *run) warmingUp(at time.Time) bool {
 	return at.Before(r.joined.Add(r.s.cfg.Workload.WarmUp.D()))
 }
 
+// result says how a run that ended counts; an empty result leaves it to the
+// verdict. A run that a restart may resume is not over.
+func (r *run) result(o engine.Outcome) (result string, over bool) {
+	switch {
+	case r.reason() == schedule.Leaving:
+		return "", false
+	case o == engine.Finished || r.reason() == schedule.Over:
+		return "", true
+	}
+	return judge.Interrupted, true
+}
+
+// reason is why the run was asked to end, empty for one that was not.
+func (r *run) reason() schedule.Reason {
+	if why := r.why.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
 // resultSink takes the results of a flow to the recorder and to the watch over the step's target.
 type resultSink struct {
 	sink    *record.Sink
-	targets []*liveTarget // by step
+	targets []*Target // by step
 }
 
 func (s resultSink) Record(vu int, r *load.Result) {

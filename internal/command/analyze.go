@@ -1,0 +1,65 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/perfd/perfd/internal/app"
+	"github.com/perfd/perfd/internal/history"
+	"github.com/perfd/perfd/internal/judge"
+	"github.com/perfd/perfd/internal/report"
+)
+
+// AnalyzeOptions of Analyze.
+type AnalyzeOptions struct {
+	Scenario string
+	Kinds    []string // of findings; none is all
+	From, To time.Time
+	Format   string // text or json
+	Out      io.Writer
+}
+
+// Analyze runs every analysis over a stretch of the history, as the daemon would
+// have had it begun at From, and writes what they say at To of a scenario and
+// its targets. It may run beside the daemon whose history it reads.
+func Analyze(ctx context.Context, opts app.Options, o AnalyzeOptions) (err error) {
+	doc, err := app.Load(opts)
+	if err != nil {
+		return &app.UsageError{Err: err}
+	}
+	s, err := scenarioNamed(doc, o.Scenario)
+	if err != nil {
+		return &app.UsageError{Err: err}
+	}
+	r := judge.Replay{Analyses: app.Analyses(), Log: opts.Log, Scenario: s, Kinds: o.Kinds, From: o.From, To: o.To}
+	if err := judge.CheckKinds(o.Kinds, r.Analyses); err != nil {
+		return &app.UsageError{Err: fmt.Errorf("--kind: %w", err)}
+	}
+	if r.History, err = history.OpenReadOnly(filepath.Join(opts.StoragePath, app.HistoryFolder)); err != nil {
+		return fmt.Errorf("read the history: %w", err)
+	}
+	defer func() { err = errors.Join(err, r.History.Close()) }()
+	found, err := r.Run(ctx, doc)
+	if err != nil {
+		return err
+	}
+	if o.Format == "json" {
+		e := json.NewEncoder(o.Out)
+		e.SetIndent("", "  ")
+		return e.Encode(found)
+	}
+	for i, f := range found {
+		if i > 0 {
+			fmt.Fprintln(o.Out)
+		}
+		if err := report.Finding(o.Out, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}

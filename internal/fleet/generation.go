@@ -1,0 +1,152 @@
+package fleet
+
+import (
+	"fmt"
+
+	"github.com/perfd/perfd/internal/config"
+)
+
+// A generation is everything that one document made. Parts that a reload leaves
+// as they were are the same objects in the old generation and the new.
+type generation struct {
+	doc       *config.Document
+	targets   map[string]*Target
+	scenarios []*Scenario // in the document's order
+}
+
+func (g *generation) scenario(name string) *Scenario {
+	for _, s := range g.scenarios {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// build makes a generation of a document, taking over from the old one what is
+// unchanged. It starts nothing; an error leaves nothing behind.
+func (f *Fleet) build(doc *config.Document, old *generation) (*generation, error) {
+	g := &generation{doc: doc, targets: map[string]*Target{}}
+	for i := range doc.Targets {
+		c := &doc.Targets[i]
+		name, fingerprint := c.Name.S, targetFingerprint(doc, c)
+		if was := old.targets[name]; was != nil && was.fingerprint == fingerprint {
+			g.targets[name] = was
+			continue
+		}
+		g.targets[name] = f.newTarget(c, &doc.Safety, fingerprint)
+	}
+	for i := range doc.Scenarios {
+		c := &doc.Scenarios[i]
+		was := old.scenario(c.Name.S)
+		if was != nil && was.cfg.Fingerprint == c.Fingerprint {
+			g.scenarios = append(g.scenarios, was)
+			continue // Commit gives it its objectives, which may have changed
+		}
+		s, err := f.newScenario(c, g.targets, doc.Blackouts)
+		if err != nil {
+			g.discard(old)
+			return nil, fmt.Errorf("scenario %s: %w", c.Name.S, err)
+		}
+		s.replaces = was != nil
+		g.scenarios = append(g.scenarios, s)
+	}
+	return g, nil
+}
+
+// discard lets go of the parts of a generation that never started: those that
+// the old one does not have.
+func (g *generation) discard(old *generation) {
+	for _, s := range g.scenarios {
+		if old.scenario(s.name) != s {
+			s.sink.Close()
+		}
+	}
+}
+
+// A Change is a new document's generation, built and not yet in force. One of
+// Commit and Abort must be called.
+type Change struct {
+	f         *Fleet
+	old, next *generation
+}
+
+// Prepare builds everything of a document that can fail, and touches nothing
+// that runs. One change may be prepared at a time.
+func (f *Fleet) Prepare(doc *config.Document) (*Change, error) {
+	old := f.current()
+	next, err := f.build(doc, old)
+	if err != nil {
+		return nil, err
+	}
+	return &Change{f, old, next}, nil
+}
+
+// Abort lets go of what was prepared.
+func (c *Change) Abort() { c.next.discard(c.old) }
+
+// Commit swaps to the new generation. Unchanged scenarios go on untouched; others
+// end their run with its grace while their successors start.
+func (c *Change) Commit() {
+	f, old, next := c.f, c.old, c.next
+	f.mu.Lock()
+	f.now = next
+	f.mu.Unlock()
+	for i := range next.doc.Scenarios {
+		block := &next.doc.Scenarios[i]
+		if s := next.scenario(block.Name.S); s.cfg != block {
+			s.setObjectives(block)
+		}
+	}
+	for name, t := range next.targets {
+		if old.targets[name] != t {
+			t.start()
+		}
+	}
+	for _, s := range old.scenarios {
+		if next.scenario(s.name) != s {
+			f.retiring.Go(func() { f.retire(s) })
+		}
+	}
+	for name, t := range old.targets {
+		if next.targets[name] != t {
+			t.stop()
+		}
+	}
+	for _, s := range next.scenarios {
+		if old.scenario(s.name) != s {
+			s.start()
+		}
+	}
+}
+
+// retire ends a scenario that a reload has taken away or replaced.
+func (f *Fleet) retire(s *Scenario) {
+	s.stop()
+	s.sink.Close()
+	if f.Scenario(s.name) == nil {
+		f.windows.forget(s.name)
+		f.o.Judge.Forget(s.name)
+	}
+	if err := f.o.State.Set(s.memoryKey(), nil); err != nil {
+		s.log.Warn("forget the schedule", "err", err)
+	}
+	s.log.Info("scenario ended", "reason", "reload")
+}
+
+// forgetSchedules drops what schedules of scenarios remembered that are no longer
+// configured.
+func (f *Fleet) forgetSchedules(now *generation) {
+	keep := map[string]bool{}
+	for _, s := range now.scenarios {
+		keep[s.memoryKey()] = true
+	}
+	for _, key := range f.o.State.Keys(schedulePrefix) {
+		if keep[key] {
+			continue
+		}
+		if err := f.o.State.Set(key, nil); err != nil {
+			f.o.Log.Warn("forget a schedule", "key", key, "err", err)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/common/version"
+
+	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/target"
+	"github.com/perfd/perfd/internal/wire"
+)
+
+// A Target is what all scenarios on one target share: its limits, its state of
+// distress and the watch over its release and resources. It outlives a reload
+// that leaves the target and safety as they were.
+type Target struct {
+	f           *Fleet
+	name        string
+	fingerprint string // of the configuration it was made from
+	dialer      *wire.Dialer
+	limiter     *target.Limiter
+	distress    *target.Distress
+
+	watch  *target.Watch
+	settle time.Duration      // after a change of the release
+	known  string             // the release that the state holds; the tick's own
+	cancel context.CancelFunc // ends the watch
+	done   chan struct{}      // closed when the watch has ended
+}
+
+// releasePrefix begins the keys of the state that hold the releases of targets.
+const releasePrefix = "release/"
+
+// A storedRelease is what a restart must know of a target's release.
+type storedRelease struct {
+	Release string    `json:"release"`
+	Settled time.Time `json:"settled"`
+}
+
+// newTarget makes a target and starts nothing.
+func (f *Fleet) newTarget(c *target.Config, s *config.Safety, fingerprint string) *Target {
+	shards := f.o.Shards
+	rate := s.MaxRequestRate.PerSecond()
+	if own := c.Limits.RequestRate.PerSecond(); own > 0 {
+		rate = min(rate, own)
+	}
+	connections := 0
+	if most := c.Limits.Connections; most > 0 {
+		connections = max(1, most/max(1, shards))
+	}
+	t := &Target{
+		f: f, name: c.Name.S, fingerprint: fingerprint,
+		dialer:   wire.NewDialer(wire.DialerOptions{Guard: *s.Guard(), MaxConnections: connections}),
+		limiter:  target.NewLimiter(rate, shards),
+		distress: target.NewDistress(s.BackOff),
+	}
+	if c.Release != nil {
+		t.settle = c.Release.Settle.D()
+	}
+	t.watch = t.newWatch(c)
+	var was storedRelease
+	if f.o.State.Get(releasePrefix+t.name, &was) {
+		t.watch.Restore(was.Release, was.Settled)
+		t.known = was.Release
+	}
+	return t
+}
+
+// newWatch makes the watch over the target's release and resources.
+func (t *Target) newWatch(c *target.Config) *target.Watch {
+	if t.f.o.Shard > 0 { // resources belong to shard 0 (SEMANTICS section 6)
+		own := *c
+		own.Resources = nil
+		c = &own
+	}
+	return target.NewWatch(target.Options{
+		Config: c, Dial: t.dialer.DialContext, Transport: t.f.o.Transport, UserAgent: "perfd/" + version.Version, Log: t.f.o.Log,
+		Sample: t.f.o.Judge.Sample,
+		Changed: func(ch target.Change) {
+			t.f.releaseChanged(t, load.Event{
+				At: ch.At, Kind: load.ReleaseChanged, Target: t.name, Release: ch.Release, Previous: ch.Previous, Settled: ch.Settled,
+			})
+		},
+	})
+}
+
+// start starts the watch.
+func (t *Target) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.cancel, t.done = cancel, make(chan struct{})
+	go func() {
+		defer close(t.done)
+		t.watch.Run(ctx)
+	}()
+}
+
+// stop ends the watch, if it was started.
+func (t *Target) stop() {
+	if t.cancel == nil {
+		return
+	}
+	t.cancel()
+	<-t.done
+}
+
+// Push takes the release that a pipeline says the target runs from an instant on.
+func (t *Target) Push(release string, at time.Time) error { return t.watch.Push(release, at) }
+
+// tick looks at the target's distress, and keeps its release for the next process.
+func (t *Target) tick(at time.Time) {
+	t.distress.Look(at)
+	is := t.watch.State()
+	if !is.Known || is.Release == t.known {
+		return
+	}
+	t.known = is.Release
+	settled := is.Since
+	if is.Previous != "" {
+		settled = settled.Add(t.settle)
+	}
+	if err := t.f.o.State.Set(releasePrefix+t.name, storedRelease{is.Release, settled}); err != nil {
+		t.f.o.Log.Warn("a release was not kept; a restart may take it for new", "target", t.name, "err", err)
+	}
+}
+
+// clockedLimiter is a target's limiter on the clock of one engine: limiters are
+// shared by engines whose zeros differ.
+type clockedLimiter struct {
+	l      *target.Limiter
+	offset time.Duration // the engine's zero since the limiters' own
+}
+
+// Take takes a token and returns how long its user must wait.
+func (c clockedLimiter) Take(now time.Duration) time.Duration { return c.l.Take(now + c.offset) }
+
+// targetFingerprint is equal where a target's configuration and what safety says
+// of it are.
+func targetFingerprint(d *config.Document, c *target.Config) string {
+	text, err := json.Marshal(d.TargetNode(c.Name.S))
+	if err != nil {
+		panic(fmt.Sprintf("fleet: a target's block: %v", err)) // nodes are scalars, lists and mappings
+	}
+	return fmt.Sprintf("%s %+v", text, d.Safety)
+}

@@ -1,0 +1,59 @@
+package judge
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// mostWaiting bounds the windows and samples that wait to be judged.
+const mostWaiting = 1 << 16
+
+// An inbox holds what waits for the judging goroutine. Handing over never
+// blocks: windows and samples over mostWaiting are dropped and counted, events
+// and runs never are.
+type inbox struct {
+	mu    sync.Mutex
+	items []any // *load.Window, load.Sample, load.Event, Run
+	wake  chan struct{}
+	lost  atomic.Uint64
+}
+
+func newInbox() inbox { return inbox{wake: make(chan struct{}, 1)} }
+
+func (b *inbox) put(item any) {
+	b.mu.Lock()
+	switch item.(type) {
+	case *load.Window, load.Sample:
+		if len(b.items) >= mostWaiting {
+			b.lost.Add(1)
+			b.mu.Unlock()
+			return
+		}
+	}
+	b.items = append(b.items, item)
+	b.mu.Unlock()
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take waits for something and returns all there is; open is false for the last
+// of it, after ctx has ended.
+func (b *inbox) take(ctx context.Context) (items []any, open bool) {
+	open = true
+	select {
+	case <-b.wake:
+	case <-ctx.Done():
+		open = false
+	case <-time.After(windowsWait / 4): // a run may wait for windows that never come
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	items, b.items = b.items, nil
+	return items, open
+}

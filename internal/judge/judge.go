@@ -1,0 +1,286 @@
+// Package judge owns the analyses. One goroutine feeds them with windows,
+// samples and events as they happen, keeps those in the history, and puts what
+// the analyses say on the board, so that no arrival, window or scrape waits for
+// a judgement.
+package judge
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/history"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/metric"
+)
+
+// Options of a Judge.
+type Options struct {
+	Analyses []*Analysis
+	History  *history.History
+	Log      *slog.Logger
+	// Judged is called for each run that ended, once its finding is known; nil for nobody.
+	Judged func(Run, load.Finding)
+}
+
+// A Judge is the daemon's judgement of everything that is configured. Window,
+// Sample, Event and Ended never block and may be called from any goroutine.
+type Judge struct {
+	o     Options
+	board *analysis.Board
+	inbox inbox
+	runs  runCounts
+
+	mu       sync.Mutex // guards analyses: the judging goroutine feeds them, scrapes collect
+	analyses analyses
+
+	// The judging goroutine's own.
+	ended  []Run                // runs that wait for the windows that hold their ends
+	latest map[string]time.Time // end of the latest window, by scenario
+	past   []Run                // runs with a finding that may still change
+}
+
+const (
+	// windowsWait is how long a run that ended waits for its last windows.
+	windowsWait = 20 * time.Second
+	// amendWait is how long after its end a run's finding may still change.
+	amendWait = time.Hour
+	// lookBack is how much of the history is read at start: the span of an error budget.
+	lookBack = 30 * 24 * time.Hour
+)
+
+// New returns a Judge of a document, with the findings of earlier processes.
+func New(doc *config.Document, o Options) *Judge {
+	before, err := o.History.Findings()
+	if err != nil {
+		o.Log.Error("earlier findings cannot be read", "err", err)
+	}
+	j := &Judge{
+		o: o, analyses: o.Analyses, latest: map[string]time.Time{}, inbox: newInbox(),
+		board: analysis.NewBoard(analysis.BoardOptions{Store: o.History.PutFinding, Forget: o.History.DeleteFindings, Log: o.Log}, before),
+	}
+	j.Configure(doc)
+	return j
+}
+
+// Configure tells the analyses what there is to judge.
+func (j *Judge) Configure(doc *config.Document) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.analyses.configure(doc)
+}
+
+// Window hands a window over that ended.
+func (j *Judge) Window(w *load.Window) { j.inbox.put(w) }
+
+// Sample hands over the level of a resource.
+func (j *Judge) Sample(s load.Sample) { j.inbox.put(s) }
+
+// Event hands over what happened besides.
+func (j *Judge) Event(e load.Event) { j.inbox.put(e) }
+
+// Ended hands over a run that ended. A Result that is known already, such as
+// interrupted, is kept.
+func (j *Judge) Ended(r Run) { j.inbox.put(r) }
+
+// Findings returns everything on the board, what changed last first.
+func (j *Judge) Findings() []load.Finding { return j.board.Findings() }
+
+// Accept makes the level that an active finding found the new baseline. Its
+// errors are those of [analysis.Board.Accept].
+func (j *Judge) Accept(id string, at time.Time) error {
+	found, err := j.board.Accept(id, at)
+	if err != nil {
+		return err
+	}
+	j.Event(load.Event{
+		At: at, Kind: load.FindingTaken, Scenario: found.Scenario, Target: found.Target, Release: found.Release, Finding: id,
+	})
+	return nil
+}
+
+// Forget drops the counts of a scenario that is no longer configured.
+func (j *Judge) Forget(scenario string) { j.runs.forget(scenario) }
+
+// Run judges until ctx ends and everything that was handed over is judged.
+func (j *Judge) Run(ctx context.Context) {
+	j.recall(ctx)
+	for {
+		items, open := j.inbox.take(ctx)
+		j.digest(items, !open)
+		if !open {
+			return
+		}
+	}
+}
+
+// recall feeds the analyses with the history.
+func (j *Judge) recall(ctx context.Context) {
+	began := time.Now()
+	err := j.o.History.Replay(ctx, began.Add(-lookBack), began, feed{&j.mu, j.analyses})
+	if err != nil && ctx.Err() == nil {
+		j.o.Log.Error("the history was not read to its end; verdicts begin with what was", "err", err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.analyses.live()
+	if took := time.Since(began); took > time.Second {
+		j.o.Log.Info("history read", "took", took.Round(time.Millisecond))
+	}
+}
+
+// digest keeps and judges what was handed over, in its order. The last digest
+// finishes the runs that still wait.
+func (j *Judge) digest(items []any, last bool) {
+	var windows []*load.Window
+	var samples []load.Sample
+	for _, item := range items {
+		switch x := item.(type) {
+		case *load.Window:
+			windows = append(windows, x)
+		case load.Sample:
+			samples = append(samples, x)
+		case load.Event:
+			j.keepEvent(x)
+		case Run:
+			j.ended = append(j.ended, x)
+		}
+	}
+	if len(windows)+len(samples) > 0 {
+		if err := j.o.History.Append(windows, samples); err != nil {
+			j.o.Log.Debug("windows were not kept", "err", err) // the history counts and reports it
+		}
+	}
+	at := j.feed(items)
+	for _, w := range windows {
+		if w.Step == "" {
+			j.latest[w.Scenario] = w.End
+		}
+	}
+	if !at.IsZero() {
+		j.judge(at)
+	}
+	j.finish(last)
+}
+
+// feed gives the items to the analyses and returns the end of the last window, zero for none.
+func (j *Judge) feed(items []any) (at time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, a := range j.analyses {
+		began := time.Now()
+		for _, item := range items {
+			switch x := item.(type) {
+			case *load.Window:
+				a.Window(x)
+				if x.End.After(at) {
+					at = x.End
+				}
+			case load.Sample:
+				a.Sample(x)
+			case load.Event:
+				a.Event(x)
+			case Run:
+				a.Event(x.Event)
+			}
+		}
+		a.took += time.Since(began)
+	}
+	return at
+}
+
+// judge puts what the analyses say at an instant on the board.
+func (j *Judge) judge(at time.Time) {
+	for _, a := range j.analyses {
+		j.mu.Lock()
+		began := time.Now()
+		findings := a.Judge(at)
+		a.took += time.Since(began)
+		j.mu.Unlock()
+		j.board.Report(a.Kinds, at, findings)
+		j.amend(findings, at)
+	}
+}
+
+// finish sums up the runs whose last windows were judged.
+func (j *Judge) finish(last bool) {
+	j.ended = slices.DeleteFunc(j.ended, func(r Run) bool {
+		if !last && j.latest[r.Scenario].Before(r.At) && time.Since(r.HandedOver) < windowsWait {
+			return false
+		}
+		at := r.At
+		if s := j.latest[r.Scenario]; s.After(at) {
+			at = s
+		}
+		j.mu.Lock()
+		r.parts = j.analyses.run(r.Event, at)
+		j.mu.Unlock()
+		f := analysis.RunOf(r.Event, r.Began, r.parts, r.Doubts, at)
+		if r.Result == "" {
+			r.Result = f.Verdict.String()
+		}
+		j.board.Final(f)
+		j.keepEvent(r.Event)
+		j.runs.add(r.Scenario, r.Result)
+		if j.o.Judged != nil {
+			j.o.Judged(r, f)
+		}
+		j.past = append(j.past, r)
+		return true
+	})
+	j.past = slices.DeleteFunc(j.past, func(r Run) bool { return time.Since(r.HandedOver) > amendWait })
+}
+
+// amend changes the finding of a run where an analysis has reached another
+// verdict on a part of it since the run ended.
+func (j *Judge) amend(findings []load.Finding, at time.Time) {
+	for i := range j.past {
+		r := &j.past[i]
+		changed := false
+		for k := range r.parts {
+			p := &r.parts[k]
+			n := slices.IndexFunc(findings, func(f load.Finding) bool { return f.ID == p.ID && f.Run == r.Run })
+			if n >= 0 && p.Run != "" && findings[n].Verdict != p.Verdict {
+				*p, changed = findings[n], true
+			}
+		}
+		if changed {
+			j.board.Final(analysis.RunOf(r.Event, r.Began, r.parts, r.Doubts, at))
+		}
+	}
+}
+
+func (j *Judge) keepEvent(e load.Event) {
+	if err := j.o.History.Event(e); err != nil {
+		j.o.Log.Error("an event was not kept", "event", string(e.Kind), "err", err)
+	}
+}
+
+// Collect sends the metrics of analyses, findings and history.
+func (j *Judge) Collect(send analysis.Send) {
+	j.mu.Lock()
+	for _, a := range j.analyses {
+		a.Collect(send)
+		send(metric.AnalysisSeconds, a.took.Seconds(), a.Name())
+	}
+	j.mu.Unlock()
+	active := j.board.Active()
+	for _, a := range j.analyses {
+		for _, k := range a.Kinds {
+			if k != load.KindEfficiency {
+				send(metric.Findings, float64(active[k]), string(k))
+			}
+		}
+	}
+	for tier, n := range j.o.History.Sizes() {
+		send(metric.HistoryBytes, float64(n), tier)
+	}
+	send(metric.HistoryLost, float64(j.inbox.lost.Load()))
+}
+
+// CollectRuns sends how many runs of a scenario ended, by result.
+func (j *Judge) CollectRuns(send analysis.Send, scenario string) { j.runs.collect(send, scenario) }

@@ -1,0 +1,131 @@
+package judge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/history"
+	"github.com/perfd/perfd/internal/load"
+)
+
+// A Replay asks what the analyses would have said of the past.
+type Replay struct {
+	Analyses []*Analysis
+	History  *history.History
+	Log      *slog.Logger
+	Scenario *config.Scenario // the one to speak of, with its targets
+	Kinds    []string         // of findings; none is all
+	From, To time.Time
+}
+
+// Run feeds fresh analyses with the history from From to To, as the daemon would
+// have had it begun at From, and returns what they say of each run that ended and
+// at To. Parts of the history that are damaged are logged and left out.
+func (r Replay) Run(ctx context.Context, doc *config.Document) ([]load.Finding, error) {
+	all := analyses(r.Analyses)
+	all.configure(doc)
+	name := r.Scenario.Name.S
+	past := &rerun{feed: feed{new(sync.Mutex), all}, scenario: name, began: map[string]time.Time{}}
+	err := r.History.Replay(ctx, r.From, r.To, past)
+	var newer *history.NewerError
+	switch {
+	case errors.As(err, &newer) || ctx.Err() != nil:
+		return nil, fmt.Errorf("read the history: %w", err)
+	case err != nil:
+		r.Log.Warn("parts of the history could not be read", "err", err)
+	}
+	if past.windows == 0 {
+		return nil, fmt.Errorf("the history has no window of %s from %s to %s", name, r.From.Format(time.RFC3339), r.To.Format(time.RFC3339))
+	}
+	past.finish(func(load.Event) bool { return true })
+	found := append([]load.Finding{}, past.found...)
+	for _, a := range all {
+		found = append(found, a.Judge(r.To)...)
+	}
+	targets := r.Scenario.Program.Targets()
+	return slices.DeleteFunc(found, func(f load.Finding) bool {
+		about := f.Scenario == name || f.Scenario == "" && slices.Contains(targets, f.Target)
+		return !about || len(r.Kinds) > 0 && !slices.Contains(r.Kinds, string(f.Kind))
+	}), nil
+}
+
+// CheckKinds returns an error with a hint where there are no findings of one of the kinds asked for.
+func CheckKinds(asked []string, all []*Analysis) error {
+	known := []string{string(load.KindRun)}
+	for _, a := range all {
+		for _, k := range a.Kinds {
+			known = append(known, string(k))
+		}
+	}
+	for _, k := range asked {
+		if !slices.Contains(known, k) {
+			return fmt.Errorf("there are no findings of kind %q\n\thint: %s", k, block.Nearest(k, known))
+		}
+	}
+	return nil
+}
+
+// A rerun feeds analyses with the past and asks them about each run that ended
+// in it, once they have the window that holds its end.
+type rerun struct {
+	feed
+	scenario string
+	windows  int
+	began    map[string]time.Time // by run
+	ended    []load.Event
+	found    []load.Finding
+}
+
+// Window feeds a window, then finishes the runs that ended in it.
+func (r *rerun) Window(w *load.Window) {
+	r.feed.Window(w)
+	if w.Scenario != r.scenario {
+		return
+	}
+	r.windows++
+	if w.Step == "" {
+		r.finish(func(e load.Event) bool { return !e.At.After(w.End) })
+	}
+}
+
+// Event feeds an event and notes where runs begin and end.
+func (r *rerun) Event(e load.Event) {
+	r.feed.Event(e)
+	if e.Scenario != r.scenario {
+		return
+	}
+	switch e.Kind {
+	case load.RunEnded:
+		r.ended = append(r.ended, e)
+	case load.RunBegan:
+		if _, resumed := r.began[e.Run]; !resumed {
+			r.began[e.Run] = e.At
+		}
+	}
+}
+
+// finish sums up the runs that ended and are complete.
+func (r *rerun) finish(complete func(load.Event) bool) {
+	r.ended = slices.DeleteFunc(r.ended, func(e load.Event) bool {
+		if !complete(e) {
+			return false
+		}
+		if e.Result != Interrupted && e.Result != Errored {
+			e.Result = "" // follows from the verdict
+		}
+		began, ok := r.began[e.Run]
+		if !ok {
+			began = e.At
+		}
+		r.found = append(r.found, analysis.RunOf(e, began, r.to.run(e, e.At), nil, e.At))
+		return true
+	})
+}

@@ -1,0 +1,121 @@
+// Package state holds what a daemon owns of its storage folder: the lock that
+// keeps a second daemon out, and the small state that survives a restart, such
+// as a pause, what schedules did and the releases of targets.
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// legacyFile is where versions before 0.2 kept the state. It is read once.
+const legacyFile = "state.json"
+
+// A Disk keeps values by key over restarts; [history.History] is one.
+type Disk interface {
+	// States returns all values by key.
+	States() (map[string][]byte, error)
+	// PutState keeps a value under a key, or forgets the key where value is nil.
+	// It is on disk when PutState returns nil.
+	PutState(key string, value []byte) error
+}
+
+// A Store keeps small state over restarts: JSON values by key. Its methods are
+// safe for concurrent use.
+type Store struct {
+	disk Disk
+
+	mu   sync.Mutex
+	keys map[string]json.RawMessage
+}
+
+// Open returns the state that the disk holds. State of an older version below
+// dir is moved to the disk. An error says what could not be read, and comes
+// with a Store that works.
+func Open(dir string, disk Disk) (*Store, error) {
+	s := &Store{disk: disk, keys: map[string]json.RawMessage{}}
+	kept, err := disk.States()
+	for key, value := range kept {
+		s.keys[key] = value
+	}
+	return s, errors.Join(err, s.adopt(filepath.Join(dir, legacyFile)))
+}
+
+// adopt moves the state of an older version's file to the disk. Keys that the
+// disk has are newer.
+func (s *Store) adopt(path string) error {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	old := map[string]json.RawMessage{}
+	if err := json.Unmarshal(text, &old); err != nil {
+		aside := path + ".damaged"
+		return errors.Join(fmt.Errorf("the state in %s is damaged and was moved to %s: %w", path, aside, err), os.Rename(path, aside))
+	}
+	for key, value := range old {
+		if _, known := s.keys[key]; known {
+			continue
+		}
+		s.keys[key] = value
+		if err := s.disk.PutState(key, value); err != nil {
+			return fmt.Errorf("move the state in %s: %w", path, err)
+		}
+	}
+	return os.Remove(path)
+}
+
+// Get decodes the value of a key into v; false where there is none.
+func (s *Store) Get(key string, v any) bool {
+	s.mu.Lock()
+	raw, ok := s.keys[key]
+	s.mu.Unlock()
+	return ok && json.Unmarshal(raw, v) == nil
+}
+
+// Keys lists the keys with a prefix, in no order.
+func (s *Store) Keys(prefix string) (keys []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range s.keys {
+		if strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// Set keeps v under the key on disk; nil forgets the key. After an error the
+// value holds for this process only.
+func (s *Store) Set(key string, v any) error {
+	var raw json.RawMessage
+	if v != nil {
+		var err error
+		if raw, err = json.Marshal(v); err != nil {
+			return fmt.Errorf("encode state %q: %w", key, err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if raw == nil {
+		if _, known := s.keys[key]; !known {
+			return nil
+		}
+		delete(s.keys, key)
+	} else {
+		s.keys[key] = raw
+	}
+	if err := s.disk.PutState(key, raw); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return nil
+}
