@@ -52,15 +52,15 @@ output/*:       block load metric output protocol queue record
 
 history:        block hist load queue
 
-analysis:       amount hist load metric
+analysis:       amount hist load metric objective
 analysis/*:     amount analysis block hist load metric objective stats
 
-kind:           protocol
-kind/*:         kind protocol/* protocol
+kind:           analysis protocol
+kind/*:         analysis analysis/* kind protocol protocol/*
 
-config:         kind analysis/* block expr flow history objective output output/* pace protocol schedule target validity wire
-report:         amount load
-web:            amount load
+config:         analysis kind block expr flow history objective output output/* pace protocol schedule target validity wire
+report:         amount analysis load
+web:            amount analysis load
 demo
 
 app:            *

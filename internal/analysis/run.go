@@ -11,10 +11,10 @@ import (
 )
 
 // RunOf sums up what analyses say of a run that ended in one finding: it fails
-// where a part fails, and passes where it has objectives and all of them pass.
-// What else is not proven is a doubt. Doubts are those that whoever ended the run
-// has about it: they leave it inconclusive.
-func RunOf(e load.Event, began time.Time, parts []load.Finding, doubts []string, at time.Time) load.Finding {
+// where a part fails, and passes where there is a Decisive part and nothing
+// Decisive or Condition is open. Doubts are those that whoever ended the run has
+// about it: they leave it inconclusive.
+func RunOf(kinds Kinds, e load.Event, began time.Time, parts []load.Finding, doubts []string, at time.Time) load.Finding {
 	f := load.Finding{
 		ID: ID(load.KindRun, e.Scenario, e.Run), Kind: load.KindRun, Scenario: e.Scenario, Target: e.Target, Run: e.Run, Release: e.Release,
 		Since: began, Updated: at, Ended: e.At, Parts: parts, Doubts: doubts,
@@ -28,15 +28,19 @@ func RunOf(e load.Event, began time.Time, parts []load.Finding, doubts []string,
 		counts[p.Kind][p.Verdict]++
 		failed = failed || p.Verdict == load.Fail
 	}
-	objectives := counts[load.KindObjective]
-	open := counts[load.KindEfficiency] != nil && counts[load.KindEfficiency][load.Inconclusive] > 0
+	decided, open := false, false
+	for kind, n := range counts {
+		w := kinds.Finding(kind).Weight
+		decided = decided || w == Decisive
+		open = open || w >= Condition && n[load.Inconclusive] > 0
+	}
 	switch {
 	case len(doubts) > 0 || e.Result == "interrupted" || e.Result == "error":
 	case failed:
 		f.Verdict = load.Fail
-	case objectives == nil:
+	case !decided:
 		f.Doubts = append(f.Doubts, "the scenario has no objectives to judge it by")
-	case objectives[load.Inconclusive] == 0 && !open:
+	case !open:
 		f.Verdict = load.Pass
 	}
 	for _, p := range parts {
@@ -45,12 +49,12 @@ func RunOf(e load.Event, began time.Time, parts []load.Finding, doubts []string,
 			break
 		}
 	}
-	f.Sentence = sentence(e, f, counts)
+	f.Sentence = sentence(kinds, e, f, counts)
 	return f
 }
 
 // sentence says what a run came to, with its numbers.
-func sentence(e load.Event, f load.Finding, counts map[load.Kind]*[load.NumVerdicts]int) string {
+func sentence(kinds Kinds, e load.Event, f load.Finding, counts map[load.Kind]*[load.NumVerdicts]int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "run %s of %s", e.Run, e.Scenario)
 	if e.Release != "" {
@@ -62,48 +66,31 @@ func sentence(e load.Event, f load.Finding, counts map[load.Kind]*[load.NumVerdi
 	} else {
 		b.WriteString(f.Verdict.String())
 	}
-	for _, kind := range []load.Kind{
-		load.KindObjective, load.KindRegression, load.KindLeak, load.KindDrift, load.KindCleanUp, load.KindEfficiency,
-	} {
-		n := counts[kind]
-		if n == nil {
-			continue
-		}
-		worst, more := worstOf(f.Parts, kind)
-		all := n[load.Pass] + n[load.Fail] + n[load.Inconclusive]
-		switch {
-		case worst.Verdict == load.Fail:
-			fmt.Fprintf(&b, "; %s", worst.Sentence)
-			if more > 0 {
-				fmt.Fprintf(&b, " (and %d more)", more)
+	for i := range kinds {
+		for _, k := range kinds[i].Findings {
+			if n := counts[k.Kind]; n != nil && k.Speech != Silent {
+				b.WriteString("; " + k.say(f.Parts, n))
 			}
-		case kind == load.KindEfficiency:
-			fmt.Fprintf(&b, "; %s", worst.Sentence)
-		case n[load.Pass] == all && kind == load.KindObjective:
-			fmt.Fprintf(&b, "; %d of %d objectives met", all, all)
-		case n[load.Pass] == all:
-			fmt.Fprintf(&b, "; %s", clean[kind])
-		default:
-			fmt.Fprintf(&b, "; %s: %d of %d not proven", topics[kind], n[load.Inconclusive], all)
 		}
 	}
 	return b.String()
 }
 
-// clean says that nothing was found.
-var clean = map[load.Kind]string{
-	load.KindRegression: "no slower than the release before",
-	load.KindLeak:       "no leak",
-	load.KindDrift:      "no drift",
-	load.KindCleanUp:    "everything was cleaned up",
-}
-
-var topics = map[load.Kind]string{
-	load.KindObjective:  "objectives",
-	load.KindRegression: "comparison with the release before",
-	load.KindLeak:       "leaks",
-	load.KindDrift:      "drift",
-	load.KindCleanUp:    "clean-up",
+// say returns what the sentence of a run says of its parts of kind k, n by verdict.
+func (k FindingKind) say(parts []load.Finding, n *[load.NumVerdicts]int) string {
+	worst, more := worstOf(parts, k.Kind)
+	all := n[load.Pass] + n[load.Fail] + n[load.Inconclusive]
+	switch {
+	case worst.Verdict == load.Fail && more > 0:
+		return fmt.Sprintf("%s (and %d more)", worst.Sentence, more)
+	case worst.Verdict == load.Fail || k.Speech == Verbatim:
+		return worst.Sentence
+	case n[load.Pass] < all:
+		return fmt.Sprintf("%s: %d of %d not proven", k.Topic, n[load.Inconclusive], all)
+	case k.Clean != "":
+		return k.Clean
+	}
+	return fmt.Sprintf("%d of %d %s met", all, all, k.Topic)
 }
 
 // worstOf returns the first of the worst parts of a kind and how many others are as bad.

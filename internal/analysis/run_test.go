@@ -1,13 +1,16 @@
-package analysis
+package analysis_test
 
 import (
 	"testing"
 	"time"
 
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
 )
 
 func TestARunIsSummedUpInOneSentence(t *testing.T) {
+	start := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 	part := func(kind load.Kind, v load.Verdict, sentence string) load.Finding {
 		return load.Finding{Kind: kind, Verdict: v, Sentence: sentence, Needed: map[bool]string{true: "2,000 more requests"}[v == load.Inconclusive]}
 	}
@@ -67,7 +70,7 @@ func TestARunIsSummedUpInOneSentence(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := load.Event{Kind: load.RunEnded, Scenario: "shop", Run: "r7", Release: "v2", Result: c.result, At: start.Add(24 * time.Hour)}
-			f := RunOf(e, start, c.parts, c.doubts, start.Add(24*time.Hour+10*time.Second))
+			f := analysis.RunOf(builtin.Kinds().Analyses, e, start, c.parts, c.doubts, start.Add(24*time.Hour+10*time.Second))
 			if f.Verdict != c.want || f.Sentence != c.say {
 				t.Errorf("got %v: %s\nwant %v: %s", f.Verdict, f.Sentence, c.want, c.say)
 			}

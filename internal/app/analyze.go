@@ -38,8 +38,8 @@ func Analyze(ctx context.Context, opts Options, o AnalyzeOptions) (err error) {
 	if err != nil {
 		return &UsageError{err}
 	}
-	v := &verdicts{log: opts.Log, judges: analyses()}
-	if err := checkKinds(o.Kinds, v.judges); err != nil {
+	kinds := opts.kinds().Analyses
+	if err := checkKinds(o.Kinds, kinds); err != nil {
 		return &UsageError{err}
 	}
 	h, err := history.OpenReadOnly(filepath.Join(opts.StoragePath, historyFolder))
@@ -47,8 +47,8 @@ func Analyze(ctx context.Context, opts Options, o AnalyzeOptions) (err error) {
 		return fmt.Errorf("read the history: %w", err)
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	v.configure(doc)
-	past := &rerun{feeder: feeder{v}, scenario: o.Scenario, began: map[string]time.Time{}}
+	past := &rerun{Group: analysis.NewGroup(kinds), kinds: kinds, scenario: o.Scenario, began: map[string]time.Time{}}
+	past.Configure(doc.Description())
 	err = h.Replay(ctx, o.From, o.To, past)
 	var newer *history.NewerError
 	switch {
@@ -62,9 +62,7 @@ func Analyze(ctx context.Context, opts Options, o AnalyzeOptions) (err error) {
 	}
 	past.finish(func(load.Event) bool { return true })
 	found := append([]load.Finding{}, past.found...)
-	for _, j := range v.judges {
-		found = append(found, j.Judge(o.To)...)
-	}
+	past.Judge(o.To, func(_ *analysis.Kind, known []load.Finding) { found = append(found, known...) })
 	targets := s.Program.Targets()
 	found = slices.DeleteFunc(found, func(f load.Finding) bool {
 		about := f.Scenario == o.Scenario || f.Scenario == "" && slices.Contains(targets, f.Target)
@@ -87,11 +85,11 @@ func Analyze(ctx context.Context, opts Options, o AnalyzeOptions) (err error) {
 }
 
 // checkKinds checks that there are findings of the kinds asked for.
-func checkKinds(asked []string, judges []*judge) error {
+func checkKinds(asked []string, kinds analysis.Kinds) error {
 	known := []string{string(load.KindRun)}
-	for _, j := range judges {
-		for _, k := range j.kinds {
-			known = append(known, string(k))
+	for _, k := range kinds {
+		for _, made := range k.Makes() {
+			known = append(known, string(made))
 		}
 	}
 	for _, k := range asked {
@@ -105,7 +103,8 @@ func checkKinds(asked []string, judges []*judge) error {
 // A rerun feeds analyses with the past and asks them about each run that ended
 // in it, once they have the window in which it did.
 type rerun struct {
-	feeder
+	*analysis.Group
+	kinds    analysis.Kinds
 	scenario string
 	windows  int
 	began    map[string]time.Time // by run
@@ -114,7 +113,7 @@ type rerun struct {
 }
 
 func (r *rerun) Window(w *load.Window) {
-	r.feeder.Window(w)
+	r.Group.Window(w)
 	if w.Scenario != r.scenario {
 		return
 	}
@@ -125,7 +124,7 @@ func (r *rerun) Window(w *load.Window) {
 }
 
 func (r *rerun) Event(e load.Event) {
-	r.feeder.Event(e)
+	r.Group.Event(e)
 	if e.Scenario != r.scenario {
 		return
 	}
@@ -148,15 +147,11 @@ func (r *rerun) finish(ripe func(load.Event) bool) {
 		if e.Result != "interrupted" && e.Result != "error" {
 			e.Result = "" // the verdict's to say
 		}
-		var parts []load.Finding
-		for _, j := range r.v.judges {
-			parts = append(parts, j.Run(e, e.At)...)
-		}
 		began, ok := r.began[e.Run]
 		if !ok {
 			began = e.At
 		}
-		r.found = append(r.found, analysis.RunOf(e, began, parts, nil, e.At))
+		r.found = append(r.found, analysis.RunOf(r.kinds, e, began, r.Run(e, e.At), nil, e.At))
 		return true
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/output/exposition"
@@ -39,8 +40,17 @@ type Options struct {
 	DemoAddress   string // of the demo shop
 	Log           *slog.Logger
 	Reload        <-chan struct{} // SIGHUP
+	Kinds         *kind.Set       // what is plugged in; nil for everything that perfd ships
 
 	narrow func(*config.Document) error // leaves of a document what is wanted; nil for all of it
+}
+
+// kinds returns what is plugged in.
+func (o Options) kinds() kind.Set {
+	if o.Kinds != nil {
+		return *o.Kinds
+	}
+	return builtin.Kinds()
 }
 
 // A UsageError is a mistake of whoever started perfd: of a flag or of the configuration.
@@ -62,6 +72,7 @@ type App struct {
 	log     *slog.Logger
 	life    lifecycle
 	started time.Time
+	kinds   kind.Set
 
 	// Created once.
 	store    *store
@@ -108,7 +119,7 @@ func Run(ctx context.Context, opts Options) error {
 // its listeners. Nothing is served and no load starts before Start; an error
 // leaves nothing behind.
 func New(opts Options) (_ *App, err error) {
-	a := &App{opts: opts, log: opts.Log, started: time.Now()}
+	a := &App{opts: opts, log: opts.Log, started: time.Now(), kinds: opts.kinds()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.life.stop(context.Background(), a.log))
@@ -134,7 +145,7 @@ func New(opts Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.verdicts = newVerdicts(past, doc, a.log)
+	a.verdicts = newVerdicts(past, a.kinds.Analyses, doc, a.log)
 	a.verdicts.judged = a.judged
 	a.pause = pause{store: a.store, changed: a.pauseChanged}
 	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Circumstances: a.circumstances, Windows: a.window})
@@ -157,7 +168,7 @@ func New(opts Options) (_ *App, err error) {
 	a.tracing.Store(spans)
 	a.life.onStop("tracing", a.stopTracing) // before the last snapshot, which has its exemplars
 	metrics := exposition.New(exposition.Options{Scenarios: a.recorder, Daemon: a.registry, Log: a.log})
-	handler := web.Handler(web.Options{Daemon: daemon{a}, Verdicts: findings{a}, Metrics: metrics, Lifecycle: opts.Lifecycle, Log: a.log})
+	handler := web.Handler(web.Options{Daemon: daemon{a}, Verdicts: findings{a}, Kinds: a.kinds.Analyses, Metrics: metrics, Lifecycle: opts.Lifecycle, Log: a.log})
 	if a.server, err = web.Listen(opts.Listen, opts.WebConfigFile, handler, a.log); err != nil {
 		return nil, &UsageError{err}
 	}
@@ -285,7 +296,7 @@ func (a *App) current() *generation {
 
 // loadDocument reads and checks the configuration file.
 func loadDocument(opts Options) (*config.Document, error) {
-	doc, err := config.Load(config.Options{File: opts.ConfigFile, Kinds: builtin.Kinds()})
+	doc, err := config.Load(config.Options{File: opts.ConfigFile, Kinds: opts.kinds()})
 	if err != nil {
 		return nil, fmt.Errorf("the configuration is wrong:\n%w", err)
 	}

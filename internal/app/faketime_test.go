@@ -108,7 +108,7 @@ func play(t *testing.T, knobs demo.Knobs, seed uint64, leak float64, script func
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &stage{t: t, shop: demo.New(knobs, seed), began: time.Now(), verdicts: newVerdicts(past, doc, quiet)}
+		s := &stage{t: t, shop: demo.New(knobs, seed), began: time.Now(), verdicts: newVerdicts(past, builtin.Kinds().Analyses, doc, quiet)}
 		s.heap.shop, s.heap.leak = s.shop, leak
 		watch := target.NewWatch(target.Options{
 			Config: &doc.Targets[0], Transport: &s.heap, Log: quiet,

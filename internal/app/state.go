@@ -102,7 +102,7 @@ func (a *App) Reload() error {
 			s.adopt(&doc.Scenarios[i])
 		}
 	}
-	a.verdicts.configure(doc)
+	a.verdicts.group.Configure(doc.Description())
 	a.watch(st, old)
 	// What may be wrong with outputs was found when the document was loaded; an error here is the machine's.
 	outputs := errors.Join(a.reloadRemoteWrite(doc), a.reloadTracing(doc))

@@ -25,23 +25,13 @@ type verdicts struct {
 	inbox   inbox
 	judged  func(endedRun, load.Finding) // a run's result is known; nil for nobody
 
-	mu     sync.Mutex // guards what follows: the goroutine feeds, scrapes collect
-	judges []*judge
+	kinds analysis.Kinds
+	group *analysis.Group
 
 	// The goroutine's own.
 	ended []endedRun           // wait for the windows that hold their ends
 	seen  map[string]time.Time // end of the last window, by scenario
-	past  []endedRun           // are over, and wait for their clean-up
-}
-
-// A judge is an analysis, the kinds of findings it makes, and how it hears of a
-// new configuration.
-type judge struct {
-	analysis.Analysis
-	kinds     []load.Kind
-	configure func(*config.Document)
-	live      func()        // history is over; nil for one that does not care
-	took      time.Duration // since the daemon began
+	past  []endedRun           // are over, and their parts may still change
 }
 
 // An endedRun is a run that is over and what only its engine knows of it.
@@ -61,34 +51,23 @@ const (
 	mostWaiting = 1 << 16
 	// windowsWait is how long a run that ended waits for its last windows.
 	windowsWait = 20 * time.Second
-	// cleanUpWait is how long a run's finding may still change.
-	cleanUpWait = time.Hour
 	// lookBack is how much of the history is read at start: that of an error budget.
 	lookBack = 30 * 24 * time.Hour
 )
 
 // newVerdicts returns verdicts on what a document says, with the findings of
 // earlier processes.
-func newVerdicts(h *history.History, doc *config.Document, log *slog.Logger) *verdicts {
+func newVerdicts(h *history.History, kinds analysis.Kinds, doc *config.Document, log *slog.Logger) *verdicts {
 	before, err := h.Findings()
 	if err != nil {
 		log.Error("earlier findings cannot be read", "err", err)
 	}
 	v := &verdicts{
-		log: log, history: h, judges: analyses(), seen: map[string]time.Time{}, inbox: newInbox(),
-		board: analysis.NewBoard(analysis.BoardOptions{Store: h.PutFinding, Forget: h.DeleteFindings, Log: log}, before),
+		log: log, history: h, kinds: kinds, group: analysis.NewGroup(kinds), seen: map[string]time.Time{}, inbox: newInbox(),
+		board: analysis.NewBoard(analysis.BoardOptions{Kinds: kinds, Store: h.PutFinding, Forget: h.DeleteFindings, Log: log}, before),
 	}
-	v.configure(doc)
+	v.group.Configure(doc.Description())
 	return v
-}
-
-// configure tells the analyses what there is to judge.
-func (v *verdicts) configure(doc *config.Document) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, j := range v.judges {
-		j.configure(doc)
-	}
 }
 
 // run judges until ctx ends and everything that was handed over is judged.
@@ -106,34 +85,13 @@ func (v *verdicts) run(ctx context.Context) {
 // recall feeds the analyses with the history.
 func (v *verdicts) recall(ctx context.Context) {
 	now := time.Now()
-	err := v.history.Replay(ctx, now.Add(-lookBack), now, feeder{v})
+	err := v.history.Replay(ctx, now.Add(-lookBack), now, v.group)
 	if err != nil && ctx.Err() == nil {
 		v.log.Error("the history was not read to its end; verdicts begin with what was", "err", err)
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, j := range v.judges {
-		if j.live != nil {
-			j.live()
-		}
-	}
+	v.group.Live()
 	if took := time.Since(now); took > time.Second {
 		v.log.Info("history read", "took", took.Round(time.Millisecond))
-	}
-}
-
-// A feeder gives analyses what history has, an item at a time, so that scrapes get their turn.
-type feeder struct{ v *verdicts }
-
-func (f feeder) Window(w *load.Window) { f.each(func(j *judge) { j.Window(w) }) }
-func (f feeder) Sample(s load.Sample)  { f.each(func(j *judge) { j.Sample(s) }) }
-func (f feeder) Event(e load.Event)    { f.each(func(j *judge) { j.Event(e) }) }
-
-func (f feeder) each(do func(*judge)) {
-	f.v.mu.Lock()
-	defer f.v.mu.Unlock()
-	for _, j := range f.v.judges {
-		do(j)
 	}
 }
 
@@ -176,43 +134,30 @@ func (v *verdicts) digest(items []any, last bool) {
 
 // feed gives the items to the analyses and returns the end of the last window, zero for none.
 func (v *verdicts) feed(items []any) (at time.Time) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, j := range v.judges {
-		began := time.Now()
-		for _, item := range items {
-			switch x := item.(type) {
-			case *load.Window:
-				j.Window(x)
-				if x.End.After(at) {
-					at = x.End
-				}
-			case load.Sample:
-				j.Sample(x)
-			case load.Event:
-				j.Event(x)
-			case endedRun:
-				j.Event(x.Event)
+	for _, item := range items {
+		switch x := item.(type) {
+		case *load.Window:
+			v.group.Window(x)
+			if x.End.After(at) {
+				at = x.End
 			}
+		case load.Sample:
+			v.group.Sample(x)
+		case load.Event:
+			v.group.Event(x)
+		case endedRun:
+			v.group.Event(x.Event)
 		}
-		j.took += time.Since(began)
 	}
 	return at
 }
 
 // judge puts what the analyses say at an instant on the board.
 func (v *verdicts) judge(at time.Time) {
-	for _, j := range v.judges {
-		v.mu.Lock()
-		began := time.Now()
-		findings := j.Judge(at)
-		j.took += time.Since(began)
-		v.mu.Unlock()
-		v.board.Report(j.kinds, at, findings)
-		if slices.Contains(j.kinds, load.KindCleanUp) {
-			v.cleanedUp(findings, at)
-		}
-	}
+	v.group.Judge(at, func(k *analysis.Kind, found []load.Finding) {
+		v.board.Report(k.Makes(), at, found)
+		v.amend(found, at)
+	})
 }
 
 // finish sums up the runs whose last windows were judged.
@@ -225,12 +170,8 @@ func (v *verdicts) finish(last bool) {
 		if s := v.seen[r.Scenario]; s.After(at) {
 			at = s
 		}
-		v.mu.Lock()
-		for _, j := range v.judges {
-			r.parts = append(r.parts, j.Run(r.Event, at)...)
-		}
-		v.mu.Unlock()
-		f := analysis.RunOf(r.Event, r.began, r.parts, r.doubts, at)
+		r.parts = v.group.Run(r.Event, at)
+		f := analysis.RunOf(v.kinds, r.Event, r.began, r.parts, r.doubts, at)
 		if r.Result == "" {
 			r.Result = f.Verdict.String()
 		}
@@ -242,23 +183,23 @@ func (v *verdicts) finish(last bool) {
 		v.past = append(v.past, r)
 		return true
 	})
-	v.past = slices.DeleteFunc(v.past, func(r endedRun) bool { return time.Since(r.at) > cleanUpWait })
+	v.past = slices.DeleteFunc(v.past, func(r endedRun) bool { return time.Since(r.at) > v.kinds.Late() })
 }
 
-// cleanedUp changes what was said of a run whose clean-up is known now.
-func (v *verdicts) cleanedUp(findings []load.Finding, at time.Time) {
+// amend changes what was said of a run where the verdict of a part of it came late.
+func (v *verdicts) amend(findings []load.Finding, at time.Time) {
 	for i := range v.past {
 		r := &v.past[i]
 		changed := false
 		for j := range r.parts {
 			p := &r.parts[j]
 			k := slices.IndexFunc(findings, func(f load.Finding) bool { return f.ID == p.ID && f.Run == r.Run })
-			if p.Kind == load.KindCleanUp && k >= 0 && findings[k].Verdict != p.Verdict {
+			if k >= 0 && v.kinds.Finding(p.Kind).Late > 0 && findings[k].Verdict != p.Verdict {
 				*p, changed = findings[k], true
 			}
 		}
 		if changed {
-			v.board.Final(analysis.RunOf(r.Event, r.began, r.parts, r.doubts, at))
+			v.board.Final(analysis.RunOf(v.kinds, r.Event, r.began, r.parts, r.doubts, at))
 		}
 	}
 }
@@ -271,18 +212,11 @@ func (v *verdicts) keepEvent(e load.Event) {
 
 // collect sends the metrics of analyses, findings and history.
 func (v *verdicts) collect(send analysis.Send) {
-	v.mu.Lock()
-	for _, j := range v.judges {
-		j.Collect(send)
-		send(metric.AnalysisSeconds, j.took.Seconds(), j.Name())
-	}
-	v.mu.Unlock()
+	v.group.Collect(send)
 	active := v.board.Active()
-	for _, j := range v.judges {
-		for _, k := range j.kinds {
-			if k != load.KindEfficiency {
-				send(metric.Findings, float64(active[k]), string(k))
-			}
+	for _, k := range v.kinds.Findings() {
+		if !k.OfRuns {
+			send(metric.Findings, float64(active[k.Kind]), string(k.Kind))
 		}
 	}
 	for tier, n := range v.history.Sizes() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -27,7 +28,7 @@ type overview struct {
 // judges nothing: verdicts are those of objectives.
 const alarming = 0.01
 
-func overviewOf(st Status, scenarios []Scenario, findings []load.Finding) overview {
+func overviewOf(st Status, scenarios []Scenario, kinds analysis.Kinds, findings []load.Finding) overview {
 	o := overview{Scenarios: len(scenarios)}
 	for _, s := range scenarios {
 		o.RequestRate += s.RequestRate
@@ -42,13 +43,15 @@ func overviewOf(st Status, scenarios []Scenario, findings []load.Finding) overvi
 			o.Failing++
 		}
 	}
-	for _, f := range objectivesOf(findings, "") {
+	var broken analysis.FindingKind
+	for _, f := range objectivesOf(kinds, findings, "") {
 		o.Objectives++
 		if standing(f) == load.Fail {
 			o.Broken++
+			broken = kinds.Finding(f.Kind)
 		}
 	}
-	active := worries(findings)
+	active := worries(kinds, findings)
 	o.Active = len(active)
 	switch {
 	case st.Paused:
@@ -58,9 +61,9 @@ func overviewOf(st Status, scenarios []Scenario, findings []load.Finding) overvi
 	case o.Broken > 1:
 		o.Mood, o.Headline = "bad", fmt.Sprintf("%d objectives fail", o.Broken)
 	case o.Broken > 0:
-		o.Mood, o.Headline = "bad", kinds[0].headline
+		o.Mood, o.Headline = "bad", broken.Headline
 	case o.Active > 0:
-		o.Mood, o.Headline = "bad", active[0].headline
+		o.Mood, o.Headline = "bad", active[0].Headline
 	case o.Failing > 0:
 		o.Mood, o.Headline = "bad", "Requests fail"
 	case o.Invalid > 0:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -27,31 +28,6 @@ var (
 	ErrNotAcceptable  = errors.New("the finding cannot be accepted")
 	ErrUnknownTarget  = errors.New("no such target")
 )
-
-// A kindOf says how a kind is called, and what a headline says of a finding of it that is active.
-type kindOf struct {
-	kind           load.Kind
-	word, headline string
-}
-
-// kinds lists them by gravity.
-var kinds = []kindOf{
-	{load.KindObjective, "objective", "An objective fails"},
-	{load.KindRegression, "regression", "A release got worse"},
-	{load.KindLeak, "leak", "A target leaks"},
-	{load.KindChange, "change", "A level changed for the worse"},
-	{load.KindDrift, "drift", "Performance drifts"},
-	{load.KindCleanUp, "clean-up", "A target does not clean up"},
-	{load.KindEfficiency, "efficiency", "Load falls short"},
-	{load.KindRun, "run", "A run failed"},
-}
-
-func kindWord(k load.Kind) string {
-	if i := slices.IndexFunc(kinds, func(o kindOf) bool { return o.kind == k }); i >= 0 {
-		return kinds[i].word
-	}
-	return string(k)
-}
 
 // current reports whether a finding says how things are now.
 func current(f load.Finding) bool { return f.State == load.Active || f.State == "" }
@@ -78,12 +54,12 @@ func gravity(v load.Verdict) int {
 // objectivesOf returns what is known of each objective, of one scenario or, with
 // an empty name, of all: the worst first, then by name. Of an objective that is
 // found more than once, what says how it is now counts, then what is newest.
-func objectivesOf(findings []load.Finding, scenario string) []load.Finding {
+func objectivesOf(kinds analysis.Kinds, findings []load.Finding, scenario string) []load.Finding {
 	type name struct{ scenario, objective string }
 	at := map[name]int{}
 	var out []load.Finding
 	for _, f := range findings {
-		if f.Kind != load.KindObjective || scenario != "" && f.Scenario != scenario {
+		if kinds.Finding(f.Kind).Weight != analysis.Decisive || scenario != "" && f.Scenario != scenario {
 			continue
 		}
 		n := name{f.Scenario, f.Objective}
@@ -143,9 +119,9 @@ func (s sla) Share() string {
 }
 
 // slaOf returns the sums by the name of the scenario; one without objectives is missing.
-func slaOf(findings []load.Finding) map[string]sla {
+func slaOf(kinds analysis.Kinds, findings []load.Finding) map[string]sla {
 	out := map[string]sla{}
-	for _, f := range objectivesOf(findings, "") {
+	for _, f := range objectivesOf(kinds, findings, "") {
 		s := out[f.Scenario]
 		s.add(standing(f))
 		out[f.Scenario] = s
@@ -154,11 +130,11 @@ func slaOf(findings []load.Finding) map[string]sla {
 }
 
 // worries lists what is active, by gravity of its kind, objectives left out.
-func worries(findings []load.Finding) []kindOf {
-	var out []kindOf
-	for _, k := range kinds[1:] {
+func worries(kinds analysis.Kinds, findings []load.Finding) []analysis.FindingKind {
+	var out []analysis.FindingKind
+	for _, k := range kinds.Findings() {
 		for _, f := range findings {
-			if f.Kind == k.kind && f.State == load.Active {
+			if f.Kind == k.Kind && k.Weight != analysis.Decisive && f.State == load.Active {
 				out = append(out, k)
 			}
 		}
@@ -189,14 +165,14 @@ func news(findings []load.Finding) []load.Finding {
 
 // newsOf is the news of one scenario and of the targets it sends to. Runs and
 // what its objectives say now stand elsewhere on its page.
-func newsOf(findings []load.Finding, d Detail) []load.Finding {
+func newsOf(kinds analysis.Kinds, findings []load.Finding, d Detail) []load.Finding {
 	targets := map[string]bool{d.Target: true}
 	for _, s := range d.Steps {
 		targets[s.Target] = true
 	}
 	return slices.DeleteFunc(news(findings), func(f load.Finding) bool {
 		mine := f.Scenario == d.Name || f.Scenario == "" && targets[f.Target]
-		return !mine || f.Kind == load.KindRun || f.Kind == load.KindObjective && f.State == load.Active
+		return !mine || f.Kind == load.KindRun || kinds.Finding(f.Kind).Weight == analysis.Decisive && f.State == load.Active
 	})
 }
 

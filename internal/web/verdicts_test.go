@@ -31,11 +31,11 @@ func TestObjectivesAreWorstFirst(t *testing.T) {
 		objective("d", load.Fail, load.Active), objective("e", load.Inconclusive, ""), other,
 		{ID: "leak", Kind: load.KindLeak, Scenario: "shop"},
 	}
-	if got := ids(objectivesOf(findings, "shop")); got != "d c e a b" {
+	if got := ids(objectivesOf(kinds, findings, "shop")); got != "d c e a b" {
 		t.Errorf("objectives of shop = %s, want d c e a b", got)
 	}
 	want := map[string]sla{"shop": {Objectives: 5, Failing: 1, Open: 2}, "other": {Objectives: 1, Failing: 1}}
-	if diff := cmp.Diff(want, slaOf(findings)); diff != "" {
+	if diff := cmp.Diff(want, slaOf(kinds, findings)); diff != "" {
 		t.Errorf("sums differ:\n%s", diff)
 	}
 	for _, c := range []struct {
@@ -64,16 +64,16 @@ func TestNewsIsActiveFirst(t *testing.T) {
 		"shop-stress": "leak-1 drift-1",
 	} {
 		d, _ := f.Scenario(name)
-		if got := ids(newsOf(f.findings, d)); got != want {
+		if got := ids(newsOf(kinds, f.findings, d)); got != want {
 			t.Errorf("news of %s = %s, want %s", name, got, want)
 		}
 	}
 	elsewhere := Detail{Scenario: Scenario{Name: "x", Target: "pay"}}
-	if got := ids(newsOf(f.findings, elsewhere)); got != "" {
+	if got := ids(newsOf(kinds, f.findings, elsewhere)); got != "" {
 		t.Errorf("news of a scenario on another target = %s, want none", got)
 	}
 	elsewhere.Steps = []Step{{Target: "shop"}}
-	if got := ids(newsOf(f.findings, elsewhere)); got != "leak-1" {
+	if got := ids(newsOf(kinds, f.findings, elsewhere)); got != "leak-1" {
 		t.Errorf("news of a scenario with a step to the target = %s, want leak-1", got)
 	}
 }
