@@ -81,8 +81,8 @@ type Speech uint8
 const (
 	// Silent parts are left out.
 	Silent Speech = iota
-	// Summary gives the sentence of a part that fails; otherwise Clean, or how many are not proven.
-	Summary
+	// Summed gives the sentence of a part that fails; otherwise Clean, or how many are not proven.
+	Summed
 	// Verbatim gives the sentence of the worst part whatever its verdict.
 	Verbatim
 )

@@ -2,7 +2,6 @@ package analysis
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -10,38 +9,39 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// RunOf sums up what analyses say of a run that ended in one finding: it fails
-// where a part fails, and passes where there is a Decisive part and nothing
-// Decisive or Condition is open. Doubts are those that whoever ended the run has
-// about it: they leave it inconclusive.
-func RunOf(kinds Kinds, e load.Event, began time.Time, parts []load.Finding, doubts []string, at time.Time) load.Finding {
+// A Basis is what the verdict of a run rests on.
+type Basis uint8
+
+const (
+	// Judged is the Summary of the run's parts.
+	Judged Basis = iota
+	// NoObjectives is that nothing fails and nothing says what a pass is.
+	NoObjectives
+	// Doubted is that whoever ended the run has doubts about it: its parts decide nothing.
+	Doubted
+	// Cut is that the run was interrupted or died of an error: likewise.
+	Cut
+)
+
+// RunOf sums up what analyses say of a run that ended in one finding, whose
+// verdict is that of the Summary of its parts. Doubts are those that whoever ended
+// the run has about it: they leave it inconclusive.
+func RunOf(kinds Kinds, e load.Event, began time.Time, parts []load.Finding, doubts []string, at time.Time) (load.Finding, Basis) {
 	f := load.Finding{
 		ID: ID(load.KindRun, e.Scenario, e.Run), Kind: load.KindRun, Scenario: e.Scenario, Target: e.Target, Run: e.Run, Release: e.Release,
 		Since: began, Updated: at, Ended: e.At, Parts: parts, Doubts: doubts,
 	}
-	counts := map[load.Kind]*[load.NumVerdicts]int{}
-	failed := false
-	for _, p := range parts {
-		if counts[p.Kind] == nil {
-			counts[p.Kind] = new([load.NumVerdicts]int)
-		}
-		counts[p.Kind][p.Verdict]++
-		failed = failed || p.Verdict == load.Fail
-	}
-	decided, open := false, false
-	for kind, n := range counts {
-		w := kinds.Finding(kind).Weight
-		decided = decided || w == Decisive
-		open = open || w >= Condition && n[load.Inconclusive] > 0
-	}
+	sum, basis := kinds.Sum(parts), Judged
 	switch {
-	case len(doubts) > 0 || e.Result == "interrupted" || e.Result == "error":
-	case failed:
-		f.Verdict = load.Fail
-	case !decided:
+	case e.Result == "interrupted" || e.Result == "error":
+		basis = Cut
+	case len(doubts) > 0:
+		basis = Doubted
+	case sum.Verdict() != load.Fail && sum.Objectives.All == 0:
+		basis = NoObjectives
 		f.Doubts = append(f.Doubts, "the scenario has no objectives to judge it by")
-	case !open:
-		f.Verdict = load.Pass
+	default:
+		f.Verdict = sum.Verdict()
 	}
 	for _, p := range parts {
 		if p.Verdict == load.Inconclusive && p.Needed != "" {
@@ -49,64 +49,58 @@ func RunOf(kinds Kinds, e load.Event, began time.Time, parts []load.Finding, dou
 			break
 		}
 	}
-	f.Sentence = sentence(kinds, e, f, counts)
-	return f
+	f.Sentence = sentence(kinds, e, f, basis)
+	return f, basis
 }
 
 // sentence says what a run came to, with its numbers.
-func sentence(kinds Kinds, e load.Event, f load.Finding, counts map[load.Kind]*[load.NumVerdicts]int) string {
+func sentence(kinds Kinds, e load.Event, f load.Finding, basis Basis) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "run %s of %s", e.Run, e.Scenario)
 	if e.Release != "" {
 		fmt.Fprintf(&b, " on %s", e.Release)
 	}
 	fmt.Fprintf(&b, ", %s: ", amount.Span(e.At.Sub(f.Since)))
-	if e.Result == "interrupted" || e.Result == "error" {
+	if basis == Cut {
 		b.WriteString(e.Result)
 	} else {
 		b.WriteString(f.Verdict.String())
 	}
 	for i := range kinds {
 		for _, k := range kinds[i].Findings {
-			if n := counts[k.Kind]; n != nil && k.Speech != Silent {
-				b.WriteString("; " + k.say(f.Parts, n))
+			if said := k.say(f.Parts); said != "" {
+				b.WriteString("; " + said)
 			}
 		}
 	}
 	return b.String()
 }
 
-// say returns what the sentence of a run says of its parts of kind k, n by verdict.
-func (k FindingKind) say(parts []load.Finding, n *[load.NumVerdicts]int) string {
-	worst, more := worstOf(parts, k.Kind)
-	all := n[load.Pass] + n[load.Fail] + n[load.Inconclusive]
+// say returns what the sentence of a run says of those of its parts that are of
+// kind k, nothing where there are none.
+func (k FindingKind) say(parts []load.Finding) string {
+	var n Tally
+	var worst load.Finding // the first of those with the worst verdict
+	for _, p := range parts {
+		if p.Kind != k.Kind {
+			continue
+		}
+		if n.All == 0 || urgency(p.Verdict) < urgency(worst.Verdict) {
+			worst = p
+		}
+		n.add(p.Verdict)
+	}
 	switch {
-	case worst.Verdict == load.Fail && more > 0:
-		return fmt.Sprintf("%s (and %d more)", worst.Sentence, more)
-	case worst.Verdict == load.Fail || k.Speech == Verbatim:
+	case n.All == 0 || k.Speech == Silent:
+		return ""
+	case n.Failing > 1:
+		return fmt.Sprintf("%s (and %d more)", worst.Sentence, n.Failing-1)
+	case n.Failing == 1 || k.Speech == Verbatim:
 		return worst.Sentence
-	case n[load.Pass] < all:
-		return fmt.Sprintf("%s: %d of %d not proven", k.Topic, n[load.Inconclusive], all)
+	case n.Open > 0:
+		return fmt.Sprintf("%s: %d of %d not proven", k.Topic, n.Open, n.All)
 	case k.Clean != "":
 		return k.Clean
 	}
-	return fmt.Sprintf("%d of %d %s met", all, all, k.Topic)
-}
-
-// worstOf returns the first of the worst parts of a kind and how many others are as bad.
-func worstOf(parts []load.Finding, kind load.Kind) (worst load.Finding, more int) {
-	rank := []load.Verdict{load.Pass, load.Inconclusive, load.Fail}
-	found := -1
-	for _, p := range parts {
-		if p.Kind != kind {
-			continue
-		}
-		switch r := slices.Index(rank, p.Verdict); {
-		case r > found:
-			worst, more, found = p, 0, r
-		case r == found:
-			more++
-		}
-	}
-	return worst, more
+	return fmt.Sprintf("%d of %d %s met", n.All, n.All, k.Topic)
 }

@@ -77,7 +77,7 @@ func Analyze(ctx context.Context, opts Options, o AnalyzeOptions) (err error) {
 		if i > 0 {
 			fmt.Fprintln(o.Out)
 		}
-		if err := report.Finding(o.Out, f); err != nil {
+		if err := report.Finding(o.Out, kinds, f); err != nil {
 			return err
 		}
 	}
@@ -151,7 +151,8 @@ func (r *rerun) finish(ripe func(load.Event) bool) {
 		if !ok {
 			began = e.At
 		}
-		r.found = append(r.found, analysis.RunOf(r.kinds, e, began, r.Run(e, e.At), nil, e.At))
+		f, _ := analysis.RunOf(r.kinds, e, began, r.Run(e, e.At), nil, e.At)
+		r.found = append(r.found, f)
 		return true
 	})
 }

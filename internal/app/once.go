@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/hist"
@@ -81,18 +82,19 @@ func Once(ctx context.Context, opts Options, o OnceOptions) (code int, err error
 	if err := write(o.Summary, r); err != nil {
 		return OnceFailed, err
 	}
-	return onceCode(ended.Result, finding, len(s.cfg.Judged)), nil
+	return onceCode(ended.Result, finding.Verdict, ended.basis), nil
 }
 
-// onceCode is what a pipeline is told.
-func onceCode(result string, f load.Finding, objectives int) int {
+// onceCode is the exit code of a run: its verdict's, except that a run which
+// nothing can pass is not held against it.
+func onceCode(result string, v load.Verdict, basis analysis.Basis) int {
 	switch {
 	case result == "error":
 		return OnceFailed
-	case f.Verdict == load.Fail:
+	case v == load.Fail:
 		return OnceBroken
-	case f.Verdict == load.Pass, objectives == 0 && result != "interrupted" && len(f.Doubts) <= 1:
-		return OncePassed // a scenario without objectives has that as its only doubt
+	case v == load.Pass, basis == analysis.NoObjectives:
+		return OncePassed
 	}
 	return OnceInconclusive
 }
@@ -192,19 +194,7 @@ func (a *App) progress(s *scenario, elapsed time.Duration, run schedule.Run) rep
 			l.Dropped += n
 		}
 	}
-	open := false
-	l.Verdict = load.Pass
-	for _, f := range a.verdicts.board.Findings() {
-		if f.Kind == load.KindObjective && f.State != load.Recovered {
-			open = open || f.Verdict == load.Inconclusive
-			if f.Verdict == load.Fail {
-				l.Verdict = load.Fail
-			}
-		}
-	}
-	if open && l.Verdict == load.Pass {
-		l.Verdict = load.Inconclusive
-	}
+	l.Verdict = a.kinds.Analyses.Scenarios(a.verdicts.board.Findings())[s.name].Objectives.Verdict()
 	return l
 }
 
@@ -260,7 +250,7 @@ func (t *tally) report(s *scenario, e endedRun, f load.Finding) report.Run {
 	defer t.mu.Unlock()
 	r := report.Run{
 		Scenario: e.Scenario, Run: e.Run, Test: e.Test, Target: e.Target, Release: e.Release, Began: e.began, Ended: e.At,
-		Requests: t.own.Requests, Failed: t.own.Failed(), Iterations: t.it.Started, Finding: f, Valid: t.bits == 0,
+		Requests: t.own.Requests, Failed: t.own.Failed(), Iterations: t.it.Started, Finding: f, Kinds: s.app.kinds.Analyses, Valid: t.bits == 0,
 	}
 	for _, n := range t.it.Dropped {
 		r.Dropped += n

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -257,5 +258,27 @@ func TestTheRunOfAWindowIsTheOneThatWasThereFirst(t *testing.T) {
 	}
 	if len(s.marks) != keptMarks {
 		t.Errorf("%d marks kept, want %d", len(s.marks), keptMarks)
+	}
+}
+
+func TestExitCodesFollowTheVerdict(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		result  string
+		verdict load.Verdict
+		basis   analysis.Basis
+		want    int
+	}{
+		{"all is well", "", load.Pass, analysis.Judged, OncePassed},
+		{"an objective fails", "", load.Fail, analysis.Judged, OnceBroken},
+		{"too little evidence", "", load.Inconclusive, analysis.Judged, OnceInconclusive},
+		{"nothing to pass", "", load.Inconclusive, analysis.NoObjectives, OncePassed},
+		{"a doubt", "", load.Inconclusive, analysis.Doubted, OnceInconclusive},
+		{"interrupted", "interrupted", load.Inconclusive, analysis.Cut, OnceInconclusive},
+		{"died", "error", load.Inconclusive, analysis.Cut, OnceFailed},
+	} {
+		if got := onceCode(c.result, c.verdict, c.basis); got != c.want {
+			t.Errorf("%s: exit code %d, want %d", c.name, got, c.want)
+		}
 	}
 }

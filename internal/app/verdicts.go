@@ -41,6 +41,7 @@ type endedRun struct {
 	doubts []string
 	at     time.Time // by the wall clock, when it was handed over
 	parts  []load.Finding
+	basis  analysis.Basis // of its verdict
 
 	trace load.TraceID
 	since time.Time // in this process
@@ -171,7 +172,8 @@ func (v *verdicts) finish(last bool) {
 			at = s
 		}
 		r.parts = v.group.Run(r.Event, at)
-		f := analysis.RunOf(v.kinds, r.Event, r.began, r.parts, r.doubts, at)
+		var f load.Finding
+		f, r.basis = analysis.RunOf(v.kinds, r.Event, r.began, r.parts, r.doubts, at)
 		if r.Result == "" {
 			r.Result = f.Verdict.String()
 		}
@@ -199,7 +201,8 @@ func (v *verdicts) amend(findings []load.Finding, at time.Time) {
 			}
 		}
 		if changed {
-			v.board.Final(analysis.RunOf(v.kinds, r.Event, r.began, r.parts, r.doubts, at))
+			f, _ := analysis.RunOf(v.kinds, r.Event, r.began, r.parts, r.doubts, at)
+			v.board.Final(f)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package web
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
@@ -43,16 +42,8 @@ func overviewOf(st Status, scenarios []Scenario, kinds analysis.Kinds, findings 
 			o.Failing++
 		}
 	}
-	var broken analysis.FindingKind
-	for _, f := range objectivesOf(kinds, findings, "") {
-		o.Objectives++
-		if standing(f) == load.Fail {
-			o.Broken++
-			broken = kinds.Finding(f.Kind)
-		}
-	}
-	active := worries(kinds, findings)
-	o.Active = len(active)
+	sum := kinds.Overview(findings)
+	o.Objectives, o.Broken, o.Active = sum.Objectives.All, sum.Objectives.Failing, sum.Others
 	switch {
 	case st.Paused:
 		o.Mood, o.Headline = "warn", "Load is paused"
@@ -60,10 +51,8 @@ func overviewOf(st Status, scenarios []Scenario, kinds analysis.Kinds, findings 
 		o.Mood, o.Headline = "warn", "Not ready"
 	case o.Broken > 1:
 		o.Mood, o.Headline = "bad", fmt.Sprintf("%d objectives fail", o.Broken)
-	case o.Broken > 0:
-		o.Mood, o.Headline = "bad", broken.Headline
-	case o.Active > 0:
-		o.Mood, o.Headline = "bad", active[0].Headline
+	case sum.Verdict() == load.Fail:
+		o.Mood, o.Headline = "bad", sum.Gravest.Headline
 	case o.Failing > 0:
 		o.Mood, o.Headline = "bad", "Requests fail"
 	case o.Invalid > 0:
@@ -88,10 +77,8 @@ func mood(s Scenario) string {
 }
 
 // moodOf is the colour of all that is known of a scenario.
-func moodOf(s Scenario, objectives, findings []load.Finding) string {
-	broken := func(f load.Finding) bool { return standing(f) == load.Fail }
-	active := func(f load.Finding) bool { return f.State == load.Active }
-	if slices.ContainsFunc(objectives, broken) || slices.ContainsFunc(findings, active) {
+func moodOf(s Scenario, known analysis.Summary) string {
+	if known.Verdict() == load.Fail {
 		return "bad"
 	}
 	return mood(s)

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/perfd/perfd/internal/analysis"
@@ -22,7 +23,7 @@ func asset(w http.ResponseWriter, r *http.Request) {
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"seconds": seconds, "rate": rate, "failed": failed, "asked": asked, "share": share, "spread": spreadOf,
 	"ago": ago, "since": since, "when": when, "mood": mood,
-	"measured": measured, "interval": interval, "confidence": confidence, "facts": facts, "kind": analysis.Kinds(nil).Word, "place": place, "tone": tone, "over": over, "at": at,
+	"measured": analysis.Measured, "interval": analysis.Interval, "confidence": confidence, "evidence": evidence, "kind": analysis.Kinds(nil).Word, "place": analysis.Place, "tone": tone, "over": over, "at": at,
 	"alarming": func(ratio float64) bool { return ratio >= alarming },
 }).ParseFS(files, "templates/*.html"))
 
@@ -99,11 +100,11 @@ func (s *server) scenarioPage(w http.ResponseWriter, r *http.Request) {
 	findings := s.known()
 	p := page{
 		Title: d.Name + " · perfd", Status: s.Daemon.Status(), Scenario: d, Debug: r.URL.Query().Has("debug"),
-		Judged: s.Verdicts != nil, Objectives: objectivesOf(s.Kinds, findings, name), Runs: runsOf(findings, name),
+		Judged: s.Verdicts != nil, Objectives: s.Kinds.Objectives(findings, name), Runs: runsOf(findings, name),
 	}
 	p.Runs = p.Runs[:min(runsListed, len(p.Runs))]
 	p.list(newsOf(s.Kinds, findings, d))
-	p.Mood = moodOf(d.Scenario, p.Objectives, p.Findings)
+	p.Mood = moodOf(d.Scenario, s.Kinds.Sum(slices.Concat(p.Objectives, p.Findings)))
 	s.render(w, http.StatusOK, "scenario.html", p)
 }
 

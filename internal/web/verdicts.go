@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,114 +28,21 @@ var (
 	ErrUnknownTarget  = errors.New("no such target")
 )
 
-// current reports whether a finding says how things are now.
-func current(f load.Finding) bool { return f.State == load.Active || f.State == "" }
-
-// standing is the verdict that holds now: of what is over, none does.
-func standing(f load.Finding) load.Verdict {
-	if f.Verdict == load.Fail && !current(f) {
-		return load.Inconclusive
-	}
-	return f.Verdict
-}
-
-// gravity orders verdicts, the worst first.
-func gravity(v load.Verdict) int {
-	switch v {
-	case load.Fail:
-		return 0
-	case load.Pass:
-		return 2
-	}
-	return 1
-}
-
-// objectivesOf returns what is known of each objective, of one scenario or, with
-// an empty name, of all: the worst first, then by name. Of an objective that is
-// found more than once, what says how it is now counts, then what is newest.
-func objectivesOf(kinds analysis.Kinds, findings []load.Finding, scenario string) []load.Finding {
-	type name struct{ scenario, objective string }
-	at := map[name]int{}
-	var out []load.Finding
-	for _, f := range findings {
-		if kinds.Finding(f.Kind).Weight != analysis.Decisive || scenario != "" && f.Scenario != scenario {
-			continue
-		}
-		n := name{f.Scenario, f.Objective}
-		if i, ok := at[n]; !ok {
-			at[n] = len(out)
-			out = append(out, f)
-		} else if current(f) && !current(out[i]) {
-			out[i] = f
-		}
-	}
-	slices.SortStableFunc(out, func(a, b load.Finding) int {
-		return cmp.Or(
-			cmp.Compare(gravity(standing(a)), gravity(standing(b))),
-			cmp.Compare(a.Scenario, b.Scenario), cmp.Compare(a.Objective, b.Objective),
-		)
-	})
-	return out
-}
-
-// An sla sums up the objectives of one scenario.
-type sla struct{ Objectives, Failing, Open int }
-
-func (s *sla) add(v load.Verdict) {
-	s.Objectives++
-	switch v {
-	case load.Fail:
-		s.Failing++
-	case load.Inconclusive:
-		s.Open++
-	}
-}
-
-// Verdict is the worst one.
-func (s sla) Verdict() load.Verdict {
-	switch {
-	case s.Failing > 0:
-		return load.Fail
-	case s.Open > 0 || s.Objectives == 0:
-		return load.Inconclusive
-	}
-	return load.Pass
-}
+// An sla is the objectives of one scenario, added up.
+type sla struct{ analysis.Tally }
 
 // Tone is its colour.
 func (s sla) Tone() string { return verdictTone(s.Verdict()) }
 
 // Share says how many objectives have the worst verdict.
-func (s sla) Share() string {
-	n := s.Objectives
-	switch s.Verdict() {
-	case load.Fail:
-		n = s.Failing
-	case load.Inconclusive:
-		n = s.Open
-	}
-	return fmt.Sprintf("%d of %d", n, s.Objectives)
-}
+func (s sla) Share() string { return fmt.Sprintf("%d of %d", s.Worst(), s.All) }
 
 // slaOf returns the sums by the name of the scenario; one without objectives is missing.
 func slaOf(kinds analysis.Kinds, findings []load.Finding) map[string]sla {
 	out := map[string]sla{}
-	for _, f := range objectivesOf(kinds, findings, "") {
-		s := out[f.Scenario]
-		s.add(standing(f))
-		out[f.Scenario] = s
-	}
-	return out
-}
-
-// worries lists what is active, by gravity of its kind, objectives left out.
-func worries(kinds analysis.Kinds, findings []load.Finding) []analysis.FindingKind {
-	var out []analysis.FindingKind
-	for _, k := range kinds.Findings() {
-		for _, f := range findings {
-			if f.Kind == k.Kind && k.Weight != analysis.Decisive && f.State == load.Active {
-				out = append(out, k)
-			}
+	for name, sum := range kinds.Scenarios(findings) {
+		if sum.Objectives.All > 0 {
+			out[name] = sla{sum.Objectives}
 		}
 	}
 	return out

@@ -14,6 +14,6 @@ var Kind = analysis.Kind{
 	New:  func() analysis.Analysis { return New() },
 	Findings: []analysis.FindingKind{{
 		Kind: load.KindCleanUp, Word: "clean-up", Headline: "A target does not clean up", Gravity: 60, Late: time.Hour,
-		Speech: analysis.Summary, Topic: "clean-up", Clean: "everything was cleaned up",
+		Speech: analysis.Summed, Topic: "clean-up", Clean: "everything was cleaned up",
 	}},
 }

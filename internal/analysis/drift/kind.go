@@ -13,7 +13,7 @@ var Kind = analysis.Kind{
 	New:  func() analysis.Analysis { return New() },
 	Findings: []analysis.FindingKind{{
 		Kind: load.KindDrift, Word: "drift", Headline: "Performance drifts", Gravity: 50,
-		Speech: analysis.Summary, Topic: "drift", Clean: "no drift",
+		Speech: analysis.Summed, Topic: "drift", Clean: "no drift",
 	}},
 	Metrics: []*metric.Desc{metric.DriftRatio},
 }

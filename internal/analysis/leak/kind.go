@@ -13,7 +13,7 @@ var Kind = analysis.Kind{
 	New:  func() analysis.Analysis { return New() },
 	Findings: []analysis.FindingKind{{
 		Kind: load.KindLeak, Word: "leak", Headline: "A target leaks", Gravity: 30,
-		Speech: analysis.Summary, Topic: "leaks", Clean: "no leak",
+		Speech: analysis.Summed, Topic: "leaks", Clean: "no leak",
 	}},
 	Metrics: []*metric.Desc{
 		metric.LeakSuspected, metric.LeakSlopeBytes, metric.LeakSlopeBytesLower, metric.LeakSlopeBytesUpper,

@@ -14,7 +14,7 @@ var Kind = analysis.Kind{
 	Findings: []analysis.FindingKind{
 		{
 			Kind: load.KindRegression, Word: "regression", Headline: "A release got worse", Gravity: 20, Acceptable: true,
-			Speech: analysis.Summary, Topic: "comparison with the release before", Clean: "no slower than the release before",
+			Speech: analysis.Summed, Topic: "comparison with the release before", Clean: "no slower than the release before",
 		},
 		{Kind: load.KindChange, Word: "change", Headline: "A level changed for the worse", Gravity: 40, Acceptable: true},
 	},

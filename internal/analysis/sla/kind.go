@@ -13,7 +13,7 @@ var Kind = analysis.Kind{
 	New:  func() analysis.Analysis { return New(Options{Replayed: true}) },
 	Findings: []analysis.FindingKind{{
 		Kind: load.KindObjective, Word: "objective", Headline: "An objective fails", Gravity: 10,
-		Weight: analysis.Decisive, Speech: analysis.Summary, Topic: "objectives",
+		Weight: analysis.Decisive, Speech: analysis.Summed, Topic: "objectives",
 	}},
 	Metrics: []*metric.Desc{
 		metric.ObjectiveInfo, metric.ObjectiveLimit, metric.ObjectiveValue, metric.ObjectiveVerdict, metric.ObjectiveEvents,

@@ -34,7 +34,7 @@ func TestAnalysesAreDescribed(t *testing.T) {
 				t.Errorf("%s: findings of kind %q have no word, headline or gravity, or are another analysis's too", k.Name, f.Kind)
 			}
 			found[f.Kind] = true
-			if f.Speech == analysis.Summary && f.Topic == "" {
+			if f.Speech == analysis.Summed && f.Topic == "" {
 				t.Errorf("%s: runs speak of findings of kind %s, which have no topic", k.Name, f.Kind)
 			}
 		}
