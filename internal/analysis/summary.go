@@ -90,10 +90,10 @@ func (k Kinds) Sum(findings []load.Finding) Summary {
 		if kind.Weight == Decisive {
 			s.Objectives.add(v)
 		}
-		switch {
-		case v == load.Inconclusive:
+		switch v {
+		case load.Inconclusive:
 			s.open = s.open || kind.Weight >= Condition
-		case v == load.Fail:
+		case load.Fail:
 			if kind.Weight != Decisive {
 				s.Others++
 			}
