@@ -52,23 +52,23 @@ output/*:       block load metric output protocol queue record
 
 history:        block hist load queue
 
-analysis:       amount hist load metric
+analysis:       amount hist load metric objective
 analysis/*:     amount analysis block hist load metric objective stats
 
-kind:           protocol
-kind/*:         kind protocol/* protocol
+kind:           analysis protocol
+kind/*:         analysis analysis/* kind protocol protocol/*
 
-config:         kind analysis/* block expr flow history objective output output/* pace protocol schedule target validity wire
-report:         amount load
-web:            amount load
+config:         analysis kind block expr flow history objective output output/* pace protocol schedule target validity wire
+report:         amount analysis load
+web:            amount analysis load
 demo
 
 state
-judge:          analysis block config history load metric
+judge:          analysis block history load metric
 fleet:          analysis block config engine flow judge load metric output/* pace protocol record schedule state target validity wire
 
 app:            *
-command:        app block config demo fleet hist history judge load output/* pace report schedule validity
+command:        analysis app block config demo fleet hist history judge load output/* pace report schedule validity
 `
 
 // commands lists the packages that a program below cmd/ may import: the daemon,

@@ -17,8 +17,10 @@ import (
 
 // An Analysis answers one question. One goroutine calls it.
 type Analysis interface {
-	// Name is its folder's, such as "sla".
-	Name() string
+	// Configure says what is judged from here on. What is known of things that are
+	// configured as before is kept. It is called before anything is fed, and again
+	// with each new configuration.
+	Configure(*Description)
 
 	// Window takes a window that ended: those of a scenario's steps, then the
 	// scenario's own, in order of their ends. Windows out of history may be longer

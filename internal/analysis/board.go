@@ -16,11 +16,13 @@ import (
 // The errors of Accept.
 var (
 	ErrUnknown       = errors.New("no such finding")
-	ErrNotAcceptable = errors.New("only an active regression or change can be accepted")
+	ErrNotAcceptable = errors.New("only an active finding of an acceptable kind can be accepted")
 )
 
 // BoardOptions of a Board.
 type BoardOptions struct {
+	// Kinds say which findings can be accepted.
+	Kinds Kinds
 	// Store keeps a finding on disk, Forget lets findings go from there; nil does
 	// neither. Both are called without a lock.
 	Store  func(load.Finding) error
@@ -141,7 +143,7 @@ func (b *Board) Final(f load.Finding) {
 	b.tell([]load.Finding{f})
 }
 
-// Accept makes the level that an active regression or change found the new
+// Accept makes what an active finding of an acceptable kind found the new
 // baseline. Its analysis is to be told by an event.
 func (b *Board) Accept(id string, at time.Time) (load.Finding, error) {
 	b.mu.Lock()
@@ -154,7 +156,7 @@ func (b *Board) Accept(id string, at time.Time) (load.Finding, error) {
 		}
 		return load.Finding{}, ErrUnknown
 	}
-	if l.State != load.Active || l.Kind != load.KindRegression && l.Kind != load.KindChange {
+	if l.State != load.Active || !b.o.Kinds.Finding(l.Kind).Acceptable {
 		b.mu.Unlock()
 		return load.Finding{}, ErrNotAcceptable
 	}

@@ -36,6 +36,7 @@ type disk struct {
 func newBoard(before ...load.Finding) (*Board, *disk) {
 	d := &disk{}
 	return NewBoard(BoardOptions{
+		Kinds: Kinds{{Findings: []FindingKind{{Kind: load.KindRegression, Acceptable: true}, {Kind: load.KindLeak}}}},
 		Store: func(f load.Finding) error {
 			d.stored = append(d.stored, fmt.Sprintf("%s %s", f.ID, f.State))
 			return nil

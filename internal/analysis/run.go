@@ -2,7 +2,6 @@ package analysis
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -10,34 +9,39 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// RunOf sums up what analyses say of a run that ended in one finding: it fails
-// where a part fails, and passes where it has objectives and all of them pass.
-// What else is not proven is a doubt. Doubts are those that whoever ended the run
-// has about it: they leave it inconclusive.
-func RunOf(e load.Event, began time.Time, parts []load.Finding, doubts []string, at time.Time) load.Finding {
+// A Basis is what the verdict of a run rests on.
+type Basis uint8
+
+const (
+	// Judged is the Summary of the run's parts.
+	Judged Basis = iota
+	// NoObjectives is that nothing fails and nothing says what a pass is.
+	NoObjectives
+	// Doubted is that whoever ended the run has doubts about it: its parts decide nothing.
+	Doubted
+	// Cut is that the run was interrupted or died of an error: likewise.
+	Cut
+)
+
+// RunOf sums up what analyses say of a run that ended in one finding, whose
+// verdict is that of the Summary of its parts. Doubts are those that whoever ended
+// the run has about it: they leave it inconclusive.
+func RunOf(kinds Kinds, e load.Event, began time.Time, parts []load.Finding, doubts []string, at time.Time) (load.Finding, Basis) {
 	f := load.Finding{
 		ID: ID(load.KindRun, e.Scenario, e.Run), Kind: load.KindRun, Scenario: e.Scenario, Target: e.Target, Run: e.Run, Release: e.Release,
 		Since: began, Updated: at, Ended: e.At, Parts: parts, Doubts: doubts,
 	}
-	counts := map[load.Kind]*[load.NumVerdicts]int{}
-	failed := false
-	for _, p := range parts {
-		if counts[p.Kind] == nil {
-			counts[p.Kind] = new([load.NumVerdicts]int)
-		}
-		counts[p.Kind][p.Verdict]++
-		failed = failed || p.Verdict == load.Fail
-	}
-	objectives := counts[load.KindObjective]
-	open := counts[load.KindEfficiency] != nil && counts[load.KindEfficiency][load.Inconclusive] > 0
+	sum, basis := kinds.Sum(parts), Judged
 	switch {
-	case len(doubts) > 0 || e.Result == "interrupted" || e.Result == "error":
-	case failed:
-		f.Verdict = load.Fail
-	case objectives == nil:
+	case e.Result == "interrupted" || e.Result == "error":
+		basis = Cut
+	case len(doubts) > 0:
+		basis = Doubted
+	case sum.Verdict() != load.Fail && sum.Objectives.All == 0:
+		basis = NoObjectives
 		f.Doubts = append(f.Doubts, "the scenario has no objectives to judge it by")
-	case objectives[load.Inconclusive] == 0 && !open:
-		f.Verdict = load.Pass
+	default:
+		f.Verdict = sum.Verdict()
 	}
 	for _, p := range parts {
 		if p.Verdict == load.Inconclusive && p.Needed != "" {
@@ -45,81 +49,58 @@ func RunOf(e load.Event, began time.Time, parts []load.Finding, doubts []string,
 			break
 		}
 	}
-	f.Sentence = sentence(e, f, counts)
-	return f
+	f.Sentence = sentence(kinds, e, f, basis)
+	return f, basis
 }
 
 // sentence says what a run came to, with its numbers.
-func sentence(e load.Event, f load.Finding, counts map[load.Kind]*[load.NumVerdicts]int) string {
+func sentence(kinds Kinds, e load.Event, f load.Finding, basis Basis) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "run %s of %s", e.Run, e.Scenario)
 	if e.Release != "" {
 		fmt.Fprintf(&b, " on %s", e.Release)
 	}
 	fmt.Fprintf(&b, ", %s: ", amount.Span(e.At.Sub(f.Since)))
-	if e.Result == "interrupted" || e.Result == "error" {
+	if basis == Cut {
 		b.WriteString(e.Result)
 	} else {
 		b.WriteString(f.Verdict.String())
 	}
-	for _, kind := range []load.Kind{
-		load.KindObjective, load.KindRegression, load.KindLeak, load.KindDrift, load.KindCleanUp, load.KindEfficiency,
-	} {
-		n := counts[kind]
-		if n == nil {
-			continue
-		}
-		worst, more := worstOf(f.Parts, kind)
-		all := n[load.Pass] + n[load.Fail] + n[load.Inconclusive]
-		switch {
-		case worst.Verdict == load.Fail:
-			fmt.Fprintf(&b, "; %s", worst.Sentence)
-			if more > 0 {
-				fmt.Fprintf(&b, " (and %d more)", more)
+	for i := range kinds {
+		for _, k := range kinds[i].Findings {
+			if said := k.say(f.Parts); said != "" {
+				b.WriteString("; " + said)
 			}
-		case kind == load.KindEfficiency:
-			fmt.Fprintf(&b, "; %s", worst.Sentence)
-		case n[load.Pass] == all && kind == load.KindObjective:
-			fmt.Fprintf(&b, "; %d of %d objectives met", all, all)
-		case n[load.Pass] == all:
-			fmt.Fprintf(&b, "; %s", clean[kind])
-		default:
-			fmt.Fprintf(&b, "; %s: %d of %d not proven", topics[kind], n[load.Inconclusive], all)
 		}
 	}
 	return b.String()
 }
 
-// clean says that nothing was found.
-var clean = map[load.Kind]string{
-	load.KindRegression: "no slower than the release before",
-	load.KindLeak:       "no leak",
-	load.KindDrift:      "no drift",
-	load.KindCleanUp:    "everything was cleaned up",
-}
-
-var topics = map[load.Kind]string{
-	load.KindObjective:  "objectives",
-	load.KindRegression: "comparison with the release before",
-	load.KindLeak:       "leaks",
-	load.KindDrift:      "drift",
-	load.KindCleanUp:    "clean-up",
-}
-
-// worstOf returns the first of the worst parts of a kind and how many others are as bad.
-func worstOf(parts []load.Finding, kind load.Kind) (worst load.Finding, more int) {
-	rank := []load.Verdict{load.Pass, load.Inconclusive, load.Fail}
-	found := -1
+// say returns what the sentence of a run says of those of its parts that are of
+// kind k, nothing where there are none.
+func (k FindingKind) say(parts []load.Finding) string {
+	var n Tally
+	var worst load.Finding // the first of those with the worst verdict
 	for _, p := range parts {
-		if p.Kind != kind {
+		if p.Kind != k.Kind {
 			continue
 		}
-		switch r := slices.Index(rank, p.Verdict); {
-		case r > found:
-			worst, more, found = p, 0, r
-		case r == found:
-			more++
+		if n.All == 0 || urgency(p.Verdict) < urgency(worst.Verdict) {
+			worst = p
 		}
+		n.add(p.Verdict)
 	}
-	return worst, more
+	switch {
+	case n.All == 0 || k.Speech == Silent:
+		return ""
+	case n.Failing > 1:
+		return fmt.Sprintf("%s (and %d more)", worst.Sentence, n.Failing-1)
+	case n.Failing == 1 || k.Speech == Verbatim:
+		return worst.Sentence
+	case n.Open > 0:
+		return fmt.Sprintf("%s: %d of %d not proven", k.Topic, n.Open, n.All)
+	case k.Clean != "":
+		return k.Clean
+	}
+	return fmt.Sprintf("%d of %d %s met", n.All, n.All, k.Topic)
 }

@@ -61,6 +61,14 @@ type Options struct {
 	Transport http.RoundTripper
 }
 
+// Plugged returns what is plugged in.
+func (o Options) Plugged() kind.Set {
+	if o.Kinds != nil {
+		return *o.Kinds
+	}
+	return builtin.Kinds()
+}
+
 // A UsageError is a mistake of whoever started perfd: of a flag or of the configuration.
 type UsageError struct{ Err error }
 
@@ -81,6 +89,7 @@ type App struct {
 	log     *slog.Logger
 	life    lifecycle
 	started time.Time
+	kinds   kind.Set
 
 	history  *history.History
 	recorder *record.Recorder
@@ -116,7 +125,7 @@ func Run(ctx context.Context, opts Options) error {
 // its listeners. Nothing is served and no load starts before Start; an error
 // leaves nothing behind.
 func New(opts Options) (_ *App, err error) {
-	a := &App{opts: opts, log: opts.Log, started: time.Now()}
+	a := &App{opts: opts, log: opts.Log, started: time.Now(), kinds: opts.Plugged()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.life.stop(context.Background(), a.log))
@@ -138,7 +147,7 @@ func New(opts Options) (_ *App, err error) {
 	if err != nil {
 		a.log.Error("the state of earlier runs could not be read", "err", err)
 	}
-	a.judge = judge.New(doc, judge.Options{Analyses: Analyses(), History: a.history, Log: a.log, Judged: a.judged})
+	a.judge = judge.New(doc.Description(), judge.Options{Kinds: a.kinds.Analyses, History: a.history, Log: a.log, Judged: a.judged})
 	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Circumstances: a.circumstances, Windows: a.window})
 	a.fleet, err = fleet.New(doc, fleet.Options{
 		Shard: opts.Shard, Shards: opts.Shards, Grace: opts.Grace, Recorder: a.recorder, State: kept, Judge: a.judge,
@@ -192,7 +201,7 @@ func (a *App) listen() (err error) {
 		return nil
 	}
 	metrics := exposition.New(exposition.Options{Scenarios: a.recorder, Daemon: a.registry, Log: a.log})
-	handler := web.Handler(web.Options{Daemon: daemon{a}, Verdicts: verdicts{a}, Metrics: metrics, Lifecycle: a.opts.Lifecycle, Log: a.log})
+	handler := web.Handler(web.Options{Daemon: daemon{a}, Verdicts: verdicts{a}, Kinds: a.kinds.Analyses, Metrics: metrics, Lifecycle: a.opts.Lifecycle, Log: a.log})
 	if a.server, err = web.Listen(a.opts.Listen, a.opts.WebConfigFile, handler, a.log); err != nil {
 		return &UsageError{err}
 	}
@@ -202,6 +211,9 @@ func (a *App) listen() (err error) {
 
 // Addr is the first address the daemon listens on.
 func (a *App) Addr() net.Addr { return a.server.Addrs()[0] }
+
+// Kinds is what is plugged in.
+func (a *App) Kinds() kind.Set { return a.kinds }
 
 // Fleet is what runs.
 func (a *App) Fleet() *fleet.Fleet { return a.fleet }
@@ -258,11 +270,7 @@ func (a *App) Stop() error {
 
 // Load reads and checks the configuration file, and narrows the document.
 func Load(opts Options) (*config.Document, error) {
-	kinds := builtin.Kinds()
-	if opts.Kinds != nil {
-		kinds = *opts.Kinds
-	}
-	doc, err := config.Load(config.Options{File: opts.ConfigFile, Kinds: kinds})
+	doc, err := config.Load(config.Options{File: opts.ConfigFile, Kinds: opts.Plugged()})
 	if err != nil {
 		return nil, fmt.Errorf("the configuration is wrong:\n%w", err)
 	}

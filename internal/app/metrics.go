@@ -40,14 +40,8 @@ func newCollector(a *App) *collector {
 		metric.BackoffRatio, metric.TargetUp, metric.RunInfo, metric.RunStart, metric.RunLastEnd, metric.Runs, metric.ScheduleNextRun,
 		metric.ScheduleMissed, metric.MeasurementValid, metric.MeasurementInvalid, metric.ShardInfo, metric.Paused,
 		metric.ConfigReloadSuccessful, metric.ConfigReloadSuccessTime,
-		metric.ObjectiveInfo, metric.ObjectiveLimit, metric.ObjectiveValue, metric.ObjectiveVerdict, metric.ObjectiveEvents,
-		metric.ObjectiveBad, metric.ObjectiveExcluded, metric.ObjectiveBudget, metric.ObjectiveBurnLimit,
-		metric.ObjectiveBudgetRemaining, metric.ObjectiveEvidence, metric.Efficiency,
 		metric.TargetRelease, metric.TargetReleaseSettled, metric.TargetReleaseChanges, metric.TargetReadFailures,
-		metric.RegressionSuspected, metric.RegressionChange, metric.RegressionInfo,
-		metric.TargetResourceBytes, metric.TargetResourceCount, metric.LeakSuspected, metric.LeakSlopeBytes, metric.LeakSlopeBytesLower,
-		metric.LeakSlopeBytesUpper, metric.LeakSlopeCount, metric.LeakSlopeCountLower, metric.LeakSlopeCountUpper,
-		metric.LeakSecondsToLimit, metric.DriftRatio,
+		metric.TargetResourceBytes, metric.TargetResourceCount,
 		metric.Findings, metric.HistoryBytes, metric.HistoryFaults, metric.HistoryLost, metric.AnalysisSeconds,
 		metric.TraceSpans, metric.TraceSpansDropped, metric.TraceSpansQueued, metric.TraceExportsFailed,
 		metric.RemoteWriteSamples, metric.RemoteWriteSamplesFailed, metric.RemoteWriteSamplesRetried, metric.RemoteWriteSamplesDropped,
@@ -55,6 +49,9 @@ func newCollector(a *App) *collector {
 		metric.RemoteWriteHighestTimestamp, metric.RemoteWriteBlocked, metric.RemoteWriteSnapshots, metric.RemoteWriteSnapshotsSkipped,
 		metric.RemoteWriteQueueBytes, metric.RemoteWriteQueueMemoryBytes, metric.RemoteWriteQueueFaults, metric.RemoteWriteQueueDamagedBytes,
 	} {
+		c.descs[d] = d.Const()
+	}
+	for _, d := range a.kinds.Analyses.Metrics() {
 		c.descs[d] = d.Const()
 	}
 	return c

@@ -55,7 +55,7 @@ func (a *App) Reload() error {
 		a.reloads.note(err)
 		return err
 	}
-	a.judge.Configure(doc)
+	a.judge.Configure(doc.Description())
 	change.Commit()
 	outputs := errors.Join(a.reloadRemoteWrite(doc), a.reloadTracing(doc))
 	a.reloads.note(outputs)

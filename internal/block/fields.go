@@ -62,3 +62,19 @@ func Element(t reflect.Type) (reflect.Type, bool) {
 	}
 	return nil, false
 }
+
+// Split returns a mapping with those keys only that a struct type knows, and the
+// others in document order, for whoever knows what they mean. A node that is no
+// mapping is returned as it is.
+func Split(n *Node, t reflect.Type) (own *Node, others []Key) {
+	known, part := Fields(t), *n
+	part.Keys = nil
+	for _, k := range n.Keys {
+		if FieldNamed(known, k.Name) != nil {
+			part.Keys = append(part.Keys, k)
+		} else {
+			others = append(others, k)
+		}
+	}
+	return &part, others
+}

@@ -36,15 +36,18 @@ func Analyze(ctx context.Context, opts app.Options, o AnalyzeOptions) (err error
 	if err != nil {
 		return &app.UsageError{Err: err}
 	}
-	r := judge.Replay{Analyses: app.Analyses(), Log: opts.Log, Scenario: s, Kinds: o.Kinds, From: o.From, To: o.To}
-	if err := judge.CheckKinds(o.Kinds, r.Analyses); err != nil {
+	r := judge.Replay{
+		Kinds: opts.Plugged().Analyses, Log: opts.Log, Scenario: o.Scenario, Targets: s.Program.Targets(),
+		Findings: o.Kinds, From: o.From, To: o.To,
+	}
+	if err := r.Check(); err != nil {
 		return &app.UsageError{Err: fmt.Errorf("--kind: %w", err)}
 	}
 	if r.History, err = history.OpenReadOnly(filepath.Join(opts.StoragePath, app.HistoryFolder)); err != nil {
 		return fmt.Errorf("read the history: %w", err)
 	}
 	defer func() { err = errors.Join(err, r.History.Close()) }()
-	found, err := r.Run(ctx, doc)
+	found, err := r.Run(ctx, doc.Description())
 	if err != nil {
 		return err
 	}
@@ -57,7 +60,7 @@ func Analyze(ctx context.Context, opts app.Options, o AnalyzeOptions) (err error
 		if i > 0 {
 			fmt.Fprintln(o.Out)
 		}
-		if err := report.Finding(o.Out, f); err != nil {
+		if err := report.Finding(o.Out, r.Kinds, f); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/app"
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/config"
@@ -53,7 +54,7 @@ func Once(ctx context.Context, opts app.Options, o OnceOptions) (code int, err e
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		opts.StoragePath = dir
 	}
-	t := &tally{steps: map[string]*stepTally{}}
+	t := &tally{kinds: opts.Plugged().Analyses, steps: map[string]*stepTally{}}
 	opts.Windows = t.add
 	var ended judge.Run
 	var finding load.Finding
@@ -82,18 +83,19 @@ func Once(ctx context.Context, opts app.Options, o OnceOptions) (code int, err e
 	if err := write(o.Summary, r); err != nil {
 		return OnceFailed, err
 	}
-	return onceCode(ended.Result, finding, len(s.Config().Judged)), nil
+	return onceCode(ended.Result, finding.Verdict, ended.Basis), nil
 }
 
-// onceCode is what a pipeline is told.
-func onceCode(result string, f load.Finding, objectives int) int {
+// onceCode is the exit code of a run: its verdict's, except that a run which
+// nothing can pass is not held against it.
+func onceCode(result string, v load.Verdict, basis analysis.Basis) int {
 	switch {
 	case result == judge.Errored:
 		return OnceFailed
-	case f.Verdict == load.Fail:
+	case v == load.Fail:
 		return OnceBroken
-	case f.Verdict == load.Pass, objectives == 0 && result != judge.Interrupted && len(f.Doubts) <= 1:
-		return OncePassed // a scenario without objectives has that as its only doubt
+	case v == load.Pass, basis == analysis.NoObjectives:
+		return OncePassed
 	}
 	return OnceInconclusive
 }
@@ -192,24 +194,14 @@ func progress(a *app.App, s *fleet.Scenario, elapsed time.Duration, run schedule
 			l.Dropped += n
 		}
 	}
-	open := false
-	l.Verdict = load.Pass
-	for _, f := range a.Findings() {
-		if f.Kind == load.KindObjective && f.State != load.Recovered {
-			open = open || f.Verdict == load.Inconclusive
-			if f.Verdict == load.Fail {
-				l.Verdict = load.Fail
-			}
-		}
-	}
-	if open && l.Verdict == load.Pass {
-		l.Verdict = load.Inconclusive
-	}
+	l.Verdict = a.Kinds().Analyses.Scenarios(a.Findings())[s.Name()].Objectives.Verdict()
 	return l
 }
 
 // A tally adds the windows of a run up for its summary.
 type tally struct {
+	kinds analysis.Kinds
+
 	mu    sync.Mutex
 	own   load.Window
 	it    load.Iterations
@@ -260,7 +252,7 @@ func (t *tally) report(s *config.Scenario, e judge.Run, f load.Finding) report.R
 	defer t.mu.Unlock()
 	r := report.Run{
 		Scenario: e.Scenario, Run: e.Run, Test: e.Test, Target: e.Target, Release: e.Release, Began: e.Began, Ended: e.At,
-		Requests: t.own.Requests, Failed: t.own.Failed(), Iterations: t.it.Started, Finding: f, Valid: t.bits == 0,
+		Requests: t.own.Requests, Failed: t.own.Failed(), Iterations: t.it.Started, Finding: f, Kinds: t.kinds, Valid: t.bits == 0,
 	}
 	for _, n := range t.it.Dropped {
 		r.Dropped += n

@@ -8,10 +8,10 @@ package config
 
 import (
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
-	"github.com/perfd/perfd/internal/analysis/regression"
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/history"
@@ -60,8 +60,12 @@ type Scenario struct {
 	Flow       flow.Config        `yaml:"flow" block:"required" doc:"The steps that one virtual user performs."`
 	Validity   validity.Config    `yaml:"validity" doc:"When perfd takes its own measurement for disturbed."`
 	Objectives []objective.Config `yaml:"objectives" doc:"What the SLA says of the scenario as a whole; those of single steps are written there."`
-	Regression regression.Config  `yaml:"regression" doc:"How releases are compared."`
 	Tolerate   bool               `yaml:"tolerate" doc:"Judge this scenario even while a stress or spike scenario runs on its target (default false)."`
+
+	// Blocks are the keys beyond these, in document order: how analyses judge the scenario.
+	Blocks []block.Key `yaml:"-"`
+	// Analyses are those blocks, decoded over their defaults, by the name of the analysis.
+	Analyses map[string]any `yaml:"-"`
 
 	// At is the scenario's place in the document.
 	At *block.Node `yaml:"-"`
@@ -78,12 +82,20 @@ type Scenario struct {
 	Shape string `yaml:"-"`
 }
 
-// DecodeBlock decodes a scenario over its defaults.
+// DecodeBlock decodes the keys that every scenario has, strictly, over its
+// defaults, and keeps the others.
 func (s *Scenario) DecodeBlock(n *block.Node, errs *block.Errors) {
 	type plain Scenario
-	p := plain{At: n, Test: LoadTest}
-	block.Decode(n, &p, errs)
+	own, others := block.Split(n, reflect.TypeFor[plain]())
+	p := plain{At: n, Test: LoadTest, Blocks: others}
+	block.Decode(own, &p, errs)
 	*s = Scenario(p)
+}
+
+// JSONSchema describes the keys that every scenario has.
+func (Scenario) JSONSchema() map[string]any {
+	type plain Scenario
+	return block.Schema(plain{})
 }
 
 // Limits are the limits on response times that a step of the Program is judged by.

@@ -11,14 +11,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/kind"
 )
 
 // fingerprints sets the fingerprint of every scenario (SEMANTICS section 4).
 // What safety and blackouts say is part of it: a run under way would otherwise
 // go on under an allow-list that no longer holds.
-func fingerprints(d *Document, root *block.Node) {
+func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 	for i := range d.Scenarios {
 		s := &d.Scenarios[i]
 		flows := []*block.Node{s.At.Get("flow")}
@@ -26,7 +28,7 @@ func fingerprints(d *Document, root *block.Node) {
 		for _, name := range used {
 			flows = append(flows, root.Get("flows").Get(name))
 		}
-		judged := judgedBy(s.At, flows)
+		judged := judgedBy(s.At, flows, kinds.Analyses)
 		p := printer{sha256.New(), d.Dir, judged}
 		shape := printer{sha256.New(), d.Dir, judged}
 		shape.node(s.At.Get("workload"))
@@ -56,14 +58,16 @@ func fingerprints(d *Document, root *block.Node) {
 
 // judgedBy lists the parts of a scenario that decide how it is judged, not what
 // it does: changing them restarts nothing.
-func judgedBy(scenario *block.Node, flows []*block.Node) (parts []*block.Node) {
+func judgedBy(scenario *block.Node, flows []*block.Node, kinds analysis.Kinds) (parts []*block.Node) {
 	add := func(n *block.Node) {
 		if n != nil {
 			parts = append(parts, n)
 		}
 	}
 	add(scenario.Get("objectives"))
-	add(scenario.Get("regression"))
+	for _, k := range kinds {
+		add(scenario.Get(k.Name))
+	}
 	for _, f := range flows {
 		if f.Kind == block.Map { // a named flow
 			f = f.Get("steps")

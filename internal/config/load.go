@@ -63,7 +63,7 @@ func load(o Options, text []byte, errs *block.Errors) (*Document, error) {
 	if errs.Len() > 0 {
 		return nil, r.secrets.censor(r.first(errs.Mistakes(), unresolved), root)
 	}
-	fingerprints(d, root)
+	fingerprints(d, root, o.Kinds)
 	return d, nil
 }
 

@@ -11,13 +11,18 @@ import (
 )
 
 // Schema returns the JSON schema of the document, for editors: what the types
-// say, with the blocks of the protocols where they may stand.
+// say, with the blocks of protocols and analyses where they may stand.
 func Schema(kinds kind.Set) ([]byte, error) {
-	steps, defaults := map[string]any{}, map[string]any{}
+	steps, defaults, analyses := map[string]any{}, map[string]any{}, map[string]any{}
 	for _, k := range kinds.Protocols {
 		steps[k.Name] = describe(block.Schema(k.Step()), "A request by "+k.Name+".")
 		if k.Target != nil {
 			defaults[k.Name] = describe(block.Schema(k.Target()), "What all requests by "+k.Name+" to this target have in common.")
+		}
+	}
+	for _, k := range kinds.Analyses {
+		if k.Block != nil {
+			analyses[k.Name] = describe(block.Schema(k.Block()), k.BlockDoc)
 		}
 	}
 	s := block.Schema(Document{})
@@ -29,6 +34,7 @@ func Schema(kinds kind.Set) ([]byte, error) {
 		add  map[string]any
 	}{
 		{[]string{"targets", "items"}, defaults},
+		{[]string{"scenarios", "items"}, analyses},
 		{[]string{"scenarios", "items"}, map[string]any{"flow": reference("flow", "The steps that one virtual user performs.")}},
 		{[]string{"flows", "additionalProperties"}, map[string]any{"steps": reference("flow", "What the flow does.")}},
 	} {

@@ -8,11 +8,9 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/perfd/perfd/internal/analysis"
-	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/history"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
@@ -20,9 +18,9 @@ import (
 
 // Options of a Judge.
 type Options struct {
-	Analyses []*Analysis
-	History  *history.History
-	Log      *slog.Logger
+	Kinds   analysis.Kinds
+	History *history.History
+	Log     *slog.Logger
 	// Judged is called for each run that ended, once its finding is known; nil for nobody.
 	Judged func(Run, load.Finding)
 }
@@ -31,12 +29,10 @@ type Options struct {
 // Sample, Event and Ended never block and may be called from any goroutine.
 type Judge struct {
 	o     Options
+	group *analysis.Group
 	board *analysis.Board
 	inbox inbox
 	runs  runCounts
-
-	mu       sync.Mutex // guards analyses: the judging goroutine feeds them, scrapes collect
-	analyses analyses
 
 	// The judging goroutine's own.
 	ended  []Run                // runs that wait for the windows that hold their ends
@@ -47,32 +43,29 @@ type Judge struct {
 const (
 	// windowsWait is how long a run that ended waits for its last windows.
 	windowsWait = 20 * time.Second
-	// amendWait is how long after its end a run's finding may still change.
-	amendWait = time.Hour
 	// lookBack is how much of the history is read at start: the span of an error budget.
 	lookBack = 30 * 24 * time.Hour
 )
 
-// New returns a Judge of a document, with the findings of earlier processes.
-func New(doc *config.Document, o Options) *Judge {
+// New returns a Judge of what is configured, with the findings of earlier
+// processes.
+func New(d *analysis.Description, o Options) *Judge {
 	before, err := o.History.Findings()
 	if err != nil {
 		o.Log.Error("earlier findings cannot be read", "err", err)
 	}
 	j := &Judge{
-		o: o, analyses: o.Analyses, latest: map[string]time.Time{}, inbox: newInbox(),
-		board: analysis.NewBoard(analysis.BoardOptions{Store: o.History.PutFinding, Forget: o.History.DeleteFindings, Log: o.Log}, before),
+		o: o, group: analysis.NewGroup(o.Kinds), latest: map[string]time.Time{}, inbox: newInbox(),
+		board: analysis.NewBoard(analysis.BoardOptions{
+			Kinds: o.Kinds, Store: o.History.PutFinding, Forget: o.History.DeleteFindings, Log: o.Log,
+		}, before),
 	}
-	j.Configure(doc)
+	j.Configure(d)
 	return j
 }
 
 // Configure tells the analyses what there is to judge.
-func (j *Judge) Configure(doc *config.Document) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.analyses.configure(doc)
-}
+func (j *Judge) Configure(d *analysis.Description) { j.group.Configure(d) }
 
 // Window hands a window over that ended.
 func (j *Judge) Window(w *load.Window) { j.inbox.put(w) }
@@ -121,13 +114,11 @@ func (j *Judge) Run(ctx context.Context) {
 // recall feeds the analyses with the history.
 func (j *Judge) recall(ctx context.Context) {
 	began := time.Now()
-	err := j.o.History.Replay(ctx, began.Add(-lookBack), began, feed{&j.mu, j.analyses})
+	err := j.o.History.Replay(ctx, began.Add(-lookBack), began, j.group)
 	if err != nil && ctx.Err() == nil {
 		j.o.Log.Error("the history was not read to its end; verdicts begin with what was", "err", err)
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.analyses.live()
+	j.group.Live()
 	if took := time.Since(began); took > time.Second {
 		j.o.Log.Info("history read", "took", took.Round(time.Millisecond))
 	}
@@ -169,41 +160,30 @@ func (j *Judge) digest(items []any, last bool) {
 
 // feed gives the items to the analyses and returns the end of the last window, zero for none.
 func (j *Judge) feed(items []any) (at time.Time) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, a := range j.analyses {
-		began := time.Now()
-		for _, item := range items {
-			switch x := item.(type) {
-			case *load.Window:
-				a.Window(x)
-				if x.End.After(at) {
-					at = x.End
-				}
-			case load.Sample:
-				a.Sample(x)
-			case load.Event:
-				a.Event(x)
-			case Run:
-				a.Event(x.Event)
+	for _, item := range items {
+		switch x := item.(type) {
+		case *load.Window:
+			j.group.Window(x)
+			if x.End.After(at) {
+				at = x.End
 			}
+		case load.Sample:
+			j.group.Sample(x)
+		case load.Event:
+			j.group.Event(x)
+		case Run:
+			j.group.Event(x.Event)
 		}
-		a.took += time.Since(began)
 	}
 	return at
 }
 
 // judge puts what the analyses say at an instant on the board.
 func (j *Judge) judge(at time.Time) {
-	for _, a := range j.analyses {
-		j.mu.Lock()
-		began := time.Now()
-		findings := a.Judge(at)
-		a.took += time.Since(began)
-		j.mu.Unlock()
-		j.board.Report(a.Kinds, at, findings)
-		j.amend(findings, at)
-	}
+	j.group.Judge(at, func(k *analysis.Kind, found []load.Finding) {
+		j.board.Report(k.Makes(), at, found)
+		j.amend(found, at)
+	})
 }
 
 // finish sums up the runs whose last windows were judged.
@@ -216,10 +196,9 @@ func (j *Judge) finish(last bool) {
 		if s := j.latest[r.Scenario]; s.After(at) {
 			at = s
 		}
-		j.mu.Lock()
-		r.parts = j.analyses.run(r.Event, at)
-		j.mu.Unlock()
-		f := analysis.RunOf(r.Event, r.Began, r.parts, r.Doubts, at)
+		r.parts = j.group.Run(r.Event, at)
+		var f load.Finding
+		f, r.Basis = analysis.RunOf(j.o.Kinds, r.Event, r.Began, r.parts, r.Doubts, at)
 		if r.Result == "" {
 			r.Result = f.Verdict.String()
 		}
@@ -232,7 +211,7 @@ func (j *Judge) finish(last bool) {
 		j.past = append(j.past, r)
 		return true
 	})
-	j.past = slices.DeleteFunc(j.past, func(r Run) bool { return time.Since(r.HandedOver) > amendWait })
+	j.past = slices.DeleteFunc(j.past, func(r Run) bool { return time.Since(r.HandedOver) > j.o.Kinds.Late() })
 }
 
 // amend changes the finding of a run where an analysis has reached another
@@ -244,12 +223,13 @@ func (j *Judge) amend(findings []load.Finding, at time.Time) {
 		for k := range r.parts {
 			p := &r.parts[k]
 			n := slices.IndexFunc(findings, func(f load.Finding) bool { return f.ID == p.ID && f.Run == r.Run })
-			if n >= 0 && p.Run != "" && findings[n].Verdict != p.Verdict {
+			if n >= 0 && j.o.Kinds.Finding(p.Kind).Late > 0 && findings[n].Verdict != p.Verdict {
 				*p, changed = findings[n], true
 			}
 		}
 		if changed {
-			j.board.Final(analysis.RunOf(r.Event, r.Began, r.parts, r.Doubts, at))
+			f, _ := analysis.RunOf(j.o.Kinds, r.Event, r.Began, r.parts, r.Doubts, at)
+			j.board.Final(f)
 		}
 	}
 }
@@ -262,18 +242,11 @@ func (j *Judge) keepEvent(e load.Event) {
 
 // Collect sends the metrics of analyses, findings and history.
 func (j *Judge) Collect(send analysis.Send) {
-	j.mu.Lock()
-	for _, a := range j.analyses {
-		a.Collect(send)
-		send(metric.AnalysisSeconds, a.took.Seconds(), a.Name())
-	}
-	j.mu.Unlock()
+	j.group.Collect(send)
 	active := j.board.Active()
-	for _, a := range j.analyses {
-		for _, k := range a.Kinds {
-			if k != load.KindEfficiency {
-				send(metric.Findings, float64(active[k]), string(k))
-			}
+	for _, k := range j.o.Kinds.Findings() {
+		if !k.OfRuns {
+			send(metric.Findings, float64(active[k.Kind]), string(k.Kind))
 		}
 	}
 	for tier, n := range j.o.History.Sizes() {

@@ -6,34 +6,31 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/block"
-	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/history"
 	"github.com/perfd/perfd/internal/load"
 )
 
 // A Replay asks what the analyses would have said of the past.
 type Replay struct {
-	Analyses []*Analysis
+	Kinds    analysis.Kinds
 	History  *history.History
 	Log      *slog.Logger
-	Scenario *config.Scenario // the one to speak of, with its targets
-	Kinds    []string         // of findings; none is all
+	Scenario string   // the one to speak of
+	Targets  []string // its own
+	Findings []string // kinds of findings to return; none is all
 	From, To time.Time
 }
 
 // Run feeds fresh analyses with the history from From to To, as the daemon would
 // have had it begun at From, and returns what they say of each run that ended and
 // at To. Parts of the history that are damaged are logged and left out.
-func (r Replay) Run(ctx context.Context, doc *config.Document) ([]load.Finding, error) {
-	all := analyses(r.Analyses)
-	all.configure(doc)
-	name := r.Scenario.Name.S
-	past := &rerun{feed: feed{new(sync.Mutex), all}, scenario: name, began: map[string]time.Time{}}
+func (r Replay) Run(ctx context.Context, d *analysis.Description) ([]load.Finding, error) {
+	past := &rerun{Group: analysis.NewGroup(r.Kinds), kinds: r.Kinds, scenario: r.Scenario, began: map[string]time.Time{}}
+	past.Configure(d)
 	err := r.History.Replay(ctx, r.From, r.To, past)
 	var newer *history.NewerError
 	switch {
@@ -43,29 +40,25 @@ func (r Replay) Run(ctx context.Context, doc *config.Document) ([]load.Finding, 
 		r.Log.Warn("parts of the history could not be read", "err", err)
 	}
 	if past.windows == 0 {
-		return nil, fmt.Errorf("the history has no window of %s from %s to %s", name, r.From.Format(time.RFC3339), r.To.Format(time.RFC3339))
+		return nil, fmt.Errorf("the history has no window of %s from %s to %s", r.Scenario, r.From.Format(time.RFC3339), r.To.Format(time.RFC3339))
 	}
 	past.finish(func(load.Event) bool { return true })
 	found := append([]load.Finding{}, past.found...)
-	for _, a := range all {
-		found = append(found, a.Judge(r.To)...)
-	}
-	targets := r.Scenario.Program.Targets()
+	past.Judge(r.To, func(_ *analysis.Kind, known []load.Finding) { found = append(found, known...) })
 	return slices.DeleteFunc(found, func(f load.Finding) bool {
-		about := f.Scenario == name || f.Scenario == "" && slices.Contains(targets, f.Target)
-		return !about || len(r.Kinds) > 0 && !slices.Contains(r.Kinds, string(f.Kind))
+		about := f.Scenario == r.Scenario || f.Scenario == "" && slices.Contains(r.Targets, f.Target)
+		return !about || len(r.Findings) > 0 && !slices.Contains(r.Findings, string(f.Kind))
 	}), nil
 }
 
-// CheckKinds returns an error with a hint where there are no findings of one of the kinds asked for.
-func CheckKinds(asked []string, all []*Analysis) error {
-	known := []string{string(load.KindRun)}
-	for _, a := range all {
-		for _, k := range a.Kinds {
-			known = append(known, string(k))
-		}
+// Check returns an error with a hint where there are no findings of one of the
+// kinds asked for.
+func (r Replay) Check() error {
+	var known []string
+	for _, k := range r.Kinds.Findings() {
+		known = append(known, string(k.Kind))
 	}
-	for _, k := range asked {
+	for _, k := range r.Findings {
 		if !slices.Contains(known, k) {
 			return fmt.Errorf("there are no findings of kind %q\n\thint: %s", k, block.Nearest(k, known))
 		}
@@ -76,7 +69,8 @@ func CheckKinds(asked []string, all []*Analysis) error {
 // A rerun feeds analyses with the past and asks them about each run that ended
 // in it, once they have the window that holds its end.
 type rerun struct {
-	feed
+	*analysis.Group
+	kinds    analysis.Kinds
 	scenario string
 	windows  int
 	began    map[string]time.Time // by run
@@ -86,7 +80,7 @@ type rerun struct {
 
 // Window feeds a window, then finishes the runs that ended in it.
 func (r *rerun) Window(w *load.Window) {
-	r.feed.Window(w)
+	r.Group.Window(w)
 	if w.Scenario != r.scenario {
 		return
 	}
@@ -98,7 +92,7 @@ func (r *rerun) Window(w *load.Window) {
 
 // Event feeds an event and notes where runs begin and end.
 func (r *rerun) Event(e load.Event) {
-	r.feed.Event(e)
+	r.Group.Event(e)
 	if e.Scenario != r.scenario {
 		return
 	}
@@ -125,7 +119,8 @@ func (r *rerun) finish(complete func(load.Event) bool) {
 		if !ok {
 			began = e.At
 		}
-		r.found = append(r.found, analysis.RunOf(e, began, r.to.run(e, e.At), nil, e.At))
+		f, _ := analysis.RunOf(r.kinds, e, began, r.Run(e, e.At), nil, e.At)
+		r.found = append(r.found, f)
 		return true
 	})
 }

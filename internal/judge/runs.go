@@ -19,6 +19,9 @@ type Run struct {
 	Trace      load.TraceID // the run's trace, which its log lines name
 	Joined     time.Time    // when this process began it or took it up
 
+	// Basis is what the run's verdict rests on; the judge sets it.
+	Basis analysis.Basis
+
 	parts []load.Finding
 }
 

@@ -1,12 +1,16 @@
-// Package kind says what can be plugged into perfd: protocols, and with each of
-// them one descriptor. The configuration decodes, checks and documents whatever
+// Package kind says what can be plugged into perfd: protocols and analyses, each
+// with one descriptor. The configuration decodes, checks and documents whatever
 // a Set holds; package builtin has the one list of what perfd ships.
 package kind
 
-import "github.com/perfd/perfd/internal/protocol"
+import (
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/protocol"
+)
 
 // A Set is everything that is plugged in. The order of a list is the order in
 // which it is shown.
 type Set struct {
 	Protocols []protocol.Kind
+	Analyses  analysis.Kinds // in the order in which runs speak of them
 }

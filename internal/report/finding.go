@@ -6,20 +6,21 @@ import (
 	"strings"
 
 	"github.com/perfd/perfd/internal/amount"
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
 
-// Finding writes one finding with all it rests on.
-func Finding(w io.Writer, f load.Finding) error {
+// Finding writes one finding with all it rests on, in the words of its kind.
+func Finding(w io.Writer, kinds analysis.Kinds, f load.Finding) error {
 	var b strings.Builder
-	finding(&b, f)
+	finding(&b, kinds, f)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func finding(b *strings.Builder, f load.Finding) {
-	title := fmt.Sprintf("%s  %s", verdict(f.Verdict), word(f.Kind))
-	if p := place(f); p != "" {
+func finding(b *strings.Builder, kinds analysis.Kinds, f load.Finding) {
+	title := fmt.Sprintf("%s  %s", verdict(f.Verdict), kinds.Word(f.Kind))
+	if p := analysis.Place(f); p != "" {
 		title += "  " + clean(p)
 	}
 	b.WriteString(title + "\n")
@@ -32,7 +33,7 @@ func finding(b *strings.Builder, f load.Finding) {
 		if p.Needed != "" {
 			text += "; needed: " + p.Needed
 		}
-		paragraph(b, fmt.Sprintf("  - %-12s  %-10s  ", verdict(p.Verdict), word(p.Kind)), text)
+		paragraph(b, fmt.Sprintf("  - %-12s  %-10s  ", verdict(p.Verdict), kinds.Word(p.Kind)), text)
 	}
 }
 
@@ -44,14 +45,14 @@ func numbers(f load.Finding) []note {
 			out = append(out, note{lead, text})
 		}
 	}
-	add("value", measured(f.Value, f.Unit))
+	add("value", analysis.Measured(f.Value, f.Unit))
 	if i := interval(f); i != amount.None {
 		if f.Confidence == shownConfidence {
 			i += " at " + amount.Share(f.Confidence)
 		}
 		add("interval", i)
 	}
-	add("limit", measured(f.Limit, f.Unit))
+	add("limit", analysis.Measured(f.Limit, f.Unit))
 	add("run", f.Run)
 	add("release", f.Release)
 	add("baseline", f.Baseline)
@@ -62,24 +63,4 @@ func numbers(f load.Finding) []note {
 	add("state", string(f.State))
 	add("id", f.ID)
 	return out
-}
-
-// place writes what a finding is about, from the large to the small.
-func place(f load.Finding) string {
-	parts := []string{f.Scenario, f.Step}
-	if f.Scenario == "" {
-		parts = []string{f.Target}
-	}
-	if f.Objective != "" {
-		parts = append(parts, f.Objective)
-	} else {
-		parts = append(parts, f.Resource, f.Member, f.Statistic)
-	}
-	var out []string
-	for _, p := range parts {
-		if p != "" {
-			out = append(out, p)
-		}
-	}
-	return strings.Join(out, " / ")
 }

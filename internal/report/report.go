@@ -8,6 +8,7 @@ package report
 import (
 	"time"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -23,7 +24,8 @@ type Run struct {
 
 	Steps []Step
 
-	Finding load.Finding // of KindRun, with its parts
+	Kinds   analysis.Kinds // of the parts
+	Finding load.Finding   // of KindRun, with its parts
 
 	Valid   bool     // perfd itself did not disturb the measurement
 	Invalid []string // the reasons why it did

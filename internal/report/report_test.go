@@ -16,8 +16,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
 )
+
+var kinds = builtin.Kinds().Analyses
 
 var update = flag.Bool("update", false, "write the golden files again")
 
@@ -62,6 +65,7 @@ func shop() Run {
 	rate.Value, rate.Lower, rate.Upper, rate.Limit, rate.Unit, rate.Confidence = 49.2, 46, load.Number(math.Inf(1)), 48, "per_second", 0.99
 	rate.Needed = "1,200 more requests, about 20 minutes"
 	return Run{
+		Kinds:    kinds,
 		Scenario: "shop", Run: "20260301T120000Z", Test: "load", Target: "shop-staging", Release: "v1.3.0", Began: began, Ended: began.Add(5*time.Minute + 2*time.Second),
 		Requests: 29640, Failed: 18, Iterations: 14820, Dropped: 180, AskedRate: 50, AchievedRate: 49.4,
 		Steps: []Step{
@@ -87,6 +91,7 @@ func shop() Run {
 
 func bare() Run {
 	return Run{
+		Kinds:    kinds,
 		Scenario: "search", Run: "r", Test: "stress", Target: "shop", Began: began, Ended: began.Add(49 * time.Hour), Valid: true,
 		Finding: load.Finding{Kind: load.KindRun, Sentence: "Nothing was sent."},
 	}
@@ -133,14 +138,14 @@ func TestFindingsAreGolden(t *testing.T) {
 		Sentence: "Too few runs.", Value: 0.02, Lower: -0.03, Upper: 0.07, Limit: 0.05, Confidence: 0.9, Unit: "ratio",
 	}
 	for name, f := range map[string]load.Finding{"leak": leak, "regression": regression, "run": shop().Finding} {
-		golden(t, "finding-"+name+".txt", written(t, func(w io.Writer) error { return Finding(w, f) }))
+		golden(t, "finding-"+name+".txt", written(t, func(w io.Writer) error { return Finding(w, kinds, f) }))
 	}
 }
 
 func TestAFullDiskIsAnError(t *testing.T) {
 	r, w := io.Pipe()
 	r.CloseWithError(io.ErrShortWrite)
-	for name, err := range map[string]error{"Text": Text(w, bare()), "JSON": JSON(w, bare()), "Finding": Finding(w, load.Finding{})} {
+	for name, err := range map[string]error{"Text": Text(w, bare()), "JSON": JSON(w, bare()), "Finding": Finding(w, kinds, load.Finding{})} {
 		if err == nil {
 			t.Errorf("%s to a full disk = no error", name)
 		}
@@ -185,7 +190,7 @@ func TestTextIsSafeAndNarrow(t *testing.T) {
 			}
 		}
 		for _, f := range run.Finding.Parts {
-			if err := Finding(&b, f); err != nil {
+			if err := Finding(&b, kinds, f); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/amount"
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -15,8 +16,8 @@ func Text(w io.Writer, r Run) error {
 	var b strings.Builder
 	header(&b, r)
 	steps(&b, r.Steps)
-	objectives(&b, r.Finding.Parts)
-	others(&b, r.Finding.Parts)
+	objectives(&b, r.Kinds, r.Finding.Parts)
+	others(&b, r.Kinds, r.Finding.Parts)
 	doubts := r.Finding.Doubts
 	if !r.Valid {
 		doubts = append([]string{"perfd disturbed the measurement: " + strings.Join(r.Invalid, ", ")}, doubts...)
@@ -69,10 +70,10 @@ func steps(b *strings.Builder, list []Step) {
 	t.write(b)
 }
 
-func objectives(b *strings.Builder, parts []load.Finding) {
+func objectives(b *strings.Builder, kinds analysis.Kinds, parts []load.Finding) {
 	t := table{head: []string{"Objective", "verdict", "value", amount.Share(shownConfidence) + " interval", "limit"}, numbers: 2}
 	for _, f := range parts {
-		if f.Kind != load.KindObjective {
+		if kinds.Finding(f.Kind).Weight != analysis.Decisive {
 			continue
 		}
 		name := f.Objective
@@ -80,7 +81,7 @@ func objectives(b *strings.Builder, parts []load.Finding) {
 			name += " (" + f.Step + ")"
 		}
 		t.rows = append(t.rows, row{
-			cells: []string{name, verdict(f.Verdict), measured(f.Value, f.Unit), interval(f), measured(f.Limit, f.Unit)},
+			cells: []string{name, verdict(f.Verdict), analysis.Measured(f.Value, f.Unit), interval(f), analysis.Measured(f.Limit, f.Unit)},
 			below: grounds(f),
 		})
 	}
@@ -96,7 +97,7 @@ func objectives(b *strings.Builder, parts []load.Finding) {
 func grounds(f load.Finding) []note {
 	var out []note
 	if len(f.Evidence) > 0 {
-		out = append(out, note{"evidence", facts(f.Evidence)})
+		out = append(out, note{"evidence", analysis.Evidence(f, "; ")})
 	}
 	for _, d := range f.Doubts {
 		out = append(out, note{"doubt", d})
@@ -107,17 +108,17 @@ func grounds(f load.Finding) []note {
 	return out
 }
 
-func others(b *strings.Builder, parts []load.Finding) {
+func others(b *strings.Builder, kinds analysis.Kinds, parts []load.Finding) {
 	first := true
 	for _, f := range parts {
-		if f.Kind == load.KindObjective {
+		if kinds.Finding(f.Kind).Weight == analysis.Decisive {
 			continue
 		}
 		if first {
 			b.WriteString("\nBesides\n")
 			first = false
 		}
-		paragraph(b, fmt.Sprintf("  %-12s  %-10s  ", verdict(f.Verdict), word(f.Kind)), f.Sentence)
+		paragraph(b, fmt.Sprintf("  %-12s  %-10s  ", verdict(f.Verdict), kinds.Word(f.Kind)), f.Sentence)
 	}
 }
 
@@ -127,16 +128,6 @@ func verdict(v load.Verdict) string {
 		return "FAIL"
 	}
 	return v.String()
-}
-
-func word(k load.Kind) string { return strings.ReplaceAll(string(k), "_", "-") }
-
-func facts(list []load.Fact) string {
-	var out []string
-	for _, f := range list {
-		out = append(out, f.Name+" "+amount.Of(float64(f.Value), f.Unit))
-	}
-	return strings.Join(out, "; ")
 }
 
 // instant writes a time of this machine's zone.

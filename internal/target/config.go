@@ -35,17 +35,9 @@ type Limits struct {
 // DecodeBlock decodes the keys that every target has, strictly, and keeps the others.
 func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
 	type plain Config
-	own := *n
-	own.Keys = nil
-	known := block.Fields(reflect.TypeFor[plain]())
-	for _, k := range n.Keys {
-		if block.FieldNamed(known, k.Name) != nil {
-			own.Keys = append(own.Keys, k)
-		} else {
-			c.Blocks = append(c.Blocks, k)
-		}
-	}
-	block.Decode(&own, (*plain)(c), errs)
+	own, others := block.Split(n, reflect.TypeFor[plain]())
+	c.Blocks = others
+	block.Decode(own, (*plain)(c), errs)
 	if c.URL.Path != "" {
 		c.checkURL(errs)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -83,9 +84,11 @@ func (f *fake) Resume() error               { return f.note("resume") }
 func (f *fake) Start(name string) error     { return f.named("start", name) }
 func (f *fake) Stop(name string) error      { return f.named("stop", name) }
 
+var kinds = builtin.Kinds().Analyses
+
 func handler(f *fake, lifecycle bool) http.Handler {
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "perfd_paused 0\n") })
-	o := Options{Daemon: f, Metrics: metrics, Lifecycle: lifecycle, Log: slog.New(slog.DiscardHandler)}
+	o := Options{Daemon: f, Kinds: kinds, Metrics: metrics, Lifecycle: lifecycle, Log: slog.New(slog.DiscardHandler)}
 	if f.findings != nil {
 		o.Verdicts = f
 	}

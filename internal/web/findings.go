@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -20,7 +21,7 @@ const findingsShown = 100
 
 // findings answers with what the query asks for, newest first.
 func (s *server) findings(w http.ResponseWriter, r *http.Request) {
-	q, err := parseFindingQuery(r.URL.Query())
+	q, err := parseFindingQuery(r.URL.Query(), s.Kinds)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err.Error())
 		return
@@ -121,14 +122,14 @@ var (
 	allowedVerdicts = []string{load.Pass.String(), load.Fail.String(), load.Inconclusive.String()}
 )
 
-func parseFindingQuery(v url.Values) (findingQuery, error) {
+func parseFindingQuery(v url.Values, kinds analysis.Kinds) (findingQuery, error) {
 	q := findingQuery{
 		states: v["state"], kinds: v["kind"], verdicts: v["verdict"], scenarios: v["scenario"], targets: v["target"],
 		limit: findingsShown,
 	}
 	var allowedKinds []string
-	for _, k := range kinds {
-		allowedKinds = append(allowedKinds, string(k.kind))
+	for _, k := range kinds.Findings() {
+		allowedKinds = append(allowedKinds, string(k.Kind))
 	}
 	for _, p := range []struct {
 		name         string

@@ -1,11 +1,14 @@
 package web
 
 import (
+	"html/template"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
 	"strings"
 	"time"
+
+	"github.com/perfd/perfd/internal/analysis"
 )
 
 // Options of a handler.
@@ -13,17 +16,21 @@ type Options struct {
 	Daemon Daemon
 	// Verdicts may be nil: then nothing is judged, and its endpoints do not exist.
 	Verdicts Verdicts
-	Metrics  http.Handler // GET /metrics
+	Kinds    analysis.Kinds // of findings: their words, headlines and gravity
+	Metrics  http.Handler   // GET /metrics
 	// Lifecycle allows the endpoints that change something; pause needs no leave.
 	Lifecycle bool
 	Log       *slog.Logger
 }
 
-type server struct{ Options }
+type server struct {
+	Options
+	pages *template.Template
+}
 
 // Handler returns everything that is served.
 func Handler(o Options) http.Handler {
-	s := &server{o}
+	s := &server{o, pagesOf(o.Kinds)}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /{$}", s.landing)

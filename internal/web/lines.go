@@ -1,7 +1,6 @@
 package web
 
 import (
-	"strings"
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
@@ -14,26 +13,6 @@ type moment struct {
 }
 
 func at(f load.Finding, now time.Time) moment { return moment{f, now} }
-
-// place writes what a finding is about, from the large to the small.
-func place(f load.Finding) string {
-	parts := []string{f.Scenario, f.Step}
-	if f.Scenario == "" {
-		parts = []string{f.Target}
-	}
-	if f.Objective != "" {
-		parts = append(parts, f.Objective)
-	} else {
-		parts = append(parts, f.Resource, f.Member, f.Statistic)
-	}
-	var out []string
-	for _, p := range parts {
-		if p != "" {
-			out = append(out, p)
-		}
-	}
-	return strings.Join(out, " / ")
-}
 
 // over reports whether a finding held and holds no more.
 func over(f load.Finding) bool { return f.State == load.Recovered || f.State == load.Accepted }

@@ -2,8 +2,8 @@ package web
 
 import (
 	"fmt"
-	"slices"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -27,7 +27,7 @@ type overview struct {
 // judges nothing: verdicts are those of objectives.
 const alarming = 0.01
 
-func overviewOf(st Status, scenarios []Scenario, findings []load.Finding) overview {
+func overviewOf(st Status, scenarios []Scenario, kinds analysis.Kinds, findings []load.Finding) overview {
 	o := overview{Scenarios: len(scenarios)}
 	for _, s := range scenarios {
 		o.RequestRate += s.RequestRate
@@ -42,14 +42,8 @@ func overviewOf(st Status, scenarios []Scenario, findings []load.Finding) overvi
 			o.Failing++
 		}
 	}
-	for _, f := range objectivesOf(findings, "") {
-		o.Objectives++
-		if standing(f) == load.Fail {
-			o.Broken++
-		}
-	}
-	active := worries(findings)
-	o.Active = len(active)
+	sum := kinds.Overview(findings)
+	o.Objectives, o.Broken, o.Active = sum.Objectives.All, sum.Objectives.Failing, sum.Others
 	switch {
 	case st.Paused:
 		o.Mood, o.Headline = "warn", "Load is paused"
@@ -57,10 +51,8 @@ func overviewOf(st Status, scenarios []Scenario, findings []load.Finding) overvi
 		o.Mood, o.Headline = "warn", "Not ready"
 	case o.Broken > 1:
 		o.Mood, o.Headline = "bad", fmt.Sprintf("%d objectives fail", o.Broken)
-	case o.Broken > 0:
-		o.Mood, o.Headline = "bad", kinds[0].headline
-	case o.Active > 0:
-		o.Mood, o.Headline = "bad", active[0].headline
+	case sum.Verdict() == load.Fail:
+		o.Mood, o.Headline = "bad", sum.Gravest.Headline
 	case o.Failing > 0:
 		o.Mood, o.Headline = "bad", "Requests fail"
 	case o.Invalid > 0:
@@ -85,10 +77,8 @@ func mood(s Scenario) string {
 }
 
 // moodOf is the colour of all that is known of a scenario.
-func moodOf(s Scenario, objectives, findings []load.Finding) string {
-	broken := func(f load.Finding) bool { return standing(f) == load.Fail }
-	active := func(f load.Finding) bool { return f.State == load.Active }
-	if slices.ContainsFunc(objectives, broken) || slices.ContainsFunc(findings, active) {
+func moodOf(s Scenario, known analysis.Summary) string {
+	if known.Verdict() == load.Fail {
 		return "bad"
 	}
 	return mood(s)

@@ -5,8 +5,10 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -21,9 +23,14 @@ func asset(w http.ResponseWriter, r *http.Request) {
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"seconds": seconds, "rate": rate, "failed": failed, "asked": asked, "share": share, "spread": spreadOf,
 	"ago": ago, "since": since, "when": when, "mood": mood,
-	"measured": measured, "interval": interval, "confidence": confidence, "facts": facts, "kind": kindWord, "place": place, "tone": tone, "over": over, "at": at,
+	"measured": analysis.Measured, "interval": analysis.Interval, "confidence": confidence, "evidence": evidence, "kind": analysis.Kinds(nil).Word, "place": analysis.Place, "tone": tone, "over": over, "at": at,
 	"alarming": func(ratio float64) bool { return ratio >= alarming },
 }).ParseFS(files, "templates/*.html"))
+
+// pagesOf returns the pages with the words of kinds.
+func pagesOf(kinds analysis.Kinds) *template.Template {
+	return template.Must(pages.Clone()).Funcs(template.FuncMap{"kind": kinds.Word})
+}
 
 // pagePolicy lets a page load nothing but this daemon's own files.
 const pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -57,8 +64,8 @@ type page struct {
 func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 	scenarios, status, findings := s.Daemon.Scenarios(), s.Daemon.Status(), s.known()
 	p := page{
-		Title: "perfd", Status: status, Scenarios: scenarios, Overview: overviewOf(status, scenarios, findings),
-		Judged: s.Verdicts != nil, SLA: slaOf(findings),
+		Title: "perfd", Status: status, Scenarios: scenarios, Overview: overviewOf(status, scenarios, s.Kinds, findings),
+		Judged: s.Verdicts != nil, SLA: slaOf(s.Kinds, findings),
 	}
 	p.list(news(findings))
 	s.render(w, http.StatusOK, "landing.html", p)
@@ -93,18 +100,18 @@ func (s *server) scenarioPage(w http.ResponseWriter, r *http.Request) {
 	findings := s.known()
 	p := page{
 		Title: d.Name + " · perfd", Status: s.Daemon.Status(), Scenario: d, Debug: r.URL.Query().Has("debug"),
-		Judged: s.Verdicts != nil, Objectives: objectivesOf(findings, name), Runs: runsOf(findings, name),
+		Judged: s.Verdicts != nil, Objectives: s.Kinds.Objectives(findings, name), Runs: runsOf(findings, name),
 	}
 	p.Runs = p.Runs[:min(runsListed, len(p.Runs))]
-	p.list(newsOf(findings, d))
-	p.Mood = moodOf(d.Scenario, p.Objectives, p.Findings)
+	p.list(newsOf(s.Kinds, findings, d))
+	p.Mood = moodOf(d.Scenario, s.Kinds.Sum(slices.Concat(p.Objectives, p.Findings)))
 	s.render(w, http.StatusOK, "scenario.html", p)
 }
 
 func (s *server) render(w http.ResponseWriter, code int, name string, p page) {
 	p.Now = time.Now()
 	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, name, p); err != nil {
+	if err := s.pages.ExecuteTemplate(&b, name, p); err != nil {
 		s.Log.Error("render page", "page", name, "err", err)
 		http.Error(w, "the page could not be rendered", http.StatusInternalServerError)
 		return

@@ -130,7 +130,7 @@ func TestOverview(t *testing.T) {
 			overview{Mood: "good", Headline: "Load is on", Scenarios: 1, Running: 1, RequestRate: 10, Objectives: 2},
 		},
 	} {
-		if diff := cmp.Diff(c.want, overviewOf(c.status, c.scenarios, c.findings)); diff != "" {
+		if diff := cmp.Diff(c.want, overviewOf(c.status, c.scenarios, kinds, c.findings)); diff != "" {
 			t.Errorf("%s: overview differs:\n%s", c.name, diff)
 		}
 	}

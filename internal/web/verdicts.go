@@ -1,11 +1,11 @@
 package web
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -28,139 +28,21 @@ var (
 	ErrUnknownTarget  = errors.New("no such target")
 )
 
-// A kindOf says how a kind is called, and what a headline says of a finding of it that is active.
-type kindOf struct {
-	kind           load.Kind
-	word, headline string
-}
-
-// kinds lists them by gravity.
-var kinds = []kindOf{
-	{load.KindObjective, "objective", "An objective fails"},
-	{load.KindRegression, "regression", "A release got worse"},
-	{load.KindLeak, "leak", "A target leaks"},
-	{load.KindChange, "change", "A level changed for the worse"},
-	{load.KindDrift, "drift", "Performance drifts"},
-	{load.KindCleanUp, "clean-up", "A target does not clean up"},
-	{load.KindEfficiency, "efficiency", "Load falls short"},
-	{load.KindRun, "run", "A run failed"},
-}
-
-func kindWord(k load.Kind) string {
-	if i := slices.IndexFunc(kinds, func(o kindOf) bool { return o.kind == k }); i >= 0 {
-		return kinds[i].word
-	}
-	return string(k)
-}
-
-// current reports whether a finding says how things are now.
-func current(f load.Finding) bool { return f.State == load.Active || f.State == "" }
-
-// standing is the verdict that holds now: of what is over, none does.
-func standing(f load.Finding) load.Verdict {
-	if f.Verdict == load.Fail && !current(f) {
-		return load.Inconclusive
-	}
-	return f.Verdict
-}
-
-// gravity orders verdicts, the worst first.
-func gravity(v load.Verdict) int {
-	switch v {
-	case load.Fail:
-		return 0
-	case load.Pass:
-		return 2
-	}
-	return 1
-}
-
-// objectivesOf returns what is known of each objective, of one scenario or, with
-// an empty name, of all: the worst first, then by name. Of an objective that is
-// found more than once, what says how it is now counts, then what is newest.
-func objectivesOf(findings []load.Finding, scenario string) []load.Finding {
-	type name struct{ scenario, objective string }
-	at := map[name]int{}
-	var out []load.Finding
-	for _, f := range findings {
-		if f.Kind != load.KindObjective || scenario != "" && f.Scenario != scenario {
-			continue
-		}
-		n := name{f.Scenario, f.Objective}
-		if i, ok := at[n]; !ok {
-			at[n] = len(out)
-			out = append(out, f)
-		} else if current(f) && !current(out[i]) {
-			out[i] = f
-		}
-	}
-	slices.SortStableFunc(out, func(a, b load.Finding) int {
-		return cmp.Or(
-			cmp.Compare(gravity(standing(a)), gravity(standing(b))),
-			cmp.Compare(a.Scenario, b.Scenario), cmp.Compare(a.Objective, b.Objective),
-		)
-	})
-	return out
-}
-
-// An sla sums up the objectives of one scenario.
-type sla struct{ Objectives, Failing, Open int }
-
-func (s *sla) add(v load.Verdict) {
-	s.Objectives++
-	switch v {
-	case load.Fail:
-		s.Failing++
-	case load.Inconclusive:
-		s.Open++
-	}
-}
-
-// Verdict is the worst one.
-func (s sla) Verdict() load.Verdict {
-	switch {
-	case s.Failing > 0:
-		return load.Fail
-	case s.Open > 0 || s.Objectives == 0:
-		return load.Inconclusive
-	}
-	return load.Pass
-}
+// An sla is the objectives of one scenario, added up.
+type sla struct{ analysis.Tally }
 
 // Tone is its colour.
 func (s sla) Tone() string { return verdictTone(s.Verdict()) }
 
 // Share says how many objectives have the worst verdict.
-func (s sla) Share() string {
-	n := s.Objectives
-	switch s.Verdict() {
-	case load.Fail:
-		n = s.Failing
-	case load.Inconclusive:
-		n = s.Open
-	}
-	return fmt.Sprintf("%d of %d", n, s.Objectives)
-}
+func (s sla) Share() string { return fmt.Sprintf("%d of %d", s.Worst(), s.All) }
 
 // slaOf returns the sums by the name of the scenario; one without objectives is missing.
-func slaOf(findings []load.Finding) map[string]sla {
+func slaOf(kinds analysis.Kinds, findings []load.Finding) map[string]sla {
 	out := map[string]sla{}
-	for _, f := range objectivesOf(findings, "") {
-		s := out[f.Scenario]
-		s.add(standing(f))
-		out[f.Scenario] = s
-	}
-	return out
-}
-
-// worries lists what is active, by gravity of its kind, objectives left out.
-func worries(findings []load.Finding) []kindOf {
-	var out []kindOf
-	for _, k := range kinds[1:] {
-		for _, f := range findings {
-			if f.Kind == k.kind && f.State == load.Active {
-				out = append(out, k)
-			}
+	for name, sum := range kinds.Scenarios(findings) {
+		if sum.Objectives.All > 0 {
+			out[name] = sla{sum.Objectives}
 		}
 	}
 	return out
@@ -189,14 +71,14 @@ func news(findings []load.Finding) []load.Finding {
 
 // newsOf is the news of one scenario and of the targets it sends to. Runs and
 // what its objectives say now stand elsewhere on its page.
-func newsOf(findings []load.Finding, d Detail) []load.Finding {
+func newsOf(kinds analysis.Kinds, findings []load.Finding, d Detail) []load.Finding {
 	targets := map[string]bool{d.Target: true}
 	for _, s := range d.Steps {
 		targets[s.Target] = true
 	}
 	return slices.DeleteFunc(news(findings), func(f load.Finding) bool {
 		mine := f.Scenario == d.Name || f.Scenario == "" && targets[f.Target]
-		return !mine || f.Kind == load.KindRun || f.Kind == load.KindObjective && f.State == load.Active
+		return !mine || f.Kind == load.KindRun || kinds.Finding(f.Kind).Weight == analysis.Decisive && f.State == load.Active
 	})
 }
 

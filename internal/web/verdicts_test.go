@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"math"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/perfd/perfd/internal/load"
 )
@@ -21,36 +20,15 @@ func ids(findings []load.Finding) string {
 	return strings.Join(out, " ")
 }
 
-func TestObjectivesAreWorstFirst(t *testing.T) {
-	old := objective("b", load.Fail, load.Recovered)
-	old.ID = "b of last week"
+func TestSumsOfScenarios(t *testing.T) {
 	other := objective("z", load.Fail, load.Active)
 	other.Scenario = "other"
-	findings := []load.Finding{
-		objective("a", load.Pass, ""), old, objective("b", load.Pass, ""), objective("c", load.Fail, load.Recovered),
-		objective("d", load.Fail, load.Active), objective("e", load.Inconclusive, ""), other,
-		{ID: "leak", Kind: load.KindLeak, Scenario: "shop"},
-	}
-	if got := ids(objectivesOf(findings, "shop")); got != "d c e a b" {
-		t.Errorf("objectives of shop = %s, want d c e a b", got)
-	}
-	want := map[string]sla{"shop": {Objectives: 5, Failing: 1, Open: 2}, "other": {Objectives: 1, Failing: 1}}
-	if diff := cmp.Diff(want, slaOf(findings)); diff != "" {
-		t.Errorf("sums differ:\n%s", diff)
-	}
-	for _, c := range []struct {
-		sum   sla
-		want  load.Verdict
-		share string
-	}{
-		{sla{}, load.Inconclusive, "0 of 0"},
-		{sla{Objectives: 3}, load.Pass, "3 of 3"},
-		{sla{Objectives: 3, Open: 1}, load.Inconclusive, "1 of 3"},
-		{sla{Objectives: 3, Open: 1, Failing: 2}, load.Fail, "2 of 3"},
-	} {
-		if c.sum.Verdict() != c.want || c.sum.Share() != c.share {
-			t.Errorf("%+v = %s %s, want %s %s", c.sum, c.sum.Verdict(), c.sum.Share(), c.want, c.share)
-		}
+	got := slaOf(kinds, []load.Finding{
+		objective("a", load.Pass, ""), objective("b", load.Inconclusive, ""), objective("c", load.Fail, load.Recovered), other,
+		{Kind: load.KindLeak, Scenario: "unjudged", Verdict: load.Fail, State: load.Active},
+	})
+	if len(got) != 2 || got["shop"].Share() != "2 of 3" || got["shop"].Tone() != "warn" || got["other"].Share() != "1 of 1" || got["other"].Tone() != "bad" {
+		t.Errorf("sums = %+v, want shop with 2 of 3 open, other with 1 of 1 failing, and nothing of what has no objectives", got)
 	}
 }
 
@@ -64,16 +42,16 @@ func TestNewsIsActiveFirst(t *testing.T) {
 		"shop-stress": "leak-1 drift-1",
 	} {
 		d, _ := f.Scenario(name)
-		if got := ids(newsOf(f.findings, d)); got != want {
+		if got := ids(newsOf(kinds, f.findings, d)); got != want {
 			t.Errorf("news of %s = %s, want %s", name, got, want)
 		}
 	}
 	elsewhere := Detail{Scenario: Scenario{Name: "x", Target: "pay"}}
-	if got := ids(newsOf(f.findings, elsewhere)); got != "" {
+	if got := ids(newsOf(kinds, f.findings, elsewhere)); got != "" {
 		t.Errorf("news of a scenario on another target = %s, want none", got)
 	}
 	elsewhere.Steps = []Step{{Target: "shop"}}
-	if got := ids(newsOf(f.findings, elsewhere)); got != "leak-1" {
+	if got := ids(newsOf(kinds, f.findings, elsewhere)); got != "leak-1" {
 		t.Errorf("news of a scenario with a step to the target = %s, want leak-1", got)
 	}
 }
@@ -137,28 +115,18 @@ func TestMoodOfAScenario(t *testing.T) {
 		{"a leak", nil, []load.Finding{{State: load.Recovered}, {State: load.Active}}, "bad"},
 		{"a leak that was", nil, []load.Finding{{State: load.Recovered}}, "good"},
 	} {
-		if got := moodOf(s, c.objectives, c.findings); got != c.want {
+		if got := moodOf(s, kinds.Sum(slices.Concat(c.objectives, c.findings))); got != c.want {
 			t.Errorf("%s: mood = %s, want %s", c.name, got, c.want)
 		}
 	}
 }
 
-func TestNumbersOfAFinding(t *testing.T) {
-	nan, inf := load.Number(math.NaN()), load.Number(math.Inf(1))
-	bounds := func(low, high load.Number) string {
-		return interval(load.Finding{Lower: low, Upper: high, Confidence: 0.95, Unit: "ratio"})
-	}
+func TestConfidenceOfAFinding(t *testing.T) {
+	nan := load.Number(math.NaN())
 	for _, c := range []struct{ got, want string }{
-		{measured(0, ""), "–"},
-		{measured(0, "count"), "0"},
-		{bounds(0.01, 0.02), "1 % to 2 %"},
-		{bounds(0.01, inf), "at least 1 %"},
-		{bounds(nan, 0.02), "at most 2 %"},
-		{bounds(nan, nan), "–"},
-		{interval(load.Finding{Unit: "ratio"}), "–"},
 		{confidence(load.Finding{Lower: nan, Upper: nan, Confidence: 0.95, Unit: "ratio"}), ""},
 		{confidence(load.Finding{Confidence: 0.999, Unit: "ratio"}), "99.9 %"},
-		{facts([]load.Fact{{Name: "requests", Value: 1200}, {Name: "slope", Value: 2048, Unit: "bytes"}}), "requests 1,200 · slope 2 KiB"},
+		{evidence(load.Finding{Evidence: []load.Fact{{Name: "requests", Value: 1200}, {Name: "slope", Value: 2048, Unit: "bytes"}}}), "requests 1,200 · slope 2 KiB"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

@@ -32,18 +32,6 @@ const (
 	absent      = 24 * time.Hour
 )
 
-// A Target is a system under load and what is watched of it.
-type Target struct {
-	Name      string
-	Resources []Resource
-}
-
-// A Resource is watched of each member of a target.
-type Resource struct {
-	Name string
-	Kind string // load.ResourceMemory, …
-}
-
 // An Analysis watches the resources of targets.
 type Analysis struct{ targets map[string]*target }
 
@@ -84,13 +72,10 @@ type member struct {
 // New returns an analysis that watches nothing.
 func New() *Analysis { return &Analysis{targets: map[string]*target{}} }
 
-// Name is "cleanup".
-func (a *Analysis) Name() string { return "cleanup" }
-
-// Configure sets what is watched.
-func (a *Analysis) Configure(targets []Target) {
-	next := make(map[string]*target, len(targets))
-	for _, c := range targets {
+// Configure says which resources are watched.
+func (a *Analysis) Configure(d *analysis.Description) {
+	next := make(map[string]*target, len(d.Targets))
+	for _, c := range d.Targets {
 		t := a.targets[c.Name]
 		if t == nil {
 			t = &target{name: c.Name, runs: map[string]bool{}, members: map[key]*member{}}

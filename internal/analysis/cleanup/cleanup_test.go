@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/analysis/analysistest"
 	"github.com/perfd/perfd/internal/load"
 )
@@ -19,7 +20,9 @@ type rig struct {
 
 func newRig() *rig {
 	a := New()
-	a.Configure([]Target{{Name: "shop", Resources: []Resource{{"heap", load.ResourceMemory}, {"goroutines", load.ResourceGoroutines}}}})
+	a.Configure(&analysis.Description{Targets: []analysis.Target{{
+		Name: "shop", Resources: []analysis.Resource{{Name: "heap", Kind: load.ResourceMemory}, {Name: "goroutines", Kind: load.ResourceGoroutines}},
+	}}})
 	return &rig{a, analysistest.Zero}
 }
 

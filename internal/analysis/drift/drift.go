@@ -34,9 +34,6 @@ const (
 	keptRuns = 4 // of a scenario: the one under way, and those whose end is judged a window later
 )
 
-// A Scenario is an endurance test.
-type Scenario struct{ Name string }
-
 // An Analysis watches the runs of scenarios.
 type Analysis struct {
 	names     []string
@@ -93,14 +90,14 @@ type block struct {
 // New returns an analysis that watches nothing.
 func New() *Analysis { return &Analysis{scenarios: map[string]*scenario{}} }
 
-// Name is "drift".
-func (a *Analysis) Name() string { return "drift" }
-
-// Configure names the scenarios.
-func (a *Analysis) Configure(scenarios []Scenario) {
+// Configure says which scenarios are watched: those of endurance tests.
+func (a *Analysis) Configure(d *analysis.Description) {
 	old := a.scenarios
 	a.names, a.scenarios = nil, map[string]*scenario{}
-	for _, s := range scenarios {
+	for _, s := range d.Scenarios {
+		if s.Test != analysis.EnduranceTest {
+			continue
+		}
 		a.names = append(a.names, s.Name)
 		if a.scenarios[s.Name] = old[s.Name]; a.scenarios[s.Name] == nil {
 			a.scenarios[s.Name] = new(scenario)

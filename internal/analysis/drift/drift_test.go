@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/analysis/analysistest"
 	"github.com/perfd/perfd/internal/hist"
 	"github.com/perfd/perfd/internal/load"
@@ -26,7 +27,7 @@ func level(v float64) func(float64) float64 { return func(float64) float64 { ret
 
 func (c course) feed(a *Analysis, seed uint64) load.Event {
 	r := rand.New(rand.NewPCG(seed, 11))
-	a.Configure([]Scenario{{"soak"}})
+	a.Configure(&analysis.Description{Scenarios: []analysis.Scenario{{Name: "soak", Test: analysis.EnduranceTest}, {Name: "peak", Test: "load"}}})
 	began := load.Event{At: analysistest.Zero, Kind: load.RunBegan, Scenario: "soak", Run: "1", Test: "endurance"}
 	a.Event(began)
 	n := int(c.hours * 60)

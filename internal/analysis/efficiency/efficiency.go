@@ -38,19 +38,20 @@ type run struct {
 // New returns an analysis of no scenario.
 func New() *Analysis { return &Analysis{scenarios: map[string]*scenario{}} }
 
-// Configure names the scenarios with open workloads.
-func (a *Analysis) Configure(names []string) {
+// Configure says which scenarios have open workloads.
+func (a *Analysis) Configure(d *analysis.Description) {
 	old := a.scenarios
-	a.names, a.scenarios = names, map[string]*scenario{}
-	for _, name := range names {
-		if a.scenarios[name] = old[name]; a.scenarios[name] == nil {
-			a.scenarios[name] = &scenario{}
+	a.names, a.scenarios = nil, map[string]*scenario{}
+	for _, s := range d.Scenarios {
+		if s.Model != analysis.OpenModel {
+			continue
+		}
+		a.names = append(a.names, s.Name)
+		if a.scenarios[s.Name] = old[s.Name]; a.scenarios[s.Name] == nil {
+			a.scenarios[s.Name] = &scenario{}
 		}
 	}
 }
-
-// Name is "efficiency".
-func (a *Analysis) Name() string { return "efficiency" }
 
 // Window takes the scenarios' own windows.
 func (a *Analysis) Window(w *load.Window) {

@@ -31,7 +31,7 @@ func TestEfficiencyNamesWhoDroppedTheRest(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := New()
-			a.Configure([]string{"shop"})
+			a.Configure(&analysis.Description{Scenarios: []analysis.Scenario{{Name: "shop", Model: analysis.OpenModel}, {Name: "browse", Model: "closed"}}})
 			for i := range 3 {
 				w := &load.Window{Scenario: "shop", Start: start.Add(time.Duration(i) * time.Minute), Iterations: &load.Iterations{}}
 				w.Run = "before"

@@ -66,11 +66,8 @@ func New() *Analysis {
 	return &Analysis{targets: map[string]*target{}, runs: map[string]float64{}}
 }
 
-// Name returns leak.
-func (a *Analysis) Name() string { return "leak" }
-
-// Configure sets what is watched. What was watched before and still is keeps what is known of it.
-func (a *Analysis) Configure(targets []Target) {
+// configure sets what is watched. What was watched before and still is keeps what is known of it.
+func (a *Analysis) configure(targets []Target) {
 	next := make(map[string]*target, len(targets))
 	for _, c := range targets {
 		t := a.targets[c.Name]

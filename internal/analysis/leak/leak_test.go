@@ -24,7 +24,7 @@ type rig struct {
 
 func newRig(limit float64) *rig {
 	a := New()
-	a.Configure([]Target{{Name: "shop", Resources: []Resource{{Name: "heap", Kind: load.ResourceMemory, Limit: limit}}}})
+	a.configure([]Target{{Name: "shop", Resources: []Resource{{Name: "heap", Kind: load.ResourceMemory, Limit: limit}}}})
 	return &rig{a, analysistest.Zero, rand.New(rand.NewPCG(1, 2))}
 }
 
@@ -197,7 +197,7 @@ func TestMemoryThatFallsBelowItsWholeLifeIsAnotherProcess(t *testing.T) {
 
 func TestLevelsThatFallWithTheLoadAreNoRestart(t *testing.T) {
 	a := New()
-	a.Configure([]Target{{Name: "shop", Resources: []Resource{{Name: "goroutines", Kind: load.ResourceGoroutines}}}})
+	a.configure([]Target{{Name: "shop", Resources: []Resource{{Name: "goroutines", Kind: load.ResourceGoroutines}}}})
 	for i := range 600 {
 		at := analysistest.Zero.Add(time.Duration(i) * 15 * time.Second)
 		requests, level := uint64(1500), 300.0
@@ -322,7 +322,7 @@ func TestHistoryAndLiveReadingsGoTogether(t *testing.T) {
 // A beat is 10 s: what 100 members cost of it, readings and looks spread over an hour.
 func BenchmarkHundredMembers(b *testing.B) {
 	a := New()
-	a.Configure([]Target{{Name: "shop", Resources: []Resource{{Name: "heap", Kind: load.ResourceMemory}}}})
+	a.configure([]Target{{Name: "shop", Resources: []Resource{{Name: "heap", Kind: load.ResourceMemory}}}})
 	r := rand.New(rand.NewPCG(1, 2))
 	at := analysistest.Zero
 	names := make([]string, 100)

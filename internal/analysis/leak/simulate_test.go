@@ -293,7 +293,7 @@ type outcome struct {
 // run feeds an analysis; with looks it judges on the way, otherwise at the end only.
 func (w *world) run(looks bool) outcome {
 	a := New()
-	a.Configure([]Target{{Name: "shop", Resources: []Resource{{Name: "heap", Kind: w.kind, Limit: 4 << 30}, {Name: "goroutines", Kind: load.ResourceGoroutines}}}})
+	a.configure([]Target{{Name: "shop", Resources: []Resource{{Name: "heap", Kind: w.kind, Limit: 4 << 30}, {Name: "goroutines", Kind: load.ResourceGoroutines}}}})
 	zero := seconds(analysistest.Zero)
 	var out outcome
 	for i := 0; float64(i)*w.every < w.span; i++ {

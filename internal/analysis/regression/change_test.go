@@ -212,7 +212,7 @@ func BenchmarkBeat(b *testing.B) {
 		list = append(list, Scenario{Name: r.load.Scenario, Target: "shop", Steps: r.load.Steps})
 		rigs = append(rigs, r)
 	}
-	a.Configure(list)
+	a.configure(list)
 	beat := func() {
 		for _, r := range rigs {
 			r.next()

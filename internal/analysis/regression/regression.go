@@ -80,8 +80,8 @@ func New() *Analysis {
 	return &Analysis{scenarios: map[string]*scenario{}, settling: map[string]settling{}}
 }
 
-// Configure says which scenarios are compared. What is known of those that stay is kept.
-func (a *Analysis) Configure(list []Scenario) {
+// configure says which scenarios are compared. What is known of those that stay is kept.
+func (a *Analysis) configure(list []Scenario) {
 	old := a.scenarios
 	a.scenarios, a.order = map[string]*scenario{}, nil
 	for _, c := range list {
@@ -117,9 +117,6 @@ func (s *scenario) pair(step string) *pair {
 
 // own is the pair of the scenario as a whole.
 func (s *scenario) own() *pair { return s.pairs[len(s.pairs)-1] }
-
-// Name is "regression".
-func (a *Analysis) Name() string { return "regression" }
 
 // Window takes a window.
 func (a *Analysis) Window(w *load.Window) {

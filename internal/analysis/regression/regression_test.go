@@ -30,7 +30,7 @@ func newRig(t testing.TB, seed uint64) *rig {
 		Scenario: "shop-soak", Target: "shop", Steps: []string{"login", "list", "checkout"},
 		Rate: 5, Median: 46 * time.Millisecond, Sigma: 0.5, Rand: rand.New(rand.NewPCG(seed, 1)), Now: analysistest.Zero,
 	}}
-	r.a.Configure([]Scenario{{Name: "shop-soak", Target: "shop", Steps: r.load.Steps, Test: "endurance"}})
+	r.a.configure([]Scenario{{Name: "shop-soak", Target: "shop", Steps: r.load.Steps, Test: "endurance"}})
 	r.load.Circumstances.Release = "v1.0.0"
 	r.begin("a")
 	return r
@@ -558,11 +558,11 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 
 func TestConfigureKeepsWhatStays(t *testing.T) {
 	r, f := regressed(t, 17)
-	r.a.Configure([]Scenario{{Name: "other"}, {Name: "shop-soak", Target: "shop", Steps: append(r.load.Steps, "pay")}})
+	r.a.configure([]Scenario{{Name: "other"}, {Name: "shop-soak", Target: "shop", Steps: append(r.load.Steps, "pay")}})
 	if g := one(t, r.judge(), load.KindRegression, load.Fail); g.ID != f.ID {
 		t.Errorf("after a reload %q, want %q", g.ID, f.ID)
 	}
-	r.a.Configure(nil)
+	r.a.configure(nil)
 	if fs := r.judge(); len(fs) != 0 {
 		t.Errorf("without scenarios: %s", texts(fs))
 	}

@@ -23,14 +23,6 @@ type Options struct {
 	Replayed bool
 }
 
-// A Scenario is what must be known of one to judge it.
-type Scenario struct {
-	Name       string
-	Test       string // load, stress, spike, volume or endurance
-	Model      string // open or closed
-	Objectives []objective.Objective
-}
-
 // A Judge judges the objectives of all scenarios.
 type Judge struct {
 	live      bool
@@ -45,7 +37,7 @@ type key struct{ scenario, name string }
 
 // A scenario is one with its objectives.
 type scenario struct {
-	Scenario
+	analysis.Scenario
 	clauses []*clause
 	values  map[place]*latencies // of the objectives' steps and windows
 	waiting []*load.Window       // of the interval whose own window did not come yet
@@ -54,15 +46,12 @@ type scenario struct {
 // New returns a judge without objectives.
 func New(o Options) *Judge { return &Judge{live: !o.Replayed, counters: map[key]*counters{}} }
 
-// Name returns "sla".
-func (*Judge) Name() string { return "sla" }
-
 // Live ends the replay of history.
 func (j *Judge) Live() { j.live = true }
 
 // Configure sets the scenarios. What is known of an objective that says what it
 // said before is kept; one that changed begins anew.
-func (j *Judge) Configure(all []Scenario) {
+func (j *Judge) Configure(d *analysis.Description) {
 	old, used := map[key]*clause{}, map[string]*scenario{}
 	for _, s := range j.scenarios {
 		used[s.Name] = s
@@ -71,7 +60,7 @@ func (j *Judge) Configure(all []Scenario) {
 		}
 	}
 	j.scenarios = nil
-	for _, config := range all {
+	for _, config := range d.Scenarios {
 		s := &scenario{Scenario: config, values: map[place]*latencies{}}
 		if before := used[s.Name]; before != nil {
 			s.waiting = before.waiting

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/analysis/analysistest"
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/hist"
@@ -43,7 +44,7 @@ func newRig(objectives ...objective.Objective) *rig {
 		Scenario: "shop", Target: "web", Steps: []string{"login"}, Rate: 20, Median: 100 * ms, Sigma: 0.3, Limits: []time.Duration{500 * ms},
 		Circumstances: load.Circumstances{Run: "r1", Release: "v1"},
 	}}
-	r.Configure([]Scenario{{Name: "shop", Test: "endurance", Model: "open", Objectives: objectives}})
+	r.Configure(&analysis.Description{Scenarios: []analysis.Scenario{{Name: "shop", Test: "endurance", Model: "open", Objectives: objectives}}})
 	return r
 }
 
@@ -327,7 +328,7 @@ func TestReload(t *testing.T) {
 	counted := r.series()
 	kept.Severity = objective.Critical
 	changed.Quantile = 0.9
-	r.Configure([]Scenario{{Name: "shop", Test: "stress", Model: "closed", Objectives: []objective.Objective{kept, changed}}})
+	r.Configure(&analysis.Description{Scenarios: []analysis.Scenario{{Name: "shop", Test: "stress", Model: "closed", Objectives: []objective.Objective{kept, changed}}}})
 	after := r.Judge.Judge(r.Now)
 	if after[0].Verdict != load.Pass || after[0].Sentence != before[0].Sentence {
 		t.Errorf("one that says the same: %v: %s\nwant: %s", after[0].Verdict, after[0].Sentence, before[0].Sentence)
@@ -341,11 +342,11 @@ func TestReload(t *testing.T) {
 		}
 	}
 	// Gone and back again: nothing is known, and counters go on.
-	r.Configure(nil)
+	r.Configure(&analysis.Description{})
 	if found := r.Judge.Judge(r.Now); found != nil {
 		t.Errorf("findings of nothing: %v", found)
 	}
-	r.Configure([]Scenario{{Name: "shop", Objectives: []objective.Objective{kept}}})
+	r.Configure(&analysis.Description{Scenarios: []analysis.Scenario{{Name: "shop", Objectives: []objective.Objective{kept}}}})
 	if n := r.series()["perfd_objective_events_total{shop,error_ratio < 1%}"]; n != counted["perfd_objective_events_total{shop,error_ratio < 1%}"] {
 		t.Errorf("%v events after it came back, want %v", n, counted["perfd_objective_events_total{shop,error_ratio < 1%}"])
 	}
@@ -357,7 +358,7 @@ func TestRestart(t *testing.T) {
 	o := clauseOf(t, "", "error_ratio < 1%")
 	a, b := newRig(o), newRig(o)
 	b.Judge = New(Options{Replayed: true})
-	b.Configure([]Scenario{{Name: "shop", Test: "endurance", Model: "open", Objectives: []objective.Objective{o}}})
+	b.Configure(&analysis.Description{Scenarios: []analysis.Scenario{{Name: "shop", Test: "endurance", Model: "open", Objectives: []objective.Objective{o}}}})
 	for _, r := range []*rig{a, b} {
 		r.ErrorRatio = 0.002
 		r.feed(3 * time.Hour)
@@ -385,7 +386,7 @@ func TestRestart(t *testing.T) {
 
 func TestDoubtsAndNeeds(t *testing.T) {
 	r := newRig(clauseOf(t, "login", "p(95) < 500ms"))
-	r.Configure([]Scenario{{Name: "shop", Model: "closed", Objectives: []objective.Objective{clauseOf(t, "login", "p(95) < 500ms")}}})
+	r.Configure(&analysis.Description{Scenarios: []analysis.Scenario{{Name: "shop", Model: "closed", Objectives: []objective.Objective{clauseOf(t, "login", "p(95) < 500ms")}}}})
 	r.feed(10 * time.Minute)
 	f := r.one(t)
 	for _, want := range []string{"closed model: not corrected for coordinated omission", "10 minutes of evidence: how bad events cluster is hardly known"} {
@@ -459,7 +460,7 @@ func TestBudgetAndBurnLimits(t *testing.T) {
 			t.Errorf("%s is there", name)
 		}
 	}
-	r.Configure([]Scenario{{Name: "shop", Test: "spike", Objectives: []objective.Objective{clauseOf(t, "login", "error_ratio < 1%")}}})
+	r.Configure(&analysis.Description{Scenarios: []analysis.Scenario{{Name: "shop", Test: "spike", Objectives: []objective.Objective{clauseOf(t, "login", "error_ratio < 1%")}}}})
 	for name := range r.series() {
 		if strings.Contains(name, "burn") {
 			t.Errorf("a spike test has %s", name)
@@ -566,11 +567,11 @@ func (r *rig) Window(w *load.Window) { r.Judge.Window(w) }
 func BenchmarkBeat(b *testing.B) {
 	const scenarios = 100
 	j := New(Options{})
-	var all []Scenario
+	var all []analysis.Scenario
 	var loads []*analysistest.Load
 	for i := range scenarios {
 		name := fmt.Sprintf("s%d", i)
-		s := Scenario{Name: name, Model: "open"}
+		s := analysis.Scenario{Name: name, Model: "open"}
 		for _, o := range []objective.Objective{
 			{Kind: objective.Latency, Quantile: 0.95, Limit: 0.5, Unit: objective.Seconds, Less: true, That: "p(95) < 500ms"},
 			{Kind: objective.Latency, Quantile: 0.99, Limit: 0.5, Unit: objective.Seconds, Less: true, That: "p(99) < 500ms"},
@@ -585,7 +586,7 @@ func BenchmarkBeat(b *testing.B) {
 			Circumstances: load.Circumstances{Run: "r"},
 		})
 	}
-	j.Configure(all)
+	j.Configure(&analysis.Description{Scenarios: all})
 	var beats [360][]*load.Window
 	for i := range beats {
 		for _, l := range loads {

@@ -1,8 +1,15 @@
 // Package builtin is the one list of the kinds that perfd ships. One more
-// protocol is one more line here.
+// protocol or analysis is one more line here.
 package builtin
 
 import (
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/analysis/cleanup"
+	"github.com/perfd/perfd/internal/analysis/drift"
+	"github.com/perfd/perfd/internal/analysis/efficiency"
+	"github.com/perfd/perfd/internal/analysis/leak"
+	"github.com/perfd/perfd/internal/analysis/regression"
+	"github.com/perfd/perfd/internal/analysis/sla"
 	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/protocol/http"
@@ -13,6 +20,14 @@ func Kinds() kind.Set {
 	return kind.Set{
 		Protocols: []protocol.Kind{
 			http.Kind,
+		},
+		Analyses: []analysis.Kind{
+			sla.Kind,
+			regression.Kind,
+			leak.Kind,
+			drift.Kind,
+			cleanup.Kind,
+			efficiency.Kind,
 		},
 	}
 }

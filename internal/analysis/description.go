@@ -1,0 +1,49 @@
+package analysis
+
+import "github.com/perfd/perfd/internal/objective"
+
+// A Description is what is configured, as far as analyses may ask: built once
+// from the document, the same for all of them. It is read-only and may be kept.
+type Description struct {
+	Scenarios []Scenario // in the order of the configuration
+	Targets   []Target   // likewise
+}
+
+// A Scenario is one that is configured.
+type Scenario struct {
+	Name string
+	// Test is what the scenario is for: load, stress, spike, volume or endurance.
+	Test string
+	// Model is of the workload: open (a rate of arrivals is asked for) or closed.
+	Model string
+	// Target is where steps send to that name no other; Targets are all of them.
+	Target  string
+	Targets []string
+	// Steps are the labels of the flow's steps, in their order.
+	Steps []string
+	// Objectives are the scenario's own, then those of its steps.
+	Objectives []objective.Objective
+	// Blocks are what Kind.Block returned, filled from the configuration, by the name of the analysis.
+	Blocks map[string]any
+}
+
+// The values of Scenario.Test and Scenario.Model that analyses ask for.
+const (
+	EnduranceTest = "endurance"
+	OpenModel     = "open"
+)
+
+// A Target is a system under load.
+type Target struct {
+	Name      string
+	Resources []Resource
+	// Releases says that it is known which release the target runs.
+	Releases bool
+}
+
+// A Resource is a level of a target that is read of each of its members.
+type Resource struct {
+	Name  string
+	Kind  string  // load.ResourceMemory, …
+	Limit float64 // in bytes or a count; 0 where there is none
+}

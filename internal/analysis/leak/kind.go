@@ -1,0 +1,35 @@
+package leak
+
+import (
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/metric"
+)
+
+// Kind describes the analysis.
+var Kind = analysis.Kind{
+	Name: "leak",
+	Doc:  "Does a resource of a target grow without end?",
+	New:  func() analysis.Analysis { return New() },
+	Findings: []analysis.FindingKind{{
+		Kind: load.KindLeak, Word: "leak", Headline: "A target leaks", Gravity: 30,
+		Speech: analysis.Summed, Topic: "leaks", Clean: "no leak",
+	}},
+	Metrics: []*metric.Desc{
+		metric.LeakSuspected, metric.LeakSlopeBytes, metric.LeakSlopeBytesLower, metric.LeakSlopeBytesUpper,
+		metric.LeakSlopeCount, metric.LeakSlopeCountLower, metric.LeakSlopeCountUpper, metric.LeakSecondsToLimit,
+	},
+}
+
+// Configure says which resources are watched.
+func (a *Analysis) Configure(d *analysis.Description) {
+	var list []Target
+	for _, t := range d.Targets {
+		c := Target{Name: t.Name}
+		for _, r := range t.Resources {
+			c.Resources = append(c.Resources, Resource{Name: r.Name, Kind: r.Kind, Limit: r.Limit})
+		}
+		list = append(list, c)
+	}
+	a.configure(list)
+}

@@ -1,0 +1,37 @@
+package regression
+
+import (
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/metric"
+)
+
+// Kind describes the analysis.
+var Kind = analysis.Kind{
+	Name: "regression",
+	Doc:  "Is a release worse than those before it, and has a level changed without one?",
+	New:  func() analysis.Analysis { return New() },
+	Findings: []analysis.FindingKind{
+		{
+			Kind: load.KindRegression, Word: "regression", Headline: "A release got worse", Gravity: 20, Acceptable: true,
+			Speech: analysis.Summed, Topic: "comparison with the release before", Clean: "no slower than the release before",
+		},
+		{Kind: load.KindChange, Word: "change", Headline: "A level changed for the worse", Gravity: 40, Acceptable: true},
+	},
+	Metrics:  []*metric.Desc{metric.RegressionSuspected, metric.RegressionChange, metric.RegressionInfo},
+	Block:    func() any { return &Config{Margin: DefaultMargin} },
+	BlockDoc: "How releases are compared.",
+}
+
+// Configure says which scenarios are compared.
+func (a *Analysis) Configure(d *analysis.Description) {
+	var list []Scenario
+	for _, s := range d.Scenarios {
+		c := Scenario{Name: s.Name, Target: s.Target, Steps: s.Steps, Test: s.Test}
+		if b, ok := s.Blocks[Kind.Name].(*Config); ok {
+			c.Margin = float64(b.Margin)
+		}
+		list = append(list, c)
+	}
+	a.configure(list)
+}

@@ -1,0 +1,56 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/block"
+)
+
+// analysisBlocks decodes the blocks in which a scenario says how analyses judge
+// it, each over its defaults; an analysis without one has its defaults.
+func analysisBlocks(s *Scenario, kinds analysis.Kinds, errs *block.Errors) {
+	known := block.FieldNames(block.Fields(reflect.TypeFor[Scenario]()))
+	s.Analyses = map[string]any{}
+	for _, k := range kinds {
+		if k.Block != nil {
+			known = append(known, k.Name)
+			s.Analyses[k.Name] = k.Block()
+		}
+	}
+	for _, key := range s.Blocks {
+		i := slices.IndexFunc(kinds, func(k analysis.Kind) bool { return k.Name == key.Name && k.Block != nil })
+		if i < 0 {
+			block.UnknownKey(key, strings.TrimSuffix(key.Value.Path, "."+key.Name), known, errs)
+			continue
+		}
+		block.Decode(key.Value, s.Analyses[key.Name], errs)
+	}
+}
+
+// Description returns what analyses are told of the document.
+func (d *Document) Description() *analysis.Description {
+	out := &analysis.Description{}
+	for i := range d.Scenarios {
+		s := &d.Scenarios[i]
+		one := analysis.Scenario{
+			Name: s.Name.S, Test: string(s.Test), Model: s.Workload.Model(), Target: s.Target.S, Targets: s.Program.Targets(),
+			Objectives: s.Judged, Blocks: s.Analyses,
+		}
+		for _, step := range s.Program.Steps {
+			one.Steps = append(one.Steps, step.Label)
+		}
+		out.Scenarios = append(out.Scenarios, one)
+	}
+	for i := range d.Targets {
+		t := &d.Targets[i]
+		one := analysis.Target{Name: t.Name.S, Releases: t.Release != nil}
+		for _, r := range t.Resources {
+			one.Resources = append(one.Resources, analysis.Resource{Name: r.Name.S, Kind: r.Kind, Limit: r.Limit.Value})
+		}
+		out.Targets = append(out.Targets, one)
+	}
+	return out
+}
