@@ -56,9 +56,11 @@ type Options struct {
 
 	// Kinds is what is plugged in; nil is everything that perfd ships.
 	Kinds *kind.Set
-	// NewWaiter and Transport are for tests in fake time; see fleet.Options.
+	// Tests in fake time replace what real time would reach: NewWaiter and
+	// Transport as fleet.Options has them, Root as validity.MonitorOptions has it.
 	NewWaiter func() (engine.Waiter, error)
 	Transport http.RoundTripper
+	Root      string
 }
 
 // Plugged returns what is plugged in.
@@ -156,7 +158,7 @@ func New(opts Options) (_ *App, err error) {
 	if err != nil {
 		return nil, &UsageError{err}
 	}
-	a.monitor = validity.NewMonitor(validity.MonitorOptions{Disturbed: a.fleet.Disturbed, NoPorts: a.fleet.NoPorts})
+	a.monitor = validity.NewMonitor(validity.MonitorOptions{Root: opts.Root, Disturbed: a.fleet.Disturbed, NoPorts: a.fleet.NoPorts})
 	a.reloads.note(nil)
 	if err := a.openOutputs(doc); err != nil {
 		return nil, err

@@ -127,6 +127,7 @@ func play(t *testing.T, knobs demo.Knobs, seed uint64, leak float64, script func
 		s.App, err = New(Options{
 			ConfigFile: file, StoragePath: filepath.Join(dir, "data"), Shards: 1, Grace: 10 * time.Second, Log: quiet,
 			Kinds: &kinds, NewWaiter: engine.NewTimerWaiter, Transport: &s.heap,
+			Root: dir, // what the machine does meanwhile disturbs nothing
 		})
 		if err != nil {
 			t.Fatal(err)
