@@ -79,7 +79,7 @@ func (r *reloads) note(err error) {
 	}
 }
 
-// last tells when the configuration was last loaded, whether the last attempt
+// last says when the configuration was last loaded, whether the last attempt
 // succeeded, and why not.
 func (r *reloads) last() (at time.Time, ok bool, why string) {
 	r.mu.Lock()

@@ -30,7 +30,7 @@ func analysisBlocks(s *Scenario, kinds analysis.Kinds, errs *block.Errors) {
 	}
 }
 
-// Description returns what analyses are told of the document.
+// Description returns what analyses know of the document.
 func (d *Document) Description() *analysis.Description {
 	out := &analysis.Description{}
 	for i := range d.Scenarios {

@@ -98,7 +98,7 @@ func intensive(_ *Shop, w http.ResponseWriter, _ *http.Request, _ []byte) {
 	reply(w, http.StatusOK, object{"result": hex.EncodeToString(sum[:])})
 }
 
-// version tells which release runs, as targets with a build do.
+// version says which release runs, as targets with a build do.
 func (s *Shop) version(w http.ResponseWriter, _ *http.Request) {
 	release := s.Knobs().Release
 	sum := sha256.Sum256([]byte(release))

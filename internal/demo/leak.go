@@ -1,6 +1,6 @@
 package demo
 
-// A leak is memory that nothing gives back. It grows by exactly what it is told,
+// A leak is memory that nothing gives back. It grows by exactly what is asked for,
 // rounded up to a chunk once, and every byte of it is written: memory that was
 // only reserved would not be resident, and nobody who watches the process would see it.
 type leak struct {

@@ -96,7 +96,7 @@ func (p *pause) resume() error {
 	return nil
 }
 
-// state tells whether load is paused, and until when.
+// state reports whether load is paused, and until when.
 func (p *pause) state() (on bool, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -64,7 +64,7 @@ func New(d *analysis.Description, o Options) *Judge {
 	return j
 }
 
-// Configure tells the analyses what there is to judge.
+// Configure hands a new description to the analyses.
 func (j *Judge) Configure(d *analysis.Description) { j.group.Configure(d) }
 
 // Window hands a window over that ended.
