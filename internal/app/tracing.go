@@ -108,7 +108,7 @@ func (t *runTracer) Sampled(id load.TraceID) bool {
 }
 
 // Trace takes an iteration that ended.
-func (t *runTracer) Trace(trail *load.Trail) {
+func (t *runTracer) Trace(trail *load.Trace) {
 	if now := t.Load(); now != nil {
 		now.Trace(trail)
 	}
