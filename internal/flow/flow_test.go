@@ -38,13 +38,26 @@ type fakeStep struct {
 	send *expr.Template
 }
 
-// wire is the fake's network: the clock and what was sent.
+// wire is the fake's network: the clock, what was sent, and the sessions where
+// there are any.
 type wire struct {
-	now  time.Duration
-	sent []string
+	now            time.Duration
+	sent           []string
+	sessions       bool
+	opened, closed int
 }
 
 func (w *wire) Close() error { return nil }
+
+func (w *wire) open(*protocol.VU) (protocol.Session, error) {
+	w.opened++
+	return &fakeSession{w}, nil
+}
+
+type fakeSession struct{ w *wire }
+
+func (s *fakeSession) Interrupt() {}
+func (s *fakeSession) Close()     { s.w.closed++ }
 
 type fakeAnswer struct {
 	code int
@@ -59,13 +72,14 @@ func (a *fakeAnswer) Size() int64                  { return int64(len(a.body)) }
 func (a *fakeAnswer) Sum() uint64                  { return 0 }
 
 func (s *fakeStep) Do(c *protocol.Call) {
-	a, _ := c.Scratch.(*fakeAnswer)
-	if a == nil {
-		a = &fakeAnswer{}
-		c.Scratch = a
-	}
+	a := protocol.Scratch[fakeAnswer](c)
 	shared, _ := c.VU.Env.Shared(protocol.Key{}, nil)
 	w := shared.(*wire)
+	if w.sessions {
+		if _, err := c.VU.Session(protocol.Key{Kind: "fake"}, w.open); err != nil {
+			panic(err)
+		}
+	}
 	r := &c.Result
 	r.Sent = int64(w.now)
 	w.now += s.Takes.D()
@@ -260,7 +274,7 @@ flow:
 			load.Completed,
 		},
 		{
-			"unless it is told to stop it", `
+			"unless on_failure stops it", `
 flow:
   - {name: a, fake: {send: x, fail: timeout}, on_failure: stop_iteration}
   - {name: b, fake: {send: y}}`,
@@ -433,6 +447,7 @@ flow:
   - {name: b, fake: {send: y, fail: panic}}
   - {name: c, fake: {send: z}}`)
 	run := newPerformer()
+	run.sessions = true
 	v := p.NewVU(0, run.rt)
 	for range 2 {
 		run.iterate(v, run.now)
@@ -442,6 +457,9 @@ flow:
 	}
 	if o, _ := v.Outcome(); o != load.Stopped || !strings.HasPrefix(run.failed[0], "b: internal: panic: a fault") {
 		t.Errorf("outcome %v, failures %q; want %v and one that names the panic", o, run.failed, load.Stopped)
+	}
+	if run.opened != 2 || run.closed != 2 {
+		t.Errorf("%d sessions opened and %d closed, want one an iteration, which the fault closes", run.opened, run.closed)
 	}
 }
 
@@ -459,16 +477,16 @@ func TestTracesOfVUsWithOneNumberDiffer(t *testing.T) {
 	}
 }
 
-// trails keeps what a tracer is given, and says that all or no traces are sampled.
-type trails struct {
+// traces is a tracer that keeps copies of all traces, and samples all or none.
+type traces struct {
 	all  bool
-	took []*load.Trail
+	took []*load.Trace
 }
 
-func (s *trails) Sampled(load.TraceID) bool { return s.all }
-func (s *trails) Trace(t *load.Trail)       { s.took = append(s.took, t.Clone()) }
+func (s *traces) Sampled(load.TraceID) bool { return s.all }
+func (s *traces) Trace(t *load.Trace)       { s.took = append(s.took, t.Clone()) }
 
-func TestATrailTellsAnIteration(t *testing.T) {
+func TestATraceHoldsAnIteration(t *testing.T) {
 	p := must(t, `
 flow:
   - {name: a, fake: {send: x}}
@@ -477,16 +495,16 @@ flow:
   - {name: c, fake: {send: z}, extract: {id: json.missing}}
   - {name: never, fake: {send: z}}`)
 	run := newPerformer()
-	tracer := &trails{all: true}
+	tracer := &traces{all: true}
 	run.rt.Traces = tracer
 	v := p.NewVU(7, run.rt)
 	run.now = 5 * time.Millisecond
 	run.iterate(v, 0)
 	if len(tracer.took) != 1 {
-		t.Fatalf("%d trails, want 1", len(tracer.took))
+		t.Fatalf("%d traces, want 1", len(tracer.took))
 	}
 	got := tracer.took[0]
-	want := load.Iteration{VU: 7, Start: int64(5 * time.Millisecond), End: int64(run.now), Outcome: load.Stopped, Trace: v.trace, Sampled: true}
+	want := load.Iteration{VU: 7, Start: int64(5 * time.Millisecond), End: int64(run.now), Outcome: load.Stopped, Trace: v.traceID, Sampled: true}
 	if d := cmp.Diff(want, got.Iteration); d != "" {
 		t.Errorf("iteration (-want +got):\n%s", d)
 	}
@@ -494,12 +512,12 @@ flow:
 	var words []string
 	for _, r := range got.Requests {
 		results, words = append(results, r.Result), append(words, r.Error)
-		if !r.Sampled || r.Trace != v.trace {
+		if !r.Sampled || r.Trace != v.traceID {
 			t.Errorf("step %d: sampled %v in trace %x, want the iteration's", r.Step, r.Sampled, r.Trace)
 		}
 	}
 	if d := cmp.Diff(run.results, results); d != "" {
-		t.Errorf("the trail differs from what was recorded (-recorded +trail):\n%s", d)
+		t.Errorf("the trace differs from what was recorded (-recorded +traced):\n%s", d)
 	}
 	if words[0] != "" || words[2] == "" {
 		t.Errorf("errors = %q, want words for the failed extraction only", words)
@@ -508,22 +526,22 @@ flow:
 	tracer.all = false
 	run.iterate(v, run.now)
 	if got := tracer.took[1]; got.Sampled || got.Trace == want.Trace || len(got.Requests) != 3 {
-		t.Errorf("second trail = %+v, want another trace that is not sampled", got)
+		t.Errorf("second trace = %+v, want another trace that is not sampled", got)
 	}
 }
 
-func TestATrailHasAnEnd(t *testing.T) {
-	var trail load.Trail
-	trail.Reset(load.Iteration{})
+func TestATraceIsBounded(t *testing.T) {
+	var trace load.Trace
+	trace.Reset(load.Iteration{})
 	for i := range 100 {
-		trail.Add(&load.Result{Step: i}, []byte(fmt.Sprint("/items/", i)), nil)
+		trace.Add(&load.Result{Step: i}, []byte(fmt.Sprint("/items/", i)), nil)
 	}
-	if len(trail.Requests) != 64 || trail.Left != 36 {
-		t.Errorf("%d requests and %d left out, want 64 and 36", len(trail.Requests), trail.Left)
+	if len(trace.Requests) != 64 || trace.Left != 36 {
+		t.Errorf("%d requests and %d left out, want 64 and 36", len(trace.Requests), trace.Left)
 	}
-	kept := trail.Clone()
-	trail.Reset(load.Iteration{})
-	trail.Add(&load.Result{}, []byte("/other"), nil)
+	kept := trace.Clone()
+	trace.Reset(load.Iteration{})
+	trace.Add(&load.Result{}, []byte("/other"), nil)
 	if got := string(kept.Address(63)); got != "/items/63" {
 		t.Errorf("address of a copy = %q, want /items/63", got)
 	}
@@ -642,7 +660,7 @@ flow:
 type idle struct{}
 
 func (idle) Sampled(load.TraceID) bool { return false }
-func (idle) Trace(*load.Trail)         {}
+func (idle) Trace(*load.Trace)         {}
 
 type discard struct{}
 
@@ -667,7 +685,7 @@ flow:
 }
 
 // BenchmarkIteration is what an iteration of one request costs beside its
-// protocol, with nobody to tell and with a tracer that keeps nothing.
+// protocol, without a tracer and with one that keeps nothing.
 func BenchmarkIteration(b *testing.B) {
 	for name, tracer := range map[string]Tracer{"untraced": nil, "traced": idle{}} {
 		b.Run(name, func(b *testing.B) {

@@ -15,70 +15,74 @@ import (
 	"github.com/perfd/perfd/internal/protocol"
 )
 
-// A Sink takes the result of each request; it keeps nothing.
+// A Sink takes the result of each request. It must not keep the pointer.
 type Sink interface {
 	Record(vu int, r *load.Result)
 }
 
-// A Limiter hands out the tokens of a target's request rate.
+// A Limiter deals out the tokens of a target's request rate.
 type Limiter interface {
-	// Take takes a token and returns how long its user must wait before it sends.
+	// Take takes a token and returns how long the caller must wait before it sends.
 	Take(now time.Duration) (wait time.Duration)
 }
 
-// A Runtime is what the VUs of one run share.
+// A Runtime is what the VUs of one run share. Its exported fields must not be
+// changed once a VU uses it.
 type Runtime struct {
 	Sink Sink
-	// Env returns a target's way out of the process.
+	// Env returns a target's environment.
 	Env func(target string) *protocol.Env
-	// Limiter returns a target's limiter, nil for none.
+	// Limiter returns a target's limiter, nil for none; nil limits nothing.
 	Limiter func(target string) Limiter
-	// Admitted says that whoever starts an iteration has taken its first request's token already.
+	// Admitted says that the caller of Begin has taken the token of the iteration's first request.
 	Admitted bool
-	Now      func() time.Duration
-	Seed     uint64
-	// Shard of Shards, and MaxVUs of each: they make VU numbers distinct over all shards.
-	Shard, Shards, MaxVUs int
-	// Traces takes the trail of each iteration that ended; nil for nobody.
+	// Now returns the time since the engine's zero.
+	Now func() time.Duration
+	// Seed seeds the random sources of all VUs, each with its number.
+	Seed uint64
+	// Shard is the number of this instance among Shards, from 0. A VU's number
+	// among those of all shards is its ID × Shards + Shard.
+	Shard, Shards int
+	// Traces takes the trace of each iteration that ended; nil for none.
 	Traces Tracer
-	// Failed is told of each failed request and why, in words; nil for nobody.
+	// Failed is called with each failed request and the reason; nil for nobody.
 	Failed func(step string, target string, r *load.Result, why error)
 
-	calls  sync.Pool // of *protocol.Call, lent for an active stretch
-	trails sync.Pool // of *load.Trail, lent for an iteration
+	calls  sync.Pool // of *protocol.Call, lent to a VU for one Go
+	traces sync.Pool // of *load.Trace, lent to a VU for an iteration
 }
 
-// A Tracer takes the trails of iterations. Its methods are called by many goroutines.
+// A Tracer takes the traces of iterations. Its methods are called concurrently.
 type Tracer interface {
-	// Sampled decides, when an iteration begins, whether its target shall trace it too.
+	// Sampled decides, when an iteration begins, whether its requests ask the target to trace them too.
 	Sampled(load.TraceID) bool
-	// Trace takes an iteration that ended. The trail is the caller's again when it returns.
-	Trace(*load.Trail)
+	// Trace takes the trace of an iteration that ended. The caller uses it again after the call.
+	Trace(*load.Trace)
 }
 
-// A VU performs a Program again and again. All methods but Interrupt belong to
-// one goroutine at a time. Its zero outcome is load.Completed.
+// A VU performs iterations of a Program, one at a time. Only Interrupt may be
+// called concurrently with another method.
 type VU struct {
 	p  *Program
 	rt *Runtime
 
 	scope expr.Scope
 	rand  rand.Rand     // over the scope's source
-	users []protocol.VU // one a target; fixed length, since sessions point at them
+	users []protocol.VU // one for each target; never appended to, because sessions point to them
 	pc    int
 	due   time.Duration // of the next request
 	wait  time.Duration // for the next request's token, which is taken
 	token bool          // the next request's token is taken
 
 	outcome  load.Outcome
-	trace    load.TraceID
+	traceID  load.TraceID
 	sampled  bool
-	trail    *load.Trail // of the iteration under way, nil where nobody takes it
+	trace    *load.Trace // of the iteration under way; nil without a tracer
 	stopped  atomic.Bool
 	limiters []Limiter // by target
 }
 
-// NewVU returns the program's virtual user number id. It opens nothing.
+// NewVU returns virtual user number id of the program. It opens nothing.
 func (p *Program) NewVU(id int, rt *Runtime) *VU {
 	v := &VU{p: p, rt: rt, users: make([]protocol.VU, len(p.targets))}
 	for i, target := range p.targets {
@@ -104,10 +108,10 @@ func (p *Program) NewVU(id int, rt *Runtime) *VU {
 	return v
 }
 
-// global is the VU's number among those of all shards.
+// global returns the VU's number among those of all shards.
 func (v *VU) global() int { return v.users[0].ID*max(1, v.rt.Shards) + v.rt.Shard }
 
-// Begin starts an iteration whose first request was due at the given time.
+// Begin starts an iteration that was due at the given time.
 func (v *VU) Begin(due time.Duration) {
 	v.pc, v.due, v.token, v.wait = 0, due, v.rt.Admitted, 0
 	v.outcome = load.Completed
@@ -118,44 +122,45 @@ func (v *VU) Begin(due time.Duration) {
 	for _, f := range v.p.feeds {
 		v.scope.Set(f.slot, f.from.row(v))
 	}
-	// Ids must be unique, so they come from the process's source: the VU's own begins anew with each VU of its number.
-	// The one bit that is not random is that which samplers by ratio do not look at.
-	binary.BigEndian.PutUint64(v.trace[:8], rand.Uint64())
-	binary.BigEndian.PutUint64(v.trace[8:], rand.Uint64()|1) // a trace id of zeros is invalid
+	// Trace IDs must be unique, so that they come from the process's random source: the VU's own source begins
+	// anew with each VU of the same number. Ratio samplers do not read the one bit that is not random.
+	binary.BigEndian.PutUint64(v.traceID[:8], rand.Uint64())
+	binary.BigEndian.PutUint64(v.traceID[8:], rand.Uint64()|1) // a trace id of zeros is invalid
 	v.scope.Iteration++
 	if v.rt.Traces != nil {
-		v.beginTrail(due)
+		v.beginTrace(due)
 	}
 }
 
-func (v *VU) beginTrail(due time.Duration) {
-	if v.trail == nil {
-		if v.trail, _ = v.rt.trails.Get().(*load.Trail); v.trail == nil {
-			v.trail = new(load.Trail)
+func (v *VU) beginTrace(due time.Duration) {
+	if v.trace == nil {
+		if v.trace, _ = v.rt.traces.Get().(*load.Trace); v.trace == nil {
+			v.trace = new(load.Trace)
 		}
 	}
-	v.sampled = v.rt.Traces.Sampled(v.trace)
-	v.trail.Reset(load.Iteration{
-		VU: v.users[0].ID, Due: int64(due), Start: int64(due), Trace: v.trace, Sampled: v.sampled,
+	v.sampled = v.rt.Traces.Sampled(v.traceID)
+	v.trace.Reset(load.Iteration{
+		VU: v.users[0].ID, Due: int64(due), Start: int64(due), Trace: v.traceID, Sampled: v.sampled,
 	})
 }
 
-// endTrail hands the trail of an iteration that ended to whoever takes it. Its
-// end is the last request's or think time's; the clock is not read again.
-func (v *VU) endTrail() {
-	if v.trail == nil {
+// endTrace passes the trace of an iteration that ended to the tracer. The
+// iteration's end is that of its last request or think time, so that the clock is
+// not read again.
+func (v *VU) endTrace() {
+	if v.trace == nil {
 		return
 	}
-	v.trail.End, v.trail.Outcome = max(v.trail.Start, int64(v.due)), v.outcome
-	v.rt.Traces.Trace(v.trail)
-	v.rt.trails.Put(v.trail)
-	v.trail = nil
+	v.trace.End, v.trace.Outcome = max(v.trace.Start, int64(v.due)), v.outcome
+	v.rt.Traces.Trace(v.trace)
+	v.rt.traces.Put(v.trace)
+	v.trace = nil
 }
 
-// Outcome says how the iteration that is done ended.
-func (v *VU) Outcome() (load.Outcome, load.TraceID) { return v.outcome, v.trace }
+// Outcome returns how the last iteration ended, and its trace ID.
+func (v *VU) Outcome() (load.Outcome, load.TraceID) { return v.outcome, v.traceID }
 
-// Interrupt makes the VU return from Go at once; it is then good only for Close.
+// Interrupt makes Go return soon. After it the VU is usable only for Close.
 func (v *VU) Interrupt() {
 	v.stopped.Store(true)
 	for i := range v.users {
@@ -163,15 +168,15 @@ func (v *VU) Interrupt() {
 	}
 }
 
-// Close closes what the VU has open.
+// Close closes the sessions of the VU.
 func (v *VU) Close() {
 	for i := range v.users {
 		v.users[i].Close()
 	}
 }
 
-// Go goes on until the VU thinks, waits for a token or is done. It blocks only
-// inside requests.
+// Go performs the iteration until the VU thinks, waits for a token or is done. It
+// returns the time at which it is to be called again. It blocks in requests only.
 func (v *VU) Go() (wake time.Duration, done bool) {
 	var call *protocol.Call
 	defer func() {
@@ -184,7 +189,7 @@ func (v *VU) Go() (wake time.Duration, done bool) {
 			v.rt.calls.Put(call)
 		}
 		if done {
-			v.endTrail()
+			v.endTrace()
 		}
 	}()
 	for v.pc < len(v.p.code) {
@@ -221,17 +226,18 @@ func (v *VU) Go() (wake time.Duration, done bool) {
 	return 0, true
 }
 
-// panicked turns a fault of perfd into a failure of the request under way; the
-// call is not used again.
+// panicked turns a fault of perfd into a failure of the request under way. The
+// state of the call and of the sessions is unknown: the call is not used again,
+// and the sessions of the request's target are closed.
 func (v *VU) panicked(p any, call *protocol.Call) {
 	v.outcome = load.Stopped
 	r := load.Result{
 		Due: int64(v.due), Sent: int64(v.due), Done: int64(v.rt.Now()), Cause: load.Internal,
-		Trace: v.trace, Sampled: v.sampled,
+		Trace: v.traceID, Sampled: v.sampled,
 	}
 	step := v.p.code[min(max(v.pc-1, 0), len(v.p.code)-1)].step
 	if call == nil || step == nil {
-		step = &v.p.steps[0] // between requests: counted where every iteration begins
+		step = &v.p.steps[0] // a panic between requests counts for the first step
 	}
 	r.Step = step.index
 	r.Sent = min(r.Sent, r.Done)
@@ -239,9 +245,10 @@ func (v *VU) panicked(p any, call *protocol.Call) {
 	if v.rt.Failed != nil {
 		v.rt.Failed(v.p.Steps[step.index].Label, v.p.targets[step.target], &r, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 	}
+	v.users[step.target].Close()
 }
 
-// take takes the next request's token once, and returns how long to wait for it.
+// take takes the token of the next request unless it is taken, and returns how long to wait for it.
 func (v *VU) take(s *step) time.Duration {
 	if v.token || v.limiters == nil || v.limiters[s.target] == nil {
 		return 0
@@ -255,9 +262,12 @@ func (v *VU) take(s *step) time.Duration {
 func (v *VU) request(s *step, call *protocol.Call) bool {
 	user := &v.users[s.target]
 	call.VU, call.Keep, call.Response, call.Err, call.Address = user, &s.keep, nil, nil, nil
-	call.Result = load.Result{Step: s.index, Due: int64(v.due), Waited: int64(v.wait), Trace: v.trace, Sampled: v.sampled}
+	now := v.rt.Now()
+	call.Result = load.Result{
+		Step: s.index, Due: int64(v.due), Sent: int64(now), Done: int64(now), Waited: int64(v.wait), Trace: v.traceID, Sampled: v.sampled,
+	}
 	binary.LittleEndian.PutUint64(call.Result.Span[:], rand.Uint64()|1)
-	call.Deadline = v.rt.Now() + s.timeout
+	call.Deadline = now + s.timeout
 	s.do.Do(call)
 
 	r := &call.Result
@@ -267,11 +277,11 @@ func (v *VU) request(s *step, call *protocol.Call) bool {
 	}
 	v.due, v.token, v.wait = time.Duration(r.Done), false, 0
 	v.rt.Sink.Record(user.ID, r)
-	if v.trail != nil {
-		if len(v.trail.Requests) == 0 {
-			v.trail.Start = r.Sent // the iteration's own, but for a think time before it
+	if v.trace != nil {
+		if len(v.trace.Requests) == 0 {
+			v.trace.Start = r.Sent // an iteration starts with its first request
 		}
-		v.trail.Add(r, call.Address, call.Err)
+		v.trace.Add(r, call.Address, call.Err)
 	}
 	switch r.Cause {
 	case load.None:
@@ -283,15 +293,15 @@ func (v *VU) request(s *step, call *protocol.Call) bool {
 	if v.rt.Failed != nil {
 		v.rt.Failed(v.p.Steps[s.index].Label, v.p.targets[s.target], r, call.Err)
 	}
-	if s.stop || len(s.extracts) > 0 { // later steps would go on without the values
+	if s.stop || len(s.extracts) > 0 { // later steps need the values
 		v.outcome = load.Stopped
 		return false
 	}
 	return true
 }
 
-// judge decides whether an answered request failed, extracts its values and
-// counts its checks.
+// judge decides whether an answered request failed, extracts the step's values
+// and evaluates its checks.
 func (v *VU) judge(s *step, call *protocol.Call) {
 	r := &call.Result
 	if r.Cause != load.None {
@@ -321,7 +331,7 @@ func (v *VU) judge(s *step, call *protocol.Call) {
 	}
 }
 
-// extract takes the step's values out of an answer.
+// extract sets the variables that the step takes from an answer.
 func (v *VU) extract(s *step, call *protocol.Call) error {
 	for _, x := range s.extracts {
 		value, err := x.from.Eval(&v.scope, call.Response)
@@ -334,7 +344,7 @@ func (v *VU) extract(s *step, call *protocol.Call) error {
 	return nil
 }
 
-// unmet is an expectation that an answer did not meet.
+// unmet is the error of an expectation that an answer did not meet.
 type unmet struct{ expect *expr.Condition }
 
 func (u *unmet) Error() string { return "not " + u.expect.String() }

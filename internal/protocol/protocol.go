@@ -1,16 +1,18 @@
-// Package protocol says what a protocol is. Each protocol is one folder below
+// Package protocol defines what a protocol is. Each protocol is one folder below
 // this one and one line in internal/kind/builtin; its configuration struct,
 // defaults and validation live beside its code.
 //
 // A protocol compiles a block of configuration into a Step, which is immutable
-// and shared by all virtual users; what belongs to one virtual user (a
-// connection, a transaction, a stream) lives in a Session that the VU owns.
+// and shared by all virtual users. What belongs to one virtual user (a
+// connection, a transaction, a stream) lives in a Session that the VU owns. What
+// belongs to neither, such as buffers, is Scratch of the call.
 package protocol
 
 import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,13 +24,13 @@ import (
 	"github.com/perfd/perfd/internal/wire"
 )
 
-// A Kind is one protocol as the configuration knows it. The key Name chooses
-// it: in a step (`http: {…}`) and in a target (its defaults).
+// A Kind describes one protocol to the configuration. Its name is the key of its
+// blocks: in a step (`http: {…}`) and in a target (defaults of all its steps).
 type Kind struct {
 	Name string
-	// Step returns a new, defaulted block of a step, to be decoded into.
+	// Step returns a new block of a step with its defaults, to be decoded into.
 	Step func() Config
-	// Target returns a new, defaulted block of a target, nil where the protocol has none.
+	// Target returns a new block of a target with its defaults; nil if targets have none.
 	Target func() any
 }
 
@@ -36,30 +38,44 @@ type Kind struct {
 // every mistake, with its position, to c.Errors, and then may return nil.
 type Config interface{ Compile(c *Compiler) Step }
 
-// A Compiler carries what a Config needs to become a Step.
+// A Compiler is what a Config needs to become a Step.
 type Compiler struct {
 	Scenario, Step string
-	// Protocol's own block of the step's target, as Kind.Target returned it and
-	// the configuration filled it; nil where the target has no such block.
+	// Defaults is the protocol's block of the step's target, of the type that
+	// Kind.Target returns; nil if there is none.
 	Defaults any
-	// Base is the target's url with its position.
+	// Base is the url of the step's target.
 	Base block.Text
 	// Symbols are the variables the step may read.
 	Symbols *expr.Symbols
-	// Dir is the folder that relative file paths of the step start from.
+	// Dir is the folder that relative paths of files start from.
 	Dir string
-	// Allowed says whether a host name or address may be sent load to; nil allows all.
+	// Allowed returns an error unless load may go to a host, a name or an address; nil allows all.
 	Allowed func(host string) error
-	Errors  *block.Errors
+	Errors  *block.Errors // takes all mistakes
+}
+
+// CheckHost reports whether load may go to a host, which the text at names. If
+// not, it adds a mistake.
+func (c *Compiler) CheckHost(host string, at block.Text) bool {
+	if c.Allowed == nil {
+		return true
+	}
+	err := c.Allowed(host)
+	if err != nil {
+		c.Errors.Add(at.Pos, at.Path, "%v", err).
+			Hint = "list it in safety.allowed_hosts or safety.allowed_networks if load may go there"
+	}
+	return err == nil
 }
 
 // A Step performs one request. It is immutable and shared by all VUs, and in
 // steady state its Do allocates nothing.
 //
-// Do sets Result.Sent, Done, Phases, Code, Cause (transport's causes; expect,
-// checks and extraction are judged by the flow) and the byte counts, and leaves
-// the answer in Call.Response. It returns by Call.Deadline and soon after the
-// VU is interrupted.
+// Do sets Result.Sent, Done, Phases, Code, Cause and the byte counts, and leaves
+// the answer in Call.Response, nil after a failure. Its causes are those of transport and protocol;
+// the flow judges expect, checks and extraction. Do returns by Call.Deadline, and
+// soon after its VU is interrupted, then with cause canceled.
 type Step interface{ Do(*Call) }
 
 // Judge is implemented by a Step whose default expectation is not "any answer is
@@ -72,14 +88,17 @@ type Judge interface {
 // SpanMapper is implemented by a Step that has conventions for spans.
 type SpanMapper interface {
 	// Span gives the span of a request its name and attributes; ids, times and
-	// kind are set. Address is what Call.Address was. It runs in the exporter, never
-	// beside requests.
+	// kind are set. Address is what Call.Address was. Span runs in the exporter,
+	// never beside requests.
 	Span(r *load.Result, address []byte, span *tracepb.Span)
 }
 
-// A Session is what one VU keeps open for one key and lane. Interrupt may come
-// from any goroutine, makes a blocked Do return, and leaves the Session usable
-// only for Close.
+// A Session is what one VU keeps open under one key. Interrupt may be called
+// from any goroutine: it makes a blocked Do return, and leaves the Session usable
+// only for Close. Sessions are compared, so they are pointers.
+//
+// A session that can break either opens itself again, as a wire.Link does, or is
+// given to VU.Drop.
 type Session interface {
 	Interrupt()
 	Close()
@@ -89,51 +108,56 @@ type Session interface {
 // when its VU begins an iteration.
 type Resetter interface{ Reset() }
 
-// A Key names a session or shared resource. Kind is the protocol's name; Name
-// tells apart what one VU may hold several of (scheme and address, say).
+// A Key names a session of a VU or a shared resource. Kind is the protocol's
+// name; Name distinguishes several of one kind, by address for example.
 type Key struct{ Kind, Name string }
 
-// An Env is a VU's only way out of the process, one per run and target.
+// An Env is the environment of VUs, one for each run and target. It is their only
+// way to the network.
 type Env struct {
 	// Dialer resolves and connects under guard: the allow-list is checked on the name and on the resolved address.
 	Dialer *wire.Dialer
-	// Shared returns the resource named by the key, opening it on first use; it is closed with the run.
+	// Shared returns the resource under a key, which it opens on first use. The run closes it at its end.
 	Shared func(Key, func() (io.Closer, error)) (io.Closer, error)
-	// Now is the time since the engine's zero.
+	// Now returns the time since the engine's zero.
 	Now func() time.Duration
 	// Zero is the engine's zero with its monotonic reading: Zero.Add(Now()) is an absolute deadline.
 	Zero time.Time
 	// UserAgent and Identity are sent with every request (User-Agent, X-Perfd).
 	UserAgent, Identity string
-	// Connections counts what VUs open and close.
+	// Connections counts the connections of the VUs.
 	Connections *load.Connections
 	Log         *slog.Logger
 }
 
-// A VU is one virtual user as protocols see it: its random source, its way out
-// and its open sessions. engine.VU wraps it. Only Interrupt may be called from
-// another goroutine.
+// Transport returns a transport under the dialer's guard that counts its
+// connections. The caller may add TLS and ages to it before its first use.
+func (e *Env) Transport() *wire.Transport {
+	return &wire.Transport{Dialer: e.Dialer, Counts: e.Connections, Zero: e.Zero}
+}
+
+// A VU is one virtual user as protocols see it: its random source, its
+// environment and its open sessions. It performs one request at a time. Only
+// Interrupt may be called from another goroutine.
 type VU struct {
 	ID   int
 	Rand rand.PCG
 	Env  *Env
 
-	mu          sync.Mutex // guards writes to sessions, and interrupted; the owner reads sessions without it
+	mu          sync.Mutex // guards writes of sessions, and interrupted; the owner reads sessions without it
 	sessions    []held
 	interrupted bool
 }
 
 type held struct {
 	key     Key
-	lane    int
 	session Session
 }
 
-// Session returns the VU's session for the key and lane, opening it on first
-// use. A lane is one parallel branch; a session is never shared between lanes.
-func (v *VU) Session(k Key, lane int, open func(*VU) (Session, error)) (Session, error) {
+// Session returns the VU's session under a key, opening it on first use.
+func (v *VU) Session(k Key, open func(*VU) (Session, error)) (Session, error) {
 	for i := range v.sessions {
-		if h := &v.sessions[i]; h.lane == lane && h.key == k {
+		if h := &v.sessions[i]; h.key == k {
 			return h.session, nil
 		}
 	}
@@ -142,17 +166,30 @@ func (v *VU) Session(k Key, lane int, open func(*VU) (Session, error)) (Session,
 		return nil, err
 	}
 	v.mu.Lock()
-	v.sessions = append(v.sessions, held{k, lane, s})
-	gone := v.interrupted
+	v.sessions = append(v.sessions, held{k, s})
+	interrupted := v.interrupted
 	v.mu.Unlock()
-	if gone {
+	if interrupted {
 		s.Interrupt()
 	}
 	return s, nil
 }
 
-// Interrupt makes a blocked Do return. It may be called from any goroutine; the
-// VU is then good only for Close.
+// Drop closes a session that broke. The next call of Session with its key opens
+// another.
+func (v *VU) Drop(s Session) {
+	v.mu.Lock()
+	n := len(v.sessions)
+	v.sessions = slices.DeleteFunc(v.sessions, func(h held) bool { return h.session == s })
+	dropped := len(v.sessions) < n
+	v.mu.Unlock()
+	if dropped {
+		s.Close()
+	}
+}
+
+// Interrupt makes a blocked Do return, and all later ones fail with cause
+// canceled. It may be called from any goroutine.
 func (v *VU) Interrupt() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -162,14 +199,7 @@ func (v *VU) Interrupt() {
 	}
 }
 
-// Interrupted reports whether Interrupt was called.
-func (v *VU) Interrupted() bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.interrupted
-}
-
-// Begin tells the sessions that a new iteration begins.
+// Begin resets the sessions for a new iteration.
 func (v *VU) Begin() {
 	for i := range v.sessions {
 		if r, ok := v.sessions[i].session.(Resetter); ok {
@@ -178,7 +208,8 @@ func (v *VU) Begin() {
 	}
 }
 
-// Close closes all sessions.
+// Close closes all sessions. A VU that was not interrupted opens new ones when
+// it is used again.
 func (v *VU) Close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -188,20 +219,34 @@ func (v *VU) Close() {
 	v.sessions = nil
 }
 
-// A Call is one request under way. Its fields are reused from call to call.
+// A Call is one request under way. It is reused for request after request, and
+// lent to one VU after another.
 type Call struct {
 	VU       *VU
-	Lane     int
 	Scope    *expr.Scope
 	Deadline time.Duration // since the engine's zero
-	Keep     *expr.Keep    // what the step's expect, checks and extractions read of the answer
-	Result   load.Result   // Due, Step and Trace are set before Do
-	Response expr.Response // valid until this lane's next Do
-	// Scratch is the protocol's own, kept from call to call: buffers, say. Calls are lent to VUs, so
-	// nothing of one VU may stay in it.
-	Scratch any
-	// Address is where the request went, as the protocol's SpanMapper reads it; valid until the next Do.
+	Keep     *expr.Keep    // the parts of the answer that the step's expect, checks and extractions read
+	Result   load.Result   // before Do, Due, Step and Trace are set, and Sent and Done are its begin
+	Response expr.Response // valid until the call's next Do
+	// Address is the address of the request in the form that the protocol's SpanMapper reads; valid until the next Do.
 	Address []byte
-	// Err explains Result.Cause in words for logs and the ring of recent failures; never a label.
+	// Err explains Result.Cause for logs and the list of recent failures. It is never a label.
 	Err error
+
+	scratch []any // pointers of different types
+}
+
+// Scratch returns the call's T: buffers, for example. It is zero at first and then
+// as the last request left it. Each protocol has a type of its own, so that
+// protocols that take turns in a flow keep their buffers. It must not hold state of
+// a VU.
+func Scratch[T any](c *Call) *T {
+	for _, s := range c.scratch {
+		if t, ok := s.(*T); ok {
+			return t
+		}
+	}
+	t := new(T)
+	c.scratch = append(c.scratch, t)
+	return t
 }

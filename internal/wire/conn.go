@@ -4,38 +4,37 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"syscall"
 	"time"
 )
 
-// A conn is one connection. It belongs to one agent, whose Interrupt may move
-// its deadlines from another goroutine; everything else is its owner's.
+// A conn is an agent's connection to one origin.
 type conn struct {
-	agent  *Agent
-	origin Origin
-	addr   netip.Addr
-	nc     *Conn // the TCP connection
-	raw    syscall.RawConn
-	tls    net.Conn              // over nc; nil for plaintext
-	ready  func(fd uintptr) bool // onReady or onProbe, bound once so that a request allocates nothing
-	x      *Exchange             // under way
-	up     *upload               // under way, nil for none
-	armed  int64                 // the read deadline set, ns since zero; 0 for none
-	before int64                 // bytes sent before the request under way
-
-	opened, used, checked int64 // when it was opened, last used, last compared with DNS
+	redialer
+	ready func(fd uintptr) bool // onReady, or onProbe for TLS; bound once so that a request allocates nothing
+	x     *Exchange             // the exchange under way
+	up    *upload               // the upload under way, nil for none
 }
 
-// idlePeek is how long a connection may idle before the reuse for an idempotent
-// request tests it for an end of stream. Servers' idle timeouts are far longer.
+func newConn(t *Transport, o Origin, vu int) *conn {
+	c := &conn{}
+	c.init(t, o, vu)
+	c.ready = c.onReady
+	if o.TLS {
+		c.ready = c.onProbe
+	}
+	return c
+}
+
+// idlePeek is how long, in ns, a connection may be idle before its reuse for an
+// idempotent request tests it for an end of stream. Idle timeouts of servers are
+// far longer.
 const idlePeek = int64(time.Millisecond)
 
-// onReady is the callback of RawConn.Read for plaintext. The poller's edge is
-// reset before its first call: that call must write before it lets the caller
-// wait, or bytes that had come before would never wake it.
+// onReady is the callback of RawConn.Read for plaintext. RawConn.Read resets the
+// poller's edge before the first call: that call must write before it waits, or
+// bytes that came before the reset would never wake it.
 func (c *conn) onReady(fd uintptr) bool {
 	x := c.x
 	if x.writing {
@@ -54,7 +53,7 @@ func (c *conn) onReady(fd uintptr) bool {
 		}
 		x.written = int64(n)
 		c.nc.sent.Add(x.written)
-		return n < len(x.Out) || x.Stream != nil // what is left goes through net.Conn
+		return n < len(x.Out) || x.Stream != nil // the rest goes through net.Conn
 	}
 	n, errno := read(fd, x.in.room())
 	switch {
@@ -74,7 +73,7 @@ func (c *conn) onReady(fd uintptr) bool {
 	return true
 }
 
-// onProbe is the callback of RawConn.Read for TLS, before a request is written on a reused connection.
+// onProbe is the callback of RawConn.Read for TLS. It tests a reused connection before a request is written.
 func (c *conn) onProbe(fd uintptr) bool {
 	if hungUp(fd) {
 		c.x.ioErr = errStale
@@ -82,26 +81,25 @@ func (c *conn) onProbe(fd uintptr) bool {
 	return true
 }
 
-// arm makes reads return by the exchange's deadline. Setting a deadline costs
-// more than it is worth for each request, so one that is already set is left
-// where it is early enough; wait sets the next when it fires. A TLS read that timed
-// out cannot be taken up again, so there the deadline is always exact.
+// arm makes reads return by the exchange's deadline. Setting a deadline for each
+// request costs too much, so that one which is set already stays if it is early
+// enough; wait sets the next when it fires. A TLS connection cannot be read after
+// a timeout, so that there the deadline is always exact.
 func (c *conn) arm(now int64) error {
 	if c.tls == nil && c.armed > now && c.armed <= c.x.Deadline {
 		return nil
 	}
 	c.armed = c.x.Deadline
-	if err := c.nc.SetReadDeadline(c.agent.at(c.armed)); err != nil {
+	if err := c.nc.SetReadDeadline(c.at(c.armed)); err != nil {
 		return err
 	}
 	return c.cancelled()
 }
 
-// cancelled says why the exchange is to end at once. Who cancels says why and
-// then moves the deadline; who sets a deadline asks afterwards.
+// cancelled returns the reason for which the exchange is to end at once, nil for none.
 func (c *conn) cancelled() error {
-	if c.agent.interrupted.Load() {
-		return errInterrupted
+	if err := c.redialer.cancelled(); err != nil {
+		return err
 	}
 	if c.up != nil {
 		return c.up.failure()
@@ -114,7 +112,7 @@ func (c *conn) wait() error {
 	for {
 		err := c.raw.Read(c.ready)
 		if err == nil {
-			c.x.came(c.agent)
+			c.came()
 			err, c.x.ioErr = c.x.ioErr, nil
 			return err
 		}
@@ -124,7 +122,7 @@ func (c *conn) wait() error {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
-		now := c.agent.now()
+		now := c.now()
 		if now >= c.x.Deadline {
 			return err
 		}
@@ -135,7 +133,7 @@ func (c *conn) wait() error {
 	}
 }
 
-// perform sends the request and receives its answer, and says whether the connection can be used again.
+// perform sends the request and receives its answer, and reports whether the connection can be used again.
 func (c *conn) perform(now int64) (reusable bool, err error) {
 	if err := c.send(now); err != nil {
 		return false, err
@@ -145,8 +143,8 @@ func (c *conn) perform(now int64) (reusable bool, err error) {
 	return reusable && whole, err
 }
 
-// send writes the request, or begins to where it is long. On a plaintext
-// connection a short one has an answer when send returns.
+// send writes the request, or begins to write a long one. For a short request on
+// a plaintext connection the first bytes of the answer have come when send returns.
 func (c *conn) send(now int64) error {
 	x := c.x
 	c.before = c.nc.sent.Load()
@@ -171,7 +169,7 @@ func (c *conn) send(now int64) error {
 	if x.Stream != nil || len(x.Out) > smallBuffer {
 		return c.startUpload(c.tls)
 	}
-	if err := c.nc.SetWriteDeadline(c.agent.at(x.Deadline)); err != nil {
+	if err := c.nc.SetWriteDeadline(c.at(x.Deadline)); err != nil {
 		return err
 	}
 	if err := c.cancelled(); err != nil {
@@ -182,7 +180,7 @@ func (c *conn) send(now int64) error {
 	return c.because(err)
 }
 
-// because returns the reason for which an exchange was cancelled in place of the error that came of it.
+// because returns the reason for which the exchange was cancelled, if it was, in place of the resulting error.
 func (c *conn) because(err error) error {
 	if err != nil {
 		if why := c.cancelled(); why != nil {
@@ -206,7 +204,7 @@ func (c *conn) fill() error {
 		}
 		x.in.w += n
 		x.received += int64(n)
-		x.came(c.agent)
+		c.came()
 		if n == 0 {
 			return c.because(err)
 		}
@@ -214,14 +212,14 @@ func (c *conn) fill() error {
 	return nil
 }
 
-// came notes when the answer's first byte came.
-func (x *Exchange) came(a *Agent) {
-	if x.first == 0 && x.received > 0 {
-		x.first = a.now()
+// came records when the answer's first byte came.
+func (c *conn) came() {
+	if c.x.first == 0 && c.x.received > 0 {
+		c.x.first = c.now()
 	}
 }
 
-// receive reads the answer that send has asked for and says whether the connection can be used again.
+// receive reads the answer and reports whether the connection can be used again.
 func (c *conn) receive() (reusable bool, err error) {
 	x := c.x
 	f, err := c.readHead()
@@ -234,11 +232,11 @@ func (c *conn) receive() (reusable bool, err error) {
 	if err := c.readBody(f); err != nil {
 		return false, err
 	}
-	// Bytes nobody asked for may belong to any answer: the connection is not to be trusted.
+	// Unasked bytes would be taken for the next answer.
 	return !f.close && !f.untilClose() && x.in.r == x.in.w, nil
 }
 
-// readHead reads heads up to that of the final answer, which it leaves at the front of the input.
+// readHead reads heads up to that of the final answer, which it keeps at the front of the input.
 func (c *conn) readHead() (f framing, err error) {
 	x := c.x
 	for {
@@ -273,20 +271,4 @@ func (c *conn) readHead() (f framing, err error) {
 		}
 		x.in.r += n
 	}
-}
-
-// untouched reports whether the peer's system provably took nothing of the
-// request that a dying connection carried: the peer had ended the stream, so that
-// it read no more, and acknowledged no byte of it. What TCP counts as acknowledged
-// begins with one for the connection itself.
-func (c *conn) untouched(err error) bool {
-	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !anyOf(err, syscall.EPIPE) {
-		return false
-	}
-	none := false
-	cerr := c.raw.Control(func(fd uintptr) {
-		n, ok := acked(fd)
-		none = ok && n <= uint64(c.before)+1
-	})
-	return cerr == nil && none
 }

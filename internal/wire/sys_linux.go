@@ -3,37 +3,21 @@
 package wire
 
 import (
-	"errors"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// bindLate lets the kernel choose the port of a bound local address at connect,
-// so that ports are unique per destination rather than per address.
-func bindLate(_, _ string, c syscall.RawConn) error {
-	var err error
-	if cerr := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-	}); cerr != nil {
-		return cerr
-	}
-	if errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EOPNOTSUPP) {
-		return nil // the option only saves ports
-	}
-	return err
-}
-
-// ended reports whether the peer has closed or reset an idle connection, or sent what nobody asked for.
+// ended reports whether the peer has closed or reset an idle connection, or sent unasked bytes.
 func ended(fd uintptr) bool {
 	var b byte
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
 	return errno != syscall.EAGAIN && errno != syscall.EINTR
 }
 
-// hungUp reports whether the peer has closed or reset a connection, whatever
-// bytes are still unread: on an idle TLS connection session tickets may be.
+// hungUp reports whether the peer has closed or reset a connection, unread bytes
+// or not: those of an idle TLS connection may be session tickets.
 func hungUp(fd uintptr) bool {
 	p := unix.PollFd{Fd: int32(fd), Events: unix.POLLRDHUP}
 	var now unix.Timespec

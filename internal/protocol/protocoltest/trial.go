@@ -1,12 +1,16 @@
 package protocoltest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +24,7 @@ import (
 type trial struct {
 	t        testing.TB
 	s        Subject
-	patience time.Duration // for anything that should happen soon
+	patience time.Duration // bound on whatever should happen at once
 
 	server *server
 	step   protocol.Step
@@ -28,16 +32,33 @@ type trial struct {
 	vu     *protocol.VU
 	call   protocol.Call
 
+	resolve atomic.Pointer[lookup] // what names resolve to
+	over    chan struct{}          // closed when the trial gives up a call that does not return
+
 	mu     sync.Mutex
 	shared map[protocol.Key]io.Closer
 }
 
+// A lookup resolves a name.
+type lookup func(ctx context.Context) ([]netip.Addr, error)
+
+// loopback is the address that names resolve to unless a rule has others.
+func loopback(context.Context) ([]netip.Addr, error) {
+	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
+}
+
 func newTrial(t testing.TB, s Subject, patience time.Duration) *trial {
-	tr := &trial{t: t, s: s, patience: patience, server: listen(t, s.Answer), shared: make(map[protocol.Key]io.Closer)}
+	tr := &trial{
+		t: t, s: s, patience: patience, server: listen(t, s.Answer),
+		over: make(chan struct{}), shared: make(map[protocol.Key]io.Closer),
+	}
 	tr.step = s.Step(t, tr.server.addr())
+	tr.resolveBy(loopback)
 	zero := time.Now()
 	tr.env = &protocol.Env{
-		Dialer: wire.NewDialer(wire.DialerOptions{}),
+		Dialer: wire.NewDialer(wire.DialerOptions{Lookup: func(ctx context.Context, _ string) ([]netip.Addr, error) {
+			return (*tr.resolve.Load())(ctx)
+		}}),
 		Shared: tr.share,
 		Now:    func() time.Duration { return time.Since(zero) }, Zero: zero,
 		UserAgent: "perfd/test", Identity: "scenario/run",
@@ -45,6 +66,30 @@ func newTrial(t testing.TB, s Subject, patience time.Duration) *trial {
 	}
 	tr.vu = tr.user(1)
 	return tr
+}
+
+// resolveBy changes what names resolve to.
+func (tr *trial) resolveBy(l lookup) { tr.resolve.Store(&l) }
+
+// stuck is a lookup that ends with its context only. It closes asked when it begins.
+func (tr *trial) stuck(asked chan struct{}) lookup {
+	begin := sync.OnceFunc(func() { close(asked) })
+	return func(ctx context.Context) ([]netip.Addr, error) {
+		begin()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tr.over:
+			return nil, errors.New("the trial is over")
+		}
+	}
+}
+
+// byName makes the step ask its server by name rather than by address, with the
+// user's connections closed.
+func (tr *trial) byName() {
+	_, port, _ := net.SplitHostPort(tr.server.addr())
+	tr.step = tr.s.Step(tr.t, net.JoinHostPort("localhost", port))
 }
 
 func (tr *trial) share(k protocol.Key, open func() (io.Closer, error)) (io.Closer, error) {
@@ -94,12 +139,12 @@ var (
 func (tr *trial) ask(c *protocol.Call, vu *protocol.VU, timeout time.Duration) {
 	now := tr.env.Now()
 	c.VU, c.Scope, c.Keep, c.Deadline = vu, noVariables, keepNothing, now+timeout
-	c.Result, c.Response, c.Err = load.Result{Due: int64(now)}, nil, nil
+	c.Result, c.Response, c.Err = load.Result{Due: int64(now), Sent: int64(now), Done: int64(now)}, nil, nil
 	tr.step.Do(c)
 }
 
-// doInTime performs a request that something other than its answer must end.
-// Where that does not happen, the server's end lets the request go.
+// doInTime performs a request that something other than its answer must end. If
+// the request does not end, the end of the server and of lookups ends it.
 func (tr *trial) doInTime(timeout time.Duration, during func()) (*protocol.Call, error) {
 	done := make(chan *protocol.Call)
 	go func() { done <- tr.do(timeout) }()
@@ -109,12 +154,13 @@ func (tr *trial) doInTime(timeout time.Duration, during func()) (*protocol.Call,
 		return c, nil
 	case <-time.After(tr.patience):
 		tr.server.close()
+		close(tr.over)
 		<-done
 		return nil, errors.New("the call does not return")
 	}
 }
 
-// failed says whether a call failed for a reason, and coherently.
+// failed returns an error unless a call failed for a cause, with all its fields in agreement.
 func failed(c *protocol.Call, want load.Cause) error {
 	switch {
 	case c.Result.Cause != want:
@@ -137,7 +183,7 @@ func answered(c *protocol.Call) error {
 	return timed(&c.Result)
 }
 
-// timed says whether the times of a result fit together.
+// timed returns an error unless the times of a result agree.
 func timed(r *load.Result) error {
 	if r.Due > r.Sent || r.Sent > r.Done {
 		return fmt.Errorf("due %d, sent %d, done %d: want them to rise", r.Due, r.Sent, r.Done)
