@@ -33,7 +33,7 @@ load:           hist
 expr:           block
 wire:           load
 pace:           block
-schedule:       block
+schedule:       block pace
 validity:       block load stats
 queue
 

@@ -100,10 +100,9 @@ func (s *scenario) newRunner(blackouts []schedule.Blackout) error {
 	if err != nil {
 		return err
 	}
-	finite, _ := s.cfg.Workload.Finite()
 	sched, err := schedule.New(s.cfg.Schedule, schedule.Options{
 		Scenario: s.name, Test: string(s.cfg.Test), Blackouts: all,
-		Workload: schedule.Workload{Cycle: s.cfg.Workload.Cycle(), Finite: finite},
+		Workload: schedule.Workload{Cycle: s.cfg.Workload.Cycle(), End: s.cfg.Workload.End()},
 	})
 	if err != nil {
 		return err
@@ -171,7 +170,7 @@ func (s *scenario) retire() {
 
 // Begin starts a run; it is the schedule's to call.
 func (s *scenario) Begin(sr schedule.Run, ended func()) error {
-	if s.reborn && sr.End.IsZero() && !sr.Manual {
+	if s.reborn && sr.End.IsZero() && !sr.Manual && !s.cfg.Workload.End().Counted() {
 		// A reload cuts an always-on run: what is measured from now on is another run.
 		now := time.Now()
 		sr.ID, sr.Fire = now.UTC().Format("20060102T150405Z"), now

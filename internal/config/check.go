@@ -234,6 +234,5 @@ func checkSchedule(s *Scenario, errs *block.Errors) {
 	if at == nil {
 		at = s.At
 	}
-	finite, _ := s.Workload.Finite()
-	s.Schedule.Check(at, schedule.Workload{Cycle: s.Workload.Cycle(), Finite: finite}, errs)
+	s.Schedule.Check(at, schedule.Workload{Cycle: s.Workload.Cycle(), End: s.Workload.End()}, errs)
 }

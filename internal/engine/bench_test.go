@@ -51,7 +51,7 @@ type flood struct {
 }
 
 func (p flood) At(time.Duration) pace.Level      { return pace.Level{Rate: 1, Until: pace.Forever} }
-func (p flood) Total() (all, perVU uint64)       { return 0, 0 }
+func (flood) End() pace.End                      { return pace.End{} }
 func (p flood) Count(_, _ time.Duration) float64 { return float64(p.n) }
 
 func (p flood) Arrivals(time.Duration, int, int) iter.Seq[time.Duration] {

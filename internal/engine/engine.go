@@ -199,8 +199,7 @@ func New(o Options) (*Engine, error) {
 	} else {
 		e.source = newPlaces(e)
 	}
-	all, perVU := o.Plan.Total()
-	e.bounded = all > 0 || perVU > 0
+	e.bounded = o.Plan.End().Counted()
 	return e, nil
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +20,9 @@ type places struct {
 	asked int // seats that the plan asks for
 	held  bool
 
-	all, perVU uint64 // bounds of iterations, 0 for none
-	taken      atomic.Uint64
+	total uint64 // bound of the iterations of this shard's VUs together, unbounded for none
+	perVU uint64 // bound of the iterations of each VU, 0 for none
+	taken atomic.Uint64
 }
 
 const (
@@ -31,11 +33,29 @@ const (
 	retryVU = time.Second
 )
 
+// unbounded is the total of a plan that does not end after a number of iterations.
+const unbounded = math.MaxUint64
+
 func newPlaces(e *Engine) *places {
-	p := &places{Engine: e}
-	all, perVU := e.o.Plan.Total()
-	p.all, p.perVU = uint64(pace.Share(int(all), e.o.Shard, e.o.Shards)), perVU
+	end := e.o.Plan.End()
+	p := &places{Engine: e, total: unbounded, perVU: end.PerVU}
+	if end.Total > 0 {
+		p.total = e.totalOf(end.Total)
+	}
 	return p
+}
+
+// totalOf is this shard's share of a total of iterations. Where there are fewer
+// VUs than shards, only the shards that have one take part.
+func (e *Engine) totalOf(total uint64) uint64 {
+	shards := e.o.Shards
+	if vus := e.o.Plan.At(0).VUs; vus > 0 && vus < shards {
+		shards = vus
+	}
+	if e.o.Shard >= shards {
+		return 0
+	}
+	return uint64(pace.Share(int(min(total, math.MaxInt)), e.o.Shard, shards))
 }
 
 func (p *places) run() {
@@ -103,7 +123,7 @@ func (p *places) release() {
 func (p *places) wants(s *seat) bool {
 	return int64(s.index) < p.open.Load() &&
 		(p.perVU == 0 || s.started.Load() < p.perVU) &&
-		(p.all == 0 || p.taken.Load() < p.all)
+		(p.total == unbounded || p.taken.Load() < p.total)
 }
 
 func (p *places) begin(s *seat, now time.Duration) bool {
@@ -113,7 +133,7 @@ func (p *places) begin(s *seat, now time.Duration) bool {
 			return false
 		}
 	}
-	if p.all > 0 && p.taken.Add(1) > p.all {
+	if p.total != unbounded && p.taken.Add(1) > p.total {
 		return p.leave(s)
 	}
 	p.start(s, now)
@@ -154,16 +174,18 @@ func (p *places) vacated(s *seat) bool {
 }
 
 func (p *places) exhausted() bool {
-	if p.all > 0 && p.taken.Load() >= p.all {
+	switch {
+	case p.total != unbounded && p.taken.Load() >= p.total:
 		return true
-	}
-	if p.perVU == 0 || len(p.seats.all) < p.asked {
+	case p.perVU == 0 || len(p.seats.all) < p.asked:
 		return false
+	case p.asked == 0: // this shard has no VU, and gets none where the plan does not change any more
+		return p.change == pace.Forever
 	}
 	for _, s := range p.seats.all[:p.asked] {
 		if s.started.Load() < p.perVU {
 			return false
 		}
 	}
-	return p.asked > 0
+	return true
 }

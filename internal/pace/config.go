@@ -127,18 +127,18 @@ func (c Config) Cycle() time.Duration {
 	return lasting(c.Stages[c.Repeat.From:])
 }
 
-// Finite is how long the workload lasts; 0 and false for one that only its
+// End says when the workload ends by itself; never for one that only its
 // schedule ends.
-func (c Config) Finite() (time.Duration, bool) {
+func (c Config) End() End {
 	switch {
 	case c.Stages == nil:
-		return c.Duration.D(), c.Duration > 0
+		return End{Time: c.Duration.D()}
 	case c.Repeat == nil:
-		return lasting(c.Stages), true
+		return End{Time: lasting(c.Stages)}
 	case c.Repeat.Times == 0:
-		return 0, false
+		return End{}
 	}
-	return lasting(c.Stages) + time.Duration(c.Repeat.Times)*lasting(c.Stages[c.Repeat.From:]), true
+	return End{Time: lasting(c.Stages) + time.Duration(c.Repeat.Times)*lasting(c.Stages[c.Repeat.From:])}
 }
 
 // Peak is the highest level the workload asks for: iterations per second of open
@@ -277,7 +277,7 @@ func (c Config) course() (*course, error) {
 		level = fine.level(c.startRate())
 	}
 	out := &course{scale: uint64(fine), end: Forever, stages: max(1, len(c.Stages))}
-	if length, ok := c.Finite(); ok {
+	if length := c.End().Time; length > 0 {
 		out.end = length
 	}
 	if c.Stages == nil {

@@ -212,8 +212,7 @@ func TestSummaries(t *testing.T) {
 		},
 	} {
 		c := config(t, tt.workload)
-		length, _ := c.Finite()
-		got := summary{c.Model(), c.Describe(), c.Cycle(), length, c.Peak(), c.Mean(), c.FirstVUs(), c.MostVUs()}
+		got := summary{c.Model(), c.Describe(), c.Cycle(), c.End().Time, c.Peak(), c.Mean(), c.FirstVUs(), c.MostVUs()}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("summary of %s (-want +got):\n%s", tt.workload, diff)
 		}

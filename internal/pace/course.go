@@ -16,6 +16,14 @@ type course struct {
 	stages int
 }
 
+// End is the end of the last stage or lap.
+func (c *course) End() End {
+	if c.end == Forever {
+		return End{}
+	}
+	return End{Time: c.end}
+}
+
 // A section is a row of segments without a gap between them.
 type section struct {
 	segments []segment

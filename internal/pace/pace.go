@@ -36,8 +36,9 @@ type Level struct {
 // Before zero and after its end a plan asks for none.
 type Plan interface {
 	At(t time.Duration) Level
-	// Total bounds the iterations of all VUs together and of each VU; 0 is no bound.
-	Total() (all, perVU uint64)
+	// End says when the run is over. A plan that ends after a total of iterations
+	// asks for all its VUs from its zero on.
+	End() End
 }
 
 // An Open plan knows when each iteration is due, whatever the target does.

@@ -103,8 +103,8 @@ func integral(c Config, t time.Duration) *big.Rat {
 		return sum
 	}
 	lap := c.Stages[c.Repeat.From:]
-	if end, ok := c.Finite(); ok {
-		t = min(t, end)
+	if end := c.End(); !end.Never() {
+		t = min(t, end.Time)
 	}
 	laps := (t - first) / lasting(lap)
 	before := new(big.Rat).Set(sum)
@@ -118,8 +118,8 @@ func integral(c Config, t time.Duration) *big.Rat {
 // drawInstant draws an instant of the plan, near or centuries away.
 func drawInstant(t *rapid.T, c Config) time.Duration {
 	most := 200 * 365 * 24 * time.Hour
-	if end, ok := c.Finite(); ok {
-		most = end
+	if end := c.End(); !end.Never() {
+		most = end.Time
 	}
 	return time.Duration(rapid.OneOf(
 		rapid.Just(int64(0)),
@@ -173,10 +173,10 @@ func ceil(r *big.Rat) *big.Int {
 func TestTheLastArrivalIsWithinThePlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := drawOpen(t)
-		end, finite := c.Finite()
-		if !finite {
+		if c.End().Never() {
 			t.Skip("endless")
 		}
+		end := c.End().Time
 		all := ceil(integral(c, end))
 		p := newOpen(t, c)
 		from := end - 1 // a seek to the end yields what is left, never one too many
@@ -284,7 +284,7 @@ func TestVULevels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		end, _ := c.Finite()
+		end := c.End().Time
 		at := time.Duration(rapid.Int64Range(0, int64(end)-1).Draw(t, "instant"))
 		l := p.At(at)
 		if l.Until <= at || l.Until > end {

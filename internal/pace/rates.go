@@ -5,8 +5,6 @@ import "time"
 // rates is what the open plans share.
 type rates struct{ *course }
 
-func (r rates) Total() (all, perVU uint64) { return 0, 0 }
-
 func (r rates) At(t time.Duration) Level {
 	if t < 0 {
 		return Level{}

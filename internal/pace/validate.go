@@ -235,7 +235,7 @@ func (v validator) failRepeat(key, format string, args ...any) *block.Error {
 }
 
 func (v validator) warmUp() {
-	if length, ok := v.c.Finite(); ok && v.c.WarmUp.D() >= length {
+	if length := v.c.End().Time; length > 0 && v.c.WarmUp.D() >= length {
 		v.fail("warm_up", "must be shorter than the workload, which lasts %s, got %s", block.Duration(length), v.c.WarmUp)
 	}
 }

@@ -5,8 +5,6 @@ import "time"
 // vus is the closed plan.
 type vus struct{ *course }
 
-func (p vus) Total() (all, perVU uint64) { return 0, 0 }
-
 // At counts VUs as k6 does: one comes or goes each time the line between two
 // targets has covered a whole one, so a target is reached at its stage's end and
 // not before.

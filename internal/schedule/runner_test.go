@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/perfd/perfd/internal/pace"
 )
 
 func TestAlwaysOnRunIsCutAndNeverStopped(t *testing.T) {
@@ -81,7 +83,7 @@ func TestJitteredRunsBeginLaterAndLastAsLong(t *testing.T) {
 }
 
 func TestFiniteWorkloadEndsTheRun(t *testing.T) {
-	play(t, "{every: 1h, duration: 30m}", Options{Workload: Workload{Finite: 20 * time.Minute}}, func(r *rig) {
+	play(t, "{every: 1h, duration: 30m}", Options{Workload: Workload{End: pace.End{Time: 20 * time.Minute}}}, func(r *rig) {
 		r.lasts = 19 * time.Minute // its last stage lets no more begin, and the last iteration ends
 		r.launch()
 		r.sleepUntil(90 * time.Minute)
@@ -263,7 +265,7 @@ func TestPauseFromTheBeginning(t *testing.T) {
 }
 
 func TestRunsByHand(t *testing.T) {
-	play(t, "{manual: true}", Options{Workload: Workload{Finite: 10 * time.Minute}}, func(r *rig) {
+	play(t, "{manual: true}", Options{Workload: Workload{End: pace.End{Time: 10 * time.Minute}}}, func(r *rig) {
 		r.launch()
 		r.sleepUntil(time.Hour)
 		r.want("")

@@ -38,8 +38,8 @@ type Schedule struct {
 	loc       *time.Location
 	cron      cronSpec
 	anchor    time.Time
-	zero      time.Time // of an always-on run
-	length    time.Duration
+	zero      time.Time     // of an always-on run
+	length    time.Duration // of a run at the longest, 0 for no bound
 	resume    bool
 	blackouts *Blackouts
 }
@@ -54,7 +54,7 @@ type Options struct {
 
 // New compiles a validated Config. It fails only for one that was not validated.
 func New(c Config, o Options) (*Schedule, error) {
-	s := &Schedule{cfg: c, scenario: o.Scenario, length: c.length(o.Workload), resume: c.resumes(o.Test), blackouts: o.Blackouts}
+	s := &Schedule{cfg: c, scenario: o.Scenario, length: c.end(o.Workload).Time, resume: c.resumes(o), blackouts: o.Blackouts}
 	var err error
 	if s.loc, err = c.location(); err != nil {
 		return nil, fmt.Errorf("schedule: %w", err)
@@ -75,15 +75,19 @@ func New(c Config, o Options) (*Schedule, error) {
 	return s, nil
 }
 
-func (c Config) resumes(test string) bool {
+// resumes reports whether the clock can say where a run that was under way
+// before a restart goes on, and whether it should.
+func (c Config) resumes(o Options) bool {
 	switch {
+	case o.Workload.End.Counted():
+		return false
 	case c.OnRestart != "":
 		return c.OnRestart == RestartResume
 	case c.mode() == always:
 		return true
 	}
 	// Joining a peak of 10,000 VUs is not a resume.
-	return test != "stress" && test != "spike" && test != "volume"
+	return o.Test != "stress" && o.Test != "spike" && o.Test != "volume"
 }
 
 // zeroOf is time zero of an always-on run: an instant a whole number of cycles
@@ -189,7 +193,8 @@ func (s *Schedule) Next(t time.Time) time.Time {
 
 // Active is the run that by the clock alone goes on at t: what was started or
 // stopped by hand, missed or queued, it cannot know. Where runs overlap it is
-// the last, unless a blackout has ended it.
+// the last, unless a blackout has ended it. A run without a bound on its time
+// is over at once, as far as the clock knows.
 func (s *Schedule) Active(t time.Time) (Run, bool) {
 	if s.mode() == always {
 		_, _, in := s.blackouts.In(t)
