@@ -55,8 +55,8 @@ history:        block hist load queue
 analysis:       amount hist load metric
 analysis/*:     amount analysis block hist load metric objective stats
 
-kind:           protocol
-kind/*:         kind protocol/* protocol
+kind:           pace protocol
+kind/*:         kind pace protocol/* protocol
 
 config:         kind analysis/* block expr flow history objective output output/* pace protocol schedule target validity wire
 report:         amount load

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/output/exposition"
@@ -39,8 +40,17 @@ type Options struct {
 	DemoAddress   string // of the demo shop
 	Log           *slog.Logger
 	Reload        <-chan struct{} // SIGHUP
+	Kinds         *kind.Set       // what is plugged in; nil for everything that perfd ships
 
 	narrow func(*config.Document) error // leaves of a document what is wanted; nil for all of it
+}
+
+// kinds returns what is plugged in.
+func (o Options) kinds() kind.Set {
+	if o.Kinds != nil {
+		return *o.Kinds
+	}
+	return builtin.Kinds()
 }
 
 // A UsageError is a mistake of whoever started perfd: of a flag or of the configuration.
@@ -285,7 +295,7 @@ func (a *App) current() *generation {
 
 // loadDocument reads and checks the configuration file.
 func loadDocument(opts Options) (*config.Document, error) {
-	doc, err := config.Load(config.Options{File: opts.ConfigFile, Kinds: builtin.Kinds()})
+	doc, err := config.Load(config.Options{File: opts.ConfigFile, Kinds: opts.kinds()})
 	if err != nil {
 		return nil, fmt.Errorf("the configuration is wrong:\n%w", err)
 	}

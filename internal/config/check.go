@@ -38,6 +38,7 @@ func check(d *Document, kinds kind.Set, errs *block.Errors) {
 	d.feeders = openData(d, errs)
 	compile(d, kinds.Protocols, errs)
 	for i := range d.Scenarios {
+		d.Scenarios[i].Workload.Decode(kinds.Workload(), errs)
 		checkLabels(d.Scenarios[i].At.Get("labels"), errs)
 		checkSchedule(&d.Scenarios[i], errs)
 		checkObjectives(&d.Scenarios[i], errs)

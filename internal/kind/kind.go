@@ -1,12 +1,20 @@
-// Package kind says what can be plugged into perfd: protocols, and with each of
-// them one descriptor. The configuration decodes, checks and documents whatever
+// Package kind says what can be plugged into perfd: protocols, executors and
+// shapes of load, each with one descriptor. The configuration decodes, checks and documents whatever
 // a Set holds; package builtin has the one list of what perfd ships.
 package kind
 
-import "github.com/perfd/perfd/internal/protocol"
+import (
+	"github.com/perfd/perfd/internal/pace"
+	"github.com/perfd/perfd/internal/protocol"
+)
 
 // A Set is everything that is plugged in. The order of a list is the order in
 // which it is shown.
 type Set struct {
 	Protocols []protocol.Kind
+	Executors []pace.Executor
+	Shapes    []pace.Shape
 }
+
+// Workload returns what a workload may name.
+func (s Set) Workload() pace.Kinds { return pace.Kinds{Executors: s.Executors, Shapes: s.Shapes} }

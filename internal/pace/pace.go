@@ -16,6 +16,7 @@
 package pace
 
 import (
+	"errors"
 	"iter"
 	"math"
 	"time"
@@ -62,20 +63,12 @@ func Share(total, shard, of int) int {
 	return n
 }
 
-// New returns the plan of a workload: an Open one for the arrival-rate
-// executors. The scenario's name separates the random arrivals of scenarios that
-// have the same seed. It fails only for a Config that was not decoded and so not
-// validated.
+// New returns the plan of a workload: an Open one for the open model. The
+// scenario's name separates the random choices of scenarios that have the same
+// seed. It fails only for a Config that Decode has not found right.
 func New(c Config, scenario string) (Plan, error) {
-	course, err := c.course()
-	if err != nil {
-		return nil, err
+	if c.own == nil {
+		return nil, errors.New("pace: the workload was not decoded")
 	}
-	switch {
-	case !c.Open():
-		return vus{course}, nil
-	case c.Arrivals == Poisson:
-		return poisson{rates{course}, seedOf(c.Seed, scenario)}, nil
-	}
-	return even{rates{course}}, nil
+	return c.own.Plan(scenario, c.Seed)
 }

@@ -60,6 +60,7 @@ func drawOpen(t *rapid.T) Config {
 	var errs block.Errors
 	var c Config
 	block.Decode(block.Parse("perfd.yaml", []byte(b.String()), &errs), &c, &errs)
+	c.Decode(kinds, &errs)
 	if errs.Err() != nil { // no load at all, or a lap without length
 		t.Skip(errs.Err())
 	}
@@ -79,12 +80,14 @@ func integral(c Config, t time.Duration) *big.Rat {
 		at.Mul(at, big.NewRat(int64(x), int64(d))).Add(at, from) // the rate at x
 		return at.Add(at, from).Mul(at, big.NewRat(int64(x), 2))
 	}
-	if c.Rate != nil {
-		if c.Duration > 0 {
-			t = min(t, c.Duration.D())
+	if w, ok := c.own.(*constantArrivalRate); ok {
+		if w.Duration > 0 {
+			t = min(t, w.Duration.D())
 		}
-		return over(rate(*c.Rate), rate(*c.Rate), max(1, t), max(0, t))
+		return over(rate(*w.Rate), rate(*w.Rate), max(1, t), max(0, t))
 	}
+	ramp := c.own.(*rampingArrivalRate)
+	stages := ramp.curve.Stages()
 	sum := new(big.Rat)
 	pass := func(level *big.Rat, stages []Stage, t time.Duration) {
 		for _, s := range stages {
@@ -96,13 +99,13 @@ func integral(c Config, t time.Duration) *big.Rat {
 			level = to
 		}
 	}
-	last := rate(*c.Stages[len(c.Stages)-1].Target.Rate)
-	pass(rate(c.startRate()), c.Stages, t)
-	first := lasting(c.Stages)
-	if t <= first || c.Repeat == nil {
+	last := rate(*stages[len(stages)-1].Target.Rate)
+	pass(rate(*ramp.start().Rate), stages, t)
+	first := lasting(stages)
+	if t <= first || ramp.Repeat == nil {
 		return sum
 	}
-	lap := c.Stages[c.Repeat.From:]
+	lap := stages[ramp.Repeat.From:]
 	if end := c.End(); !end.Never() {
 		t = min(t, end.Time)
 	}
@@ -225,7 +228,13 @@ func TestSeekAndShardsKeepTheArrivals(t *testing.T) {
 		t.Run(spacing, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				c := drawOpen(t)
-				c.Arrivals, c.Seed = spacing, rapid.Int().Draw(t, "seed")
+				c.Seed = rapid.Int().Draw(t, "seed")
+				switch w := c.own.(type) {
+				case *constantArrivalRate:
+					w.Arrivals = spacing
+				case *rampingArrivalRate:
+					w.Arrivals = spacing
+				}
 				p := newOpen(t, c)
 				from := drawInstant(t, c)
 				until := from + time.Minute
@@ -268,23 +277,22 @@ func TestSeekAndShardsKeepTheArrivals(t *testing.T) {
 
 func TestVULevels(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var c Config
-		start := rapid.IntRange(0, 1000).Draw(t, "start")
-		c.Executor, c.StartVUs = RampingVUs, &start
+		w := &rampingVUs{StartVUs: rapid.IntRange(0, 1000).Draw(t, "start")}
+		var stages stageList
 		for range rapid.IntRange(1, 5).Draw(t, "stages") {
 			n := rapid.IntRange(0, 1000).Draw(t, "target")
 			d := rapid.Int64Range(0, int64(time.Hour)).Draw(t, "length")
-			c.Stages = append(c.Stages, Stage{block.Duration(d), Target{VUs: &n}})
+			stages = append(stages, Stage{block.Duration(d), Target{VUs: &n}})
 		}
-		c.Repeat = &Repeat{Times: rapid.IntRange(1, 3).Draw(t, "times")}
-		if lasting(c.Stages) == 0 {
+		w.curve, w.Repeat = &stages, &Repeat{Times: rapid.IntRange(1, 3).Draw(t, "times")}
+		if lasting(stages) == 0 {
 			t.Skip("no length")
 		}
-		p, err := New(c, "shop")
+		p, err := w.Plan("shop", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		end := c.End().Time
+		end := w.Summary().End.Time
 		at := time.Duration(rapid.Int64Range(0, int64(end)-1).Draw(t, "instant"))
 		l := p.At(at)
 		if l.Until <= at || l.Until > end {
@@ -293,10 +301,10 @@ func TestVULevels(t *testing.T) {
 		if last := p.At(l.Until - 1); last != l {
 			t.Fatalf("At(%d) = %+v, before the change at %d it is %+v", at, l, l.Until, last)
 		}
-		if next := p.At(l.Until); l.Until < end && next.VUs == l.VUs && next.Stage == l.Stage && len(c.Stages) > 1 && next.Until == l.Until {
+		if next := p.At(l.Until); l.Until < end && next.VUs == l.VUs && next.Stage == l.Stage && len(stages) > 1 && next.Until == l.Until {
 			t.Fatalf("At(%d) = %+v does not move on", l.Until, next)
 		}
-		if most := int(c.Peak()); l.VUs < 0 || l.VUs > most {
+		if most := w.Summary().MostVUs; l.VUs < 0 || l.VUs > most {
 			t.Fatalf("At(%d).VUs = %d, want 0 to %d", at, l.VUs, most)
 		}
 	})

@@ -3,7 +3,7 @@ package pace
 import "time"
 
 // rates is what the open plans share.
-type rates struct{ *course }
+type rates struct{ *profile }
 
 func (r rates) At(t time.Duration) Level {
 	if t < 0 {

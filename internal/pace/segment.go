@@ -17,13 +17,13 @@ type segment struct {
 	start    time.Duration // since the beginning of the segment's section
 	length   uint64        // nanoseconds, more than 0
 	from, to uint64
-	before   wide // area of the section before the segment
+	before   uint128 // area of the section before the segment
 }
 
-func (s *segment) area() wide { return product(s.length, s.from+s.to) }
+func (s *segment) area() uint128 { return product(s.length, s.from+s.to) }
 
 // areaAt is the area up to x ≤ length, rounded up.
-func (s *segment) areaAt(x uint64) wide {
+func (s *segment) areaAt(x uint64) uint128 {
 	line := product(2*s.from, x)
 	if s.from == s.to {
 		return line
@@ -32,16 +32,16 @@ func (s *segment) areaAt(x uint64) wide {
 	q, r := product(x, x).over(s.length)
 	if s.to > s.from {
 		slope := s.to - s.from
-		return line.plus(product(slope, q)).plus(wide{0, product(slope, r).overUp(s.length)})
+		return line.plus(product(slope, q)).plus(uint128{0, product(slope, r).overUp(s.length)})
 	}
 	slope := s.from - s.to
 	down, _ := product(slope, r).over(s.length)
-	return line.minus(product(slope, q)).minus(wide{0, down})
+	return line.minus(product(slope, q)).minus(uint128{0, down})
 }
 
 // lastAt is the last nanosecond at which the area is at most a, which must be
 // less than the whole.
-func (s *segment) lastAt(a wide) uint64 {
+func (s *segment) lastAt(a uint128) uint64 {
 	if s.from == s.to {
 		x, _ := a.over(2 * s.from)
 		return x
@@ -59,8 +59,8 @@ func (s *segment) lastAt(a wide) uint64 {
 
 // estimate solves 2f·x + (g−f)x²/d = a, or its mirror image for a falling line,
 // in the form in which nothing cancels: x = a/(f + sqrt(f² + a(g−f)/d)).
-func (s *segment) estimate(a wide) float64 {
-	rise := func(a wide, low, high uint64) float64 {
+func (s *segment) estimate(a uint128) float64 {
+	rise := func(a uint128, low, high uint64) float64 {
 		m, f := a.float(), float64(low)
 		return m / (f + math.Sqrt(f*f+m*float64(high-low)/float64(s.length)))
 	}

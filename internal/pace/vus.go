@@ -3,7 +3,7 @@ package pace
 import "time"
 
 // vus is the closed plan.
-type vus struct{ *course }
+type vus struct{ *profile }
 
 // At counts VUs as k6 does: one comes or goes each time the line between two
 // targets has covered a whole one, so a target is reached at its stage's end and

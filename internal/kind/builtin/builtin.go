@@ -1,9 +1,10 @@
 // Package builtin is the one list of the kinds that perfd ships. One more
-// protocol is one more line here.
+// protocol, executor or shape is one more line here.
 package builtin
 
 import (
 	"github.com/perfd/perfd/internal/kind"
+	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/protocol/http"
 )
@@ -13,6 +14,15 @@ func Kinds() kind.Set {
 	return kind.Set{
 		Protocols: []protocol.Kind{
 			http.Kind,
+		},
+		Executors: []pace.Executor{
+			pace.ConstantArrivalRate,
+			pace.RampingArrivalRate,
+			pace.ConstantVUs,
+			pace.RampingVUs,
+		},
+		Shapes: []pace.Shape{
+			pace.Stages,
 		},
 	}
 }

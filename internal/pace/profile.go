@@ -2,13 +2,16 @@ package pace
 
 import (
 	"cmp"
+	"errors"
 	"math/bits"
 	"slices"
 	"time"
+
+	"github.com/perfd/perfd/internal/block"
 )
 
-// A course is a level over time: the first pass through the stages, then laps.
-type course struct {
+// A profile is a level over time: the first pass through the stages, then laps.
+type profile struct {
 	scale  uint64 // what a level of 1 is in a segment's units
 	first  section
 	lap    section // no segments where nothing repeats
@@ -16,19 +19,70 @@ type course struct {
 	stages int
 }
 
+// newProfile lays stages out in time, and then laps that repeat some of them;
+// without stages it stays at the start level. The end is that of the whole.
+func newProfile(start Target, stages []Stage, repeat *Repeat, end End) (*profile, error) {
+	var rates []block.Rate
+	for _, t := range append([]Target{start}, targets(stages)...) {
+		if t.Rate != nil {
+			rates = append(rates, *t.Rate)
+		}
+	}
+	fine, err := scaleOf(rates...)
+	if err != nil {
+		return nil, err
+	}
+	units := func(t Target) uint64 {
+		if t.Rate != nil {
+			return fine.level(*t.Rate)
+		}
+		return uint64(*t.VUs)
+	}
+	level := units(start)
+	p := &profile{scale: uint64(fine), end: Forever, stages: max(1, len(stages))}
+	if end.Time > 0 {
+		p.end = end.Time
+	}
+	if stages == nil {
+		p.first.add(0, p.end, level, level)
+	}
+	for i, s := range stages {
+		p.first.add(i, s.Duration.D(), level, units(s.Target))
+		level = units(s.Target)
+	}
+	if repeat != nil {
+		for i, s := range stages[repeat.From:] {
+			p.lap.add(repeat.From+i, s.Duration.D(), level, units(s.Target))
+			level = units(s.Target)
+		}
+	}
+	if p.first.length == 0 {
+		return nil, errors.New("a workload without length")
+	}
+	return p, nil
+}
+
+func targets(stages []Stage) []Target {
+	out := make([]Target, len(stages))
+	for i, s := range stages {
+		out[i] = s.Target
+	}
+	return out
+}
+
 // End is the end of the last stage or lap.
-func (c *course) End() End {
-	if c.end == Forever {
+func (p *profile) End() End {
+	if p.end == Forever {
 		return End{}
 	}
-	return End{Time: c.end}
+	return End{Time: p.end}
 }
 
 // A section is a row of segments without a gap between them.
 type section struct {
 	segments []segment
 	length   time.Duration
-	area     wide
+	area     uint128
 }
 
 // add appends a stage; one of length 0 is a jump and leaves no segment.
@@ -53,32 +107,32 @@ func (s *section) at(t time.Duration) int {
 	return i
 }
 
-// A cursor is a place between segments of a course. It moves forward only.
+// A cursor is a position on a profile. It moves forward only.
 type cursor struct {
-	*course
+	*profile
 	section *section
 	index   int           // of the segment
 	begin   time.Duration // of the section, since the plan's zero
-	base    wide          // area before the section
+	base    uint128       // area before the section
 }
 
 // locate returns the cursor at the segment that holds t, 0 ≤ t < end.
-func (c *course) locate(t time.Duration) cursor {
-	if t < c.first.length || c.lap.length == 0 {
-		return cursor{course: c, section: &c.first, index: c.first.at(t)}
+func (p *profile) locate(t time.Duration) cursor {
+	if t < p.first.length || p.lap.length == 0 {
+		return cursor{profile: p, section: &p.first, index: p.first.at(t)}
 	}
-	laps := (t - c.first.length) / c.lap.length
-	begin := c.first.length + laps*c.lap.length
+	laps := (t - p.first.length) / p.lap.length
+	begin := p.first.length + laps*p.lap.length
 	return cursor{
-		course: c, section: &c.lap, index: c.lap.at(t - begin),
-		begin: begin, base: c.first.area.plus(c.lap.area.times(uint64(laps))),
+		profile: p, section: &p.lap, index: p.lap.at(t - begin),
+		begin: begin, base: p.first.area.plus(p.lap.area.times(uint64(laps))),
 	}
 }
 
 // areaAt is the area up to t, rounded up.
-func (c *course) areaAt(t time.Duration) wide {
-	t = max(0, min(t, c.end))
-	at := c.locate(min(t, c.end-1)) // the end belongs to the last segment
+func (p *profile) areaAt(t time.Duration) uint128 {
+	t = max(0, min(t, p.end))
+	at := p.locate(min(t, p.end-1)) // the end belongs to the last segment
 	return at.before().plus(at.segment().areaAt(at.since(t)))
 }
 
@@ -94,10 +148,10 @@ func (c *cursor) since(t time.Duration) uint64 { return uint64(t - c.starts()) }
 func (c *cursor) ends() time.Duration { return later(c.starts(), time.Duration(c.segment().length)) }
 
 // before is the area before the segment.
-func (c *cursor) before() wide { return c.base.plus(c.segment().before) }
+func (c *cursor) before() uint128 { return c.base.plus(c.segment().before) }
 
 // after is the area up to the segment's end.
-func (c *cursor) after() wide { return c.before().plus(c.segment().area()) }
+func (c *cursor) after() uint128 { return c.before().plus(c.segment().area()) }
 
 // next moves to the next segment; false where no more load comes.
 func (c *cursor) next() bool {
@@ -125,7 +179,7 @@ func (c *cursor) skip(sections uint64) bool {
 
 // reach moves forward to the segment during which the area passes a; false where
 // it never does.
-func (c *cursor) reach(a wide) bool {
+func (c *cursor) reach(a uint128) bool {
 	for !a.less(c.after()) {
 		// Laps that hold far less than one arrival are not walked one by one.
 		if past := c.base.plus(c.section.area); !a.less(past) && !c.lap.area.isZero() {
