@@ -11,7 +11,7 @@ import (
 	"github.com/perfd/perfd/internal/pace"
 )
 
-// TestAnyOrders runs random plans under random orders. The fake VUs hold the
+// TestAnyOrders runs random plans under random requests. The fake VUs hold the
 // engine to the contract of VU, and run.do to its accounts.
 func TestAnyOrders(t *testing.T) {
 	for seed := range uint64(300) {
@@ -81,7 +81,7 @@ func TestAnyOrders(t *testing.T) {
 	}
 }
 
-// TestRealTime lets workers, loop and orders race on real processors, on the platform's waiter.
+// TestRealTime lets workers, loop and requests race on real processors, on the platform's waiter.
 func TestRealTime(t *testing.T) {
 	for _, c := range []struct {
 		name string
