@@ -87,7 +87,7 @@ func (Missed) JSONSchema() map[string]any {
 // JSONSchema lists the policies.
 func (Restart) JSONSchema() map[string]any { return map[string]any{"enum": []string{"resume", "skip"}} }
 
-// A mode is how the runs of a schedule begin.
+// A mode says how the runs of a schedule begin.
 type mode string
 
 const (

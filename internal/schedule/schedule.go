@@ -9,19 +9,19 @@ import (
 // A Run is one execution of a scenario.
 type Run struct {
 	ID   string    `json:"id"`           // unique within the scenario
-	Fire time.Time `json:"fire"`         // when it was due, before jitter; the last cut of an always-on run; when a manual run was asked for
+	Fire time.Time `json:"fire"`         // when it was due, before jitter; for an always-on run its last cut, for a manual run the request
 	Zero time.Time `json:"zero"`         // time zero of its workload
-	End  time.Time `json:"end,omitzero"` // when it ends at the latest; zero for never
+	End  time.Time `json:"end,omitzero"` // when it ends at the latest; zero for no bound
 
 	Manual  bool          `json:"manual,omitempty"`
 	Resumed bool          `json:"resumed,omitempty"` // it was under way before perfd started
 	Gap     time.Duration `json:"gap,omitempty"`     // for how long it was without load because perfd was down
-	Broken  bool          `json:"broken,omitempty"`  // a gap was over 5 % of the run so far: no verdict but inconclusive
+	Broken  bool          `json:"broken,omitempty"`  // a gap was over 5 % of the run so far, which leaves no verdict but inconclusive
 }
 
-// begin is when the run, as far as its results go, began.
+// begin is when the run began, for its results.
 func (r Run) begin() time.Time {
-	if r.Zero.Before(r.Fire) { // always: the zero of its workload is decades ago
+	if r.Zero.Before(r.Fire) { // always-on: the zero of its workload is decades in the past
 		return r.Fire
 	}
 	return r.Zero
@@ -44,7 +44,7 @@ type Schedule struct {
 	blackouts *Blackouts
 }
 
-// Options are what a schedule must know of its scenario.
+// Options are what New must know of a scenario.
 type Options struct {
 	Scenario  string
 	Test      string // load, stress, spike, volume or endurance: decides the default of on_restart
@@ -91,9 +91,9 @@ func (c Config) resumes(o Options) bool {
 }
 
 // zeroOf is time zero of an always-on run: an instant a whole number of cycles
-// from the anchor, and so long ago that the first pass through the workload is
-// over. It does not depend on when perfd was started, so that restarts and
-// shards agree on the phase, on every arrival's number and so on its shard.
+// before the anchor and not after origin, so that the first pass through the
+// workload is over. It does not depend on when perfd was started, so that restarts
+// and shards agree on the phase, on each arrival's number and so on its shard.
 func zeroOf(anchor, origin time.Time, cycle time.Duration) time.Time {
 	if cycle == 0 {
 		cycle = 7 * day
@@ -107,7 +107,7 @@ func zeroOf(anchor, origin time.Time, cycle time.Duration) time.Time {
 
 func (s *Schedule) mode() mode { return s.cfg.mode() }
 
-// fires says whether the clock alone begins runs that end.
+// fires reports whether the clock alone begins runs that end.
 func (s *Schedule) fires() bool { return s.mode() == onCron || s.mode() == every }
 
 // nextFire is the first fire time after t, zero where none comes.
@@ -162,9 +162,9 @@ func (s *Schedule) following(t time.Time) (Run, bool) {
 	return Run{}, false
 }
 
-// Next is when the clock begins a run first after t, the zero time where it does
-// not. Runs that are missed because they are due in a blackout are left out. An
-// always-on schedule begins one only at a blackout's end.
+// Next is when the clock next begins a run after t, the zero time where it begins
+// none. Runs that are due in a blackout, and so missed, do not count. An always-on
+// schedule begins a run only at the end of a blackout.
 func (s *Schedule) Next(t time.Time) time.Time {
 	if s.mode() == always {
 		if _, until, in := s.blackouts.In(t); in {
@@ -191,10 +191,10 @@ func (s *Schedule) Next(t time.Time) time.Time {
 	return time.Time{}
 }
 
-// Active is the run that by the clock alone goes on at t: what was started or
-// stopped by hand, missed or queued, it cannot know. Where runs overlap it is
-// the last, unless a blackout has ended it. A run without a bound on its time
-// is over at once, as far as the clock knows.
+// Active is the run that is under way at t by the clock alone, which does not know
+// what was started or stopped by hand, missed or queued. Where runs overlap it is
+// the last one, unless a blackout has ended that. A run without a bound on its time
+// is never found.
 func (s *Schedule) Active(t time.Time) (Run, bool) {
 	if s.mode() == always {
 		_, _, in := s.blackouts.In(t)
@@ -219,8 +219,8 @@ func (s *Schedule) alwaysOn(t time.Time) Run {
 	return r
 }
 
-// from is a run that the clock has not named: by hand, or to make up for missed
-// ones. Its zero and end are those of the instant at which it begins.
+// from is a run that begins by hand, or makes up for missed ones. The caller sets
+// its zero and end when it begins.
 func (s *Schedule) from(t time.Time) Run {
 	return Run{ID: t.UTC().Format("20060102T150405.000Z"), Fire: t}
 }
