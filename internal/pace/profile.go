@@ -12,15 +12,15 @@ import (
 
 // A profile is a level over time: the first pass through the stages, then laps.
 type profile struct {
-	scale  uint64 // what a level of 1 is in a segment's units
+	scale  uint64 // units of a segment's level that make a level of 1
 	first  section
 	lap    section // no segments where nothing repeats
 	end    time.Duration
 	stages int
 }
 
-// newProfile lays stages out in time, and then laps that repeat some of them;
-// without stages it stays at the start level. The end is that of the whole.
+// newProfile lays out stages in time, and then laps that repeat some of them.
+// Without stages the level stays that of the start. The end is that of the whole.
 func newProfile(start Target, stages []Stage, repeat *Repeat, end End) (*profile, error) {
 	var rates []block.Rate
 	for _, t := range append([]Target{start}, targets(stages)...) {
@@ -96,7 +96,7 @@ func (s *section) add(stage int, length time.Duration, from, to uint64) {
 	s.area = s.area.plus(g.area())
 }
 
-// at returns the index of the segment that holds t, 0 ≤ t < length.
+// at returns the index of the segment that contains t, 0 ≤ t < length.
 func (s *section) at(t time.Duration) int {
 	i, exact := slices.BinarySearchFunc(s.segments, t, func(g segment, t time.Duration) int {
 		return cmp.Compare(g.start, t)
@@ -116,7 +116,7 @@ type cursor struct {
 	base    uint128       // area before the section
 }
 
-// locate returns the cursor at the segment that holds t, 0 ≤ t < end.
+// locate returns a cursor at the segment that contains t, 0 ≤ t < end.
 func (p *profile) locate(t time.Duration) cursor {
 	if t < p.first.length || p.lap.length == 0 {
 		return cursor{profile: p, section: &p.first, index: p.first.at(t)}
@@ -153,7 +153,7 @@ func (c *cursor) before() uint128 { return c.base.plus(c.segment().before) }
 // after is the area up to the segment's end.
 func (c *cursor) after() uint128 { return c.before().plus(c.segment().area()) }
 
-// next moves to the next segment; false where no more load comes.
+// next moves to the next segment, and reports whether any load follows.
 func (c *cursor) next() bool {
 	if c.index++; c.index < len(c.section.segments) {
 		return true
@@ -161,8 +161,8 @@ func (c *cursor) next() bool {
 	return c.skip(1)
 }
 
-// skip moves over the rest of the section to the beginning of a later one, 1 for
-// the next; false where no more load comes.
+// skip moves to the beginning of a later section, 1 for the next, and reports
+// whether any load follows.
 func (c *cursor) skip(sections uint64) bool {
 	room := uint64(Forever - later(c.begin, c.section.length))
 	c.begin = later(c.begin, c.section.length)
@@ -177,11 +177,11 @@ func (c *cursor) skip(sections uint64) bool {
 	return c.begin < c.end
 }
 
-// reach moves forward to the segment during which the area passes a; false where
-// it never does.
+// reach moves forward to the segment in which the area exceeds a, and reports
+// whether there is one.
 func (c *cursor) reach(a uint128) bool {
 	for !a.less(c.after()) {
-		// Laps that hold far less than one arrival are not walked one by one.
+		// Laps are skipped, not walked: each may contain far less than one arrival.
 		if past := c.base.plus(c.section.area); !a.less(past) && !c.lap.area.isZero() {
 			whole := uint64(0)
 			if rest := a.minus(past); c.lap.area.hi == 0 && rest.hi < c.lap.area.lo {
@@ -199,7 +199,7 @@ func (c *cursor) reach(a uint128) bool {
 	return true
 }
 
-// later returns a + b, Forever where that is too long to count.
+// later returns a + b, or Forever where the sum overflows.
 func later(a, b time.Duration) time.Duration {
 	if a > Forever-b {
 		return Forever

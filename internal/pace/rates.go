@@ -2,7 +2,7 @@ package pace
 
 import "time"
 
-// rates is what the open plans share.
+// rates is what the plans of the open model share.
 type rates struct{ *profile }
 
 func (r rates) At(t time.Duration) Level {

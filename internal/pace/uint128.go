@@ -6,7 +6,7 @@ import (
 )
 
 // A uint128 is an unsigned integer of 128 bits. Its operations do not check for
-// overflow: the bounds on scale and on a plan's length rule it out.
+// overflow, which the bounds on scale and on a plan's length exclude.
 type uint128 struct{ hi, lo uint64 }
 
 // product returns a × b.
