@@ -54,6 +54,7 @@ func (b *batch) Describe() string {
 }
 func (b *batch) Plan(string, int) (pace.Plan, error) { return b, nil }
 func (b *batch) End() pace.End                       { return pace.End{Total: uint64(b.Size), PerVU: uint64(b.Quota)} }
+
 func (b *batch) At(t time.Duration) (level pace.Level) {
 	if t >= 0 {
 		level = pace.Level{VUs: b.Workers, Until: pace.Forever}

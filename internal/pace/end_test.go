@@ -20,7 +20,8 @@ func TestEnd(t *testing.T) {
 		{End{Total: 1}, "after 1 iteration", false, true, End{Total: 1, Time: time.Hour}},
 		{End{PerVU: 10}, "after 10 iterations of each VU", false, true, End{PerVU: 10, Time: time.Hour}},
 		{
-			End{Total: 100, Time: 10 * time.Minute}, "after 100 iterations or 10m, whichever is first", false, true,
+			End{Total: 100, Time: 10 * time.Minute},
+			"after 100 iterations or 10m, whichever is first", false, true,
 			End{Total: 100, Time: 10 * time.Minute},
 		},
 	} {

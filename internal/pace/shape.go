@@ -99,16 +99,15 @@ type shaped struct {
 
 func (s *shaped) follows() *shaped { return s }
 
-// check checks shape and laps, given the level at the beginning. It returns false
-// where they cannot be laid out.
-func (s *shaped) check(c *Checker, start Target) bool {
-	before := c.errs.Len()
+// check checks shape and laps, given the level at the beginning.
+func (s *shaped) check(c *Checker, start Target) {
 	if s.curve == nil {
 		s.missing(c)
-		return false
+		return
 	}
+	before := c.errs.Len()
 	if s.curve.Check(c); c.errs.Len() > before {
-		return false
+		return
 	}
 	stages := s.curve.Stages()
 	switch {
@@ -121,7 +120,6 @@ func (s *shaped) check(c *Checker, start Target) bool {
 	case s.Repeat != nil:
 		s.checkRepeat(c.In("repeat"), stages)
 	}
-	return c.errs.Len() == before
 }
 
 // missing reports that the workload names no shape: as the only one would where
