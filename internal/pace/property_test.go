@@ -17,9 +17,18 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// 1,000 random plans for each property, unless the command line says otherwise.
-	if err := flag.Set("rapid.checks", "1000"); err != nil {
-		panic(err)
+	// 1,000 random plans for each property, 200 with -short, unless the command line says otherwise.
+	checks := "1000"
+	flag.Parse()
+	if testing.Short() {
+		checks = "200"
+	}
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "rapid.checks" })
+	if !set {
+		if err := flag.Set("rapid.checks", checks); err != nil {
+			panic(err)
+		}
 	}
 	os.Exit(m.Run())
 }

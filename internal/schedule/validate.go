@@ -132,6 +132,9 @@ func (v validator) cron(c *Config, loc *time.Location) {
 		v.fail("cron", "never comes, got %q", c.Cron).Hint = "is there such a day in such a month?"
 		return
 	}
+	if c.Jitter == 0 {
+		return
+	}
 	if gap := spec.shortestGap(first); c.Jitter.D() >= gap {
 		v.fail("jitter", "must be shorter than the time between two runs (%s), got %s", block.Duration(gap), c.Jitter)
 	}
