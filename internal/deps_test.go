@@ -33,7 +33,7 @@ load:           hist
 expr:           block
 wire:           load
 pace:           block
-schedule:       block
+schedule:       block pace
 validity:       block load stats
 queue
 
@@ -55,8 +55,8 @@ history:        block hist load queue
 analysis:       amount hist load metric objective
 analysis/*:     amount analysis block hist load metric objective stats
 
-kind:           analysis protocol
-kind/*:         analysis analysis/* kind protocol protocol/*
+kind:           analysis pace protocol
+kind/*:         analysis analysis/* kind pace protocol protocol/*
 
 config:         analysis kind block expr flow history objective output output/* pace protocol schedule target validity wire
 report:         amount analysis load

@@ -1,10 +1,15 @@
-// Package block decodes one block of configuration strictly and with positions:
-// every unknown key, wrong type and bad value is collected in Errors with the
-// place it was written at, none stops the decoding.
+// Package block decodes blocks of configuration strictly and with positions. Every
+// unknown key, wrong type and bad value is collected in [Errors], with the place
+// where it was written and a hint where one is known; none stops the decoding.
 //
-// Each package that owns a block of the configuration (schedule, pace, flow,
-// target, protocol/*) declares its struct with the types of this package; block
-// itself knows no such struct.
+// [Parse] reads a YAML document into a tree of nodes, [Decode] decodes a node into
+// a struct, whose fields are named by yaml tags and described by doc tags, and
+// [Schema] returns the JSON schema of such a struct.
+//
+// A package that owns a block of the configuration declares the struct for it, with
+// the types of this package where a value has a unit ([Duration], [Rate], [Size],
+// [Ratio]), a position that matters ([Text], [Entries]) or must not be shown
+// ([Secret]).
 package block
 
 import (
@@ -14,12 +19,13 @@ import (
 	"strings"
 )
 
-// A Pos is where a value was written.
+// A Pos is the place where a value was written: a file, an environment variable or
+// a flag.
 type Pos struct {
-	File      string // as the user named it
+	File      string // as it was named on the command line or by another file
 	Line, Col int    // from 1; 0 where unknown
 	Env       string // the environment variable, where the value came from one
-	Flag      string // the flag, likewise
+	Flag      string // the flag without dashes, where the value came from one
 }
 
 // String returns "file:line:col", "environment NAME" or "flag --name".
@@ -40,9 +46,9 @@ func (p Pos) String() string {
 // An Error is one mistake in the configuration.
 type Error struct {
 	Pos  Pos
-	Path string // "scenarios[1].workload.rate"
-	Text string // what is wrong, what was found
-	Hint string // what to do about it, where known
+	Path string // of the value: "scenarios[1].workload.rate"
+	Text string // what is wrong, and what was found
+	Hint string // how to correct it; empty where unknown
 }
 
 // Error returns "where: path: text" and, on a line of its own, the hint.
@@ -60,10 +66,11 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Errors collects mistakes. Its zero value is ready; it is not safe for concurrent use.
+// Errors collects mistakes. The zero value is ready to use. It is not safe for
+// concurrent use.
 type Errors struct{ list []*Error }
 
-// Add notes a mistake at a value.
+// Add adds a mistake at a value. The result is there to set its Hint.
 func (e *Errors) Add(at Pos, path, format string, args ...any) *Error {
 	err := &Error{Pos: at, Path: path, Text: fmt.Sprintf(format, args...)}
 	e.list = append(e.list, err)
@@ -73,15 +80,15 @@ func (e *Errors) Add(at Pos, path, format string, args ...any) *Error {
 // Len is the number of mistakes so far.
 func (e *Errors) Len() int { return len(e.list) }
 
-// In reports whether a mistake was noted at a value or below it.
+// In reports whether there is a mistake at a value or below it.
 func (e *Errors) In(n *Node) bool {
 	return slices.ContainsFunc(e.list, func(m *Error) bool {
 		return m.Pos.File == n.Pos.File && len(m.Path) >= len(n.Path) && related(m.Path, n.Path)
 	})
 }
 
-// addUnrelated adds the mistakes that do not follow from those found before in
-// the block at a place.
+// addUnrelated adds the mistakes of more that do not follow from those found before
+// in the block at a place.
 func (e *Errors) addUnrelated(more *Errors, found []*Error, block Pos) {
 	found = slices.Clone(found) // e.list grows below
 	for _, m := range more.list {
@@ -95,7 +102,7 @@ func (e *Errors) addUnrelated(more *Errors, found []*Error, block Pos) {
 	}
 }
 
-// related reports whether one path is, or leads through, the other.
+// related reports whether one path is a prefix of the other, or equal to it.
 func related(a, b string) bool {
 	if len(a) > len(b) {
 		a, b = b, a
@@ -111,8 +118,8 @@ func (e *Errors) Err() error {
 	return e.Mistakes()
 }
 
-// Mistakes returns all mistakes so far, ordered by place. One that was noted
-// twice, in a flow that two scenarios use, is in it once.
+// Mistakes returns all mistakes so far, ordered by place. A mistake that was added
+// twice, for a flow that two scenarios use, is returned once.
 func (e *Errors) Mistakes() Mistakes {
 	sorted := slices.Clone(e.list)
 	slices.SortStableFunc(sorted, func(a, b *Error) int {
@@ -124,10 +131,10 @@ func (e *Errors) Mistakes() Mistakes {
 	return slices.CompactFunc(sorted, func(a, b *Error) bool { return *a == *b })
 }
 
-// Mistakes is every mistake of a configuration, ordered by place.
+// Mistakes are all mistakes of a configuration, ordered by place.
 type Mistakes []*Error
 
-// Error returns one mistake a paragraph.
+// Error returns the mistakes, each on a line of its own.
 func (l Mistakes) Error() string {
 	var b strings.Builder
 	for i, e := range l {

@@ -8,25 +8,27 @@ import (
 	"strings"
 )
 
-// A Decoder decodes itself from a node, strictly: what it does not know it
-// reports. A pointer type implements it where a struct's fields cannot say what
-// may be written (a step, whose keys depend on its kind).
+// A Decoder is a type that decodes itself from a node. A pointer type implements it
+// where a struct's fields cannot say what may be written (a step, whose keys depend
+// on its protocol).
 type Decoder interface {
+	// DecodeBlock decodes n strictly: it reports everything that it does not know.
 	DecodeBlock(n *Node, errs *Errors)
 }
 
-// A Validator checks a decoded struct; it changes nothing. Validate is called
-// even where some fields did not decode and hold their defaults, so that all
-// mistakes come out at once: what it says about those, or about what is missing
-// from a block that has mistakes already, is dropped.
+// A Validator is a struct that checks itself once it is decoded.
 type Validator interface {
+	// Validate reports what is wrong with the values, and changes nothing. It is
+	// called even where some fields did not decode and have their defaults, so that
+	// all mistakes are reported at once. What it reports about those fields, or at the
+	// place of a block that has mistakes already, is dropped.
 	Validate(at *Node, errs *Errors)
 }
 
-// An Entries is a mapping whose order and positions matter.
+// Entries are a mapping whose order and positions matter.
 type Entries[T any] []Entry[T]
 
-// An Entry is one key of an Entries and its value.
+// An Entry is one key of Entries and its value.
 type Entry[T any] struct {
 	Name  Text
 	Value T
@@ -53,12 +55,12 @@ func (Entries[T]) JSONSchema() map[string]any {
 	return map[string]any{"type": "object", "additionalProperties": Schema(v)}
 }
 
-// Decode decodes n into the value that into points to. Every mistake is added
-// to errs and decoding goes on; what could not be decoded keeps its value, so
-// defaults are set before.
+// Decode decodes n into the value that into points to. Every mistake is added to
+// errs, and decoding goes on. A value that is not written, or is wrong, is left as
+// it was, so that the caller sets defaults before.
 //
-// Struct fields are named by their yaml tag; a field without one is skipped, an
-// embedded struct is inlined. `block:"required"` makes a key obligatory.
+// Struct fields are named by their yaml tag. A field without one is skipped, an
+// embedded struct is inlined. The tag `block:"required"` makes a key obligatory.
 func Decode(n *Node, into any, errs *Errors) {
 	decodeValue(n, reflect.ValueOf(into).Elem(), errs)
 }
@@ -234,7 +236,8 @@ func decodeStruct(n *Node, v reflect.Value, errs *Errors) {
 	}
 }
 
-// UnknownKey reports a key that nothing knows, with the nearest known one.
+// UnknownKey reports an unknown key of the block at a path, with the nearest of the
+// known keys.
 func UnknownKey(k Key, in string, known []string, errs *Errors) {
 	errs.Add(k.Pos, Join(in, k.Name), "unknown key %q", k.Name).Hint = Nearest(k.Name, known)
 }

@@ -2,16 +2,16 @@ package block
 
 import "reflect"
 
-// A Field is one key that a struct knows.
+// A Field is one key that a struct can decode.
 type Field struct {
-	Name     string
-	Doc      string
-	Required bool
+	Name     string // of the key
+	Doc      string // what it means, in one sentence
+	Required bool   // whether the key must be there
 	Type     reflect.Type
 	index    []int
 }
 
-// Fields lists the keys of a struct type, those of embedded structs inlined.
+// Fields returns the keys of a struct type, with those of embedded structs inlined.
 func Fields(t reflect.Type) []Field {
 	var out []Field
 	for i := range t.NumField() {
@@ -32,7 +32,7 @@ func Fields(t reflect.Type) []Field {
 	return out
 }
 
-// FieldNames lists the names of fields.
+// FieldNames returns the names of fields.
 func FieldNames(fields []Field) []string {
 	names := make([]string, len(fields))
 	for i, f := range fields {
@@ -51,8 +51,8 @@ func FieldNamed(fields []Field, name string) *Field {
 	return nil
 }
 
-// Element returns the type of a mapping's values, where t is one whose keys are
-// the writer's: a map or Entries.
+// Element returns the type of the values of t, where t is a mapping with arbitrary
+// keys: a map or Entries.
 func Element(t reflect.Type) (reflect.Type, bool) {
 	if t.Kind() == reflect.Map {
 		return t.Elem(), true

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Nearest returns a hint that names the closest of the known names, or lists them where none is close.
+// Nearest returns a hint that names the known name closest to the written one, or
+// lists the known names where none is close.
 func Nearest(written string, known []string) string {
 	if len(known) == 0 {
 		return ""
@@ -16,7 +17,8 @@ func Nearest(written string, known []string) string {
 	return "known are " + strings.Join(known, ", ")
 }
 
-// longestName bounds what is compared: nobody mistypes a name by pasting a page.
+// longestName is the length in bytes above which a name is compared with none: the
+// comparison takes time in proportion to the length.
 const longestName = 64
 
 // nearest returns the name closest to the one written, "" where none is close.
@@ -33,7 +35,8 @@ func nearest(written string, known []string) string {
 	return best
 }
 
-// editDistance is Damerau's optimal string alignment distance in bytes.
+// editDistance is the optimal string alignment distance in bytes (Damerau, "A
+// technique for computer detection and correction of spelling errors", CACM 1964).
 func editDistance(a, b string) int {
 	var before []int
 	last := make([]int, len(b)+1)

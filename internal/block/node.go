@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// A Kind is the shape of a Node.
+// A Kind is the type of a Node.
 type Kind uint8
 
 // The kinds. A scalar's kind is what YAML's core schema resolves it to.
@@ -24,14 +24,14 @@ var kindNames = [...]string{"nothing", "a boolean", "a number", "a number", "tex
 // String returns the kind in words, with its article.
 func (k Kind) String() string { return kindNames[k] }
 
-// A Node is one value of the document, with the place it was written at. Nodes
-// are read-only once the document is loaded.
+// A Node is one value of the document, with the place where it was written. Nodes
+// are read-only once the document is loaded, and then safe for concurrent use.
 type Node struct {
 	Kind    Kind
 	Pos     Pos
 	Path    string // "scenarios[1].workload.rate"; empty for the document
 	Scalar  string // as written, without quotes
-	Hidden  bool   // Scalar holds a secret: never print it
+	Hidden  bool   // Scalar contains a secret and must not be printed
 	Untyped bool   // Scalar was not written in YAML: text that a typed field may take for a number
 	Keys    []Key  // of a Map, in document order
 	Items   []*Node
@@ -57,10 +57,10 @@ func (n *Node) Get(name string) *Node {
 	return nil
 }
 
-// longestFound bounds what a message quotes of a text, in bytes.
+// longestFound is the number of bytes of a text that a message quotes at most.
 const longestFound = 100
 
-// Found describes what stands at n, for a message; secrets stay hidden.
+// Found describes the value of n for a message, without its secrets.
 func (n *Node) Found() string {
 	switch {
 	case n.Kind == Null || n.Kind == List || n.Kind == Map:

@@ -11,17 +11,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Bounds of one document. No configuration comes near them; a bomb of aliases
-// or of brackets does.
+// Bounds of one document, far above any configuration. They stop documents that
+// expand aliases, or nest brackets, without end.
 const (
 	maxNodes = 200_000 // after aliases are expanded
 	maxDepth = 100
 )
 
-// Parse reads one YAML document into a tree of nodes with paths. Keys that
-// begin with "x-" are free for anchors and left out, unless they hold a plain
-// scalar. A file with nothing in it is an empty Map; nil means that the text is
-// no YAML at all.
+// Parse reads one YAML document into a tree of nodes with paths. Keys that begin
+// with "x-" are free for anchors and are left out, unless their value is a plain
+// scalar. An empty text is an empty Map. Where the text is no YAML, Parse reports it
+// and returns nil.
 func Parse(file string, text []byte, errs *Errors) *Node {
 	start := Pos{File: file, Line: 1, Col: 1}
 	empty := &Node{Kind: Map, Pos: start}
@@ -85,13 +85,13 @@ type parser struct {
 	open   map[*yaml.Node]bool // nodes being read, each below the one before
 	count  int
 	depth  int
-	stop   string // why reading was given up
+	stop   string // why reading was stopped
 	stopAt Pos
 }
 
 func (p *parser) pos(y *yaml.Node) Pos { return Pos{File: p.file, Line: y.Line, Col: y.Column} }
 
-// room counts a node, and reports whether the bounds allow it.
+// room counts a node and reports whether the bounds allow it.
 func (p *parser) room(y *yaml.Node) bool {
 	p.count++
 	switch {
@@ -137,7 +137,7 @@ func (p *parser) node(y *yaml.Node, path string) *Node {
 	return n
 }
 
-// tag reports a tag other than the plain ones: nothing would read it.
+// tag reports a tag other than those of YAML's core schema, which no field reads.
 func (p *parser) tag(y *yaml.Node, n *Node, plain ...string) {
 	for _, t := range plain {
 		if y.ShortTag() == t {
@@ -147,7 +147,7 @@ func (p *parser) tag(y *yaml.Node, n *Node, plain ...string) {
 	p.errs.Add(n.Pos, n.Path, "has the tag %s, which means nothing here", y.ShortTag())
 }
 
-// kindOf says what YAML's core schema takes a scalar for.
+// kindOf returns the kind that YAML's core schema gives a scalar.
 func kindOf(y *yaml.Node) Kind {
 	switch y.ShortTag() {
 	case "!!null":
@@ -162,7 +162,7 @@ func kindOf(y *yaml.Node) Kind {
 	return String
 }
 
-// mapping reads the keys of a mapping; what a merge key (<<) brings in gives way to keys written out.
+// mapping reads the keys of a mapping. Keys of the mapping itself take precedence over those of a merge key (<<).
 func (p *parser) mapping(y *yaml.Node, n *Node) {
 	first := map[string]Pos{}
 	var merged []*Node
@@ -212,20 +212,20 @@ func (p *parser) merge(v *yaml.Node, n *Node) []*Node {
 	return from
 }
 
-// free reports whether a key is the writer's own, for anchors, and read by
-// nothing. A plain scalar without an anchor is not: it may be a header field.
+// free reports whether a key is free for anchors, so that nothing reads it. A key
+// with a plain scalar without an anchor is not free: it may be a header field.
 func free(key string, value *yaml.Node) bool {
 	return strings.HasPrefix(key, "x-") && (value.Kind != yaml.ScalarNode || value.Anchor != "")
 }
 
-// Untyped returns what was written where YAML does not apply (an environment
-// variable, a flag, a file): text that takes whatever type is asked of it.
+// Untyped returns a node for text that was not written in YAML but in an environment
+// variable, a flag or a file. It can be decoded into a field of any type.
 func Untyped(text string, at Pos, path string) *Node {
 	return &Node{Kind: String, Pos: at, Path: path, Scalar: text, Untyped: true}
 }
 
-// Typed is the kind that a typed field takes a scalar for: Kind, but for an
-// untyped one what its text looks like.
+// Typed is the kind of a scalar as a typed field reads it: Kind or, where the node is
+// untyped, the kind that its text has in YAML.
 func (n *Node) Typed() Kind {
 	if n.Untyped && n.Scalar != "" {
 		return kindOf(&yaml.Node{Kind: yaml.ScalarNode, Value: n.Scalar})

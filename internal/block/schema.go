@@ -2,31 +2,41 @@ package block
 
 import "reflect"
 
-// A Describer describes itself as JSON schema; types that decode themselves implement it.
-type Describer interface{ JSONSchema() map[string]any }
+// A Describer is a type that has its own JSON schema. Types that decode themselves
+// implement it.
+type Describer interface {
+	// JSONSchema returns a new schema, which the caller may change.
+	JSONSchema() map[string]any
+}
 
-// Schema returns the JSON schema of what v's type decodes, with the doc tags as descriptions.
+// Schema returns the JSON schema of what the type of v decodes, with doc tags as
+// descriptions. The caller may change it.
 func Schema(v any) map[string]any { return schemaOf(reflect.TypeOf(v)) }
 
+// JSONSchema describes the notation.
 func (Duration) JSONSchema() map[string]any {
 	return pattern("a duration such as 300ms, 5m or 7d", `^([0-9.]+(ns|us|µs|ms|s|m|h|d))+$|\$\{`)
 }
 
+// JSONSchema describes the notation.
 func (Rate) JSONSchema() map[string]any {
 	return pattern("a rate such as 50/s, 300/m or 2/h", `^[0-9.eE+-]+ */ *(ms|s|m|h|d)$|\$\{`)
 }
 
+// JSONSchema describes the notation.
 func (Size) JSONSchema() map[string]any {
 	return pattern("a size such as 512MiB or 10kB", `^[0-9.]+ *([kKMGT]i?)?B$|\$\{`)
 }
 
+// JSONSchema describes the notation.
 func (Ratio) JSONSchema() map[string]any {
 	return map[string]any{"type": []string{"string", "number"}, "description": "a share such as 0.1% or 0.001"}
 }
 
+// JSONSchema describes any text.
 func (Secret) JSONSchema() map[string]any { return map[string]any{"type": "string"} }
 
-// JSONSchema says that any scalar may be written.
+// JSONSchema describes any scalar.
 func (Text) JSONSchema() map[string]any {
 	return map[string]any{"type": []string{"string", "number", "boolean"}}
 }
@@ -35,7 +45,7 @@ func pattern(description, re string) map[string]any {
 	return map[string]any{"type": "string", "description": description, "pattern": re}
 }
 
-// orReference allows a value that is one ${…}, which takes its type from what it names.
+// orReference also allows a value that is one ${…}, which has the type of the value that it names.
 func orReference(name string) map[string]any {
 	return map[string]any{"anyOf": []any{
 		map[string]any{"type": name},

@@ -1,10 +1,10 @@
 package block
 
-// concealed stands where a secret would.
+// concealed is printed in place of a secret.
 const concealed = "<secret>"
 
-// A Secret is text that must not be shown. It prints as <secret>. The text
-// sits behind a pointer because fmt calls no methods below unexported fields.
+// A Secret is text that must not be shown. It prints as <secret>. The text is behind
+// a pointer because fmt does not call the methods of unexported fields.
 type Secret struct{ value *string }
 
 // DecodeBlock accepts any scalar.
@@ -15,7 +15,7 @@ func (s *Secret) DecodeBlock(n *Node, errs *Errors) {
 	}
 }
 
-// Value returns the text itself; it must not reach a log, a page or an error.
+// Value returns the text itself, which must not reach a log, a page or an error.
 func (s Secret) Value() string {
 	if s.value == nil {
 		return ""
@@ -23,7 +23,7 @@ func (s Secret) Value() string {
 	return *s.value
 }
 
-// String returns "<secret>", or nothing for an empty secret.
+// String returns "<secret>", or "" for an empty secret.
 func (s Secret) String() string {
 	if s.Value() == "" {
 		return ""
@@ -31,7 +31,7 @@ func (s Secret) String() string {
 	return concealed
 }
 
-// GoString returns String, so that %#v tells nothing either.
+// GoString returns String, so that %#v does not show the text.
 func (s Secret) GoString() string { return s.String() }
 
 // MarshalText returns String.

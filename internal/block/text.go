@@ -2,14 +2,14 @@ package block
 
 import "strconv"
 
-// A Text is a string as it was written, with its place; what it means (a
-// template, a condition, a path) is its reader's to say. It prints as its text,
-// or as <secret> where a secret is in it: who needs the text itself takes S.
+// A Text is a string as it was written, with its place. Its reader decides what it
+// means (a template, a condition, a path). It prints as its text, or as <secret>
+// where it contains a secret; S is always the text itself.
 type Text struct {
 	S      string
 	Pos    Pos
 	Path   string
-	Hidden bool // S holds a secret: never print it
+	Hidden bool // S contains a secret and must not be printed
 }
 
 // String returns the text, or <secret>.

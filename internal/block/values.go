@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// A scalar is a type that reads itself from one scalar of the document.
+// A scalar is a type that decodes itself from one scalar of the document.
 type scalar interface {
-	// parse returns what is wrong with the text, and a hint.
+	// parse returns what is wrong with the text, empty for nothing, and a hint.
 	parse(n *Node) (problem, hint string)
 }
 
@@ -21,7 +21,7 @@ func (n *Node) bare() bool {
 	return k == Int || k == Float
 }
 
-// units hints at three ways to write a bare number with its unit.
+// units is a hint with three ways to write a bare number with its unit.
 func units(n *Node, a, b, c string) string {
 	number := n.Scalar
 	if n.Hidden {
@@ -77,7 +77,7 @@ func (d *Duration) parse(n *Node) (string, string) {
 // D returns d as a time.Duration.
 func (d Duration) D() time.Duration { return time.Duration(d) }
 
-// String returns d without needless zero units: "5m", not "5m0s".
+// String returns d without units that are zero: "5m", not "5m0s".
 func (d Duration) String() string {
 	s := time.Duration(d).String()
 	if strings.HasSuffix(s, "m0s") {

@@ -62,11 +62,14 @@ func describe(w io.Writer, s *config.Scenario) {
 			fmt.Fprintf(w, "  at most\t%.4g iterations/s = %.4g requests/s, if the target took no time\n", most, most*float64(s.Program.Requests))
 		}
 	}
-	if finite, ok := s.Workload.Finite(); ok && s.Schedule.Duration > 0 {
+	switch end := s.Workload.End(); {
+	case end.Counted():
+		fmt.Fprintf(w, "  ends\t%s\n", end.Within(s.Schedule.Duration.D()))
+	case end.Time > 0 && s.Schedule.Duration > 0:
 		ends := "the schedule's duration"
-		if finite < s.Schedule.Duration.D() {
+		if end.Time < s.Schedule.Duration.D() {
 			ends = "its workload"
 		}
-		fmt.Fprintf(w, "  ends\twith %s, the shorter of %s and %s\n", ends, s.Schedule.Duration, block.Duration(finite))
+		fmt.Fprintf(w, "  ends\twith %s, the shorter of %s and %s\n", ends, s.Schedule.Duration, block.Duration(end.Time))
 	}
 }

@@ -122,7 +122,7 @@ func narrow(doc *config.Document, o OnceOptions) error {
 	if o.For > 0 {
 		lasts = block.Duration(o.For)
 	}
-	if _, finite := s.Workload.Finite(); !finite && lasts == 0 {
+	if s.Workload.End().Within(lasts.D()).Never() {
 		return fmt.Errorf("scenario %s has no end of its own\n\thint: say how long, such as --for=10m", o.Scenario)
 	}
 	one := *s

@@ -38,6 +38,7 @@ func check(d *Document, kinds kind.Set, errs *block.Errors) {
 	d.feeders = openData(d, errs)
 	compile(d, kinds.Protocols, errs)
 	for i := range d.Scenarios {
+		d.Scenarios[i].Workload.Decode(kinds.Workload(), errs)
 		analysisBlocks(&d.Scenarios[i], kinds.Analyses, errs)
 		checkLabels(d.Scenarios[i].At.Get("labels"), errs)
 		checkSchedule(&d.Scenarios[i], errs)
@@ -235,6 +236,5 @@ func checkSchedule(s *Scenario, errs *block.Errors) {
 	if at == nil {
 		at = s.At
 	}
-	finite, _ := s.Workload.Finite()
-	s.Schedule.Check(at, schedule.Workload{Cycle: s.Workload.Cycle(), Finite: finite}, errs)
+	s.Schedule.Check(at, schedule.Workload{Cycle: s.Workload.Cycle(), End: s.Workload.End()}, errs)
 }

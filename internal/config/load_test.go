@@ -168,7 +168,7 @@ scenarios:
 		{"a reference in a reference", d.Targets[0].URL.S, "http://localhost:9798"},
 		{"a number from the environment", fmt.Sprint(d.Targets[0].Limits.Connections), "50"},
 		{"a number in a text", d.Targets[0].Limits.RequestRate.String(), "7/s"},
-		{"a var keeps its type", fmt.Sprint(*s.Workload.VUs, s.Tolerate), "7 true"},
+		{"a var keeps its type", fmt.Sprint(s.Workload.Peak(), s.Tolerate), "7 true"},
 		{"a default", s.Workload.WarmUp.String(), "5m"},
 		{"a literal, a set but empty variable and its default", s.Labels["literal"], "${port} fallback"},
 		{"a dollar", s.Labels["price"], "5$"},

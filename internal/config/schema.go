@@ -11,7 +11,7 @@ import (
 )
 
 // Schema returns the JSON schema of the document, for editors: what the types
-// say, with the blocks of protocols and analyses where they may stand.
+// say, with the blocks of the kinds where they may stand.
 func Schema(kinds kind.Set) ([]byte, error) {
 	steps, defaults, analyses := map[string]any{}, map[string]any{}, map[string]any{}
 	for _, k := range kinds.Protocols {
@@ -35,7 +35,10 @@ func Schema(kinds kind.Set) ([]byte, error) {
 	}{
 		{[]string{"targets", "items"}, defaults},
 		{[]string{"scenarios", "items"}, analyses},
-		{[]string{"scenarios", "items"}, map[string]any{"flow": reference("flow", "The steps that one virtual user performs.")}},
+		{[]string{"scenarios", "items"}, map[string]any{
+			"flow":     reference("flow", "The steps that one virtual user performs."),
+			"workload": describe(kinds.Workload().Schema(), "How much load, and how fast."),
+		}},
 		{[]string{"flows", "additionalProperties"}, map[string]any{"steps": reference("flow", "What the flow does.")}},
 	} {
 		if err := extend(s, at.path, at.add); err != nil {

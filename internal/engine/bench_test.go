@@ -51,15 +51,15 @@ type flood struct {
 }
 
 func (p flood) At(time.Duration) pace.Level      { return pace.Level{Rate: 1, Until: pace.Forever} }
-func (p flood) Total() (all, perVU uint64)       { return 0, 0 }
+func (flood) End() pace.End                      { return pace.End{} }
 func (p flood) Count(_, _ time.Duration) float64 { return float64(p.n) }
 
 func (p flood) Arrivals(time.Duration, int, int) iter.Seq[time.Duration] {
 	return func(yield func(time.Duration) bool) {
 		e := *p.e
-		free := &e.source.(*arrivals).free
+		free := &e.source.(*openSource).free
 		for range p.n {
-			for len(e.seats.all) == cap(e.seats.all) && free.head.Load() == nil {
+			for len(e.slots.all) == cap(e.slots.all) && free.head.Load() == nil {
 				runtime.Gosched()
 			}
 			if !yield(e.Now()) {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -132,6 +133,15 @@ func TestClosedRun(t *testing.T) {
 				{400 * ms, 800 * ms, load.Completed},
 			},
 			made: 2, took: 800 * ms,
+		},
+		{
+			name: "iterations bounded for each VU, on a shard without one", plan: bounded{steps{{0, 2}}, 0, 2}, acts: []act{{ask: 300 * ms}},
+			options: func(o *Options) { o.Shard, o.Shards = 2, 3 },
+		},
+		{
+			name: "a bound that a plan without end reaches", plan: bounded{steps{{0, 2}}, 3, 0}, acts: []act{{ask: 400 * ms}},
+			spans: []span{{0, 400 * ms, load.Completed}, {0, 400 * ms, load.Completed}, {400 * ms, 800 * ms, load.Completed}},
+			made:  2, took: 800 * ms,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -316,5 +326,41 @@ func TestNewRefuses(t *testing.T) {
 		if _, err := New(o); err == nil {
 			t.Errorf("New with %s = nil error", c.name)
 		}
+	}
+}
+
+// However many shards there are, and whether or not each has a VU, all of them
+// together start as many iterations as the plan's end says.
+func TestShardsShareATotalOfIterations(t *testing.T) {
+	for _, c := range []struct {
+		vus, shards int
+		end         pace.End
+		want        int // iterations of all shards
+	}{
+		{4, 1, pace.End{Total: 10}, 10},
+		{4, 3, pace.End{Total: 10}, 10},
+		{2, 3, pace.End{Total: 10}, 10}, // one shard has no VU
+		{1, 4, pace.End{Total: 7}, 7},
+		{4, 4, pace.End{Total: 2}, 2}, // fewer iterations than shards
+		{5, 3, pace.End{PerVU: 4}, 20},
+		{2, 3, pace.End{PerVU: 4}, 8},
+		{3, 2, pace.End{PerVU: 4, Total: 8}, 8},
+	} {
+		t.Run(fmt.Sprintf("%d VUs, %d shards, %s", c.vus, c.shards, c.end), func(t *testing.T) {
+			got := 0
+			for shard := range c.shards {
+				synctest.Test(t, func(t *testing.T) {
+					plan := bounded{steps{{0, c.vus}}, c.end.Total, c.end.PerVU}
+					r := newRun(t, plan, []act{{ask: 100 * ms}}, func(o *Options) { o.Shard, o.Shards = shard, c.shards })
+					if outcome := r.do(t.Context()); outcome != Finished {
+						t.Errorf("Run of shard %d = %v, want finished", shard, outcome)
+					}
+					got += r.started
+				})
+			}
+			if got != c.want {
+				t.Errorf("%d iterations in all shards, want %d", got, c.want)
+			}
+		})
 	}
 }

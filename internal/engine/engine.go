@@ -1,17 +1,18 @@
 // Package engine performs one run: it takes turns from a plan, gives each to a
-// free virtual user, and reports what became of it to a sink.
+// free virtual user (VU), and reports the iteration to a sink.
 //
-//	plan ──turn──► loop ──seat──► worker ──Begin, Go──► VU
+//	plan ──turn──► loop ──slot──► worker ──Begin, Go──► VU
 //	                 ▲              │  │
 //	                 └─wake, free───┘  └─iteration──► sink
 //
-// One loop serves both models. An open plan hands out due times, whatever the
-// target does, and an arrival that finds no free virtual user is dropped, with
-// its owner (SEMANTICS section 2). A closed plan says how many virtual users
-// there are, and each takes its next turn when its last iteration ends.
+// One loop serves both models of load. In the open model the plan has due times,
+// whatever the target does, and an arrival that finds no free virtual user is
+// dropped with a reason that says whose fault it is (SEMANTICS section 2). In the
+// closed model the plan has a number of virtual users, and each takes its next
+// turn when its last iteration ends.
 //
-// Virtual users are not goroutines: they say when they want to be woken instead
-// of sleeping, and a goroutine is lent to them only while they are active.
+// Virtual users are not goroutines. A slot is the place of one: its VU returns a
+// wake time instead of sleeping, and has a worker goroutine only while it is active.
 //
 // The package knows nothing of flows, protocols, schedules or configuration.
 package engine
@@ -31,64 +32,65 @@ import (
 )
 
 // A VU is one virtual user. The engine calls Begin, Go and Close one after
-// another, from changing goroutines; Interrupt may come at any time between the
-// VU's making and its Close.
+// another, from changing goroutines, and Interrupt at any time between NewVU and
+// Close.
 type VU interface {
 	// Begin starts an iteration that was due at a time since the engine's zero. It does not block.
 	Begin(due time.Duration)
-	// Go performs the iteration until it wants to pause, and returns when it wants to be woken, since the engine's
-	// zero, or until it is done. It blocks only inside requests.
+	// Go performs the iteration until it is done, or until it pauses. It then returns the time, since the engine's
+	// zero, at which Go is to be called again. It blocks only inside requests.
 	Go() (wake time.Duration, done bool)
-	// Interrupt makes a Go that blocks, or is called afterwards, return soon. The VU is then good for Close only.
+	// Interrupt makes a Go that blocks, or is called afterwards, return soon. After it only Close is called.
 	Interrupt()
+	// Close frees what the VU holds.
 	Close()
 }
 
 // A Reporter is a VU that knows how its iteration ended. Without it every
 // iteration that was not interrupted counts as completed.
 type Reporter interface {
-	// Outcome says how the iteration that ended last, or was cut short, went.
+	// Outcome returns the outcome and the trace of the iteration that ended last or was cut off.
 	Outcome() (load.Outcome, load.TraceID)
 }
 
-// A Sink takes what happens. Its methods are called by any number of goroutines,
-// must not block, and keep nothing.
+// A Sink receives what a run does. Any number of goroutines call its methods, which
+// must not block and must not keep their arguments.
 type Sink interface {
-	// Started counts an iteration that starts.
+	// Started counts an iteration that starts on the VU of an id.
 	Started(vu int)
 	// Iteration reports an iteration that ended; its lateness is Start − Due.
 	Iteration(*load.Iteration)
-	// Drop counts arrivals that did not become iterations.
+	// Drop counts arrivals of the open model that did not become iterations.
 	Drop(load.Reason, uint64)
 }
 
-// Options says what a run does. Numbers of VUs are totals over all shards.
+// Options are what New needs. Numbers of VUs are totals over all shards.
 type Options struct {
-	Plan pace.Plan
+	Plan pace.Plan // required
 	// NewVU makes a virtual user; several goroutines may call it at once. The ids of a shard count from 0, and
-	// one is used again only after its VU was closed.
+	// one is used again only after its VU was closed. It is required.
 	NewVU func(id int) (VU, error)
-	Sink  Sink
-	// Start is the instant of the plan's zero. It may be months ago, or lie ahead.
+	Sink  Sink // required
+	// Start is the instant of the plan's zero. It may be months in the past, or in the future.
 	Start time.Time
 
 	MaxVUs       int // of an open plan
 	PreAllocated int // VUs of an open plan that are made before its first arrival
 
 	GracefulStop     time.Duration // how long running iterations may go on after the end
-	GracefulRampDown time.Duration // how long a VU that the plan lets go may finish its iteration
+	GracefulRampDown time.Duration // how long an iteration may go on after the plan took its VU away
 	MaxLateness      time.Duration // an arrival of an open plan is never started later than this (default 1s)
 
 	Shard, Shards int // 0 ≤ Shard < Shards; 0 shards is one
 
-	// Admit is asked before each iteration starts, by any number of goroutines; nil admits all. An arrival of an
-	// open plan that is refused is dropped with the reason. A VU of a closed plan that is refused sits out for as
-	// long as its last iteration took, 100 ms to 10 s, and is asked for again: refusing a share of turns takes
-	// the same share of the load away.
+	// Admit is called before each iteration starts, by any number of goroutines, and reports whether it may; nil
+	// admits all. An arrival of an open plan that is refused is dropped with the reason. A VU of a closed plan that
+	// is refused waits for as long as its last iteration took, 100 ms to 10 s, before Admit is called again, so that
+	// refusing a share of the turns takes the same share of the load away.
 	Admit func(now time.Duration) (load.Reason, bool)
 
-	Waiter Waiter // nil waits with Go's timers; closed by Run
-	Log    *slog.Logger
+	Waiter Waiter       // Run closes it; nil waits with Go's timers
+	Log    *slog.Logger // nil discards
 }
 
 // An Outcome says why a run ended.
@@ -96,7 +98,7 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Finished Outcome = iota // the plan was at its end
+	Finished Outcome = iota // the plan reached its end
 	Canceled                // Run's context ended
 	Killed                  // Kill was called
 )
@@ -112,7 +114,7 @@ func (o Outcome) String() string {
 	return "killed"
 }
 
-// Stats is what a run does at one instant, of this shard alone.
+// Stats are what a run does at one instant, on this shard alone.
 type Stats struct {
 	VUs      int // that exist
 	Busy     int // of VUs, in an iteration
@@ -121,11 +123,11 @@ type Stats struct {
 	PlannedRate float64 // iterations per second, of open plans
 	PlannedVUs  int     // of closed plans
 
-	Started uint64
-	Dropped [load.NumReasons]uint64
+	Started uint64                  // iterations since the run began
+	Dropped [load.NumReasons]uint64 // arrivals since the run began, by reason
 }
 
-// An Engine performs one run. All methods may be called by any goroutine.
+// An Engine performs one run. Any goroutine may call its methods.
 type Engine struct {
 	o    Options
 	zero time.Time
@@ -133,47 +135,47 @@ type Engine struct {
 	offset atomic.Int64
 
 	source source
-	seats  seats
+	slots  slots
 
 	dropped [load.NumReasons]atomic.Uint64
 
-	mu     sync.Mutex
-	orders orders
-	posted atomic.Bool // orders changed
+	mu       sync.Mutex
+	requests requests
+	posted   atomic.Bool // requests changed
 
 	loop
-	lend
+	pool
 }
 
-// A source gives turns. Open and closed plans differ in nothing else.
+// A source gives turns. It is all in which the open and the closed model differ.
 type source interface {
-	// These are the loop's.
+	// Only the loop calls these.
 
 	// run gives turns until the run is over.
 	run()
-	// ask changes the number of seats that get turns just by being there, at a time that has come.
+	// ask changes the number of slots that get turns without arrivals, at an engine time that was reached.
 	ask(vus int, at time.Duration)
-	// hold stops giving turns, which are lost, until release.
+	// hold stops giving turns until release. Turns in between are lost.
 	hold(why load.Reason)
 	release()
-	// exhausted says whether no turn will come any more, before the plan's end.
+	// exhausted reports whether no further turn comes although the plan's time is not over.
 	exhausted() bool
 
-	// The others are called by the owner of a seat, and return false after they gave it away.
+	// The owner of a slot calls the others. They return false where it does not own the slot afterwards.
 
-	// begin starts an iteration, whose due is set.
-	begin(s *seat, now time.Duration) bool
+	// begin starts an iteration whose due time is set.
+	begin(s *slot, now time.Duration) bool
 	// next follows an iteration that ended, and sets the next one's due.
-	next(s *seat, end time.Duration) bool
-	// unopened follows an opening in which the VU could not be made, or was made for nothing: the seat is condemned.
-	unopened(s *seat, made bool) bool
-	// vacated follows the closing of a seat's VU.
-	vacated(s *seat) bool
-	// wants says whether a seat gets turns just by being there. It may be called by anyone.
-	wants(s *seat) bool
+	next(s *slot, end time.Duration) bool
+	// unopened follows an opening whose VU could not be made, or was made for a slot that was interrupted meanwhile.
+	unopened(s *slot, made bool) bool
+	// vacated follows the closing of a slot's VU.
+	vacated(s *slot) bool
+	// wants reports whether a slot gets turns without arrivals. Any goroutine may call it.
+	wants(s *slot) bool
 }
 
-// New checks the options and builds an engine, whose zero is now. Nothing starts before Run.
+// New checks the options and builds an engine whose zero is the time of the call. Nothing starts before Run.
 func New(o Options) (*Engine, error) {
 	if o.Shards == 0 {
 		o.Shards = 1
@@ -195,12 +197,11 @@ func New(o Options) (*Engine, error) {
 	e.sleepUntil.Store(math.MinInt64)
 	e.expect.Store(-1)
 	if p, ok := o.Plan.(pace.Open); ok {
-		e.source = &arrivals{Engine: e, plan: p, most: max(1, pace.Share(o.MaxVUs, o.Shard, o.Shards))}
+		e.source = &openSource{Engine: e, plan: p, most: max(1, pace.Share(o.MaxVUs, o.Shard, o.Shards))}
 	} else {
-		e.source = newPlaces(e)
+		e.source = newClosedSource(e)
 	}
-	all, perVU := o.Plan.Total()
-	e.bounded = all > 0 || perVU > 0
+	e.bounded = o.Plan.End().Counted()
 	return e, nil
 }
 
@@ -219,17 +220,17 @@ func (o *Options) check() error {
 	return nil
 }
 
-// Zero is the instant from which Now and all times of results count, with its monotonic reading.
+// Zero is the instant, with its monotonic reading, from which Now and all times of results count.
 func (e *Engine) Zero() time.Time { return e.zero }
 
 // Now is the time since Zero, by the monotonic clock.
 func (e *Engine) Now() time.Duration { return time.Since(e.zero) }
 
 // Run performs the run and returns when every VU is closed and every goroutine
-// of the engine has ended. When ctx ends, no iteration starts any more and those
+// of the engine has ended. When ctx ends, no further iteration starts and those
 // under way have GracefulStop. It is called once.
 func (e *Engine) Run(ctx context.Context) Outcome {
-	stopWatching := context.AfterFunc(ctx, func() { e.post(func(o *orders) { o.stop = true }) })
+	stopWatching := context.AfterFunc(ctx, func() { e.post(func(o *requests) { o.stop = true }) })
 	e.run()
 	stopWatching()
 	if err := e.o.Waiter.Close(); err != nil {
@@ -238,25 +239,25 @@ func (e *Engine) Run(ctx context.Context) Outcome {
 	return e.outcome
 }
 
-// Kill interrupts everything under way and ends Run.
-func (e *Engine) Kill() { e.post(func(o *orders) { o.kill = true }) }
+// Kill interrupts every iteration under way and ends Run.
+func (e *Engine) Kill() { e.post(func(o *requests) { o.kill = true }) }
 
-// Pause interrupts everything under way at once and drops arrivals until Resume.
-// The plan's time goes on.
-func (e *Engine) Pause() { e.post(func(o *orders) { o.paused = true }) }
+// Pause interrupts every iteration under way and drops arrivals until Resume. The
+// plan's time goes on.
+func (e *Engine) Pause() { e.post(func(o *requests) { o.paused = true }) }
 
-// Resume ends a Pause: load is again what the plan asks for now.
-func (e *Engine) Resume() { e.post(func(o *orders) { o.paused = false }) }
+// Resume ends a Pause. Load is again what the plan asks for at the time.
+func (e *Engine) Resume() { e.post(func(o *requests) { o.paused = false }) }
 
-// Reanchor tells that the wall clock stepped by shift against the monotonic one.
-// The plan goes on where the wall clock says; arrivals between are neither sent nor counted.
-func (e *Engine) Reanchor(shift time.Duration) { e.post(func(o *orders) { o.shift += shift }) }
+// Reanchor moves the plan's time by shift, by which the wall clock was stepped
+// against the monotonic one. Arrivals that are skipped are neither sent nor counted.
+func (e *Engine) Reanchor(shift time.Duration) { e.post(func(o *requests) { o.shift += shift }) }
 
-// Stats looks at the run; it costs time in proportion to the number of VUs.
+// Stats returns the run's stats. It takes time in proportion to the number of VUs.
 func (e *Engine) Stats() Stats {
 	level := e.level(e.Now())
 	st := Stats{PlannedRate: level.Rate / float64(e.o.Shards), PlannedVUs: pace.Share(level.VUs, e.o.Shard, e.o.Shards)}
-	e.seats.count(&st)
+	e.slots.count(&st)
 	for i := range e.dropped {
 		st.Dropped[i] = e.dropped[i].Load()
 	}

@@ -34,7 +34,7 @@ func (p every) At(t time.Duration) pace.Level {
 	return pace.Level{Rate: float64(time.Second) / float64(p.gap), Until: p.end}
 }
 
-func (p every) Total() (all, perVU uint64) { return 0, 0 }
+func (p every) End() pace.End { return pace.End{Time: p.end} }
 
 func (p every) Count(from, to time.Duration) float64 { return float64(to-from) / float64(p.gap) }
 
@@ -73,15 +73,15 @@ func (p steps) At(t time.Duration) pace.Level {
 	return l
 }
 
-func (p steps) Total() (all, perVU uint64) { return 0, 0 }
+func (p steps) End() pace.End { return pace.End{} }
 
 // bounded is a closed plan with bounds on iterations.
 type bounded struct {
 	steps
-	all, perVU uint64
+	total, perVU uint64
 }
 
-func (p bounded) Total() (all, perVU uint64) { return p.all, p.perVU }
+func (p bounded) End() pace.End { return pace.End{Total: p.total, PerVU: p.perVU} }
 
 // An act is one thing a fake VU does in an iteration: ask a target that takes
 // so long to answer, then think for so long.

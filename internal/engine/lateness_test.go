@@ -66,7 +66,7 @@ func benchmarkLateness(b *testing.B, waiter func() (Waiter, error)) {
 	b.ReportMetric(float64(sink.dropped.Load()), "dropped")
 }
 
-// busySockets lets pairs of goroutines play ball over loopback until it is told to stop.
+// busySockets has pairs of goroutines exchange messages over loopback until its result is called.
 func busySockets(b *testing.B, pairs int) (stop func()) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -10,50 +10,50 @@ import (
 	"github.com/perfd/perfd/internal/pace"
 )
 
-// A loop is what the one goroutine that runs an engine knows. Only the atomics
-// and the lock are for others.
+// A loop is the state of the one goroutine that runs an engine. Other goroutines
+// use only its atomics and its lock.
 type loop struct {
 	now      time.Duration // as of the last look at the clock
-	change   time.Duration // engine time at which the plan asks for something else
+	change   time.Duration // engine time of the plan's next change
 	paused   bool
-	stopping bool          // no iteration starts any more
-	graceEnd time.Duration // when what is under way after the stop is interrupted
+	stopping bool          // no further iteration starts
+	graceEnd time.Duration // when iterations that are under way after the stop are interrupted
 	outcome  Outcome
-	bounded  bool // by a number of iterations
+	bounded  bool // a number of iterations may end the run
 
-	asleep wakes // seats that are thinking, waiting or missing
-	leaves wakes // ends of ramp-downs' graces
-	it     load.Iteration
+	asleep    wakes // slots that are thinking, waiting or missing
+	rampDowns wakes // when the graces of ramp-downs end
+	it        load.Iteration
 
-	inbox stack[seat, *seat]
-	// sleepUntil is when the sleeping loop wakes by itself, the lowest time while it is awake: a worker that
-	// delivers an earlier wake pokes it.
+	inbox stack[slot, *slot]
+	// sleepUntil is when the sleeping loop wakes by itself, and the lowest time while it is awake. A worker that
+	// delivers an earlier wake pokes the loop.
 	sleepUntil atomic.Int64
-	// condemning is held from condemning a seat until its VU is interrupted.
-	condemning sync.Mutex
-	complaint  complaint
+	// interrupting is held from the change of a slot's state to interrupted until its VU was interrupted.
+	interrupting sync.Mutex
+	limitedLog   limitedLog
 }
 
-// orders are what other goroutines want of the loop.
-type orders struct {
+// requests are what other goroutines ask the loop to do.
+type requests struct {
 	stop, kill bool
 	paused     bool
 	shift      time.Duration
 }
 
-func (e *Engine) post(change func(*orders)) {
+func (e *Engine) post(change func(*requests)) {
 	e.mu.Lock()
-	change(&e.orders)
+	change(&e.requests)
 	e.mu.Unlock()
 	e.posted.Store(true)
 	e.o.Waiter.Poke()
 }
 
-// run is the loop from its begin to the end of its last goroutine.
+// run runs the loop until the run is over and every worker has ended.
 func (e *Engine) run() {
 	e.graceEnd, e.change, e.spare, e.trimAt = pace.Forever, pace.Forever, math.MaxInt64, e.Now()+trimEvery
 	e.source.run()
-	for _, s := range e.seats.all {
+	for _, s := range e.slots.all {
 		if s.move(free, vacant) {
 			s.vu.Close()
 			s.vu = nil
@@ -63,20 +63,20 @@ func (e *Engine) run() {
 	e.running.Wait()
 }
 
-// A verdict says why serve returned.
-type verdict uint8
+// A served says why serve returned.
+type served uint8
 
 const (
-	reached verdict = iota // the time has come
-	moved                  // the plan's time jumped: the source looks again where it is
-	over                   // the run is over, and nothing is under way
+	reached served = iota // the time was reached
+	moved                 // the plan's time jumped: the source must find its position again
+	over                  // the run is over, and nothing is under way
 )
 
-// serve does everything but giving turns, until an engine time.
-func (e *Engine) serve(until time.Duration) verdict {
+// serve does everything except giving turns, until an engine time.
+func (e *Engine) serve(until time.Duration) served {
 	for {
 		e.now = e.Now()
-		jumped := e.obey()
+		jumped := e.apply()
 		e.collect()
 		e.expire()
 		e.wakeUp()
@@ -100,15 +100,15 @@ func (e *Engine) serve(until time.Duration) verdict {
 	}
 }
 
-// obey carries out orders, and says whether the plan's time jumped.
-func (e *Engine) obey() (jumped bool) {
+// apply carries out the requests and reports whether the plan's time jumped.
+func (e *Engine) apply() (jumped bool) {
 	if !e.posted.Load() {
 		return false
 	}
 	e.posted.Store(false)
 	e.mu.Lock()
-	o := e.orders
-	e.orders.shift = 0
+	o := e.requests
+	e.requests.shift = 0
 	e.mu.Unlock()
 
 	if o.stop {
@@ -122,7 +122,7 @@ func (e *Engine) obey() (jumped bool) {
 		e.paused = o.paused
 		if e.paused {
 			e.source.hold(load.Paused)
-			e.condemnAll()
+			e.interruptAll()
 		} else {
 			e.source.release()
 		}
@@ -135,7 +135,7 @@ func (e *Engine) obey() (jumped bool) {
 	return false
 }
 
-// planTime and engineTime translate times.
+// planTime converts an engine time into a time of the plan, engineTime the reverse.
 func (e *Engine) planTime(t time.Duration) time.Duration { return t + time.Duration(e.offset.Load()) }
 
 func (e *Engine) engineTime(t time.Duration) time.Duration {
@@ -146,7 +146,7 @@ func (e *Engine) engineTime(t time.Duration) time.Duration {
 	return t - offset
 }
 
-// follow does what the plan asks for at a time that has come.
+// follow applies the plan's level at an engine time that was reached.
 func (e *Engine) follow(at time.Duration) {
 	level := e.level(at)
 	e.change = e.engineTime(level.Until)
@@ -156,7 +156,8 @@ func (e *Engine) follow(at time.Duration) {
 	e.source.ask(pace.Share(level.VUs, e.o.Shard, e.o.Shards), at)
 }
 
-// stop begins the end of the run at a time that has come: no turn any more, and a grace for what is under way.
+// stop begins the end of the run at an engine time that was reached: no further turn is given, and iterations
+// under way have a grace.
 func (e *Engine) stop(why Outcome, at time.Duration) {
 	if e.stopping {
 		return
@@ -166,31 +167,31 @@ func (e *Engine) stop(why Outcome, at time.Duration) {
 	asleep := e.asleep
 	e.asleep = nil
 	for _, w := range asleep {
-		if e.seats.all[w.seat].is(thinking) {
+		if e.slots.all[w.slot].is(thinking) {
 			e.asleep.push(w)
 		} else {
-			e.cut(e.seats.all[w.seat])
+			e.evict(e.slots.all[w.slot])
 		}
 	}
 }
 
-// collect takes the seats that workers delivered.
+// collect takes the slots that workers delivered.
 func (e *Engine) collect() {
 	for s := e.inbox.take(); s != nil; {
 		next := s.next
-		if s.is(thinking) || !s.is(condemned) && e.source.wants(s) {
+		if s.is(thinking) || !s.is(interrupted) && e.source.wants(s) {
 			e.asleep.push(wake{s.wake, s.index})
 		} else {
-			e.cut(s)
+			e.evict(s)
 		}
 		s = next
 	}
 }
 
-// wakeUp gives a worker to each seat whose wake time has come.
+// wakeUp gives a worker to each slot whose wake time was reached.
 func (e *Engine) wakeUp() {
 	for e.asleep.next() <= e.now {
-		s := e.seats.all[e.asleep.pop()]
+		s := e.slots.all[e.asleep.pop()]
 		switch s.state.Load() {
 		case thinking:
 			s.state.Store(active)
@@ -210,59 +211,59 @@ func (e *Engine) expire() {
 	for e.change <= e.now {
 		e.follow(e.change)
 	}
-	for e.leaves.next() <= e.now {
-		s := e.seats.all[e.leaves.pop()]
+	for e.rampDowns.next() <= e.now {
+		s := e.slots.all[e.rampDowns.pop()]
 		if s.leave != 0 && s.leave <= e.now {
 			s.leave = 0
-			e.condemn(s)
+			e.interrupt(s)
 		}
 	}
 	if e.now >= e.graceEnd {
 		e.graceEnd = pace.Forever
-		e.condemnAll()
+		e.interruptAll()
 	}
 }
 
-// condemnAll interrupts every iteration under way.
-func (e *Engine) condemnAll() {
+// interruptAll interrupts every iteration under way.
+func (e *Engine) interruptAll() {
 	asleep := e.asleep
 	e.asleep = nil
 	for _, w := range asleep {
-		e.cut(e.seats.all[w.seat])
+		e.evict(e.slots.all[w.slot])
 	}
-	for _, s := range e.seats.all {
-		e.condemn(s)
+	for _, s := range e.slots.all {
+		e.interrupt(s)
 	}
 }
 
-// condemn ends what happens on a seat. Where a worker has it, or it is in the
-// inbox, its VU is interrupted and vacates it later.
-func (e *Engine) condemn(s *seat) {
+// interrupt ends the iteration of a slot. Where a worker has the slot, or it is in
+// the inbox, its VU is interrupted and the slot is vacated later.
+func (e *Engine) interrupt(s *slot) {
 	for {
 		state := s.state.Load()
 		switch state {
-		case vacant, free, condemned:
+		case vacant, free, interrupted:
 			return
 		case thinking, waiting, missing:
 			if e.asleep.remove(s.index) {
-				e.cut(s)
+				e.evict(s)
 				return
 			}
 		}
-		e.condemning.Lock()
-		done := s.move(state, condemned)
+		e.interrupting.Lock()
+		done := s.move(state, interrupted)
 		if done && state != opening && state != missing {
 			s.vu.Interrupt()
 		}
-		e.condemning.Unlock()
+		e.interrupting.Unlock()
 		if done {
 			return
 		}
 	}
 }
 
-// cut vacates a seat that no worker has and that is neither asleep nor in the inbox.
-func (e *Engine) cut(s *seat) {
+// evict vacates a slot that no worker has and that is neither asleep nor in the inbox.
+func (e *Engine) evict(s *slot) {
 	if s.begun {
 		s.vu.Interrupt()
 		e.report(s, e.Now(), &e.it, true)
@@ -272,18 +273,19 @@ func (e *Engine) cut(s *seat) {
 	}
 }
 
-// empty says whether nothing is under way.
+// empty reports whether nothing is under way.
 func (e *Engine) empty() bool {
 	return e.inFlight() == 0 && len(e.asleep) == 0 && e.inbox.head.Load() == nil
 }
 
 // sleep waits until there is something to do, at the latest until an engine time.
 func (e *Engine) sleep(until time.Duration) {
-	until = min(until, e.asleep.next(), e.leaves.next(), e.graceEnd, e.change)
+	until = min(until, e.asleep.next(), e.rampDowns.next(), e.graceEnd, e.change)
 	if e.workers > 0 {
 		until = min(until, e.trimAt)
 	}
-	// Workers look at what is stored here after they did what the loop looks at below: one of the two sees the other.
+	// A worker reads what is stored here after it changed what the loop reads below, so that one of the two sees
+	// the other.
 	awaited := e.stopping || e.bounded
 	if awaited {
 		e.expect.Store(e.dispatched)

@@ -50,7 +50,7 @@ func TestOpenRun(t *testing.T) {
 			dropped: drop{load.VUCap: 3}, made: 2, took: 1150 * ms,
 		},
 		{
-			name: "a hanging target does not blame us", plan: every{100 * ms, 30 * s}, acts: []act{{ask: time.Hour}},
+			name: "a hanging target does not dropReason us", plan: every{100 * ms, 30 * s}, acts: []act{{ask: time.Hour}},
 			options: func(o *Options) { o.MaxVUs, o.GracefulStop = 5, 0 },
 			starts:  from(0, 100*ms, 5), dropped: drop{load.NoFreeVU: 295}, made: 5, took: 30 * s,
 		},

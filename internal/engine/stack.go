@@ -3,10 +3,10 @@ package engine
 import "sync/atomic"
 
 // A stack is a list that any number of goroutines push to and one goroutine at a
-// time takes from, without a lock. With a single taker a node cannot leave and
-// come back between the taker's two looks at the head.
+// time takes from, without a lock. With a single taker no node can be removed and
+// pushed again between the taker's two reads of the head (the ABA problem).
 //
-// It fills a cache line of its own.
+// It fills a cache line of its own, so that two stacks do not share one.
 type stack[T any, P linked[T]] struct {
 	head atomic.Pointer[T]
 	_    [64 - 8]byte

@@ -22,21 +22,21 @@ func TestWakesComeInOrder(t *testing.T) {
 				w.push(wake{at, i})
 				model[i] = at
 			case 2:
-				seat := rapid.IntRange(0, 200).Draw(t, "seat")
-				_, there := model[seat]
-				if got := w.remove(seat); got != there {
-					t.Fatalf("remove(%d) = %v, want %v", seat, got, there)
+				slot := rapid.IntRange(0, 200).Draw(t, "slot")
+				_, there := model[slot]
+				if got := w.remove(slot); got != there {
+					t.Fatalf("remove(%d) = %v, want %v", slot, got, there)
 				}
-				delete(model, seat)
+				delete(model, slot)
 			case 3:
 				if len(model) == 0 {
 					continue
 				}
 				at := w.next()
-				if seat := w.pop(); model[seat] != at {
-					t.Fatalf("pop = seat %d, due at %v, but next = %v", seat, model[seat], at)
+				if slot := w.pop(); model[slot] != at {
+					t.Fatalf("pop = slot %d, due at %v, but next = %v", slot, model[slot], at)
 				} else {
-					delete(model, seat)
+					delete(model, slot)
 				}
 			}
 			soonest := pace.Forever
@@ -52,12 +52,12 @@ func TestWakesComeInOrder(t *testing.T) {
 
 func TestStackLosesNothing(t *testing.T) {
 	const pushers, each = 4, 2000
-	var st stack[seat, *seat]
+	var st stack[slot, *slot]
 	var pushing sync.WaitGroup
 	for p := range pushers {
 		pushing.Go(func() {
 			for i := range each {
-				st.push(&seat{index: p*each + i})
+				st.push(&slot{index: p*each + i})
 			}
 		})
 	}

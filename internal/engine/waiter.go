@@ -2,13 +2,15 @@ package engine
 
 import "time"
 
-// A Waiter puts a loop to sleep. Wait is called by one goroutine; Poke and Close
-// by any.
+// A Waiter is what a loop sleeps on. One goroutine calls Wait; any may call Poke
+// and Close.
 type Waiter interface {
-	// Wait returns at an instant of the monotonic clock, or soon after a Poke since the last Wait began. A zero
-	// instant waits for a Poke alone. It may return early.
+	// Wait returns at an instant of the monotonic clock, or soon after a Poke since the last Wait began. The zero
+	// time waits for a Poke alone. Wait may return early.
 	Wait(until time.Time)
+	// Poke makes Wait return.
 	Poke()
+	// Close frees what the waiter holds. No Wait follows.
 	Close() error
 }
 

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A timerfdWaiter waits for a timerfd through the netpoller: a tenth of a
-// millisecond late at most, however busy the sockets are (DESIGN section 4).
+// A timerfdWaiter waits for a timerfd through the netpoller. It is at most a tenth
+// of a millisecond late, however busy the sockets are (DESIGN section 4).
 type timerfdWaiter struct {
 	file  *os.File
 	raw   syscall.RawConn
@@ -44,7 +44,7 @@ func NewWaiter() (Waiter, error) {
 		return nil, errors.Join(fmt.Errorf("use timerfd: %w", err), w.Close())
 	}
 	w.arm = func(fd uintptr) { w.armed = settime(fd, w.until) }
-	// Set to an instant long past, it fires at once. Without it the loop would only wake late, when it is due anyway.
+	// A timer that is set to a time in the past fires at once. Should it fail, the loop wakes when it is due anyway.
 	w.fire = func(fd uintptr) { _ = settime(fd, 1) }
 	return w, nil
 }
@@ -70,7 +70,7 @@ func (w *timerfdWaiter) Wait(until time.Time) {
 			return
 		}
 	}
-	// The timer cannot be used. Go's timers are late, not wrong; the loop looks around every millisecond.
+	// The timer cannot be used. The loop polls every millisecond with Go's timers, which are late but not wrong.
 	time.Sleep(time.Millisecond)
 }
 

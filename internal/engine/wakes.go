@@ -6,17 +6,17 @@ import (
 	"github.com/perfd/perfd/internal/pace"
 )
 
-// A wake says when a seat wants attention. It holds no pointer, so that the
-// collector need not look at a heap of thinking VUs.
+// A wake is the engine time at which a slot needs the loop. It holds no pointer, so
+// that the garbage collector need not scan a heap of thinking VUs.
 type wake struct {
 	at   time.Duration
-	seat int
+	slot int
 }
 
-// wakes is a binary heap, soonest first.
+// wakes is a binary heap of wakes, the soonest first.
 type wakes []wake
 
-// next is when the soonest is due, Forever when there is none.
+// next is the time of the soonest wake, Forever where there is none.
 func (w wakes) next() time.Duration {
 	if len(w) == 0 {
 		return pace.Forever
@@ -29,18 +29,18 @@ func (w *wakes) push(x wake) {
 	w.up(len(*w) - 1)
 }
 
-// pop removes and returns the seat of the soonest.
+// pop removes the soonest wake and returns its slot.
 func (w *wakes) pop() int {
-	s := (*w)[0].seat
+	s := (*w)[0].slot
 	w.removeAt(0)
 	return s
 }
 
-// remove forgets a seat, and says whether it was there. It looks at every entry: seats leave early only at the end of
-// a grace.
-func (w *wakes) remove(seat int) bool {
+// remove removes the wake of a slot and reports whether there was one. It scans every entry: slots are removed early
+// only at the end of a grace.
+func (w *wakes) remove(slot int) bool {
 	for i := range *w {
-		if (*w)[i].seat == seat {
+		if (*w)[i].slot == slot {
 			w.removeAt(i)
 			return true
 		}

@@ -11,28 +11,28 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// A worker is a goroutine that is lent to one seat at a time, for as long as its
-// VU is active.
+// A worker is a goroutine that serves one slot at a time, for as long as the
+// slot's VU is active.
 type worker struct {
 	e    *Engine
 	next *worker    // in the stack of idle ones
-	hand chan *seat // holds one; nil ends the worker
+	work chan *slot // of capacity 1; nil ends the worker
 	it   load.Iteration
 }
 
 func (w *worker) link() **worker { return &w.next }
 
-// A lend keeps account of the workers.
-type lend struct {
+// A pool holds the workers and counts them.
+type pool struct {
 	idle stack[worker, *worker]
 
-	// returned counts stretches that ended; when it reaches expect, the loop is poked.
+	// returned counts activations that ended; when it reaches expect, the loop is poked.
 	returned atomic.Int64
 	expect   atomic.Int64
 	_        [64 - 16]byte
 
-	// The loop's.
-	dispatched int64 // stretches that started
+	// Only the loop uses the fields below.
+	dispatched int64 // activations that started
 	workers    int64
 	spare      int64 // fewest idle workers seen since the last trim
 	trimAt     time.Duration
@@ -40,22 +40,22 @@ type lend struct {
 	running sync.WaitGroup
 }
 
-// trimEvery is how often workers that were idle all the while are let go.
+// trimEvery is how often workers end that were idle since the last time.
 const trimEvery = 10 * time.Second
 
-// spawnsAtOnce is how many goroutines are started before those that are ready
-// get to run: a thousand VUs that begin together, and think at once, then need
-// few goroutines.
+// spawnsAtOnce is how many goroutines are started before the loop yields to those
+// that are ready, so that a thousand VUs that begin together and think at once
+// need few goroutines.
 const spawnsAtOnce = 64
 
-// dispatch lends a worker to a seat. It is the loop's, and does not block.
-func (e *Engine) dispatch(s *seat) {
+// dispatch hands a slot to a worker. Only the loop calls it, and it does not block.
+func (e *Engine) dispatch(s *slot) {
 	e.dispatched++
 	if w := e.idle.pop(); w != nil {
-		w.hand <- s
+		w.work <- s
 		return
 	}
-	w := &worker{e: e, hand: make(chan *seat, 1)}
+	w := &worker{e: e, work: make(chan *slot, 1)}
 	e.workers++
 	e.running.Go(func() { w.run(s) })
 	if e.workers%spawnsAtOnce == 0 {
@@ -63,10 +63,10 @@ func (e *Engine) dispatch(s *seat) {
 	}
 }
 
-// inFlight is the number of seats that workers have.
+// inFlight is the number of slots that workers have.
 func (e *Engine) inFlight() int64 { return e.dispatched - e.returned.Load() }
 
-// trim lets workers go that were not needed since it last did.
+// trim ends the workers that were not needed since it last did so.
 func (e *Engine) trim() {
 	e.spare = min(e.spare, e.workers-e.inFlight())
 	if e.now < e.trimAt {
@@ -76,21 +76,21 @@ func (e *Engine) trim() {
 	e.spare, e.trimAt = math.MaxInt64, e.now+trimEvery
 }
 
-// dismiss ends as many idle workers, if there are.
+// dismiss ends up to n idle workers.
 func (e *Engine) dismiss(n int64) {
 	for ; n > 0; n-- {
 		w := e.idle.pop()
 		if w == nil {
 			return
 		}
-		w.hand <- nil
+		w.work <- nil
 		e.workers--
 	}
 }
 
-func (w *worker) run(s *seat) {
-	for ; s != nil; s = <-w.hand {
-		w.stretch(s)
+func (w *worker) run(s *slot) {
+	for ; s != nil; s = <-w.work {
+		w.activate(s)
 		w.e.idle.push(w)
 		if w.e.returned.Add(1) == w.e.expect.Load() {
 			w.e.o.Waiter.Poke()
@@ -98,8 +98,8 @@ func (w *worker) run(s *seat) {
 	}
 }
 
-// stretch runs the VU of a seat, iteration after iteration, until the seat is given away.
-func (w *worker) stretch(s *seat) {
+// activate runs the VU of a slot, iteration after iteration, until another goroutine owns the slot.
+func (w *worker) activate(s *slot) {
 	e := w.e
 	now := e.Now()
 	for mine := true; mine; {
@@ -122,8 +122,8 @@ func (w *worker) stretch(s *seat) {
 	}
 }
 
-// open gives a seat its VU. It returns false after it gave the seat away.
-func (e *Engine) open(s *seat) bool {
+// open makes the VU of a slot. It returns false where the caller does not own the slot any more.
+func (e *Engine) open(s *slot) bool {
 	made := e.make(s)
 	if made && s.move(opening, active) {
 		return true
@@ -131,56 +131,57 @@ func (e *Engine) open(s *seat) bool {
 	return e.source.unopened(s, made)
 }
 
-// make makes the VU of a seat.
-func (e *Engine) make(s *seat) bool {
+// make makes the VU of a slot that the caller owns, and reports whether it could.
+func (e *Engine) make(s *slot) bool {
 	vu, err := e.o.NewVU(s.index)
 	if err != nil {
-		e.complaint.log(e.o.Log, "a virtual user cannot be made", err)
+		e.limitedLog.log(e.o.Log, "a virtual user cannot be made", err)
 		return false
 	}
 	s.vu = vu
 	return true
 }
 
-// start begins an iteration.
-func (e *Engine) start(s *seat, now time.Duration) {
+// start begins an iteration whose due time is set.
+func (e *Engine) start(s *slot, now time.Duration) {
 	s.start, s.begun = now, true
 	s.started.Add(1)
 	e.o.Sink.Started(s.index)
 	s.vu.Begin(s.due)
 }
 
-// rest brings a seat from one state to another, in which the loop keeps it until a time. A seat that was condemned
-// comes to the loop as it is.
-func (e *Engine) rest(s *seat, from, to uint32, wake time.Duration) {
+// rest changes a slot's state from one to another, in which the loop keeps it until the engine time wake, and gives
+// the slot to the loop. A slot that was interrupted keeps its state.
+func (e *Engine) rest(s *slot, from, to uint32, wake time.Duration) {
 	s.wake = wake
 	s.move(from, to)
 	e.inbox.push(s)
-	if wake < time.Duration(e.sleepUntil.Load()) || s.is(condemned) {
+	if wake < time.Duration(e.sleepUntil.Load()) || s.is(interrupted) {
 		e.o.Waiter.Poke()
 	}
 }
 
-// report tells the sink of an iteration that ended or was cut off. It is the seat's owner's, who lends it.
-func (e *Engine) report(s *seat, end time.Duration, it *load.Iteration, cutOff bool) {
+// report reports an iteration that ended, or was cut off, to the sink. The owner of the slot calls it, with an
+// iteration of its own to fill.
+func (e *Engine) report(s *slot, end time.Duration, it *load.Iteration, cutOff bool) {
 	*it = load.Iteration{VU: s.index, Due: int64(s.due), Start: int64(s.start), End: int64(end)}
-	r, tells := s.vu.(Reporter)
-	if tells {
+	r, ok := s.vu.(Reporter)
+	if ok {
 		it.Outcome, it.Trace = r.Outcome()
 	}
-	if cutOff || !tells && s.is(condemned) {
+	if cutOff || !ok && s.is(interrupted) {
 		it.Outcome = load.Interrupted
 	}
 	s.begun = false
 	e.o.Sink.Iteration(it)
 }
 
-// vacate closes the VU of a seat that is the caller's. It returns true where the
-// seat is wanted again, and the caller's still, in state opening.
-func (e *Engine) vacate(s *seat) bool {
-	// Whoever condemns a seat holds the lock until its VU is interrupted: Close comes after Interrupt.
-	e.condemning.Lock()
-	e.condemning.Unlock() //nolint:staticcheck // an empty section is the point: it waits for the holder
+// vacate closes the VU of a slot that the caller owns. It returns true where the
+// slot is needed again: the caller then still owns it, in state opening.
+func (e *Engine) vacate(s *slot) bool {
+	// interrupt holds the lock until the slot's VU is interrupted, so that Close comes after Interrupt.
+	e.interrupting.Lock()
+	e.interrupting.Unlock() //nolint:staticcheck // an empty section is the point: it waits for the holder
 	if s.vu != nil {
 		s.vu.Close()
 		s.vu = nil
@@ -189,10 +190,10 @@ func (e *Engine) vacate(s *seat) bool {
 	return e.source.vacated(s)
 }
 
-// A complaint logs one of a kind a minute.
-type complaint struct{ next atomic.Int64 }
+// A limitedLog writes at most one message a minute.
+type limitedLog struct{ next atomic.Int64 }
 
-func (c *complaint) log(l *slog.Logger, what string, err error) {
+func (c *limitedLog) log(l *slog.Logger, what string, err error) {
 	now := time.Now().UnixNano()
 	next := c.next.Load()
 	if now >= next && c.next.CompareAndSwap(next, now+int64(time.Minute)) {

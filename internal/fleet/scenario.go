@@ -135,10 +135,9 @@ func (s *Scenario) newRunner(blackouts []schedule.Blackout) error {
 	if err != nil {
 		return err
 	}
-	finite, _ := s.cfg.Workload.Finite()
 	sched, err := schedule.New(s.cfg.Schedule, schedule.Options{
 		Scenario: s.name, Test: string(s.cfg.Test), Blackouts: all,
-		Workload: schedule.Workload{Cycle: s.cfg.Workload.Cycle(), Finite: finite},
+		Workload: schedule.Workload{Cycle: s.cfg.Workload.Cycle(), End: s.cfg.Workload.End()},
 	})
 	if err != nil {
 		return err
@@ -181,7 +180,7 @@ func (s *Scenario) StopRun() error { return s.runner.Stop() }
 
 // Begin starts a run; the schedule calls it.
 func (s *Scenario) Begin(sr schedule.Run, ended func()) error {
-	if s.replaces && sr.End.IsZero() && !sr.Manual {
+	if s.replaces && sr.End.IsZero() && !sr.Manual && !s.cfg.Workload.End().Counted() {
 		// A reload cuts an always-on run: what is measured from here on is another run.
 		now := time.Now()
 		sr.ID, sr.Fire = now.UTC().Format("20060102T150405Z"), now

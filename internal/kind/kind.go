@@ -1,10 +1,11 @@
-// Package kind says what can be plugged into perfd: protocols and analyses, each
-// with one descriptor. The configuration decodes, checks and documents whatever
+// Package kind says what can be plugged into perfd: protocols, executors and shapes
+// of load, and analyses, each with one descriptor. The configuration decodes, checks and documents whatever
 // a Set holds; package builtin has the one list of what perfd ships.
 package kind
 
 import (
 	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/protocol"
 )
 
@@ -12,5 +13,10 @@ import (
 // which it is shown.
 type Set struct {
 	Protocols []protocol.Kind
+	Executors []pace.Executor
+	Shapes    []pace.Shape
 	Analyses  analysis.Kinds // in the order in which runs speak of them
 }
+
+// Workload returns what a workload may name.
+func (s Set) Workload() pace.Kinds { return pace.Kinds{Executors: s.Executors, Shapes: s.Shapes} }

@@ -10,6 +10,12 @@ import (
 	"github.com/perfd/perfd/internal/block"
 )
 
+// kinds are the executors and shapes of this package.
+var kinds = Kinds{
+	Executors: []Executor{ConstantArrivalRate, RampingArrivalRate, ConstantVUs, RampingVUs},
+	Shapes:    []Shape{Stages},
+}
+
 // decode reads a workload block as the configuration does.
 func decode(t testing.TB, text string) (Config, error) {
 	t.Helper()
@@ -17,6 +23,7 @@ func decode(t testing.TB, text string) (Config, error) {
 	var c Config
 	if n := block.Parse("perfd.yaml", []byte(text), &errs); n != nil {
 		block.Decode(n, &c, &errs)
+		c.Decode(kinds, &errs)
 	}
 	return c, errs.Err()
 }

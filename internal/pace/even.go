@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// even spaces arrivals by the rate alone (see the package comment).
+// even is a plan with even arrivals (see the package comment).
 type even struct{ rates }
 
 // Arrivals yields, of all arrivals numbered from 0, those whose number is shard
@@ -17,7 +17,7 @@ func (p even) Arrivals(from time.Duration, shard, of int) iter.Seq[time.Duration
 			return
 		}
 		at := p.locate(from)
-		arrival := 2 * p.scale // area of one
+		arrival := 2 * p.scale // area of one arrival
 		k := p.areaAt(from).overUp(arrival)
 		step := uint64(of)
 		k += (uint64(shard) + step - k%step) % step

@@ -8,10 +8,9 @@ import (
 	"time"
 )
 
-// poisson draws arrivals at random so that they form a Poisson process with the
-// plan's rate. Each cell of a second is drawn from hash(seed, scenario, cell)
-// alone, so any instant can be sought and the same arrivals come back (SEMANTICS
-// section 5).
+// poisson is a plan whose arrivals form a Poisson process with the plan's rate. The
+// arrivals of each cell of one second depend only on hash(seed, scenario, cell), so
+// that a plan that starts at any instant has the same arrivals (SEMANTICS section 5).
 type poisson struct {
 	rates
 	seed uint64
@@ -19,9 +18,9 @@ type poisson struct {
 
 const cell = time.Second
 
-// Arrivals deals each cell's arrivals out in turn. Which shard begins is drawn
-// too: were it always the first, it would get nearly all of a quiet scenario,
-// whose cells hold one arrival or none.
+// Arrivals distributes the arrivals of each cell over the shards in turn. Which shard
+// begins is drawn too: the first shard would otherwise get nearly all arrivals of a
+// quiet scenario, whose cells contain one arrival or none.
 func (p poisson) Arrivals(from time.Duration, shard, of int) iter.Seq[time.Duration] {
 	from = max(0, from)
 	return func(yield func(time.Duration) bool) {
@@ -52,9 +51,9 @@ func (p poisson) Arrivals(from time.Duration, shard, of int) iter.Seq[time.Durat
 	}
 }
 
-// pass moves a cursor to the segment that holds begin. Where that one has no
-// load, begin moves to the cell in which it ends: hours of silence are not walked
-// in seconds. It is false where no more load comes.
+// pass moves a cursor to the segment that contains begin. Where that segment has no
+// load, begin moves to the cell in which it ends, so that hours without load are not
+// walked cell by cell. It reports whether any load follows.
 func pass(at *cursor, begin *time.Duration) bool {
 	for {
 		for at.ends() <= *begin {
@@ -70,10 +69,13 @@ func pass(at *cursor, begin *time.Duration) bool {
 	}
 }
 
-// draw deals the arrivals of the cell at begin and leaves the cursor in a segment
-// from which the cell's end is reached. It is false where the deal is off or no
-// more load comes. The gaps of a Poisson process are exponential on the scale of
-// its integrated rate; it has no memory, so each cell may start anew.
+// draw yields the arrivals of the cell at begin to deal and leaves the cursor at a
+// segment from which the cell's end is reached. It reports whether deal wants more
+// and any load follows.
+//
+// The gaps between the arrivals of a Poisson process are exponential with mean 1 in
+// units of its integrated rate (Çinlar, Introduction to Stochastic Processes, 1975).
+// The process is memoryless, so that each cell is drawn by itself.
 func (p poisson) draw(at *cursor, begin time.Duration, random *rand.Rand, deal func(time.Duration) bool) bool {
 	end := min(later(begin, cell), p.end)
 	start, last := begin, begin
@@ -83,7 +85,7 @@ func (p poisson) draw(at *cursor, begin time.Duration, random *rand.Rand, deal f
 		line := p.line(at, start, stop)
 		for ; gap < line.area; gap += random.ExpFloat64() {
 			t := min(start+time.Duration(line.reaches(gap)), stop-1)
-			last = max(last, t) // rounding must not turn two arrivals round
+			last = max(last, t) // rounding must not change the order of arrivals
 			if !deal(last) {
 				return false
 			}
@@ -99,7 +101,8 @@ func (p poisson) draw(at *cursor, begin time.Duration, random *rand.Rand, deal f
 	}
 }
 
-// A line is the rate over a stretch of one segment, in arrivals per nanosecond.
+// A line is the rate over a part of one segment: at its beginning, in arrivals per
+// nanosecond, its slope per nanosecond, and its integral over the part.
 type line struct{ from, slope, area float64 }
 
 // line returns the rate between two instants of the cursor's segment.
@@ -109,13 +112,13 @@ func (p poisson) line(at *cursor, start, stop time.Duration) line {
 	return line{from, (to - from) / length, (from + to) / 2 * length}
 }
 
-// reaches is after how many nanoseconds the line's integral reaches m: the
-// solution of from·x + slope·x²/2 = m.
+// reaches is the number x of nanoseconds after which the line's integral reaches m:
+// the solution of from·x + slope·x²/2 = m.
 func (l line) reaches(m float64) float64 {
 	return 2 * m / (l.from + math.Sqrt(max(0, l.from*l.from+2*l.slope*m)))
 }
 
-// seedOf joins a configured seed with the scenario's name.
+// seedOf combines a configured seed with the scenario's name.
 func seedOf(seed int, scenario string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(scenario))

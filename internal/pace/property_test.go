@@ -17,9 +17,18 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// 1,000 random plans for each property, unless the command line says otherwise.
-	if err := flag.Set("rapid.checks", "1000"); err != nil {
-		panic(err)
+	// 1,000 random plans for each property, 200 with -short, unless the command line says otherwise.
+	checks := "1000"
+	flag.Parse()
+	if testing.Short() {
+		checks = "200"
+	}
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "rapid.checks" })
+	if !set {
+		if err := flag.Set("rapid.checks", checks); err != nil {
+			panic(err)
+		}
 	}
 	os.Exit(m.Run())
 }
@@ -60,6 +69,7 @@ func drawOpen(t *rapid.T) Config {
 	var errs block.Errors
 	var c Config
 	block.Decode(block.Parse("perfd.yaml", []byte(b.String()), &errs), &c, &errs)
+	c.Decode(kinds, &errs)
 	if errs.Err() != nil { // no load at all, or a lap without length
 		t.Skip(errs.Err())
 	}
@@ -79,12 +89,14 @@ func integral(c Config, t time.Duration) *big.Rat {
 		at.Mul(at, big.NewRat(int64(x), int64(d))).Add(at, from) // the rate at x
 		return at.Add(at, from).Mul(at, big.NewRat(int64(x), 2))
 	}
-	if c.Rate != nil {
-		if c.Duration > 0 {
-			t = min(t, c.Duration.D())
+	if w, ok := c.own.(*constantArrivalRate); ok {
+		if w.Duration > 0 {
+			t = min(t, w.Duration.D())
 		}
-		return over(rate(*c.Rate), rate(*c.Rate), max(1, t), max(0, t))
+		return over(rate(*w.Rate), rate(*w.Rate), max(1, t), max(0, t))
 	}
+	ramp := c.own.(*rampingArrivalRate)
+	stages := ramp.curve.Stages()
 	sum := new(big.Rat)
 	pass := func(level *big.Rat, stages []Stage, t time.Duration) {
 		for _, s := range stages {
@@ -96,15 +108,15 @@ func integral(c Config, t time.Duration) *big.Rat {
 			level = to
 		}
 	}
-	last := rate(*c.Stages[len(c.Stages)-1].Target.Rate)
-	pass(rate(c.startRate()), c.Stages, t)
-	first := lasting(c.Stages)
-	if t <= first || c.Repeat == nil {
+	last := rate(*stages[len(stages)-1].Target.Rate)
+	pass(rate(*ramp.start().Rate), stages, t)
+	first := lasting(stages)
+	if t <= first || ramp.Repeat == nil {
 		return sum
 	}
-	lap := c.Stages[c.Repeat.From:]
-	if end, ok := c.Finite(); ok {
-		t = min(t, end)
+	lap := stages[ramp.Repeat.From:]
+	if end := c.End(); !end.Never() {
+		t = min(t, end.Time)
 	}
 	laps := (t - first) / lasting(lap)
 	before := new(big.Rat).Set(sum)
@@ -118,8 +130,8 @@ func integral(c Config, t time.Duration) *big.Rat {
 // drawInstant draws an instant of the plan, near or centuries away.
 func drawInstant(t *rapid.T, c Config) time.Duration {
 	most := 200 * 365 * 24 * time.Hour
-	if end, ok := c.Finite(); ok {
-		most = end
+	if end := c.End(); !end.Never() {
+		most = end.Time
 	}
 	return time.Duration(rapid.OneOf(
 		rapid.Just(int64(0)),
@@ -173,10 +185,10 @@ func ceil(r *big.Rat) *big.Int {
 func TestTheLastArrivalIsWithinThePlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := drawOpen(t)
-		end, finite := c.Finite()
-		if !finite {
+		if c.End().Never() {
 			t.Skip("endless")
 		}
+		end := c.End().Time
 		all := ceil(integral(c, end))
 		p := newOpen(t, c)
 		from := end - 1 // a seek to the end yields what is left, never one too many
@@ -225,7 +237,13 @@ func TestSeekAndShardsKeepTheArrivals(t *testing.T) {
 		t.Run(spacing, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				c := drawOpen(t)
-				c.Arrivals, c.Seed = spacing, rapid.Int().Draw(t, "seed")
+				c.Seed = rapid.Int().Draw(t, "seed")
+				switch w := c.own.(type) {
+				case *constantArrivalRate:
+					w.Arrivals = spacing
+				case *rampingArrivalRate:
+					w.Arrivals = spacing
+				}
 				p := newOpen(t, c)
 				from := drawInstant(t, c)
 				until := from + time.Minute
@@ -268,23 +286,22 @@ func TestSeekAndShardsKeepTheArrivals(t *testing.T) {
 
 func TestVULevels(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var c Config
-		start := rapid.IntRange(0, 1000).Draw(t, "start")
-		c.Executor, c.StartVUs = RampingVUs, &start
+		w := &rampingVUs{StartVUs: rapid.IntRange(0, 1000).Draw(t, "start")}
+		var stages stageList
 		for range rapid.IntRange(1, 5).Draw(t, "stages") {
 			n := rapid.IntRange(0, 1000).Draw(t, "target")
 			d := rapid.Int64Range(0, int64(time.Hour)).Draw(t, "length")
-			c.Stages = append(c.Stages, Stage{block.Duration(d), Target{VUs: &n}})
+			stages = append(stages, Stage{block.Duration(d), Target{VUs: &n}})
 		}
-		c.Repeat = &Repeat{Times: rapid.IntRange(1, 3).Draw(t, "times")}
-		if lasting(c.Stages) == 0 {
+		w.curve, w.Repeat = &stages, &Repeat{Times: rapid.IntRange(1, 3).Draw(t, "times")}
+		if lasting(stages) == 0 {
 			t.Skip("no length")
 		}
-		p, err := New(c, "shop")
+		p, err := w.Plan("shop", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		end, _ := c.Finite()
+		end := w.Summary().End.Time
 		at := time.Duration(rapid.Int64Range(0, int64(end)-1).Draw(t, "instant"))
 		l := p.At(at)
 		if l.Until <= at || l.Until > end {
@@ -293,10 +310,10 @@ func TestVULevels(t *testing.T) {
 		if last := p.At(l.Until - 1); last != l {
 			t.Fatalf("At(%d) = %+v, before the change at %d it is %+v", at, l, l.Until, last)
 		}
-		if next := p.At(l.Until); l.Until < end && next.VUs == l.VUs && next.Stage == l.Stage && len(c.Stages) > 1 && next.Until == l.Until {
+		if next := p.At(l.Until); l.Until < end && next.VUs == l.VUs && next.Stage == l.Stage && len(stages) > 1 && next.Until == l.Until {
 			t.Fatalf("At(%d) = %+v does not move on", l.Until, next)
 		}
-		if most := int(c.Peak()); l.VUs < 0 || l.VUs > most {
+		if most := w.Summary().MostVUs; l.VUs < 0 || l.VUs > most {
 			t.Fatalf("At(%d).VUs = %d, want 0 to %d", at, l.VUs, most)
 		}
 	})

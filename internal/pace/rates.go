@@ -2,10 +2,8 @@ package pace
 
 import "time"
 
-// rates is what the open plans share.
-type rates struct{ *course }
-
-func (r rates) Total() (all, perVU uint64) { return 0, 0 }
+// rates is what the plans of the open model share.
+type rates struct{ *profile }
 
 func (r rates) At(t time.Duration) Level {
 	if t < 0 {

@@ -8,13 +8,14 @@ import (
 	"github.com/perfd/perfd/internal/block"
 )
 
-// A scale is the common denominator of a workload's rates, in arrivals per
-// nanosecond: with it every rate, and the area of every stage, is an integer.
+// A scale is the common denominator of a workload's rates in arrivals per
+// nanosecond: in units of 1/scale every rate, and the area of every stage, is an
+// integer.
 //
-// It stays below 2^60 so that levels, and twice the scale, fit into 64 bits and
-// areas into 128 (the rate is at most 1 per nanosecond and time ends at 2^63).
-// It is made at least 2^40, so that rounding the area inside a ramp to an
-// integer is far below one arrival.
+// It is at most 2^60, so that levels and twice the scale fit into 64 bits and areas
+// into 128 (a rate is at most 1 per nanosecond and a time less than 2^63). It is at
+// least 2^40, so that the error of rounding an area inside a ramp to an integer is
+// far below one arrival.
 type scale uint64
 
 const (
@@ -24,7 +25,7 @@ const (
 
 var errTooFine = errors.New("has too many digits to be kept without rounding")
 
-// refine returns a scale in which r is an integer too.
+// refine returns a multiple of s in which r is an integer.
 func (s scale) refine(r block.Rate) (scale, error) {
 	have := new(big.Int).SetUint64(uint64(s))
 	need := perNanosecond(r).Denom()
@@ -58,8 +59,8 @@ func (s scale) level(r block.Rate) uint64 {
 	return units.Mul(units, exact.Num()).Div(units, exact.Denom()).Uint64()
 }
 
-// perNanosecond reads the rate as it was written, in decimals: 0.1/s is a tenth,
-// which the binary fraction that stands for it is not.
+// perNanosecond returns the rate as it was written in decimals: 0.1/s is exactly a
+// tenth, which no binary floating-point number is.
 func perNanosecond(r block.Rate) *big.Rat {
 	exact, _ := new(big.Rat).SetString(strconv.FormatFloat(r.Count, 'f', -1, 64))
 	return exact.Quo(exact, new(big.Rat).SetInt64(int64(max(1, r.Per))))

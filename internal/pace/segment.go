@@ -8,22 +8,22 @@ import (
 
 // A segment is a straight line from one level to another.
 //
-// Levels are integers in units of 1/scale: arrivals per nanosecond, or VUs. With
-// the level going from f to g over length d, the integral up to x is
-// f·x + (g−f)x²/(2d). Areas are twice that, in units of 1/scale: with all of f, g
-// and d integers, the area of a whole segment, d(f+g), is one too.
+// Levels are integers in units of 1/scale: arrivals per nanosecond, or VUs. Where
+// the level goes from f to g over the length d, in nanoseconds, its integral from
+// the segment's start to x is f·x + (g−f)x²/(2d). An area is twice that integral, in
+// units of 1/scale, so that the area of a whole segment, d(f+g), is an integer.
 type segment struct {
 	stage    int           // index into the workload's stages
 	start    time.Duration // since the beginning of the segment's section
 	length   uint64        // nanoseconds, more than 0
 	from, to uint64
-	before   wide // area of the section before the segment
+	before   uint128 // area of the section before the segment
 }
 
-func (s *segment) area() wide { return product(s.length, s.from+s.to) }
+func (s *segment) area() uint128 { return product(s.length, s.from+s.to) }
 
 // areaAt is the area up to x ≤ length, rounded up.
-func (s *segment) areaAt(x uint64) wide {
+func (s *segment) areaAt(x uint64) uint128 {
 	line := product(2*s.from, x)
 	if s.from == s.to {
 		return line
@@ -32,21 +32,21 @@ func (s *segment) areaAt(x uint64) wide {
 	q, r := product(x, x).over(s.length)
 	if s.to > s.from {
 		slope := s.to - s.from
-		return line.plus(product(slope, q)).plus(wide{0, product(slope, r).overUp(s.length)})
+		return line.plus(product(slope, q)).plus(uint128{0, product(slope, r).overUp(s.length)})
 	}
 	slope := s.from - s.to
 	down, _ := product(slope, r).over(s.length)
-	return line.minus(product(slope, q)).minus(wide{0, down})
+	return line.minus(product(slope, q)).minus(uint128{0, down})
 }
 
-// lastAt is the last nanosecond at which the area is at most a, which must be
-// less than the whole.
-func (s *segment) lastAt(a wide) uint64 {
+// lastAt is the last nanosecond at which the area is at most a, which must be less
+// than the area of the whole segment.
+func (s *segment) lastAt(a uint128) uint64 {
 	if s.from == s.to {
 		x, _ := a.over(2 * s.from)
 		return x
 	}
-	// Floating point comes within some nanoseconds; the exact area decides.
+	// The estimate is off by some nanoseconds; the exact area decides.
 	x := nanoseconds(s.estimate(a), s.length-1)
 	for x > 0 && a.less(s.areaAt(x)) {
 		x--
@@ -57,10 +57,11 @@ func (s *segment) lastAt(a wide) uint64 {
 	return x
 }
 
-// estimate solves 2f·x + (g−f)x²/d = a, or its mirror image for a falling line,
-// in the form in which nothing cancels: x = a/(f + sqrt(f² + a(g−f)/d)).
-func (s *segment) estimate(a wide) float64 {
-	rise := func(a wide, low, high uint64) float64 {
+// estimate solves 2f·x + (g−f)x²/d = a for x, or its mirror image for a falling
+// line, in the form without cancellation: x = a/(f + sqrt(f² + a(g−f)/d)), with f,
+// g and d as for segment.
+func (s *segment) estimate(a uint128) float64 {
+	rise := func(a uint128, low, high uint64) float64 {
 		m, f := a.float(), float64(low)
 		return m / (f + math.Sqrt(f*f+m*float64(high-low)/float64(s.length)))
 	}
@@ -76,8 +77,8 @@ func (s *segment) levelAt(x uint64) float64 {
 	return f + (g-f)*(float64(x)/float64(s.length))
 }
 
-// moved is by how many whole units the level has moved at x, and the x at which
-// it will have moved by one more, at most the segment's length.
+// moved returns the number of whole units by which the level has moved at x, and
+// the x at which it has moved by one more, at most the segment's length.
 func (s *segment) moved(x uint64) (units, next uint64) {
 	span := max(s.from, s.to) - min(s.from, s.to)
 	if span == 0 {

@@ -2,14 +2,12 @@ package pace
 
 import "time"
 
-// vus is the closed plan.
-type vus struct{ *course }
+// vus is a plan of the closed model.
+type vus struct{ *profile }
 
-func (p vus) Total() (all, perVU uint64) { return 0, 0 }
-
-// At counts VUs as k6 does: one comes or goes each time the line between two
-// targets has covered a whole one, so a target is reached at its stage's end and
-// not before.
+// At counts VUs as k6 does: the number changes by one each time the line between two
+// targets has moved by a whole VU, so that a target is reached at its stage's end
+// and not before.
 func (p vus) At(t time.Duration) Level {
 	if t < 0 {
 		return Level{}

@@ -9,7 +9,7 @@ import (
 	"github.com/perfd/perfd/internal/block"
 )
 
-// A Blackout is an entry of the blackouts block: times in which no scenario runs.
+// A Blackout is an entry of the blackouts block: times at which no scenario runs.
 type Blackout struct {
 	Name     string   `yaml:"name" block:"required" doc:"Name of the blackout, for people."`
 	TimeZone string   `yaml:"time_zone" doc:"Time zone of from, to and the days, such as Europe/Berlin; UTC by default."`
@@ -77,8 +77,8 @@ func parseTimeOfDay(text string, otherwise time.Duration) (time.Duration, error)
 	return time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute, nil
 }
 
-// Blackouts answers when load is not allowed. The nil *Blackouts allows it
-// always. It is immutable.
+// Blackouts are the times at which load is not allowed. The nil *Blackouts always
+// allows it. Blackouts are immutable.
 type Blackouts struct{ list []window }
 
 // A window is one blackout in computable form. from and to are offsets on the
@@ -133,9 +133,9 @@ func (b Blackout) window() (w window, err error) {
 	return w, nil
 }
 
-// on is the occurrence that begins on a day, given as its midnight by the wall
-// clock. A blackout ends at the last instant that shows its end, so that every
-// instant whose reading lies in it is covered.
+// on is the occurrence that begins on a day, which is given as its midnight by the
+// wall clock. An occurrence ends at the last instant that shows its end, so that it
+// covers every instant whose reading lies in it.
 func (w *window) on(date time.Time) (begin, end time.Time, ok bool) {
 	if !w.days[date.Weekday()] && !slices.ContainsFunc(w.dates, date.Equal) {
 		return begin, end, false

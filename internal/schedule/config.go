@@ -1,13 +1,14 @@
 // Package schedule says, by the wall clock, when a scenario runs: it turns the
 // schedule and blackouts blocks into pure functions of instants (Schedule,
 // Blackouts), and drives a Starter by them on real time (Runner). It knows
-// nothing of load.
+// nothing of load but when a workload ends (pace.End).
 package schedule
 
 import (
 	"time"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/pace"
 )
 
 // A Config is the schedule block of a scenario. Exactly one of always, cron,
@@ -86,7 +87,7 @@ func (Missed) JSONSchema() map[string]any {
 // JSONSchema lists the policies.
 func (Restart) JSONSchema() map[string]any { return map[string]any{"enum": []string{"resume", "skip"}} }
 
-// A mode is how the runs of a schedule begin.
+// A mode says how the runs of a schedule begin.
 type mode string
 
 const (
@@ -119,21 +120,12 @@ func (c Config) cut() time.Duration {
 
 // A Workload is what a schedule must know of what it starts.
 type Workload struct {
-	Cycle  time.Duration // of the lap that repeats for ever; 0 for none
-	Finite time.Duration // how long it lasts; 0 for one that does not end by itself
+	Cycle time.Duration // of the lap that repeats for ever; 0 for none
+	End   pace.End      // when it ends by itself
 }
 
-// length is how long a run lasts, the shorter of what schedule and workload
-// allow; 0 for one without end.
-func (c Config) length(w Workload) time.Duration {
-	switch {
-	case c.Duration == 0:
-		return w.Finite
-	case w.Finite == 0:
-		return c.Duration.D()
-	}
-	return min(c.Duration.D(), w.Finite)
-}
+// end says when a run ends: where the schedule has a duration, after that at the latest.
+func (c Config) end(w Workload) pace.End { return w.End.Within(c.Duration.D()) }
 
 // Describe says the schedule in one line: "cron 0 3 * * * (Europe/Berlin), runs
 // last 1h".

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/pace"
 )
 
 func TestWrongSchedules(t *testing.T) {
@@ -75,7 +76,8 @@ func wantMistake(t *testing.T, text string, err error, want string) {
 }
 
 func TestScheduleAndWorkloadMustFit(t *testing.T) {
-	endless, hour := Workload{}, Workload{Finite: time.Hour}
+	endless, hour := Workload{}, Workload{End: pace.End{Time: time.Hour}}
+	counted := Workload{End: pace.End{Total: 100, Time: 2 * time.Hour}}
 	for _, tt := range []struct {
 		schedule string
 		workload Workload
@@ -91,6 +93,12 @@ func TestScheduleAndWorkloadMustFit(t *testing.T) {
 		{"{every: 30m, overlap: replace}", hour, ""},
 		{"{every: 30m, duration: 10m}", hour, ""},
 		{"{manual: true}", endless, ""},
+		{"{always: true}", counted, "perfd.yaml:1:1: always needs a workload that does not end, this one ends after 100 iterations or 2h, whichever is first"},
+		{"{cron: '@daily'}", counted, ""},
+		{"{cron: '@daily'}", Workload{End: pace.End{PerVU: 5}}, ""},
+		{"{every: 1h}", counted, ""}, // which may be over within the hour
+		{"{every: 1h, on_restart: skip}", counted, ""},
+		{"{every: 1h, on_restart: resume}", counted, "perfd.yaml:1:25: on_restart: resume needs a workload that only the clock ends, this one ends after 100 iterations or 2h, whichever is first\n\thint: leave it out"},
 	} {
 		var errs block.Errors
 		n := block.Parse("perfd.yaml", []byte(tt.schedule), &errs)

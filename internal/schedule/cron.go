@@ -8,9 +8,9 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// A cronSpec names instants by what the wall clock of a time zone shows. A time
-// that the clock passes over in spring is the gap's end; one that it shows twice
-// in autumn is the first of the two (SEMANTICS section 5).
+// A cronSpec is a set of instants, given by readings of the wall clock in a time
+// zone. A reading that the clock passes over in spring stands for the gap's end, one
+// that it shows twice in autumn for the first of the two (SEMANTICS section 5).
 type cronSpec struct {
 	spec *cron.SpecSchedule // evaluated in UTC, on readings of the wall clock
 	loc  *time.Location
@@ -31,7 +31,7 @@ func parseCron(text string, loc *time.Location) (cronSpec, error) {
 	return cronSpec{spec, loc}, nil
 }
 
-// cronHint tells what a refused expression may have meant.
+// cronHint is a hint at what a refused expression may have meant.
 func cronHint(text string) string {
 	switch {
 	case strings.Contains(text, "TZ="):
@@ -46,9 +46,9 @@ func cronHint(text string) string {
 
 // next is the first instant after t, the zero time where none comes in five years.
 func (c cronSpec) next(t time.Time) time.Time {
-	// The clock never shows a later reading at an earlier first instant, so the
-	// readings after t's own hold the answer; where they are shown for the
-	// second time, some of them have been before t.
+	// First instants have the order of their readings, so that the answer is among
+	// the readings after t's own. Where those are shown for the second time, the
+	// first instants of some are before t.
 	for wall := c.spec.Next(wallAt(t, c.loc)); !wall.IsZero(); wall = c.spec.Next(wall) {
 		if first, _ := instants(wall, c.loc); first.After(t) {
 			return first

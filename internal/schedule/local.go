@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// What a clock on the wall of a time zone shows is kept as a time in UTC with the
-// same digits. It is shown twice where clocks are set back, and never in the gap
-// where they are set forward.
+// The reading of a wall clock in a time zone is represented by a time in UTC with
+// the same digits. A reading is shown twice where clocks are set back, and never in
+// the gap where they are set forward.
 
 // wallAt is what the wall clock shows at t.
 func wallAt(t time.Time, loc *time.Location) time.Time {
@@ -42,7 +42,7 @@ func instants(wall time.Time, loc *time.Location) (first, last time.Time) {
 		}
 	}
 	if first.IsZero() {
-		// In a gap, time.Date uses the offset of one of its sides.
+		// In a gap, time.Date uses the offset of one of the gap's sides.
 		first = end
 		if !begin.IsZero() && !wall.Before(wallAt(begin.Add(-1), loc)) && wall.Before(wallAt(begin, loc)) {
 			first = begin

@@ -3,6 +3,8 @@ package schedule
 import (
 	"testing"
 	"time"
+
+	"github.com/perfd/perfd/internal/pace"
 )
 
 // A process that was killed leaves a memory of up to 30 s before: the gap is
@@ -42,6 +44,27 @@ func TestStoppedRunIsResumed(t *testing.T) {
 		r.wantStatus("when the runner has left", time.Since(r.begun), 5*time.Hour+37*time.Second)
 		r.launch()
 		r.want(`01 05:00:37 begin 20000101T040000Z resumed gap 20s at 1h0m37s`)
+	})
+}
+
+// A run without a bound on its time ends when its iterations are done. One that a
+// restart broke off is lost, and the next begins at its time.
+func TestCountedRunIsLostByARestart(t *testing.T) {
+	play(t, "{every: 4h}", Options{Test: "endurance", Workload: Workload{End: pace.End{Total: 1000}}}, func(r *rig) {
+		r.lasts = 90 * time.Minute
+		r.sleepUntil(time.Minute)
+		r.launch()
+		r.sleepUntil(8*time.Hour + time.Minute)
+		r.kill()
+		r.sleepUntil(8*time.Hour + 2*time.Minute)
+		r.launch()
+		r.sleepUntil(13 * time.Hour)
+		r.want(`
+			01 04:00:00 begin 20000101T040000Z
+			01 08:00:00 begin 20000101T080000Z
+			01 08:02:00 lost 20000101T080000Z
+			01 12:00:00 begin 20000101T120000Z
+		`)
 	})
 }
 

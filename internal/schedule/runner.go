@@ -15,18 +15,18 @@ type Starter interface {
 	// run is over and its last iteration with it: by itself, or after End. An
 	// error means that nothing was started.
 	Begin(r Run, ended func()) error
-	// End asks the run under way to end with its grace.
+	// End has the run under way end, with its grace.
 	End(why Reason)
 	// Cut gives the run under way a new identity; its load goes on.
 	Cut(r Run)
 }
 
-// A Reason says why a run is asked to end.
+// A Reason says why a run must end.
 type Reason string
 
 // The reasons. Only Over is a run's regular end.
 const (
-	Over       Reason = "over" // it has lasted as long as it should
+	Over       Reason = "over" // its end has come
 	InBlackout Reason = "blackout"
 	Replaced   Reason = "replaced" // overlap: replace
 	ByHand     Reason = "by hand"
@@ -35,35 +35,37 @@ const (
 
 // A Memory keeps what a runner must know after a restart, as JSON.
 type Memory interface {
+	// Get decodes what was kept into v, and reports whether there was anything.
 	Get(v any) bool
+	// Set keeps v over a restart.
 	Set(v any) error
 }
 
-// RunnerOptions of a Runner.
+// RunnerOptions are what NewRunner needs.
 type RunnerOptions struct {
 	Schedule *Schedule
 	Starter  Starter
 	Memory   Memory // nil forgets
 	Log      *slog.Logger
 
-	// Paused holds runs back from the beginning.
+	// Paused begins with a pause, as if Pause had been called.
 	Paused bool
-	// Lost is told of a run that was under way when an earlier process ended and
-	// is not resumed; its result is interrupted. Nil does not care.
+	// Lost, if not nil, is called for a run that was under way when an earlier
+	// process ended and is not resumed. Its result is interrupted.
 	Lost func(Run)
-	// Stepped is told by how much the wall clock was stepped, or stood still with
-	// the machine, against the monotonic one. Nil does not care.
+	// Stepped, if not nil, is called with the time by which the wall clock was
+	// stepped against the monotonic one, which stops while the machine is suspended.
 	Stepped func(by time.Duration)
-	// Clock reads the wall clock and, at the same instant, a monotonic one. Nil
-	// reads the system's.
+	// Clock reads the wall clock and, at the same instant, a monotonic clock. Nil
+	// reads those of the system.
 	Clock func() (wall time.Time, monotonic time.Duration)
 }
 
-// A Status is what a runner is doing.
+// A Status is the state of a Runner at one instant.
 type Status struct {
 	Running  bool   // a run is under way, draining included
 	Draining bool   // it was asked to end
-	Why      Reason // it was asked to end
+	Why      Reason // why it must end, while Draining
 	Run      Run    // the run under way
 	Blackout bool
 	Paused   bool
@@ -72,26 +74,26 @@ type Status struct {
 	Next    time.Time // when the clock begins the next run; zero for none
 	LastRun string    // the ID of the run that ended last
 	LastEnd time.Time
-	Missed  uint64
-	Due     bool // load is expected now: a run should be under way, and neither blackout nor pause forbids it
+	Missed  uint64 // runs that were due and did not begin, over restarts
+	Due     bool   // load is expected now: a run should be under way, and neither blackout nor pause forbids it
 }
 
-// sleep is the longest time for which a runner trusts the monotonic clock to
-// tell the wall clock. A run noticed so late is on time: a step of the wall
-// clock may have gone over its beginning.
+// sleep is the longest time for which a runner derives the wall clock from the
+// monotonic one. A run that is noticed by this much too late is on time: a step of
+// the wall clock may have passed over its beginning.
 const sleep = 30 * time.Second
 
-// A Runner begins and ends the runs of one scenario. One goroutine is in Run;
-// the other methods may be called from any, before and after it too.
+// A Runner begins and ends the runs of one scenario. One goroutine calls Run; any
+// goroutine may call the other methods, also before and after Run.
 type Runner struct {
 	o    RunnerOptions
-	wake chan struct{} // of 1: something to look at
+	wake chan struct{} // of capacity 1: the state has changed
 
 	mu sync.Mutex // never held while Starter, Memory or a function of the options is called
-	agenda
+	machine
 }
 
-// NewRunner returns a runner that has not begun anything.
+// NewRunner returns a runner. Nothing begins before Run.
 func NewRunner(o RunnerOptions) *Runner {
 	if o.Clock == nil {
 		epoch := time.Now()
@@ -101,12 +103,12 @@ func NewRunner(o RunnerOptions) *Runner {
 		}
 	}
 	r := &Runner{o: o, wake: make(chan struct{}, 1)}
-	r.agenda = agenda{schedule: o.Schedule, log: o.Log, paused: o.Paused}
+	r.machine = machine{schedule: o.Schedule, log: o.Log, paused: o.Paused}
 	return r
 }
 
-// Run begins and ends runs until ctx ends. It then ends the one under way and
-// returns when that is over; a later process may resume it.
+// Run begins and ends runs until ctx ends. It then ends the run under way and
+// returns when that is over. A later process may resume it.
 func (r *Runner) Run(ctx context.Context) {
 	r.recall()
 	timer := time.NewTimer(0)
@@ -114,7 +116,7 @@ func (r *Runner) Run(ctx context.Context) {
 	stop := ctx.Done()
 	for {
 		do, wait := r.look()
-		if do.some() {
+		if do.any() {
 			r.perform(do)
 			continue
 		}
@@ -132,7 +134,7 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 }
 
-// recall takes up what an earlier process left.
+// recall restores the memory of an earlier process.
 func (r *Runner) recall() {
 	var m memory
 	if r.o.Memory != nil && !r.o.Memory.Get(&m) {
@@ -148,9 +150,9 @@ func (r *Runner) recall() {
 	}
 }
 
-// look returns the next thing to do or, where there is none, for how long there
+// look returns the next action or, where there is none, the time for which there
 // will be none.
-func (r *Runner) look() (deed, time.Duration) {
+func (r *Runner) look() (action, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	wall, monotonic := r.o.Clock()
@@ -161,9 +163,10 @@ func (r *Runner) look() (deed, time.Duration) {
 	return do, r.idle(wall, monotonic)
 }
 
-// perform does what look returned. The memory comes first: a process that dies
-// in between has promised a run rather than forgotten one.
-func (r *Runner) perform(do deed) {
+// perform carries out an action. The memory is saved first, so that a process that
+// is killed in between resumes a run that did not begin rather than forgets one
+// that did.
+func (r *Runner) perform(do action) {
 	if do.stepped != 0 && r.o.Stepped != nil {
 		r.o.Stepped(do.stepped)
 	}
@@ -185,7 +188,7 @@ func (r *Runner) perform(do deed) {
 	}
 }
 
-// ended is called by the starter when the run under way is over.
+// ended is the callback of Starter.Begin.
 func (r *Runner) ended() {
 	_ = r.change(func(wall time.Time) error {
 		_, monotonic := r.o.Clock()
@@ -194,7 +197,7 @@ func (r *Runner) ended() {
 	}) // never fails
 }
 
-// failed notes that the run under way did not start.
+// failed records that the run under way did not start.
 func (r *Runner) failed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -203,14 +206,14 @@ func (r *Runner) failed() {
 	r.close(wall, monotonic)
 }
 
-// gone reports whether the runner is to leave and nothing is under way.
+// gone reports whether the process ends and no run is under way.
 func (r *Runner) gone() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.leaving && !r.busy
 }
 
-// change changes the runner's state and has it looked at.
+// change changes the runner's state and wakes Run.
 func (r *Runner) change(f func(wall time.Time) error) error {
 	r.mu.Lock()
 	wall, _ := r.o.Clock()
@@ -238,26 +241,26 @@ func (r *Runner) Start() error { return r.change(r.start) }
 // restarts too, until Start.
 func (r *Runner) Stop() error { return r.change(r.stop) }
 
-// Cut gives an always-on run that is under way a new identity at once: what it
-// loads has changed. Other runs go on as they are.
+// Cut gives an always-on run that is under way a new identity at once, for a change
+// of the system under load. Other runs go on unchanged.
 func (r *Runner) Cut() { _ = r.change(r.cut) } // never fails
 
-// Pause holds runs back: what is due during a pause is missed. The run under way
-// goes on as such, and ends when it should; its load is its engine's to hold.
+// Pause keeps runs from beginning: those that are due during a pause are missed. The
+// run under way keeps its identity and its end; its engine must be paused too.
 func (r *Runner) Pause() { r.pause(true) }
 
-// Resume ends a pause. An always-on run goes on.
+// Resume ends a pause.
 func (r *Runner) Resume() { r.pause(false) }
 
 func (r *Runner) pause(on bool) {
 	_ = r.change(func(wall time.Time) error { // never fails
-		r.collect(wall) // what was due up to now is judged by what was so far
+		r.collect(wall) // runs that became due before the change are not affected by it
 		r.paused = on
 		return nil
 	})
 }
 
-// Status tells what the runner does.
+// Status returns the state of the runner.
 func (r *Runner) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()

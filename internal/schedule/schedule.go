@@ -9,19 +9,19 @@ import (
 // A Run is one execution of a scenario.
 type Run struct {
 	ID   string    `json:"id"`           // unique within the scenario
-	Fire time.Time `json:"fire"`         // when it was due, before jitter; the last cut of an always-on run; when a manual run was asked for
+	Fire time.Time `json:"fire"`         // when it was due, before jitter; for an always-on run its last cut, for a manual run the request
 	Zero time.Time `json:"zero"`         // time zero of its workload
-	End  time.Time `json:"end,omitzero"` // when it ends at the latest; zero for never
+	End  time.Time `json:"end,omitzero"` // when it ends at the latest; zero for no bound
 
 	Manual  bool          `json:"manual,omitempty"`
 	Resumed bool          `json:"resumed,omitempty"` // it was under way before perfd started
 	Gap     time.Duration `json:"gap,omitempty"`     // for how long it was without load because perfd was down
-	Broken  bool          `json:"broken,omitempty"`  // a gap was over 5 % of the run so far: no verdict but inconclusive
+	Broken  bool          `json:"broken,omitempty"`  // a gap was over 5 % of the run so far, which leaves no verdict but inconclusive
 }
 
-// begin is when the run, as far as its results go, began.
+// begin is when the run began, for its results.
 func (r Run) begin() time.Time {
-	if r.Zero.Before(r.Fire) { // always: the zero of its workload is decades ago
+	if r.Zero.Before(r.Fire) { // always-on: the zero of its workload is decades in the past
 		return r.Fire
 	}
 	return r.Zero
@@ -38,13 +38,13 @@ type Schedule struct {
 	loc       *time.Location
 	cron      cronSpec
 	anchor    time.Time
-	zero      time.Time // of an always-on run
-	length    time.Duration
+	zero      time.Time     // of an always-on run
+	length    time.Duration // of a run at the longest, 0 for no bound
 	resume    bool
 	blackouts *Blackouts
 }
 
-// Options are what a schedule must know of its scenario.
+// Options are what New must know of a scenario.
 type Options struct {
 	Scenario  string
 	Test      string // load, stress, spike, volume or endurance: decides the default of on_restart
@@ -54,7 +54,7 @@ type Options struct {
 
 // New compiles a validated Config. It fails only for one that was not validated.
 func New(c Config, o Options) (*Schedule, error) {
-	s := &Schedule{cfg: c, scenario: o.Scenario, length: c.length(o.Workload), resume: c.resumes(o.Test), blackouts: o.Blackouts}
+	s := &Schedule{cfg: c, scenario: o.Scenario, length: c.end(o.Workload).Time, resume: c.resumes(o), blackouts: o.Blackouts}
 	var err error
 	if s.loc, err = c.location(); err != nil {
 		return nil, fmt.Errorf("schedule: %w", err)
@@ -75,21 +75,25 @@ func New(c Config, o Options) (*Schedule, error) {
 	return s, nil
 }
 
-func (c Config) resumes(test string) bool {
+// resumes reports whether the clock can say where a run that was under way
+// before a restart goes on, and whether it should.
+func (c Config) resumes(o Options) bool {
 	switch {
+	case o.Workload.End.Counted():
+		return false
 	case c.OnRestart != "":
 		return c.OnRestart == RestartResume
 	case c.mode() == always:
 		return true
 	}
 	// Joining a peak of 10,000 VUs is not a resume.
-	return test != "stress" && test != "spike" && test != "volume"
+	return o.Test != "stress" && o.Test != "spike" && o.Test != "volume"
 }
 
 // zeroOf is time zero of an always-on run: an instant a whole number of cycles
-// from the anchor, and so long ago that the first pass through the workload is
-// over. It does not depend on when perfd was started, so that restarts and
-// shards agree on the phase, on every arrival's number and so on its shard.
+// before the anchor and not after origin, so that the first pass through the
+// workload is over. It does not depend on when perfd was started, so that restarts
+// and shards agree on the phase, on each arrival's number and so on its shard.
 func zeroOf(anchor, origin time.Time, cycle time.Duration) time.Time {
 	if cycle == 0 {
 		cycle = 7 * day
@@ -103,7 +107,7 @@ func zeroOf(anchor, origin time.Time, cycle time.Duration) time.Time {
 
 func (s *Schedule) mode() mode { return s.cfg.mode() }
 
-// fires says whether the clock alone begins runs that end.
+// fires reports whether the clock alone begins runs that end.
 func (s *Schedule) fires() bool { return s.mode() == onCron || s.mode() == every }
 
 // nextFire is the first fire time after t, zero where none comes.
@@ -158,9 +162,9 @@ func (s *Schedule) following(t time.Time) (Run, bool) {
 	return Run{}, false
 }
 
-// Next is when the clock begins a run first after t, the zero time where it does
-// not. Runs that are missed because they are due in a blackout are left out. An
-// always-on schedule begins one only at a blackout's end.
+// Next is when the clock next begins a run after t, the zero time where it begins
+// none. Runs that are due in a blackout, and so missed, do not count. An always-on
+// schedule begins a run only at the end of a blackout.
 func (s *Schedule) Next(t time.Time) time.Time {
 	if s.mode() == always {
 		if _, until, in := s.blackouts.In(t); in {
@@ -187,9 +191,10 @@ func (s *Schedule) Next(t time.Time) time.Time {
 	return time.Time{}
 }
 
-// Active is the run that by the clock alone goes on at t: what was started or
-// stopped by hand, missed or queued, it cannot know. Where runs overlap it is
-// the last, unless a blackout has ended it.
+// Active is the run that is under way at t by the clock alone, which does not know
+// what was started or stopped by hand, missed or queued. Where runs overlap it is
+// the last one, unless a blackout has ended that. A run without a bound on its time
+// is never found.
 func (s *Schedule) Active(t time.Time) (Run, bool) {
 	if s.mode() == always {
 		_, _, in := s.blackouts.In(t)
@@ -214,8 +219,8 @@ func (s *Schedule) alwaysOn(t time.Time) Run {
 	return r
 }
 
-// from is a run that the clock has not named: by hand, or to make up for missed
-// ones. Its zero and end are those of the instant at which it begins.
+// from is a run that begins by hand, or makes up for missed ones. The caller sets
+// its zero and end when it begins.
 func (s *Schedule) from(t time.Time) Run {
 	return Run{ID: t.UTC().Format("20060102T150405.000Z"), Fire: t}
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/perfd/perfd/internal/pace"
 )
 
 const stamp = "2006-01-02 15:04:05"
@@ -27,7 +29,7 @@ func TestActiveAndNext(t *testing.T) {
 		},
 		{
 			name: "a finite workload ends the run before the schedule's duration", schedule: "{cron: '0 3 * * *', duration: 1h}",
-			workload: Workload{Finite: 10 * time.Minute},
+			workload: Workload{End: pace.End{Time: 10 * time.Minute}},
 			want: map[string]answer{
 				"2026-04-01 03:09 +00:00": {"2026-04-01 03:00:00", "2026-04-01 03:00:00", "2026-04-02 03:00:00"},
 				"2026-04-01 03:10 +00:00": {"", "", "2026-04-02 03:00:00"},
@@ -180,8 +182,20 @@ func TestRestartDefaults(t *testing.T) {
 		{"{every: 1h, on_restart: resume}", "spike", true},
 		{"{every: 1h, on_restart: skip}", "load", false},
 	} {
-		if got := must[Config](t, tt.schedule).resumes(tt.test); got != tt.want {
+		if got := must[Config](t, tt.schedule).resumes(Options{Test: tt.test}); got != tt.want {
 			t.Errorf("resumes of %s, %s test = %t, want %t", tt.schedule, tt.test, got, tt.want)
+		}
+	}
+}
+
+// The clock cannot tell how many iterations a run has left (SEMANTICS section 5).
+func TestCountedWorkloadsAreNotResumed(t *testing.T) {
+	for _, schedule := range []string{"{every: 1h}", "{manual: true}", "{every: 1h, on_restart: resume}"} {
+		for _, end := range []pace.End{{Total: 10}, {PerVU: 10, Time: time.Hour}} {
+			o := Options{Test: "load", Workload: Workload{End: end}}
+			if must[Config](t, schedule).resumes(o) {
+				t.Errorf("%s resumes a workload that ends %s", schedule, end)
+			}
 		}
 	}
 }

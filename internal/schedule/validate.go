@@ -132,6 +132,9 @@ func (v validator) cron(c *Config, loc *time.Location) {
 		v.fail("cron", "never comes, got %q", c.Cron).Hint = "is there such a day in such a month?"
 		return
 	}
+	if c.Jitter == 0 {
+		return
+	}
 	if gap := spec.shortestGap(first); c.Jitter.D() >= gap {
 		v.fail("jitter", "must be shorter than the time between two runs (%s), got %s", block.Duration(gap), c.Jitter)
 	}
@@ -151,13 +154,16 @@ func (v validator) anchor(text string, loc *time.Location) {
 // scenario, where it was left out), does not fit its workload.
 func (c Config) Check(at *block.Node, w Workload, errs *block.Errors) {
 	v := validator{at, errs}
-	length := c.length(w)
+	end := c.end(w)
 	switch m := c.mode(); {
-	case m == always && w.Finite > 0:
-		errs.Add(at.Pos, at.Path, "always needs a workload that does not end, this one ends after %s", block.Duration(w.Finite)).Hint = "leave out the workload's duration, let its stages repeat for ever, or schedule it with cron or every"
-	case (m == onCron || m == every) && length == 0:
+	case m == always && !w.End.Never():
+		errs.Add(at.Pos, at.Path, "always needs a workload that does not end, this one ends %s", w.End).Hint = "leave out the workload's duration, let its stages repeat for ever, or schedule it with cron or every"
+	case (m == onCron || m == every) && end.Never():
 		v.fail("duration", "is required: the workload does not end by itself").Hint = "write duration: 1h"
-	case m == every && length > c.Every.D() && c.Overlap != OverlapReplace:
-		v.fail("every", "must not be shorter than a run, which lasts %s, got %s", block.Duration(length), c.Every).Hint = "overlap: replace ends a run when the next is due"
+	case m == every && !w.End.Counted() && end.Time > c.Every.D() && c.Overlap != OverlapReplace:
+		v.fail("every", "must not be shorter than a run, which lasts %s, got %s", block.Duration(end.Time), c.Every).Hint = "overlap: replace ends a run when the next is due"
+	}
+	if c.OnRestart == RestartResume && w.End.Counted() {
+		v.fail("on_restart", "resume needs a workload that only the clock ends, this one ends %s", w.End).Hint = "leave it out: a run that a restart breaks off is interrupted"
 	}
 }

@@ -1,5 +1,5 @@
 // Package builtin is the one list of the kinds that perfd ships. One more
-// protocol or analysis is one more line here.
+// protocol, executor, shape or analysis is one more line here.
 package builtin
 
 import (
@@ -11,6 +11,7 @@ import (
 	"github.com/perfd/perfd/internal/analysis/regression"
 	"github.com/perfd/perfd/internal/analysis/sla"
 	"github.com/perfd/perfd/internal/kind"
+	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/protocol/http"
 )
@@ -20,6 +21,15 @@ func Kinds() kind.Set {
 	return kind.Set{
 		Protocols: []protocol.Kind{
 			http.Kind,
+		},
+		Executors: []pace.Executor{
+			pace.ConstantArrivalRate,
+			pace.RampingArrivalRate,
+			pace.ConstantVUs,
+			pace.RampingVUs,
+		},
+		Shapes: []pace.Shape{
+			pace.Stages,
 		},
 		Analyses: []analysis.Kind{
 			sla.Kind,

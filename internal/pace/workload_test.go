@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/perfd/perfd/internal/block"
 )
 
 func TestWrongWorkloads(t *testing.T) {
@@ -163,13 +161,21 @@ func TestMistakesAreReportedTogether(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	c := config(t, "{executor: constant-arrival-rate, rate: 5/s, pre_allocated_vus: 7}")
-	want := Config{
-		Executor: ConstantArrivalRate, Rate: &block.Rate{Count: 5, Per: time.Second}, PreAllocatedVUs: c.PreAllocatedVUs,
-		Arrivals: Even, MaxLateness: block.Duration(time.Second),
-		GracefulStop: block.Duration(30 * time.Second), GracefulRampDown: block.Duration(30 * time.Second),
+	if got := c.own.(*constantArrivalRate).Arrivals; got != Even {
+		t.Errorf("arrivals = %q, want %q", got, Even)
 	}
-	if diff := cmp.Diff(want, c); diff != "" {
-		t.Errorf("decode (-want +got):\n%s", diff)
+	for _, tt := range []struct {
+		name      string
+		got, want time.Duration
+	}{
+		{"max_lateness", c.MaxLateness(), time.Second},
+		{"graceful_stop", c.GracefulStop.D(), 30 * time.Second},
+		{"warm_up", c.WarmUp.D(), 0},
+		{"graceful_ramp_down", config(t, "{executor: ramping-vus, stages: [{duration: 1s, target: 2}]}").GracefulRampDown(), 30 * time.Second},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s = %v, want %v", tt.name, tt.got, tt.want)
+		}
 	}
 }
 
@@ -212,24 +218,38 @@ func TestSummaries(t *testing.T) {
 		},
 	} {
 		c := config(t, tt.workload)
-		length, _ := c.Finite()
-		got := summary{c.Model(), c.Describe(), c.Cycle(), length, c.Peak(), c.Mean(), c.FirstVUs(), c.MostVUs()}
+		got := summary{c.Model(), c.Describe(), c.Cycle(), c.End().Time, c.Peak(), c.Mean(), c.FirstVUs(), c.MostVUs()}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("summary of %s (-want +got):\n%s", tt.workload, diff)
 		}
 	}
 }
 
-func TestSchemaKnowsEveryKey(t *testing.T) {
-	properties := Config{}.JSONSchema()["properties"].(map[string]any)
-	for key := range owners {
-		if properties[key] == nil {
-			t.Errorf("the schema lacks %s", key)
+func TestSchemaDescribesEveryKey(t *testing.T) {
+	properties := kinds.Schema()["properties"].(map[string]any)
+	for _, e := range kinds.Executors {
+		for _, key := range kinds.keys(e.New()) {
+			if properties[key] == nil {
+				t.Errorf("the schema does not have %s of %s", key, e.Name)
+			}
 		}
 	}
 	for key, p := range properties {
 		if p.(map[string]any)["description"] == nil {
 			t.Errorf("the schema does not describe %s", key)
+		}
+	}
+}
+
+func TestKindsAreDocumented(t *testing.T) {
+	for _, e := range kinds.Executors {
+		if e.Name == "" || !strings.HasSuffix(e.Doc, ".") {
+			t.Errorf("executor %q has the doc %q, want a sentence", e.Name, e.Doc)
+		}
+	}
+	for _, s := range kinds.Shapes {
+		if s.Name == "" || !strings.HasSuffix(s.Doc, ".") {
+			t.Errorf("shape %q has the doc %q, want a sentence", s.Name, s.Doc)
 		}
 	}
 }
