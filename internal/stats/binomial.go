@@ -115,16 +115,6 @@ func DesignEffect(k, n []float64) float64 {
 	return max(1, intervals/(intervals-1)*sum/(events*p*(1-p)))
 }
 
-// EffectiveCounts returns the counts of independent events that say as much as k
-// of n events with design effect de: both divided by it (Rao and Scott, "A Simple
-// Method for the Analysis of Clustered Binary Data", Biometrics 48 (1992)).
-func EffectiveCounts(k, n, de float64) (effectiveK, effectiveN float64) {
-	if !(de > 1) {
-		return k, n
-	}
-	return k / de, n / de
-}
-
 // SampleSize returns how many events it takes to prove, at level alpha and with
 // probability power, that a probability that is truly p lies on its side of limit.
 // It is the normal approximation with continuity correction for one proportion

@@ -1,9 +1,6 @@
 package stats
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // Sequential tests: they may be looked at as often as one likes. Each is an
 // e-process, whose expectation under the null hypothesis is at most 1 at any time
@@ -109,24 +106,6 @@ func times(a, b float64) float64 {
 		return 0
 	}
 	return a * b
-}
-
-// PValue returns the always-valid p-value of the logarithm of an e-process's
-// highest value so far.
-func PValue(log float64) float64 { return min(1, math.Exp(-log)) }
-
-// Average returns the logarithm of the weighted mean of e-values given by their
-// logarithms, which is an e-value whatever their dependence; weights add up to 1.
-func Average(logs, weights []float64) float64 {
-	top := slices.Max(logs)
-	if math.IsInf(top, 0) {
-		return top
-	}
-	sum := 0.0
-	for i, l := range logs {
-		sum += weights[i] * math.Exp(l-top)
-	}
-	return top + math.Log(sum)
 }
 
 // A Restarting is a mixture of e-processes that start at different times, so
