@@ -138,8 +138,8 @@ func TestErrorRates(t *testing.T) {
 	row("days with a false `fail`, exactly at the limit", func(i float64) string {
 		f, p := wrong(days, i)
 		passes[i] = p
-		if bar := alpha + analysis.Number(brief)*0.1; f > bar || p > bar {
-			t.Errorf("variance %v×: %v of days had a false fail, %v a false pass, want at most %v", i, f, p, alpha)
+		if bar := defaults.Alpha + analysis.Number(brief)*0.1; f > bar || p > bar {
+			t.Errorf("variance %v×: %v of days had a false fail, %v a false pass, want at most %v", i, f, p, defaults.Alpha)
 		}
 		return fmt.Sprintf("%.1f %%", 100*f)
 	})
@@ -226,7 +226,7 @@ func TestManyEpochsSpendOneAlpha(t *testing.T) {
 			}
 		}
 	}
-	if float64(wrong) > 2*alpha*float64(days) {
+	if float64(wrong) > 2*defaults.Alpha*float64(days) {
 		t.Errorf("%d of %d days with 32 releases had a wrong verdict, want at most 5 %% each way", wrong, days)
 	}
 }
@@ -255,18 +255,18 @@ func TestSharesOfAlpha(t *testing.T) {
 		if ended > 0 {
 			last[ended] = at
 		}
-		if before, used := last[l.current]; used && at.Sub(before) < alphaSpan {
+		if before, used := last[l.current]; used && at.Sub(before) < defaults.Span {
 			t.Fatalf("share %d is used again after %v", l.current, at.Sub(before))
 		}
 		at = at.Add(time.Duration(r.ExpFloat64() * float64(4*time.Hour)))
 	}
-	if l.next(at.Add(2 * alphaSpan)); l.current != 1 {
+	if l.next(at.Add(2 * defaults.Span)); l.current != 1 {
 		t.Errorf("after a long silence it has share %d, want the first", l.current)
 	}
-	for range 2 * mostEpochs {
+	for range 2 * maxEpochs {
 		l.next(at)
 	}
-	if l.current != mostEpochs || len(l.ended) > mostEpochs {
+	if l.current != maxEpochs || len(l.ended) > maxEpochs {
 		t.Errorf("after many epochs at once: share %d and %d that ended", l.current, len(l.ended))
 	}
 }
@@ -303,7 +303,7 @@ func TestErrorRatesOfRates(t *testing.T) {
 				t.Errorf("deviation %v: 40/s where 50/s must be: %v", deviation, v)
 			}
 		}
-		if float64(wrong) > 2*alpha*float64(days) {
+		if float64(wrong) > 2*defaults.Alpha*float64(days) {
 			t.Errorf("deviation %v: %d of %d days at the limit had a wrong verdict", deviation, wrong, days)
 		}
 		slices.Sort(slow)

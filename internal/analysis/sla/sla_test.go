@@ -303,7 +303,7 @@ func TestAReleaseBeginsAnew(t *testing.T) {
 	if f := r.one(t); f.Verdict != load.Inconclusive || f.Release != "v2" {
 		t.Errorf("with the new release: %v of %s", f.Verdict, f.Release)
 	}
-	epoch := r.scenarios[0].clauses[0].judge.of().ledger.current
+	epoch := r.scenarios[0].clauses[0].test.state().ledger.current
 	r.Circumstances.Release, r.ErrorRatio = "v2", 0
 	r.feed(2 * time.Hour)
 	if f := r.one(t); f.Verdict != load.Pass {
@@ -315,7 +315,7 @@ func TestAReleaseBeginsAnew(t *testing.T) {
 		t.Errorf("windows of another release: %v of %s", f.Verdict, f.Release)
 	}
 	// One epoch for the pass, one for v3.
-	if got := r.scenarios[0].clauses[0].judge.of().ledger.current; got != epoch+2 {
+	if got := r.scenarios[0].clauses[0].test.state().ledger.current; got != epoch+2 {
 		t.Errorf("epoch %d, want %d", got, epoch+2)
 	}
 }
@@ -409,7 +409,7 @@ func TestDoubtsAndNeeds(t *testing.T) {
 func TestNeedIsAboutRight(t *testing.T) {
 	r := newRatio(0.05)
 	r.reset(analysistest.Zero)
-	for i := range 2 * firstLook {
+	for i := range 2 * defaults.FirstLook {
 		r.spread.add(float64(3+i%3), 100)
 		r.all.intervals++
 	}
