@@ -152,12 +152,18 @@ func TestLatencyValueAndItsInterval(t *testing.T) {
 func TestEverythingFailingIsFoundWithinAMinute(t *testing.T) {
 	for _, that := range []string{"p(95) < 500ms", "p(50) < 500ms", "error_ratio < 0.1%", "error_ratio < 20%", "availability > 99.9%"} {
 		for _, before := range []time.Duration{0, 15 * time.Minute, 48 * time.Hour} {
-			r := newRig(clauseOf(t, "", that))
-			r.feed(before)
-			r.feed(time.Minute, allFail)
-			if f := r.one(t); f.Verdict != load.Fail {
-				t.Errorf("%s, well for %v: %v after a minute of failures only: %s", that, before, f.Verdict, f.Sentence)
+			if testing.Short() && before > time.Hour {
+				continue
 			}
+			t.Run(fmt.Sprint(that, " after ", before), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(clauseOf(t, "", that))
+				r.feed(before)
+				r.feed(time.Minute, allFail)
+				if f := r.one(t); f.Verdict != load.Fail {
+					t.Errorf("%v after a minute of failures only: %s", f.Verdict, f.Sentence)
+				}
+			})
 		}
 	}
 }
@@ -178,6 +184,7 @@ func TestAFewBadSecondsAreNoBreach(t *testing.T) {
 }
 
 func TestRecoveryAndRelapse(t *testing.T) {
+	t.Parallel()
 	r := newRig(clauseOf(t, "", "error_ratio < 0.1%"))
 	r.feed(3 * 24 * time.Hour)
 	if f := r.one(t); f.Verdict != load.Pass {
