@@ -68,7 +68,7 @@ func newClause(o objective.Objective, old *clause) *clause {
 	c.test = newTest(&c.Objective)
 	switch {
 	case old == nil:
-	case old.Says(o):
+	case old.SameEvidence(o):
 		c.test, c.budget, c.release, c.last, c.why, c.runs, c.shown = old.test, old.budget, old.release, old.last, old.why, old.runs, old.shown
 		c.shown.sentence = "" // the limit may be spelt differently
 		if old.Window == o.Window {
