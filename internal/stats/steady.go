@@ -4,7 +4,7 @@ import "math"
 
 // Autocorrelation returns the sample autocorrelation of x at a lag, the
 // autocovariance with divisor n over that of lag 0 (Box and Jenkins, "Time Series
-// Analysis", 1970, section 2.1). It is 0 where x does not say: for a constant x
+// Analysis", 1970, section 2.1). It is 0 where it is not defined: for a constant x
 // and for lags outside 0..n-1.
 func Autocorrelation(x []float64, lag int) float64 {
 	d := deviations(x)
@@ -15,7 +15,7 @@ func Autocorrelation(x []float64, lag int) float64 {
 	return autocovariance(d, lag) / c0
 }
 
-// deviations returns what the values of x differ from their mean.
+// deviations returns the differences of the values of x from their mean.
 func deviations(x []float64) []float64 {
 	mean := Mean(x)
 	d := make([]float64, len(x))
@@ -25,8 +25,7 @@ func deviations(x []float64) []float64 {
 	return d
 }
 
-// autocovariance returns the mean product, divisor n, of deviations that are lag
-// apart.
+// autocovariance returns the sum of products of deviations that are lag apart, divided by n.
 func autocovariance(d []float64, lag int) float64 {
 	if lag < 0 || lag >= len(d) {
 		return 0
@@ -39,9 +38,9 @@ func autocovariance(d []float64, lag int) float64 {
 }
 
 // IntegratedTime returns the integrated autocorrelation time of x in observations,
-// 1 + 2 Σ ρ(lag): how many dependent observations say as much about the mean as
-// one independent one. The sum ends where Geyer's initial monotone sequence does,
-// the sums of two neighbouring autocovariances that are positive and do not grow
+// 1 + 2 Σ ρ(lag) for autocorrelations ρ: the number of observations that determine
+// the mean as well as one independent observation. The sum ends with Geyer's initial
+// monotone sequence, the sums of two neighbouring autocovariances that are positive and do not grow
 // ("Practical Markov Chain Monte Carlo", Statistical Science 7 (1992), section
 // 3.3). It is at least 1.
 func IntegratedTime(x []float64) float64 {
@@ -62,6 +61,6 @@ func IntegratedTime(x []float64) float64 {
 	return max(1, 2*sum/c0-1)
 }
 
-// EffectiveSize returns how many independent observations would give the mean of x
-// the same variance: n over its integrated autocorrelation time.
+// EffectiveSize returns the number of independent observations that give the mean of
+// x the same variance: n over the integrated autocorrelation time.
 func EffectiveSize(x []float64) float64 { return float64(len(x)) / IntegratedTime(x) }
