@@ -1,6 +1,6 @@
-// Package amount writes numbers for people: one way for each kind of number,
-// wherever it is read. Three significant digits are enough to tell two
-// measurements apart; more would claim what was not measured.
+// Package amount writes numbers for people, in one way for each kind of number
+// wherever it is read. It writes three significant digits, which is more than
+// measurements repeat to.
 package amount
 
 import (
@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// None stands where there is no number: no data is not zero.
+// None is written where there is no number: no data is not zero.
 const None = "–"
 
 // Of writes a number with its unit: seconds, ratio, bytes, bytes_per_second,
-// per_second or count_per_second; anything else is a count. NaN is None.
+// per_second or count_per_second. Any other unit is that of a count. NaN is None.
 func Of(v float64, unit string) string {
 	switch {
 	case math.IsNaN(v):
@@ -34,7 +34,7 @@ func Of(v float64, unit string) string {
 		return size(v)
 	case "bytes_per_second":
 		if v < 1<<20 {
-			return size(v*3600) + "/h" // leaks are slow
+			return size(v*3600) + "/h" // per hour: leaks are slow
 		}
 		return size(v) + "/s"
 	case "per_second":
@@ -48,8 +48,8 @@ func Of(v float64, unit string) string {
 	return count(v)
 }
 
-// Count writes a number without a unit: whole with its thousands apart, or with
-// three significant digits where it is small.
+// Count writes a number without a unit: rounded with thousands separated, or with
+// three significant digits where it is below 100 and not whole.
 func Count(v float64) string { return Of(v, "") }
 
 // Seconds writes a duration of v ≥ 0 seconds.
@@ -67,8 +67,8 @@ func Seconds(v float64) string {
 	return Span(time.Duration(min(v, math.MaxInt64/2e9) * 1e9))
 }
 
-// Span writes how long something lasts in its two largest units: "45s", "1m 30s",
-// "24h", "5d 3h". Less than nothing is nothing.
+// Span writes a duration in its two largest units: "45s", "1m 30s", "24h", "5d 3h".
+// A negative one is "0s".
 func Span(d time.Duration) string {
 	d = max(d, 0).Round(time.Second)
 	switch {
@@ -82,6 +82,7 @@ func Span(d time.Duration) string {
 	return pair(d, 24*time.Hour, "d", time.Hour, "h")
 }
 
+// pair writes a duration in a large unit and, where that is not 0, a small one.
 func pair(d, large time.Duration, name string, small time.Duration, smallName string) string {
 	s := fmt.Sprintf("%d%s", d/large, name)
 	if rest := d % large / small; rest > 0 {
@@ -90,8 +91,9 @@ func pair(d, large time.Duration, name string, small time.Duration, smallName st
 	return s
 }
 
-// Share writes a part of 1 in percent, with two digits of what is left to 0 or to
-// 1: 99.95 % and 99.995 % are a decade of errors apart. NaN is None.
+// Share writes a ratio in percent, with two significant digits of its distance to
+// 0 % or 100 %, whichever is nearer: 99.95 % and 99.995 % differ by a factor of ten in
+// errors. NaN is None.
 func Share(v float64) string {
 	if math.IsNaN(v) {
 		return None
@@ -104,6 +106,7 @@ func Share(v float64) string {
 	return trim(strconv.FormatFloat(p, 'f', decimals, 64)) + " %"
 }
 
+// size writes v ≥ 0 bytes in binary units.
 func size(v float64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
 	i := 0
@@ -113,6 +116,7 @@ func size(v float64) string {
 	return three(v) + " " + units[i]
 }
 
+// count writes v ≥ 0 as Count does.
 func count(v float64) string {
 	if v < 99.95 && v != math.Trunc(v) {
 		return three(v)
@@ -124,7 +128,7 @@ func count(v float64) string {
 	return s
 }
 
-// three writes v ≥ 0 with three significant digits, and whole from 100 on.
+// three writes v ≥ 0 with three significant digits, and as a whole number from 100 on.
 func three(v float64) string {
 	decimals := 0
 	if v > 0 {
@@ -133,7 +137,7 @@ func three(v float64) string {
 	return trim(strconv.FormatFloat(v, 'f', decimals, 64))
 }
 
-// trim takes trailing zeros away from behind a point.
+// trim removes trailing zeros after a decimal point.
 func trim(s string) string {
 	if !strings.Contains(s, ".") {
 		return s

@@ -1,11 +1,15 @@
-// Package analysis is what judges have in common: what they are given, what they
-// answer with, and the board on which their findings live.
+// Package analysis defines what an analysis is, and what all of them have in
+// common: the description that they are configured from (Description), the list of
+// kinds (Kind, Kinds), one of each at work (Group), the board that holds their
+// findings (Board), and how verdicts are added up (Summary, RunOf).
 //
-// An analysis is fed, in order of time, with windows, samples and events: out of
-// history when perfd starts or when `perfd analyze` asks about last month, and
-// as they end while perfd runs. It keeps what it needs of them, bounded, and
-// says at any instant what it knows. So a judgement of the past and one of the
-// present are the same code, and an analysis is tested by feeding it.
+// An analysis is fed with windows, samples and events in order of time: out of
+// history when perfd starts or when `perfd analyze` reads an earlier month, and
+// as they end while perfd runs. It keeps a bounded part of them and returns
+// findings for any instant. The past and the present are therefore judged by the
+// same code, and a test of an analysis feeds it.
+//
+// Each analysis is one folder below this one with a Kind. The package knows none of them.
 package analysis
 
 import (
@@ -15,38 +19,40 @@ import (
 	"github.com/perfd/perfd/internal/metric"
 )
 
-// An Analysis answers one question. One goroutine calls it.
+// An Analysis answers one question about scenarios or targets. It is not safe for
+// concurrent use.
 type Analysis interface {
-	// Configure says what is judged from here on. What is known of things that are
-	// configured as before is kept. It is called before anything is fed, and again
-	// with each new configuration.
+	// Configure sets what is judged. What is known of things that are configured as
+	// before is kept. It is called before anything is fed, and again with each new
+	// configuration.
 	Configure(*Description)
 
 	// Window takes a window that ended: those of a scenario's steps, then the
 	// scenario's own, in order of their ends. Windows out of history may be longer
 	// than live ones. They are read-only and may be kept.
 	Window(*load.Window)
-	// Sample takes the level of a resource.
+	// Sample takes a reading of a resource.
 	Sample(load.Sample)
-	// Event takes what happened besides.
+	// Event takes the beginning or end of a run, a release, or the acceptance of a finding.
 	Event(load.Event)
 
-	// Judge says what is known at an instant, not before the last thing that was
-	// fed: everything that holds (Fail), and everything that is watched and not
-	// proven either way or proven well. What it does not return any more, or
-	// returns with another verdict, has recovered.
+	// Judge returns what is known at an instant, which is not before the last thing
+	// that was fed: a finding with Fail for everything that holds, and one with
+	// another verdict for everything that is watched. A finding that held and is not
+	// returned, or is returned with another verdict, has recovered.
 	Judge(at time.Time) []load.Finding
-	// Run says what there is to say of a run that ended at an instant; nil where it has no say.
+	// Run returns the findings on a run that ended, as known at an instant: the
+	// parts of the run's own finding. It may be nil.
 	Run(r load.Event, at time.Time) []load.Finding
 
-	// Collect sends the metrics that the last Judge left.
+	// Collect sends the metrics of the analysis, as of the last Judge.
 	Collect(send Send)
 }
 
-// Send takes the value of a metric, with a value for each of its labels.
+// Send takes the value of a metric, with the value of each of its labels in order.
 type Send func(d *metric.Desc, value float64, labels ...string)
 
-// Number is 1 for true.
+// Number returns 1 for true and 0 for false.
 func Number(b bool) float64 {
 	if b {
 		return 1

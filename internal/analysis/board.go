@@ -19,58 +19,57 @@ var (
 	ErrNotAcceptable = errors.New("only an active finding of an acceptable kind can be accepted")
 )
 
-// BoardOptions of a Board.
+// BoardOptions configure a Board.
 type BoardOptions struct {
 	// Kinds say which findings can be accepted.
 	Kinds Kinds
-	// Store keeps a finding on disk, Forget lets findings go from there; nil does
-	// neither. Both are called without a lock.
+	// Store writes a finding to disk, Forget deletes findings there; nil for neither.
+	// Both are called without a lock.
 	Store  func(load.Finding) error
 	Forget func(ids ...string) error
 	Log    *slog.Logger
 }
 
-// A Board is where findings live: it tells what is new from what was known,
-// notices what recovered, and says so in the log and on disk. Its methods are
-// safe for concurrent use.
+// A Board holds the findings of all analyses. It distinguishes new findings from
+// known ones, finds out which have recovered, and writes changes to the log and to
+// disk. Its methods are safe for concurrent use.
 type Board struct {
 	o BoardOptions
 
 	mu     sync.Mutex
-	lives  map[string]*life        // by ID: what is or was active, and what is final
-	status map[string]load.Finding // by ID: what is watched and not active
+	known  map[string]*entry       // by ID: findings that are or were active, and final ones
+	status map[string]load.Finding // by ID: findings on what is watched and not active
 }
 
-// A life is one finding and when the disk last heard of it.
-type life struct {
+// An entry is one finding and when it was last stored.
+type entry struct {
 	load.Finding
 	stored time.Time
 }
 
 const (
-	// storeEvery is how often the numbers of a finding that goes on are written again.
+	// storeEvery is how often the numbers of an active finding are stored again.
 	storeEvery = 10 * time.Minute
-	// keptLives bounds how many findings that are over are kept, in memory and on disk: of
-	// runs, and of everything else.
-	keptLives = 1000
+	// maxEnded bounds how many findings that are not active are kept, in memory and
+	// on disk: those of runs, and all others.
+	maxEnded = 1000
 )
 
-// NewBoard returns a board with what an earlier process left on it.
+// NewBoard returns a board with the findings that an earlier process stored.
 func NewBoard(o BoardOptions, before []load.Finding) *Board {
-	b := &Board{o: o, lives: map[string]*life{}, status: map[string]load.Finding{}}
+	b := &Board{o: o, known: map[string]*entry{}, status: map[string]load.Finding{}}
 	for _, f := range before {
-		b.lives[f.ID] = &life{Finding: f, stored: f.Updated}
+		b.known[f.ID] = &entry{Finding: f, stored: f.Updated}
 	}
 	b.forget(b.bound())
 	return b
 }
 
-// Report takes everything that an analysis says of its kinds at an instant.
-// What was active, is of these kinds and is not reported as failing any more has
-// recovered.
+// Report takes all findings of an analysis at an instant, and the kinds that it
+// makes. An active finding of these kinds that is not reported with Fail has recovered.
 func (b *Board) Report(kinds []load.Kind, at time.Time, reported []load.Finding) {
 	b.mu.Lock()
-	var news, later []load.Finding
+	var changed, due []load.Finding
 	failing := map[string]bool{}
 	maps.DeleteFunc(b.status, func(_ string, f load.Finding) bool { return slices.Contains(kinds, f.Kind) })
 	for _, f := range reported {
@@ -80,75 +79,75 @@ func (b *Board) Report(kinds []load.Kind, at time.Time, reported []load.Finding)
 			continue
 		}
 		failing[f.ID] = true
-		switch b.fail(f) {
-		case isNew:
-			news = append(news, b.lives[f.ID].Finding)
-		case isDue:
-			later = append(later, b.lives[f.ID].Finding)
+		switch b.put(f) {
+		case becameActive:
+			changed = append(changed, b.known[f.ID].Finding)
+		case storeDue:
+			due = append(due, b.known[f.ID].Finding)
 		}
 	}
-	for _, l := range b.lives {
-		if l.State == load.Active && slices.Contains(kinds, l.Kind) && !failing[l.ID] {
-			l.State, l.Ended, l.Updated, l.stored = load.Recovered, at, at, at
-			news = append(news, l.Finding)
+	for _, e := range b.known {
+		if e.State == load.Active && slices.Contains(kinds, e.Kind) && !failing[e.ID] {
+			e.State, e.Ended, e.Updated, e.stored = load.Recovered, at, at, at
+			changed = append(changed, e.Finding)
 		}
 	}
 	gone := b.bound()
 	b.mu.Unlock()
 	b.forget(gone)
-	b.tell(news)
-	for _, f := range later {
-		b.keep(f)
+	b.publish(changed)
+	for _, f := range due {
+		b.store(f)
 	}
 }
 
-// What fail found.
-type novelty uint8
+// A change is what a reported finding changes on the board.
+type change uint8
 
 const (
-	isKnown novelty = iota
-	isNew           // everybody must hear of it
-	isDue           // the disk's numbers are old
+	unchanged change = iota
+	becameActive
+	storeDue // the numbers on disk are old
 )
 
-// fail brings a finding that holds onto the board.
-func (b *Board) fail(f load.Finding) novelty {
-	l := b.lives[f.ID]
-	if l == nil || l.State != load.Active && l.State != load.Accepted {
+// put puts a finding that holds on the board.
+func (b *Board) put(f load.Finding) change {
+	e := b.known[f.ID]
+	if e == nil || e.State != load.Active && e.State != load.Accepted {
 		f.State = load.Active
-		b.lives[f.ID] = &life{Finding: f, stored: f.Updated}
-		return isNew
+		b.known[f.ID] = &entry{Finding: f, stored: f.Updated}
+		return becameActive
 	}
-	if l.State == load.Accepted {
-		return isKnown // its analysis hears of it with the next event
+	if e.State == load.Accepted {
+		return unchanged // the event of the acceptance has not reached the analysis yet
 	}
-	f.State, f.Since = load.Active, l.Since
-	l.Finding = f
-	if f.Updated.Sub(l.stored) < storeEvery {
-		return isKnown
+	f.State, f.Since = load.Active, e.Since
+	e.Finding = f
+	if f.Updated.Sub(e.stored) < storeEvery {
+		return unchanged
 	}
-	l.stored = f.Updated
-	return isDue
+	e.stored = f.Updated
+	return storeDue
 }
 
-// Final takes a finding about something that is over. Reported again under its
-// ID, it replaces the earlier one.
+// Final takes a finding about something that is over, such as a run. It replaces an
+// earlier one of the same ID.
 func (b *Board) Final(f load.Finding) {
 	f.State = load.Final
 	b.mu.Lock()
-	b.lives[f.ID] = &life{Finding: f, stored: f.Updated}
+	b.known[f.ID] = &entry{Finding: f, stored: f.Updated}
 	gone := b.bound()
 	b.mu.Unlock()
 	b.forget(gone)
-	b.tell([]load.Finding{f})
+	b.publish([]load.Finding{f})
 }
 
 // Accept makes what an active finding of an acceptable kind found the new
-// baseline. Its analysis is to be told by an event.
+// baseline. The caller passes the acceptance to the analysis, as an event.
 func (b *Board) Accept(id string, at time.Time) (load.Finding, error) {
 	b.mu.Lock()
-	l := b.lives[id]
-	if l == nil {
+	e := b.known[id]
+	if e == nil {
 		_, watched := b.status[id]
 		b.mu.Unlock()
 		if watched {
@@ -156,68 +155,69 @@ func (b *Board) Accept(id string, at time.Time) (load.Finding, error) {
 		}
 		return load.Finding{}, ErrUnknown
 	}
-	if l.State != load.Active || !b.o.Kinds.Finding(l.Kind).Acceptable {
+	if e.State != load.Active || !b.o.Kinds.Finding(e.Kind).Acceptable {
 		b.mu.Unlock()
 		return load.Finding{}, ErrNotAcceptable
 	}
-	l.State, l.Ended, l.Updated, l.stored = load.Accepted, at, at, at
-	f := l.Finding
+	e.State, e.Ended, e.Updated, e.stored = load.Accepted, at, at, at
+	f := e.Finding
 	b.mu.Unlock()
-	b.tell([]load.Finding{f})
+	b.publish([]load.Finding{f})
 	return f, nil
 }
 
-// Findings returns everything on the board, what changed last first.
+// Findings returns all findings, the latest change of state first.
 func (b *Board) Findings() []load.Finding {
 	b.mu.Lock()
-	all := make([]load.Finding, 0, len(b.lives)+len(b.status))
-	for _, l := range b.lives {
-		all = append(all, l.Finding)
+	all := make([]load.Finding, 0, len(b.known)+len(b.status))
+	for _, e := range b.known {
+		all = append(all, e.Finding)
 	}
 	for _, f := range b.status {
 		all = append(all, f)
 	}
 	b.mu.Unlock()
 	slices.SortFunc(all, func(a, b load.Finding) int {
-		return cmp.Or(changed(b).Compare(changed(a)), cmp.Compare(b.State, a.State), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(changedAt(b).Compare(changedAt(a)), cmp.Compare(b.State, a.State), cmp.Compare(a.ID, b.ID))
 	})
 	return all
 }
 
-// Active counts the findings that hold, by kind.
+// Active returns the number of active findings by kind.
 func (b *Board) Active() map[load.Kind]int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := map[load.Kind]int{}
-	for _, l := range b.lives {
-		if l.State == load.Active {
-			n[l.Kind]++
+	for _, e := range b.known {
+		if e.State == load.Active {
+			n[e.Kind]++
 		}
 	}
 	return n
 }
 
-// bound takes the oldest of what is over off the board and returns their IDs.
+// bound removes the oldest findings that are not active beyond maxEnded, and returns their IDs.
 func (b *Board) bound() (gone []string) {
 	for _, runs := range []bool{true, false} {
-		var over []*life
-		for _, l := range b.lives {
-			if l.State != load.Active && (l.Kind == load.KindRun) == runs {
-				over = append(over, l)
+		var ended []*entry
+		for _, e := range b.known {
+			if e.State != load.Active && (e.Kind == load.KindRun) == runs {
+				ended = append(ended, e)
 			}
 		}
-		if len(over) <= keptLives {
+		if len(ended) <= maxEnded {
 			continue
 		}
-		slices.SortFunc(over, func(x, y *life) int { return x.Updated.Compare(y.Updated) })
-		for _, l := range over[:len(over)-keptLives] {
-			delete(b.lives, l.ID)
-			gone = append(gone, l.ID)
+		slices.SortFunc(ended, func(x, y *entry) int { return x.Updated.Compare(y.Updated) })
+		for _, e := range ended[:len(ended)-maxEnded] {
+			delete(b.known, e.ID)
+			gone = append(gone, e.ID)
 		}
 	}
 	return gone
 }
 
+// forget deletes findings on disk.
 func (b *Board) forget(ids []string) {
 	if b.o.Forget == nil || len(ids) == 0 {
 		return
@@ -227,8 +227,8 @@ func (b *Board) forget(ids []string) {
 	}
 }
 
-// tell writes what changed to log and disk.
-func (b *Board) tell(changed []load.Finding) {
+// publish writes findings whose state changed to the log and to disk.
+func (b *Board) publish(changed []load.Finding) {
 	for _, f := range changed {
 		level := slog.LevelInfo
 		if f.State == load.Active || f.State == load.Final && f.Verdict == load.Fail {
@@ -254,11 +254,12 @@ func (b *Board) tell(changed []load.Finding) {
 			}
 		}
 		b.o.Log.Log(context.Background(), level, "finding", attrs...)
-		b.keep(f)
+		b.store(f)
 	}
 }
 
-func (b *Board) keep(f load.Finding) {
+// store writes a finding to disk.
+func (b *Board) store(f load.Finding) {
 	if b.o.Store == nil {
 		return
 	}
@@ -267,8 +268,8 @@ func (b *Board) keep(f load.Finding) {
 	}
 }
 
-// changed is when a finding last came or went.
-func changed(f load.Finding) time.Time {
+// changedAt returns when the state of a finding last changed.
+func changedAt(f load.Finding) time.Time {
 	if f.Ended.After(f.Since) {
 		return f.Ended
 	}

@@ -121,12 +121,12 @@ func TestWhatIsOverIsBounded(t *testing.T) {
 	b, d := newBoard()
 	b.Report(kinds, at(0), []load.Finding{regression(load.Fail, 0)})
 	b.Report(kinds, at(1), nil)
-	for i := range keptLives + 10 {
+	for i := range maxEnded + 10 {
 		b.Final(load.Finding{ID: fmt.Sprintf("run-%d", i), Kind: load.KindRun, Since: at(i + 2), Updated: at(i + 2)})
 	}
 	got := b.Findings()
-	if n := len(got); n != keptLives+1 || got[n-2].ID != "run-10" || got[n-1].ID != "regression-1" {
-		t.Errorf("%d findings, the last %s and %s; want %d, and what recovered kept beside the newest runs", n, got[n-2].ID, got[n-1].ID, keptLives+1)
+	if n := len(got); n != maxEnded+1 || got[n-2].ID != "run-10" || got[n-1].ID != "regression-1" {
+		t.Errorf("%d findings, the last %s and %s; want %d, and what recovered kept beside the newest runs", n, got[n-2].ID, got[n-1].ID, maxEnded+1)
 	}
 	if diff := cmp.Diff([]string{"run-0", "run-1", "run-2"}, d.forgotten[:3]); diff != "" || len(d.forgotten) != 10 {
 		t.Errorf("forgotten on disk (-want +got):\n%s", diff)

@@ -7,8 +7,8 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// ID names a finding by what it is about: the same parts give the same ID, which
-// is safe in a path.
+// ID returns the ID of a finding of a kind on what parts name. The same parts give
+// the same ID, which is safe in a path.
 func ID(kind load.Kind, parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {

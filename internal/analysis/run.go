@@ -53,7 +53,7 @@ func RunOf(kinds Kinds, e load.Event, began time.Time, parts []load.Finding, dou
 	return f, basis
 }
 
-// sentence says what a run came to, with its numbers.
+// sentence returns the sentence of a run's finding.
 func sentence(kinds Kinds, e load.Event, f load.Finding, basis Basis) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "run %s of %s", e.Run, e.Scenario)

@@ -1,8 +1,7 @@
-// Package objective holds one clause of an SLA: what it says, as it is written
-// ("p(95) < 500ms"), and how it counts what happened over an interval
-// (SEMANTICS sections 2 and 3).
+// Package objective holds the clauses of an SLA: how one is written
+// ("p(95) < 500ms"), and which events of a window are good or bad by it.
 //
-// It must not know how verdicts are found.
+// It must not know how verdicts are reached.
 package objective
 
 import (
@@ -30,11 +29,11 @@ type Config struct {
 }
 
 const (
-	usualWindow   = 5 * time.Minute
-	longestWindow = 30 * 24 * time.Hour // for as long there is an error budget
+	defaultWindow = 5 * time.Minute
+	maxWindow     = 30 * 24 * time.Hour // the span of error budgets
 )
 
-// Validate checks what needs no other part of the configuration.
+// Validate checks the clause by itself, without the rest of the configuration.
 func (c *Config) Validate(at *block.Node, errs *block.Errors) {
 	if c.Name.S == "" {
 		errs.Add(c.Name.Pos, c.Name.Path, "must not be empty")
@@ -45,7 +44,7 @@ func (c *Config) Validate(at *block.Node, errs *block.Errors) {
 		}
 		errs.Add(c.That.Pos, c.That.Path, "%s", problem).Hint = hint
 	}
-	if n := at.Get("window"); n != nil && (c.Window <= 0 || c.Window.D() > longestWindow) {
+	if n := at.Get("window"); n != nil && (c.Window <= 0 || c.Window.D() > maxWindow) {
 		errs.Add(n.Pos, n.Path, "must be more than 0s and at most 30d, got %s", c.Window)
 	}
 	if n := at.Get("severity"); n != nil && !slices.Contains(severities, c.Severity) {
@@ -53,14 +52,14 @@ func (c *Config) Validate(at *block.Node, errs *block.Errors) {
 	}
 }
 
-// A Place says where in a scenario an objective stands.
+// A Place is the position of an objective in a scenario.
 type Place struct {
 	Scenario string
 	Step     string // empty for the scenario's own
 	Target   string // of the step, or the scenario's own
 
-	// PerIteration is how many requests an iteration makes on the flow's unconditional path,
-	// of a step objective how many of them are its step's.
+	// PerIteration is the number of requests that an iteration makes on the flow's
+	// unconditional path; for an objective of a step, the number that the step makes.
 	PerIteration int
 }
 
@@ -71,7 +70,7 @@ func (c Config) Compile(at Place) Objective {
 	o.Name, o.That = c.Name.S, c.That.S
 	o.Window, o.Severity = c.Window.D(), c.Severity
 	if o.Window == 0 {
-		o.Window = usualWindow
+		o.Window = defaultWindow
 	}
 	if o.Severity == "" {
 		o.Severity = Warning

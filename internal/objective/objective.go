@@ -8,10 +8,10 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// A Kind is what an objective is about.
+// A Kind is the statistic that an objective bounds.
 type Kind string
 
-// The kinds: a label of perfd_objective_info.
+// The kinds. They are values of the label "kind" of perfd_objective_info.
 const (
 	Latency      Kind = "latency"
 	ErrorRatio   Kind = "error_ratio"
@@ -20,45 +20,47 @@ const (
 	Rate         Kind = "rate"
 )
 
-// The units of a limit and a value.
+// The units of limits and values.
 const (
 	Seconds   = "seconds"
 	Ratio     = "ratio"
 	PerSecond = "per_second"
 )
 
-// An Objective is one compiled clause. It is a value: objectives that are equal
-// say the same of the same.
+// An Objective is one compiled clause of an SLA. It is comparable: two objectives
+// are equal where all of their fields are.
 type Objective struct {
-	Scenario, Name, Step, Target string
-	That                         string // as written
+	Scenario, Name string
+	Step           string // empty for one of the scenario as a whole
+	Target         string // of the step, or the scenario's own
+	That           string // the clause as the configuration has it
 
 	Kind     Kind
-	Quantile float64 // of Latency, 0 < q < 1
+	Quantile float64 // of Latency, 0 < Quantile < 1
 	Limit    float64 // in Unit
 	Unit     string
-	Less     bool   // good is less than the limit
-	Check    string // of CheckRatio: one check, all where empty
+	Less     bool   // whether values up to the limit are good; otherwise values from it on
+	Check    string // of CheckRatio: the name of one check; empty for all
 
-	Window       time.Duration
-	Severity     string
-	PerIteration uint64 // requests of an iteration that are lost with it
+	Window       time.Duration // the span of the value that is shown
+	Severity     string        // warning, critical or info
+	PerIteration uint64        // number of requests that are lost with a dropped iteration
 }
 
-// A kindOf is how one kind is written and counted.
+// A kindOf describes how one kind is written and counted.
 type kindOf struct {
 	kind     Kind
-	name     string // as it is written
+	name     string // the name of the statistic in a clause
 	example  string
 	unit     string
 	less     bool
-	argument func(*Objective, written) (problem, hint string)
-	limit    func(*Objective, written) (problem, hint string)
-	budget   func(*Objective) float64
-	// count counts one window: of a step, or of the scenario where it is own.
+	argument func(*Objective, written) (problem, hint string) // reads the argument of the statistic
+	limit    func(*Objective, written) (problem, hint string) // reads the limit
+	budget   func(*Objective) float64                         // returns the share of events that may be bad
+	// count counts the events of one window of a step, or of the scenario's own where own is set.
 	count func(o *Objective, w *load.Window) (events, bad uint64)
-	own   bool // a scenario's own objective is counted in the scenario's own window, not in its steps'
-	drops bool // what the target made us drop is a bad event
+	own   bool // objectives of the scenario as a whole count its own window, not those of its steps
+	drops bool // requests of iterations that the target left no VU for are bad events
 }
 
 var kinds = []kindOf{
@@ -84,6 +86,7 @@ var kinds = []kindOf{
 	},
 }
 
+// kindNamed returns the description of a statistic in a clause, nil for an unknown name.
 func kindNamed(name string) *kindOf {
 	for i := range kinds {
 		if kinds[i].name == name {
@@ -101,6 +104,7 @@ func kindNames() []string {
 	return names
 }
 
+// of returns the description of the objective's kind.
 func (o *Objective) of() *kindOf {
 	for i := range kinds {
 		if kinds[i].kind == o.Kind {
@@ -110,19 +114,19 @@ func (o *Objective) of() *kindOf {
 	panic("objective: a kind that is none: " + string(o.Kind))
 }
 
-// rest is the budget of a share that must be high.
+// rest returns the budget of a share of good events.
 func rest(o *Objective) float64 { return 1 - o.Limit }
 
-// Budget returns the share of events that may be bad, NaN for a rate, which has
-// no bad events.
+// Budget returns the share of events that may be bad, between 0 and 1: the error
+// budget. It is NaN for a rate, which has no bad events.
 func (o *Objective) Budget() float64 { return round(o.of().budget(o)) }
 
-// round takes away what binary fractions add to a share as it is written.
+// round removes the rounding errors that binary fractions add to a decimal share.
 func round(share float64) float64 { return math.Round(share*1e12) / 1e12 }
 
-// Says reports whether both say the same of the same, so that what is known of
-// one is known of the other: names, spans shown and severities may differ.
-func (o Objective) Says(p Objective) bool {
+// SameEvidence reports whether the evidence on one objective is evidence on the
+// other: they differ in spelling, target, window and severity at most.
+func (o Objective) SameEvidence(p Objective) bool {
 	p.That, p.Window, p.Severity, p.Target = o.That, o.Window, o.Severity, o.Target
 	return o == p
 }
@@ -132,8 +136,8 @@ func (o *Objective) Threshold() time.Duration {
 	return time.Duration(math.Round(o.Limit * float64(time.Second)))
 }
 
-// Limits returns the latency limits that a step's windows must carry, rising: of
-// its own objectives and of its scenario's.
+// Limits returns the limits on response times of a step, ascending: those of its own
+// objectives and of its scenario's. The windows of the step must count them.
 func Limits(all []Objective, step string) []time.Duration {
 	var limits []time.Duration
 	for i := range all {
@@ -145,12 +149,12 @@ func Limits(all []Objective, step string) []time.Duration {
 	return slices.Compact(limits)
 }
 
-// Count counts the windows of one interval of the objective's scenario: its events and how many of
-// them were bad. Events of a rate are requests of the step or iterations of the
-// scenario, none of them bad.
+// Count returns the number of events in the windows of one stretch of time of the
+// objective's scenario, and how many of them are bad. The events of a rate are
+// requests of the step or iterations of the scenario, none of them bad.
 //
-// Windows that do not carry the limit of a latency objective, because it was not
-// there yet, are not counted.
+// A window that does not count the limit of a latency objective, because the
+// objective is newer than the window, is left out.
 func (o *Objective) Count(windows []*load.Window) (events, bad uint64) {
 	k := o.of()
 	for _, w := range windows {
@@ -172,6 +176,8 @@ func (o *Objective) Count(windows []*load.Window) (events, bad uint64) {
 	return events, bad
 }
 
+// slow counts requests that failed or took longer than the limit. Those that perfd
+// canceled are left out.
 func slow(o *Objective, w *load.Window) (events, bad uint64) {
 	i := slices.Index(w.Limits, o.Threshold())
 	if i < 0 {
@@ -181,17 +187,19 @@ func slow(o *Objective, w *load.Window) (events, bad uint64) {
 	return events, events - min(w.Good[i], events)
 }
 
+// failed counts requests that failed. Those that perfd canceled are left out.
 func failed(_ *Objective, w *load.Window) (events, bad uint64) {
 	return w.Requests - w.Failures[load.Canceled], w.Failed()
 }
 
-// unanswered are the causes for which there is no complete answer.
+// unanswered are the causes of failure without a complete answer.
 var unanswered = []load.Cause{
 	load.Timeout, load.DNS, load.Refused, load.Unreachable, load.Reset, load.Closed, load.TLS, load.Protocol, load.Partial,
 }
 
-// unavailable counts no answer and 5xx. What perfd itself refused to send or got
-// wrong says nothing of whether the target was there.
+// unavailable counts requests without a complete answer or with a status of 5xx.
+// Those that perfd canceled, did not send or failed to handle are left out: they say
+// nothing about the target.
 func unavailable(_ *Objective, w *load.Window) (events, bad uint64) {
 	events = w.Requests - w.Failures[load.Canceled] - w.Failures[load.Overload] - w.Failures[load.Internal]
 	for _, c := range unanswered {
@@ -205,6 +213,7 @@ func unavailable(_ *Objective, w *load.Window) (events, bad uint64) {
 	return events, bad
 }
 
+// unchecked counts evaluations of checks that did not hold.
 func unchecked(o *Objective, w *load.Window) (events, bad uint64) {
 	for _, c := range w.Checks {
 		if o.Check == "" || o.Check == c.Name {
@@ -215,6 +224,7 @@ func unchecked(o *Objective, w *load.Window) (events, bad uint64) {
 	return events, bad
 }
 
+// ended counts requests of the step, or iterations of the scenario, that ended.
 func ended(o *Objective, w *load.Window) (events, bad uint64) {
 	if o.Step != "" {
 		return w.Requests - w.Failures[load.Canceled], 0

@@ -99,7 +99,7 @@ func TestSays(t *testing.T) {
 	same, other := o, o
 	same.That, same.Window, same.Severity = "p(95) < 1000ms", time.Hour, Critical
 	other.Limit = 2
-	if !o.Says(same) || o.Says(other) {
-		t.Errorf("Says = %v of the same and %v of another limit", o.Says(same), o.Says(other))
+	if !o.SameEvidence(same) || o.SameEvidence(other) {
+		t.Errorf("SameEvidence = %v of the same and %v of another limit", o.SameEvidence(same), o.SameEvidence(other))
 	}
 }

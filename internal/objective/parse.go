@@ -15,11 +15,11 @@ import (
 // operator and limit.
 var clause = regexp.MustCompile(`^([A-Za-z_]+)([0-9][0-9.]*)?\s*(?:\(\s*("(?:[^"\\]|\\.)*"|[^()"]*?)\s*\))?\s*(<=|>=|==|!=|<|>|=)\s*(.*)$`)
 
-// written is a clause in parts.
+// A written is a clause divided into its parts.
 type written struct{ name, argument, operator, limit string }
 
-// parse reads what an objective says. On a mistake it returns what is wrong, with
-// what was found, and a hint.
+// parse reads a clause. On a mistake it returns what is wrong, with what was found,
+// and a hint.
 func parse(that string) (o Objective, problem, hint string) {
 	m := clause.FindStringSubmatch(strings.TrimSpace(that))
 	if m == nil {
@@ -47,7 +47,7 @@ func parse(that string) (o Objective, problem, hint string) {
 	return o, problem, hint
 }
 
-// operator checks the direction.
+// operator checks that the comparison has the right direction.
 func (k *kindOf) operator(w written) (problem, hint string) {
 	want, sense := ">", k.name+" must be high to be good"
 	if k.less {
@@ -89,6 +89,7 @@ func check(o *Objective, w written) (problem, hint string) {
 	return "", ""
 }
 
+// noArgument refuses an argument.
 func noArgument(_ *Objective, w written) (problem, hint string) {
 	if w.argument != "" {
 		return fmt.Sprintf("%s takes no argument, got %s", w.name, w.argument), "leave it away"
@@ -96,6 +97,7 @@ func noArgument(_ *Objective, w written) (problem, hint string) {
 	return "", ""
 }
 
+// duration reads a limit on response times.
 func duration(o *Objective, w written) (problem, hint string) {
 	d, err := block.ParseDuration(w.limit)
 	switch {
@@ -110,7 +112,7 @@ func duration(o *Objective, w written) (problem, hint string) {
 	return "", ""
 }
 
-// share reads a ratio between 0 and 1, both excluded: neither can be proven.
+// share reads a limit between 0 and 1. Both are refused: no evidence can prove them.
 func share(o *Objective, w written) (problem, hint string) {
 	v, err := block.ParseRatio(w.limit)
 	switch {
@@ -129,9 +131,10 @@ func share(o *Objective, w written) (problem, hint string) {
 	return "", ""
 }
 
-// rateUnits are the spans of time a rate may be written with, in seconds.
+// rateUnits are the units of time of rates, in seconds.
 var rateUnits = map[string]float64{"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
+// rate reads a limit per second.
 func rate(o *Objective, w written) (problem, hint string) {
 	count, unit, ok := strings.Cut(w.limit, "/")
 	count = strings.TrimSpace(count)

@@ -6,7 +6,7 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// shownConfidence is the one that the head of a table names.
+// shownConfidence is the confidence that the head of the table of objectives names.
 const shownConfidence = 0.95
 
 // interval writes what the number of a finding lies between, and how sure that

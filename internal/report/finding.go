@@ -10,7 +10,7 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// Finding writes one finding with all it rests on, in the words of its kind.
+// Finding writes one finding with its numbers, evidence and parts.
 func Finding(w io.Writer, kinds analysis.Kinds, f load.Finding) error {
 	var b strings.Builder
 	finding(&b, kinds, f)
@@ -37,7 +37,7 @@ func finding(b *strings.Builder, kinds analysis.Kinds, f load.Finding) {
 	}
 }
 
-// numbers are the lines of a finding that have something to say.
+// numbers returns the lines of a finding that are not empty.
 func numbers(f load.Finding) []note {
 	var out []note
 	add := func(lead, text string) {

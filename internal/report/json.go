@@ -9,10 +9,10 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// JSON writes a run as one JSON object. Its fields are stable; new ones may come.
-// All times are RFC 3339, durations and percentiles seconds, ratios between 0 and
-// 1; what does not exist is null. "finding" is a finding as the API has it, with
-// the run's parts, objectives among them.
+// JSON writes a run as one JSON object. Its fields are stable; new ones may be
+// added. Times are in RFC 3339, durations and percentiles in seconds, ratios between
+// 0 and 1; a number that does not exist is null. "finding" has the form of the API,
+// with the parts of the run, objectives among them.
 func JSON(w io.Writer, r Run) error {
 	out := runJSON{
 		Scenario: r.Scenario, Run: r.Run, Test: r.Test, Target: r.Target, Release: r.Release,
@@ -39,7 +39,7 @@ type runJSON struct {
 	Run        string       `json:"run"`
 	Test       string       `json:"test"`
 	Target     string       `json:"target"`
-	Release    string       `json:"release"` // empty where it is not known
+	Release    string       `json:"release"` // empty where it is unknown
 	Began      time.Time    `json:"began"`
 	Ended      time.Time    `json:"ended"`
 	Duration   float64      `json:"duration_seconds"`
@@ -72,7 +72,7 @@ type latencyJSON struct {
 	P99 load.Number `json:"p99"`
 }
 
-// number is v, or the number that does not exist.
+// number returns v, or NaN where it does not exist.
 func number(v float64, exists bool) load.Number {
 	if !exists {
 		v = math.NaN()
@@ -80,5 +80,5 @@ func number(v float64, exists bool) load.Number {
 	return load.Number(v)
 }
 
-// ratio is part/whole, NaN of nothing.
+// ratio returns part/whole, NaN where both are 0.
 func ratio(part, whole uint64) float64 { return float64(part) / float64(whole) }

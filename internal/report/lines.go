@@ -9,8 +9,8 @@ import (
 // columns is the width of text.
 const columns = 100
 
-// clean makes a text that came from outside safe for a terminal: what moves the
-// cursor, turns the direction of writing or ends the line is replaced.
+// clean makes a text from outside safe for a terminal. It replaces characters that
+// move the cursor, change the direction of writing or end the line.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -23,7 +23,8 @@ func clean(s string) string {
 	}, s)
 }
 
-// paragraph appends text behind a lead, wrapped; later lines are indented below the text.
+// paragraph appends a lead and text, wrapped. Later lines are indented to where the
+// text began.
 func paragraph(b *strings.Builder, lead, text string) {
 	indent := utf8.RuneCountInString(lead)
 	list := words(text)
@@ -49,7 +50,8 @@ func paragraph(b *strings.Builder, lead, text string) {
 	b.WriteByte('\n')
 }
 
-// words are what a line may be broken between: a percent sign stays with its number.
+// words divides text into what a line may be broken between. A percent sign is kept
+// with its number.
 func words(text string) []string {
 	var out []string
 	for w := range strings.FieldsSeq(clean(text)) {
@@ -62,21 +64,21 @@ func words(text string) []string {
 	return out
 }
 
-// A table is rows of cells below a head. The first column is text and gives way
-// where a line gets too long; columns from numbers on are to the right.
+// A table has rows of cells below a head. The first column is shortened where a
+// line would be too long; columns from index numbers on are aligned to the right.
 type table struct {
 	head    []string
 	rows    []row
 	numbers int // index of the first column of numbers
 }
 
-// A row is its cells and the lines below them.
+// A row has cells and lines below them.
 type row struct {
 	cells []string
 	below []note
 }
 
-// A note is a line below a row: what it says, and of what kind that is.
+// A note is a line below a row: its kind, and what it says.
 type note struct{ lead, text string }
 
 const gap = "  "
@@ -92,7 +94,7 @@ func (t *table) write(b *strings.Builder) {
 	for _, w := range widths {
 		total += w
 	}
-	const least = 12 // of the first column, so that names stay apart
+	const least = 12 // of the first column, so that names can be told apart
 	widths[0] = max(widths[0]-max(total-columns, 0), min(widths[0], least))
 	t.line(b, widths, t.head)
 	for _, r := range t.rows {
@@ -131,7 +133,7 @@ func (t *table) line(b *strings.Builder, widths []int, cells []string) {
 	b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 }
 
-// fit cuts a name in its middle, where names differ least.
+// fit shortens a name to a width in its middle, where names differ least.
 func fit(s string, width int) string {
 	r := []rune(s)
 	if len(r) <= width {

@@ -8,22 +8,22 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// A ProgressLine is how a run stands. Rates are requests a second.
+// A ProgressLine is the state of a run that is under way. Rates are requests per second.
 type ProgressLine struct {
-	Elapsed, Total time.Duration // Total is 0 where the run has no planned end
+	Elapsed, Total time.Duration // Total is 0 without a planned end
 
-	AskedRate    float64 // 0 where the workload asks for no rate
+	AskedRate    float64 // 0 where the workload is closed
 	AchievedRate float64
 	Failed       float64 // share of requests; NaN before the first
-	P95          float64 // of response time, seconds; 0 where nothing was answered
+	P95          float64 // of response times, in seconds; 0 without an answer
 	Dropped      uint64
 
-	Objectives int          // with none there is no verdict
+	Objectives int          // their number; without one no verdict is written
 	Verdict    load.Verdict // so far
 }
 
-// Progress writes one line without its end. Parts have fixed widths, so that a
-// terminal's line stands still while its numbers change.
+// Progress returns one line without a newline. Its parts have fixed widths, so that
+// they keep their places on a terminal while the numbers change.
 func Progress(l ProgressLine) string {
 	elapsed := amount.Span(l.Elapsed)
 	if l.Total > 0 {

@@ -1,8 +1,8 @@
-// Package report renders what a run came to, and single findings: as text for
-// people at a terminal, as JSON for pipelines. It computes and decides nothing.
+// Package report renders the result of a run, and single findings: as text for
+// terminals, as JSON for pipelines. It computes and decides nothing.
 //
-// Text is at most 100 columns wide, as long as names allow it, and never holds
-// control characters: names, releases and sentences come from outside.
+// Text is at most 100 columns wide where names allow it, and holds no control
+// characters: names, releases and sentences come from outside.
 package report
 
 import (
@@ -12,27 +12,27 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// A Run is what one run came to. Rates are iterations a second.
+// A Run is the result of one run. Rates are iterations per second.
 type Run struct {
 	Scenario, Run, Test, Target, Release string
 	Began, Ended                         time.Time
 
 	Requests, Failed, Iterations, Dropped uint64
 
-	AskedRate    float64 // 0 where the workload asks for no rate
+	AskedRate    float64 // 0 where the workload is closed
 	AchievedRate float64
 
 	Steps []Step
 
-	Kinds   analysis.Kinds // of the parts
+	Kinds   analysis.Kinds // describe the parts of Finding
 	Finding load.Finding   // of KindRun, with its parts
 
-	Valid   bool     // perfd itself did not disturb the measurement
-	Invalid []string // the reasons why it did
+	Valid   bool     // whether perfd itself left the measurement undisturbed
+	Invalid []string // the reasons where it did not
 }
 
-// A Step is what one step of a run came to. Percentiles are of response time, in
-// seconds, and 0 where nothing was answered.
+// A Step is the result of one step of a run. Percentiles are those of response
+// times, in seconds, and 0 without an answer.
 type Step struct {
 	Name               string
 	Requests, Failed   uint64

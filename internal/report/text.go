@@ -37,6 +37,7 @@ func Text(w io.Writer, r Run) error {
 	return err
 }
 
+// header writes what ran, when, and its totals.
 func header(b *strings.Builder, r Run) {
 	what := fmt.Sprintf("%s, %s test on %s", r.Scenario, r.Test, r.Target)
 	if r.Release != "" {
@@ -54,6 +55,7 @@ func header(b *strings.Builder, r Run) {
 	fmt.Fprintf(b, "  rate        %s\n", rate)
 }
 
+// steps writes the table of steps.
 func steps(b *strings.Builder, list []Step) {
 	if len(list) == 0 {
 		return
@@ -70,6 +72,7 @@ func steps(b *strings.Builder, list []Step) {
 	t.write(b)
 }
 
+// objectives writes the table of the parts that are objectives.
 func objectives(b *strings.Builder, kinds analysis.Kinds, parts []load.Finding) {
 	t := table{head: []string{"Objective", "verdict", "value", amount.Share(shownConfidence) + " interval", "limit"}, numbers: 2}
 	for _, f := range parts {
@@ -93,7 +96,7 @@ func objectives(b *strings.Builder, kinds analysis.Kinds, parts []load.Finding) 
 	t.write(b)
 }
 
-// grounds are the lines below a finding.
+// grounds returns the lines below a finding: its evidence, its doubts and what it needs.
 func grounds(f load.Finding) []note {
 	var out []note
 	if len(f.Evidence) > 0 {
@@ -108,6 +111,7 @@ func grounds(f load.Finding) []note {
 	return out
 }
 
+// others writes the other parts.
 func others(b *strings.Builder, kinds analysis.Kinds, parts []load.Finding) {
 	first := true
 	for _, f := range parts {
@@ -122,7 +126,7 @@ func others(b *strings.Builder, kinds analysis.Kinds, parts []load.Finding) {
 	}
 }
 
-// verdict writes a failure so that it is seen without colour.
+// verdict writes a verdict, Fail in capitals to be seen without colour.
 func verdict(v load.Verdict) string {
 	if v == load.Fail {
 		return "FAIL"
@@ -130,7 +134,7 @@ func verdict(v load.Verdict) string {
 	return v.String()
 }
 
-// instant writes a time of this machine's zone.
+// instant writes a time in the machine's zone.
 func instant(t time.Time) string {
 	if t.IsZero() {
 		return amount.None

@@ -8,10 +8,10 @@ import (
 )
 
 // ClopperPearson returns the exact two-sided confidence interval for the
-// probability of which k of n events came true: it covers it with probability
-// level or more (Clopper and Pearson, "The Use of Confidence or Fiducial Limits
+// probability of an event that occurred in k of n trials: it covers the probability
+// with confidence level or more (Clopper and Pearson, "The Use of Confidence or Fiducial Limits
 // Illustrated in the Case of the Binomial", Biometrika 26 (1934)). Counts may be
-// fractions, as effective counts are. Without events it is 0..1.
+// fractions, as effective counts are. Without trials it is 0..1.
 func ClopperPearson(k, n, level float64) Interval {
 	alpha := (1 - level) / 2
 	return Interval{ClopperPearsonLower(k, n, alpha), ClopperPearsonUpper(k, n, alpha)}
@@ -41,14 +41,14 @@ func ClopperPearsonLower(k, n, alpha float64) float64 {
 	return betaQuantile(alpha, k, n-k+1)
 }
 
-// manyCounts is the count from which on a distribution of counts is so close to
-// normal that Cornish and Fisher's expansion has more digits left than the
-// incomplete beta function, whose continued fraction stops converging near the
-// median of large counts.
+// manyCounts is the count above which Cornish and Fisher's expansion about the
+// normal distribution is more exact than the incomplete beta function, whose
+// continued fraction does not converge near the median of large counts.
 const manyCounts = 1e5
 
-// betaQuantile returns the p-quantile of the beta distribution. Where a and b are
-// many it is the expansion in cumulants, up to the fourth, of Cornish and Fisher,
+// betaQuantile returns the p-quantile of the beta distribution with the parameters
+// a and b. Where both are at least manyCounts it is the expansion in cumulants, up to
+// the fourth, of Cornish and Fisher,
 // "Moments and Cumulants in the Specification of Distributions", Revue de
 // l'Institut International de Statistique 5 (1938).
 func betaQuantile(p, a, b float64) float64 {
@@ -62,11 +62,11 @@ func betaQuantile(p, a, b float64) float64 {
 	return d.Mean() + d.StdDev()*off
 }
 
-// Wilson returns the score interval for the probability of which k of n events
-// came true (Wilson, "Probable Inference, the Law of Succession, and Statistical
-// Inference", J. American Statistical Association 22 (1927)): about level is
-// covered, in the mean over probabilities, so it is for graphs and not for
-// verdicts. Without events it is 0..1.
+// Wilson returns the score interval for the probability of an event that occurred
+// in k of n trials (Wilson, "Probable Inference, the Law of Succession, and Statistical
+// Inference", J. American Statistical Association 22 (1927)). Its coverage is level
+// in the mean over probabilities and may be less for one of them, so it is for
+// graphs and not for verdicts. Without trials it is 0..1.
 func Wilson(k, n, level float64) Interval {
 	if !(n > 0) {
 		return Interval{0, 1}
@@ -85,13 +85,12 @@ func Wilson(k, n, level float64) Interval {
 	return in
 }
 
-// DesignEffect returns how many times larger the variance of the overall rate
-// Σk/Σn is than independent events would make it, from the bad events k and events
-// n of consecutive intervals, which must be longer than what binds events
-// together. It is the cluster-sampling variance of a ratio over the binomial one
+// DesignEffect returns the ratio of the variance of the overall share Σk/Σn to what
+// it would be if events were independent. k and n are the numbers of bad events and
+// of events in consecutive intervals, which must be longer than the correlation
+// between events lasts. It is the cluster-sampling variance of a ratio over the binomial one
 // (Kish, "Survey Sampling", 1965): for equal n it equals var(rates) /
-// (p(1-p)/n). An interval weighs in as it has events, so that one with few of them
-// cannot decide the result. At least 1.
+// (p(1-p)/n). An interval with few events has little weight. The result is at least 1.
 func DesignEffect(k, n []float64) float64 {
 	bad, events, intervals := 0.0, 0.0, 0.0
 	for i, m := range n {
@@ -115,31 +114,19 @@ func DesignEffect(k, n []float64) float64 {
 	return max(1, intervals/(intervals-1)*sum/(events*p*(1-p)))
 }
 
-// EffectiveCounts returns the counts of independent events that say as much as k
-// of n events with design effect de: both divided by it (Rao and Scott, "A Simple
-// Method for the Analysis of Clustered Binary Data", Biometrics 48 (1992)).
-func EffectiveCounts(k, n, de float64) (effectiveK, effectiveN float64) {
-	if !(de > 1) {
-		return k, n
-	}
-	return k / de, n / de
-}
-
-// SampleSize returns how many events it takes to prove, at level alpha and with
-// probability power, that a probability that is truly p lies on its side of limit.
-// It is the normal approximation with continuity correction for one proportion
+// SampleSize returns the number of trials needed to prove, at significance alpha and
+// with power power, on which side of limit a probability lies that is truly p. It is the normal approximation with continuity correction for one proportion
 // (Fleiss, Levin and Paik, "Statistical Methods for Rates and Proportions", 3rd
-// ed. 2003, chapter 2), and never less than what it takes without one event that
-// came true: ln(alpha)/ln(1-limit) below the limit, ln(alpha)/ln(limit), without
-// one that did not, above it. It is infinite if p is the limit, or is not a
-// probability.
+// ed. 2003, chapter 2), and never less than the number that is a proof if the event
+// never occurs, ln(alpha)/ln(1-limit), or always occurs, ln(alpha)/ln(limit). It is
+// infinite where p is the limit or no probability.
 func SampleSize(p, limit, alpha, power float64) float64 {
 	distance := math.Abs(p - limit)
 	if !(p >= 0 && p <= 1 && limit >= 0 && limit <= 1 && distance > 0) {
 		return math.Inf(1)
 	}
 	switch limit {
-	case 0: // one event that came true is the proof
+	case 0: // one occurrence is the proof
 		return math.Ceil(math.Log(1-power) / math.Log1p(-p))
 	case 1:
 		return math.Ceil(math.Log(1-power) / math.Log(p))

@@ -207,14 +207,6 @@ func TestDesignEffectStaysSane(t *testing.T) {
 	}
 }
 
-func TestEffectiveCounts(t *testing.T) {
-	for _, c := range []struct{ de, k, n float64 }{{1, 10, 1000}, {4, 2.5, 250}, {0.5, 10, 1000}, {math.NaN(), 10, 1000}} {
-		if k, n := EffectiveCounts(10, 1000, c.de); k != c.k || n != c.n {
-			t.Errorf("EffectiveCounts(10, 1000, %g) = %g, %g, want %g, %g", c.de, k, n, c.k, c.n)
-		}
-	}
-}
-
 // proves returns the probability that n events with probability p prove, with the
 // exact bounds, on which side of limit p lies.
 func proves(n int, p, limit, alpha float64) float64 {

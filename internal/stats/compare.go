@@ -8,8 +8,8 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// A Shift says how far one sample lies above another: y above x, in the order
-// of the arguments it comes from.
+// A Shift is the estimate of how far the distribution of a sample y lies above that
+// of a sample x.
 type Shift struct {
 	Estimate float64
 	Interval Interval
@@ -18,8 +18,7 @@ type Shift struct {
 	Warnings Warnings
 }
 
-// Above is how likely an estimate as large is where y lies no more than least
-// above x: a one-sided p-value.
+// Above returns the one-sided p-value of the hypothesis that y lies at most least above x.
 func (s Shift) Above(least float64) float64 {
 	if s.Error == 0 {
 		return degenerate(s.Estimate - least)
@@ -27,8 +26,7 @@ func (s Shift) Above(least float64) float64 {
 	return student(s.Freedom).Survival((s.Estimate - least) / s.Error)
 }
 
-// Below is how likely an estimate as small is where y lies no less than most
-// above x.
+// Below returns the one-sided p-value of the hypothesis that y lies at least most above x.
 func (s Shift) Below(most float64) float64 {
 	if s.Error == 0 {
 		return degenerate(most - s.Estimate)
@@ -36,14 +34,15 @@ func (s Shift) Below(most float64) float64 {
 	return student(s.Freedom).CDF((s.Estimate - most) / s.Error)
 }
 
-// P is the two-sided p-value of no shift.
+// P returns the two-sided p-value of the hypothesis that there is no shift.
 func (s Shift) P() float64 { return min(1, 2*min(s.Above(0), s.Below(0))) }
 
-// Equivalent is the p-value of two one-sided tests that the shift lies outside
-// low..high (Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15 (1987)): small where it lies inside.
+// Equivalent returns the p-value of the hypothesis that the shift lies outside
+// low..high, by two one-sided tests (Schuirmann, J. Pharmacokinetics and
+// Biopharmaceutics 15 (1987)).
 func (s Shift) Equivalent(low, high float64) float64 { return max(s.Above(low), s.Below(high)) }
 
-// degenerate is the p-value of a distance that has no error.
+// degenerate returns the p-value of a distance without error.
 func degenerate(distance float64) float64 {
 	switch {
 	case distance > 0:
@@ -54,11 +53,12 @@ func degenerate(distance float64) float64 {
 	return 0.5
 }
 
+// student returns Student's t distribution.
 func student(freedom float64) distuv.StudentsT {
 	return distuv.StudentsT{Sigma: 1, Nu: freedom}
 }
 
-// unknown is the shift of samples that do not say one.
+// unknown returns the shift of samples that are too small for an interval.
 func unknown(estimate float64, why string) Shift {
 	return Shift{
 		Estimate: estimate, Interval: Interval{math.Inf(-1), math.Inf(1)}, Error: math.Inf(1), Freedom: 1, Warnings: Warnings{why},
@@ -72,8 +72,8 @@ func Welch(x, y []float64, level float64) Shift {
 	return WelchEffective(x, y, float64(len(x)), float64(len(y)), level)
 }
 
-// WelchEffective compares the means of two samples of dependent values, which
-// say as much as nx and ny independent ones: see EffectiveSize.
+// WelchEffective compares the means of two samples of dependent values, whose
+// effective sizes are nx and ny (EffectiveSize).
 func WelchEffective(x, y []float64, nx, ny, level float64) Shift {
 	estimate := Mean(y) - Mean(x)
 	if len(x) < 2 || len(y) < 2 || !(nx > 1 && ny > 1) {
@@ -87,8 +87,8 @@ func WelchEffective(x, y []float64, nx, ny, level float64) Shift {
 	return between(estimate, math.Sqrt(vx+vy), freedom, level)
 }
 
-// Student compares the means of two samples of independent values of one
-// variance. One of the samples may be a single value.
+// Student compares the means of two samples of independent values with the same
+// variance. One of the samples may have a single value.
 func Student(x, y []float64, level float64) Shift {
 	estimate := Mean(y) - Mean(x)
 	nx, ny := float64(len(x)), float64(len(y))
@@ -100,6 +100,7 @@ func Student(x, y []float64, level float64) Shift {
 	return between(estimate, math.Sqrt(pooled*(1/nx+1/ny)), freedom, level)
 }
 
+// between returns the shift of an estimate with a standard deviation and degrees of freedom.
 func between(estimate, deviation, freedom, level float64) Shift {
 	half := 0.0
 	if deviation > 0 {
@@ -108,17 +109,18 @@ func between(estimate, deviation, freedom, level float64) Shift {
 	return Shift{Estimate: estimate, Interval: Interval{estimate - half, estimate + half}, Error: deviation, Freedom: freedom}
 }
 
-// exactRanks is the largest size of two samples together for which Mann-Whitney
-// is enumerated; beyond, its statistic is normal to three digits.
+// exactRanks is the largest size of two samples together for which the distribution
+// of ranks is enumerated; beyond it, it is normal to three digits.
 const exactRanks = 60
 
 // MannWhitney compares two samples by ranks (Mann and Whitney, "On a Test of Whether
 // one of Two Random Variables is Stochastically Larger than the Other", Ann. Math. Statistics 18
 // (1947)). u counts the pairs in which y is the larger one, ties half; below and
-// above are the one-sided p-values of y being the smaller and the larger one,
-// and both is min(1, 2 min(below, above)). Up to 60 values the p-values are those
-// of all ways to deal the pooled ranks, ties as they are; beyond they are normal ones
-// with the variance corrected for ties and half a pair for continuity.
+// above are the one-sided p-values against y being the smaller and the larger one,
+// and both is min(1, 2 min(below, above)). Up to 60 values the p-values are exact,
+// from all ways to draw the pooled ranks with their ties; beyond, they are those of
+// the normal approximation with the variance corrected for ties and half a pair for
+// continuity.
 func MannWhitney(x, y []float64) (u, below, above, both float64) {
 	nx, ny := len(x), len(y)
 	if nx == 0 || ny == 0 {
@@ -138,10 +140,10 @@ func MannWhitney(x, y []float64) (u, below, above, both float64) {
 	return u, below, above, min(1, 2*min(below, above))
 }
 
-// exactRankSum is how likely the sum of n of the ranks, dealt at random, is at
-// most and at least sum. Ranks are multiples of a half.
+// exactRankSum returns the probabilities that the sum of n ranks drawn at random is
+// at most sum and at least sum. Ranks are multiples of a half.
 func exactRankSum(ranks []float64, n int, sum float64) (most, least float64) {
-	if rest := len(ranks) - n; rest < n { // the rest is dealt in fewer ways
+	if rest := len(ranks) - n; rest < n { // there are fewer sums of the rest
 		all := 0.0
 		for _, r := range ranks {
 			all += r
@@ -166,7 +168,7 @@ func exactRankSum(ranks []float64, n int, sum float64) (most, least float64) {
 	return most / all, least / all
 }
 
-// rankSums counts the ways to deal n of the ranks, by their sum.
+// rankSums returns the number of ways to draw n of the ranks, indexed by their sum.
 func rankSums(ranks []int, n int) []float64 {
 	highest := slices.Sorted(slices.Values(ranks))
 	top := 0
@@ -191,6 +193,7 @@ func rankSums(ranks []int, n int) []float64 {
 	return ways[n]
 }
 
+// normalRankSum returns below and above of MannWhitney by the normal approximation.
 func normalRankSum(nx, ny int, ties []int, u float64) (below, above float64) {
 	a, b := float64(nx), float64(ny)
 	n := a + b
@@ -206,8 +209,8 @@ func normalRankSum(nx, ny int, ties []int, u float64) (below, above float64) {
 	return z.CDF((u + 0.5 - a*b/2) / deviation), z.Survival((u - 0.5 - a*b/2) / deviation)
 }
 
-// HodgesLehmann is the median of all differences of a value of y and one of x,
-// with the interval that inverts MannWhitney (Hodges and Lehmann, "Estimates of Location
+// HodgesLehmann returns the median of all differences of a value of y and a value of
+// x, with the interval that inverts MannWhitney (Hodges and Lehmann, "Estimates of Location
 // Based on Rank Tests", Ann. Math. Statistics 34 (1963)). Its bounds are infinite
 // where the samples are too small for the level.
 func HodgesLehmann(x, y []float64, level float64) (estimate float64, in Interval) {
@@ -228,8 +231,8 @@ func HodgesLehmann(x, y []float64, level float64) (estimate float64, in Interval
 	return Median(d), in
 }
 
-// pairsBeyond is the largest k for which fewer than k pairs come out one way
-// with probability alpha or less.
+// pairsBeyond returns the largest k such that fewer than k pairs have x above y with
+// probability alpha or less where there is no shift.
 func pairsBeyond(nx, ny int, alpha float64) int {
 	if nx+ny > exactRanks {
 		a, b := float64(nx), float64(ny)
@@ -256,8 +259,8 @@ func pairsBeyond(nx, ny int, alpha float64) int {
 	return k
 }
 
-// Holm returns p-values adjusted for their number: those at or below alpha hold
-// a false one with probability alpha or less, however they depend on each other
+// Holm returns p-values adjusted for their number: the probability that one at or
+// below alpha belongs to a true hypothesis is alpha or less, however they depend on each other
 // (Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian J. Statistics 6 (1979)).
 func Holm(p []float64) []float64 {
 	out := make([]float64, len(p))
@@ -269,9 +272,9 @@ func Holm(p []float64) []float64 {
 	return out
 }
 
-// BenjaminiHochberg returns p-values adjusted for their number: of those at or
-// below alpha, at most a share of alpha is false in the mean, if they are
-// independent or depend positively on each other (Benjamini and Hochberg, "Controlling the False Discovery
+// BenjaminiHochberg returns p-values adjusted for their number: of those at or below
+// alpha, the expected share that belongs to true hypotheses is alpha or less, if they
+// are independent or positively dependent (Benjamini and Hochberg, "Controlling the False Discovery
 // Rate", J. Royal Statistical Society B 57 (1995)).
 func BenjaminiHochberg(p []float64) []float64 {
 	out := make([]float64, len(p))
@@ -302,10 +305,10 @@ func rising(p []float64) []int {
 	return order
 }
 
-// CountsAbove is how likely ky or more events of ky+kx fall to y, where events
-// come at one rate over exposures of nx and ny: the one-sided p-value of a
-// higher rate in y (Przyborowski and Wilenski, "Homogeneity of Results in Testing Samples from Poisson
-// Series", Biometrika 31 (1940)). For events that are shares of nx and ny trials it is on the safe side. Counts
+// CountsAbove returns the one-sided p-value of a higher rate in y, from kx and ky
+// events over exposures of nx and ny: the probability that ky or more of kx+ky events
+// belong to y where both rates are the same (Przyborowski and Wilenski, "Homogeneity of Results in Testing Samples from Poisson
+// Series", Biometrika 31 (1940)). For events that are shares of nx and ny trials it is conservative. Counts
 // may be fractions, as effective counts are.
 func CountsAbove(kx, nx, ky, ny float64) float64 {
 	if !(ky > 0 && nx > 0 && ny > 0) {
@@ -313,17 +316,18 @@ func CountsAbove(kx, nx, ky, ny float64) float64 {
 	}
 	p := ny / (nx + ny)
 	if min(kx, ky) > manyEvents {
-		// gonum's incomplete beta function loses its digits here, and the normal tail has them.
+		// gonum's incomplete beta function is inexact here, and the normal tail is not.
 		n := kx + ky
 		return distuv.UnitNormal.Survival((ky - 0.5 - n*p) / math.Sqrt(n*p*(1-p)))
 	}
 	return mathext.RegIncBeta(ky, kx+1, p)
 }
 
-// manyEvents is from how many events on a side the normal tail is as good as the exact one.
+// manyEvents is the number of events on either side above which the normal tail is
+// more exact than the computed binomial one.
 const manyEvents = 1e5
 
-// ProportionShift is how far the share ky/ny lies above kx/nx, with Newcombe's
+// ProportionShift returns how far the share ky/ny lies above kx/nx, with Newcombe's
 // interval from two score intervals ("Interval Estimation for the Difference Between
 // Independent Proportions", Statistics in Medicine 17 (1998), method 10). Counts may be fractions.
 func ProportionShift(kx, nx, ky, ny, level float64) (estimate float64, in Interval) {

@@ -101,11 +101,11 @@ func Linear(y []float64, columns ...[]float64) (Fit, error) {
 	return f, nil
 }
 
-// nearlyDependent is the condition number of the scaled columns from which on the
-// rounding of the columns' values alone costs half of the digits.
+// nearlyDependent is the condition number of the scaled columns above which rounding
+// of the columns' values alone costs half of the digits.
 const nearlyDependent = 1e8
 
-// checkColumns says what makes y and the columns unfit for a fit.
+// checkColumns returns what makes y and the columns unfit for a fit, nil for nothing.
 func checkColumns(y []float64, columns [][]float64) error {
 	if len(columns) == 0 || len(y) < len(columns) {
 		return fmt.Errorf("%d observations for %d columns: %w", len(y), len(columns), ErrRank)
@@ -142,8 +142,7 @@ func allEqual(x []float64) bool {
 	return true
 }
 
-// squares returns the sum of the squares of what the values of x differ from
-// centre.
+// squares returns the sum of squared differences of the values of x from centre.
 func squares(x []float64, centre float64) float64 {
 	sum := 0.0
 	for _, v := range x {
@@ -152,17 +151,17 @@ func squares(x []float64, centre float64) float64 {
 	return sum
 }
 
-// refinements is how often a solution is refined; the first time finds it.
+// refinements is the number of rounds of refinement, of which the first computes the solution.
 const refinements = 4
 
 // refined solves the least-squares problem of a, whose factors are in qr, for the
-// solution x and the residuals r, which satisfy r + a·x = y and aᵀ·r = 0. Each
-// round measures by how much they miss that and solves for the corrections.
+// solution x and the residuals r, which satisfy r + a·x = y and aᵀ·r = 0. Each round
+// computes the residuals of these two equations and solves for the corrections.
 func refined(qr *mat.QR, a *mat.Dense, y []float64) (x, r []float64, err error) {
 	n, p := a.Dims()
 	x, r = make([]float64, p), make([]float64, n)
-	missed, skew := mat.NewVecDense(n, nil), mat.NewVecDense(p, nil)
-	var lean, step, moved mat.VecDense
+	first, second := mat.NewVecDense(n, nil), mat.NewVecDense(p, nil)
+	var part, step, moved mat.VecDense
 	for range refinements {
 		for i, v := range y {
 			d := newDot2(v)
@@ -170,20 +169,20 @@ func refined(qr *mat.QR, a *mat.Dense, y []float64) (x, r []float64, err error) 
 			for j := range p {
 				d.add(-a.At(i, j), x[j])
 			}
-			missed.SetVec(i, d.sum())
+			first.SetVec(i, d.sum())
 		}
 		for j := range p {
 			d := newDot2(0)
 			for i, v := range r {
 				d.add(-a.At(i, j), v)
 			}
-			skew.SetVec(j, d.sum())
+			second.SetVec(j, d.sum())
 		}
-		if err := qr.SolveVecTo(&lean, true, skew); err != nil {
+		if err := qr.SolveVecTo(&part, true, second); err != nil {
 			return nil, nil, err
 		}
-		lean.SubVec(missed, &lean)
-		if err := qr.SolveVecTo(&step, false, &lean); err != nil {
+		part.SubVec(first, &part)
+		if err := qr.SolveVecTo(&step, false, &part); err != nil {
 			return nil, nil, err
 		}
 		moved.MulVec(a, &step)
@@ -191,19 +190,20 @@ func refined(qr *mat.QR, a *mat.Dense, y []float64) (x, r []float64, err error) 
 			x[j] += step.AtVec(j)
 		}
 		for i := range n {
-			r[i] += missed.AtVec(i) - moved.AtVec(i)
+			r[i] += first.AtVec(i) - moved.AtVec(i)
 		}
 	}
 	return x, r, nil
 }
 
-// A dot2 is a sum of products in twice the working precision: it carries the
-// rounding errors of products and sums along (Ogita, Rump and Oishi, "Accurate Sum
+// A dot2 is a sum of products in twice the working precision: low holds the rounding
+// errors of products and sums (Ogita, Rump and Oishi, "Accurate Sum
 // and Dot Product", SIAM J. Scientific Computing 26 (2005), algorithm 5.3).
 type dot2 struct{ high, low float64 }
 
 func newDot2(v float64) dot2 { return dot2{high: v} }
 
+// add adds the product of a and b.
 func (d *dot2) add(a, b float64) {
 	product := a * b
 	sum := d.high + product
@@ -212,4 +212,5 @@ func (d *dot2) add(a, b float64) {
 	d.high = sum
 }
 
+// sum returns the sum, rounded once.
 func (d *dot2) sum() float64 { return d.high + d.low }

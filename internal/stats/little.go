@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// A LittleInput is what was measured of one system over one window of time.
+// A LittleInput holds the measurements of one system over one window of time.
 type LittleInput struct {
 	Concurrency float64 // mean number in the system over the window, measured by itself
 	Throughput  float64 // departures per second
@@ -18,24 +18,25 @@ type LittleInput struct {
 	ThroughputHalf, TimeHalf float64
 }
 
-// A LittleResult says whether Little's law held.
+// A LittleResult is the outcome of a check of Little's law.
 type LittleResult struct {
 	Expected    float64 // Throughput · Time
 	Discrepancy float64 // Expected relative to Concurrency, less 1
-	Tolerance   float64 // what |Discrepancy| may reach
+	Tolerance   float64 // the largest |Discrepancy| for which the law holds
 	Holds       bool
 	Warnings    Warnings
 }
 
-// littleTolerance is the least relative discrepancy that counts: clocks and
-// samplers are never in perfect step.
+// littleTolerance is the relative discrepancy below which the law holds: clocks and
+// samplers are not exactly synchronous.
 const littleTolerance = 0.05
 
-// Little checks measurements against N = X·R (Little, "A Proof for the Queuing
-// Formula: L = λW", Operations Research 9 (1961)). Over a finite window the two
-// sides differ by the parts of stays that lie outside it, on average half a stay
-// for each one that an edge cuts: (N_start + N_end) R / 2T. The tolerance adds the
-// intervals of X and R to that, and is at least 5 %.
+// Little checks measurements against Little's law N = X·R for concurrency N,
+// throughput X and mean time in the system R (Little, "A Proof for the Queuing
+// Formula: L = λW", Operations Research 9 (1961)). Over a finite window of length T
+// the two sides differ by the parts of times in the system that lie outside it, on
+// average R/2 for each request at an edge: (N_start + N_end) R / 2T. The tolerance
+// adds the intervals of X and R to that, and is at least 5 %.
 func Little(in LittleInput) LittleResult {
 	out := LittleResult{Expected: in.Throughput * in.Time}
 	for _, v := range []float64{in.Concurrency, in.Throughput, in.Time, in.Window, in.AtStart, in.AtEnd} {

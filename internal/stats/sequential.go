@@ -1,17 +1,14 @@
 package stats
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
-// Sequential tests: they may be looked at as often as one likes. Each is an
-// e-process, whose expectation under the null hypothesis is at most 1 at any time
-// one may choose to stop, so that it ever reaches 1/alpha with probability alpha
-// or less (Ville's inequality). E-processes are kept as logarithms.
+// The sequential tests below may be looked at as often as one likes. Each is an
+// e-process: its expectation under the null hypothesis is at most 1 at any stopping
+// time, so that the probability that it ever reaches 1/alpha is alpha or less
+// (Ville's inequality). E-processes are kept as logarithms.
 
-// A Mixture is the e-process of a share of bad events against a limit: the likelihood ratio
-// of a share to the limit, averaged over shares by a beta distribution (the
+// A Mixture is the e-process of a share of bad events against a limit: the likelihood
+// ratio of a share to the limit, averaged over shares by a beta distribution (the
 // beta-binomial mixture of Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform,
 // nonparametric, nonasymptotic confidence sequences", Annals of Statistics 49
 // (2021), with g = limit and h = 1 - limit). Counts may be fractions, as effective counts are.
@@ -22,8 +19,8 @@ type Mixture struct {
 	above, below float64 // logarithm of the beta function over the limit's two sides
 }
 
-// NewMixture returns the test of a limit, 0 < limit < 1, that needs the fewest
-// events where it is decided after about opt of them at level alpha.
+// NewMixture returns the test of a limit, 0 < limit < 1, that is most powerful after
+// about opt events at significance alpha.
 func NewMixture(limit, opt, alpha float64) Mixture {
 	g, h := limit, 1-limit
 	tuned := func(alpha float64) float64 {
@@ -36,19 +33,20 @@ func NewMixture(limit, opt, alpha float64) Mixture {
 	return m
 }
 
-// Above returns the evidence, k of n events being bad, that the share is over the limit.
+// Above returns the logarithm of the e-value for a share above the limit where k of
+// n events are bad.
 func (m Mixture) Above(k, n float64) float64 {
 	return m.scaled(k, n, logIncompleteBeta(m.good+n-k, m.worse+k, 1-m.limit)-m.above)
 }
 
-// Below returns the evidence that the share is under the limit.
+// Below returns the logarithm of the e-value for a share below the limit.
 func (m Mixture) Below(k, n float64) float64 {
 	return m.scaled(k, n, logIncompleteBeta(m.worse+k, m.good+n-k, m.limit)-m.below)
 }
 
-// Proves returns which of the two sides is proven where e-processes must reach
-// bound, a logarithm: 1 for above, -1 for below, 0 for neither. It is what Above
-// and Below say, and looks at them only where they may say so.
+// Proves returns on which side of the limit the share is proven to lie where the
+// logarithm of the e-value must reach bound: 1 above, -1 below, 0 not proven. It
+// agrees with Above and Below, and is cheaper.
 func (m Mixture) Proves(k, n, bound float64) int {
 	// A one-sided integral is at most the whole one.
 	whole := m.scaled(k, n, logBeta(m.good+n-k, m.worse+k))
@@ -61,19 +59,20 @@ func (m Mixture) Proves(k, n, bound float64) int {
 	return 0
 }
 
-// Either returns the evidence that the share is not the limit.
+// Either returns the logarithm of the e-value for a share other than the limit.
 func (m Mixture) Either(k, n float64) float64 {
 	return m.scaled(k, n, logBeta(m.rest+n-k, m.either+k)-logBeta(m.rest, m.either))
 }
 
-// scaled divides by the likelihood of the limit.
+// scaled divides a mixture of likelihoods, a logarithm, by the likelihood of the limit.
 func (m Mixture) scaled(k, n, log float64) float64 {
 	return log - k*math.Log(m.limit) - (n-k)*math.Log1p(-m.limit)
 }
 
-// Sequence returns the interval of the confidence sequence at k of n events: all
-// shares over time are in theirs with probability 1 - alpha. It holds the shares
-// that the two-sided mixture, tuned for the limit, does not reject.
+// Sequence returns the interval of the confidence sequence at k bad of n events: the
+// probability that the true share lies in the intervals of all times is 1 - alpha or
+// more. It is the set of shares that the two-sided mixture, tuned for the limit, does
+// not reject.
 func (m Mixture) Sequence(k, n, alpha float64) Interval {
 	if !(n > 0) {
 		return Interval{0, 1}
@@ -103,7 +102,7 @@ func (m Mixture) Sequence(k, n, alpha float64) Interval {
 	return Interval{edge(p, 0), edge(p, 1)}
 }
 
-// times is a·b, 0 where a is 0 and b infinite.
+// times returns a·b, which is 0 where a is 0 and b infinite.
 func times(a, b float64) float64 {
 	if a == 0 {
 		return 0
@@ -111,69 +110,52 @@ func times(a, b float64) float64 {
 	return a * b
 }
 
-// PValue returns the always-valid p-value of the logarithm of an e-process's
-// highest value so far.
-func PValue(log float64) float64 { return min(1, math.Exp(-log)) }
-
-// Average returns the logarithm of the weighted mean of e-values given by their
-// logarithms, which is an e-value whatever their dependence; weights add up to 1.
-func Average(logs, weights []float64) float64 {
-	top := slices.Max(logs)
-	if math.IsInf(top, 0) {
-		return top
-	}
-	sum := 0.0
-	for i, l := range logs {
-		sum += weights[i] * math.Exp(l-top)
-	}
-	return top + math.Log(sum)
-}
-
-// A Restarting is a mixture of e-processes that start at different times, so
-// that it finds a change however long all was well before: of the Shiryaev and
-// Roberts kind (Shin, Ramdas and Rinaldo, "E-detectors", New England Journal of
-// Statistics in Data Science 2 (2024)). As long as the weights that were put in
-// add up to 1 or less, it is an e-process.
+// A Restarting is a mixture of e-processes that start at different times. It finds a
+// change however long the null hypothesis held before: it is a Shiryaev-Roberts
+// e-detector (Shin, Ramdas and Rinaldo, "E-detectors", New England Journal of
+// Statistics in Data Science 2 (2024)). While the sum of the weights is 1 or
+// less it is an e-process.
 type Restarting struct{ value float64 }
 
-// most keeps the value finite: anything near it has long been proof.
+// most bounds the value, to keep it finite. It is far above any 1/alpha.
 const most = 1e200
 
-// Step lets an e-process start with a weight, then takes the logarithm of the
-// likelihood ratio, or less, of the latest observations.
+// Step starts another e-process with a weight, then multiplies all of them by the
+// likelihood ratio of the latest observations. Log is its logarithm, or less.
 func (r *Restarting) Step(weight, log float64) {
 	r.value = min(most, (r.value+weight)*math.Exp(log))
 }
 
-// Value returns the e-process, not its logarithm.
+// Value returns the e-value, not its logarithm.
 func (r *Restarting) Value() float64 { return r.value }
 
-// LogOdds returns the logarithm of the likelihood ratio of k bad events of n between
-// the share whose odds are factor times those of the limit, and the limit.
+// LogOdds returns the logarithm of the likelihood ratio, where k of n events are bad,
+// of the share whose odds are factor times those of limit to the share limit.
 func LogOdds(limit, factor, k, n float64) float64 {
 	// With p = f·l/(1-l+f·l): p/l = f/d and (1-p)/(1-l) = 1/d, d = 1-l+f·l.
 	return k*math.Log(factor) - n*math.Log1p(limit*(factor-1))
 }
 
-// NormalRho returns the parameter of the normal mixture that is narrowest at an
-// intrinsic time (Howard et al. 2021, section 3.1).
+// NormalRho returns the parameter rho of the normal mixture whose bound at
+// significance alpha is narrowest at the intrinsic time opt (Howard et al. 2021, section 3.1).
 func NormalRho(opt, alpha float64) float64 {
 	l := 2 * math.Log(1/alpha)
 	return opt / (l + math.Log1p(l))
 }
 
-// NormalBound returns the two-sided bound of the normal mixture: a sum of terms of
-// mean 0 and variance 1 stays within it at all times v with probability 1 - alpha (Robbins,
+// NormalBound returns the two-sided bound of the normal mixture with the parameter
+// rho: the probability that a sum of v terms of mean 0 and variance 1 is within it at
+// all times v is 1 - alpha (Robbins,
 // "Statistical Methods Related to the Law of the Iterated Logarithm", Annals of
-// Mathematical Statistics 41 (1970)). Of terms scaled by an estimated deviation
-// this holds as their number grows (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas,
+// Mathematical Statistics 41 (1970)). For terms scaled by an estimated standard
+// deviation it holds asymptotically (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas,
 // "Time-uniform central limit theory and asymptotic confidence sequences", Annals
 // of Statistics 52 (2024)).
 func NormalBound(v, rho, alpha float64) float64 {
 	return math.Sqrt((v + rho) * (math.Log1p(v/rho) + 2*math.Log(1/alpha)))
 }
 
-// logBeta is the logarithm of the beta function.
+// logBeta returns the logarithm of the beta function.
 func logBeta(a, b float64) float64 {
 	la, _ := math.Lgamma(a)
 	lb, _ := math.Lgamma(b)
@@ -181,9 +163,9 @@ func logBeta(a, b float64) float64 {
 	return la + lb - lab
 }
 
-// logIncompleteBeta is the logarithm of the integral of t^(a-1) (1-t)^(b-1) from
-// 0 to x, 0 < x < 1. Where the ratio to the whole underflows its logarithm does
-// not, which is why it is not made from the regularized function.
+// logIncompleteBeta returns the logarithm of the integral of t^(a-1) (1-t)^(b-1) from
+// 0 to x, 0 < x < 1. It does not use the regularized function, which underflows where
+// the logarithm does not.
 func logIncompleteBeta(a, b, x float64) float64 {
 	front := a*math.Log(x) + b*math.Log1p(-x)
 	if x <= (a+1)/(a+b+2) {
@@ -194,8 +176,8 @@ func logIncompleteBeta(a, b, x float64) float64 {
 	return whole + math.Log1p(-min(math.Exp(other), 1))
 }
 
-// betaFraction is the continued fraction of the incomplete beta function (DLMF
-// 8.17.22) by Lentz's rule. It takes some √max(a, b) terms.
+// betaFraction returns the continued fraction of the incomplete beta function (DLMF
+// 8.17.22) by Lentz's algorithm, which takes about √max(a, b) terms.
 func betaFraction(a, b, x float64) float64 {
 	const tiny, epsilon = 1e-300, 1e-15
 	nonzero := func(v float64) float64 {

@@ -175,20 +175,6 @@ func TestIncompleteBeta(t *testing.T) {
 	}
 }
 
-func TestAverageAndPValue(t *testing.T) {
-	if got, want := Average([]float64{math.Log(8), math.Log(2)}, []float64{0.25, 0.75}), math.Log(3.5); math.Abs(got-want) > 1e-12 {
-		t.Errorf("Average = %v, want %v", got, want)
-	}
-	if got := Average([]float64{1000, math.Inf(-1)}, []float64{0.5, 0.5}); math.Abs(got-(1000+math.Log(0.5))) > 1e-9 {
-		t.Errorf("Average of the immense and nothing = %v", got)
-	}
-	for log, want := range map[float64]float64{math.Log(20): 0.05, -3: 1, 0: 1} {
-		if got := PValue(log); math.Abs(got-want) > 1e-12 {
-			t.Errorf("PValue(%v) = %v, want %v", log, got, want)
-		}
-	}
-}
-
 // The value is the weighted sum of the e-processes from each start, and its
 // expectation under the limit is the weight that was put in: by enumeration of
 // all outcomes of ten events.

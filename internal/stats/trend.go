@@ -8,16 +8,17 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// A Kendall is Mann and Kendall's count of rising and falling pairs of a series,
-// and its variance where there is no trend. Those of independent series add up.
+// A Kendall is Mann and Kendall's statistic S, the number of rising pairs of a series
+// less that of falling ones, and its variance without a trend. The statistics of
+// independent series add up.
 type Kendall struct {
 	N        int     // points
 	S        float64 // rising pairs less falling ones
 	Variance float64 // of S
 }
 
-// MannKendall counts the pairs of y, which is in order of time. The variance is
-// that of exchangeable values, ties accounted for (Kendall, "Rank Correlation Methods", 4th ed. 1975).
+// MannKendall returns the statistic of y, which is in order of time. The variance is
+// that of exchangeable values, corrected for ties (Kendall, "Rank Correlation Methods", 4th ed. 1975).
 func MannKendall(y []float64) Kendall {
 	k := Kendall{N: len(y), Variance: kendallVariance(len(y))}
 	for i, a := range y {
@@ -37,18 +38,18 @@ func kendallVariance(n int) float64 {
 	return f * (f - 1) * (2*f + 5) / 18
 }
 
-// Plus is both counts together.
+// Plus returns the sum of two statistics of independent series.
 func (k Kendall) Plus(o Kendall) Kendall {
 	return Kendall{k.N + o.N, k.S + o.S, k.Variance + o.Variance}
 }
 
-// Scaled is k with its variance times factor: that of HamedRao or YueWang.
+// Scaled returns k with its variance multiplied by factor, such as that of HamedRao or YueWang.
 func (k Kendall) Scaled(factor float64) Kendall {
 	k.Variance *= factor
 	return k
 }
 
-// Z is S in standard deviations, corrected for continuity; 0 where S cannot vary.
+// Z returns S in standard deviations, corrected for continuity; 0 where S cannot vary.
 func (k Kendall) Z() float64 {
 	if k.Variance <= 0 || k.S == 0 {
 		return 0
@@ -56,10 +57,10 @@ func (k Kendall) Z() float64 {
 	return (k.S - math.Copysign(1, k.S)) / math.Sqrt(k.Variance)
 }
 
-// P is the probability of an S this far from 0, either way, without a trend.
+// P returns the two-sided p-value of the hypothesis that there is no trend.
 func (k Kendall) P() float64 { return min(1, 2*distuv.UnitNormal.Survival(math.Abs(k.Z()))) }
 
-// Rising is the probability of an S this high without a trend.
+// Rising returns the p-value of that hypothesis against a rising trend.
 func (k Kendall) Rising() float64 {
 	if k.Variance <= 0 {
 		return 1
@@ -67,7 +68,7 @@ func (k Kendall) Rising() float64 {
 	return distuv.UnitNormal.Survival((k.S - 1) / math.Sqrt(k.Variance))
 }
 
-// A HamedRao says which autocorrelations correct a variance (Hamed and Rao 1998).
+// HamedRao are the options of the correction of a variance for autocorrelation (Hamed and Rao 1998).
 type HamedRao struct {
 	Lags int // 0: all
 	// PositiveOnly leaves out negative ones and never shrinks the variance: on
@@ -75,9 +76,10 @@ type HamedRao struct {
 	PositiveOnly bool
 }
 
-// Factor returns what the variance of S of equally spaced values is to be
-// multiplied by: from the autocorrelations of ranks, the Theil-Sen trend taken
-// out, that differ from 0 at 95 %. A constant series has factor 1.
+// Factor returns the factor by which autocorrelation multiplies the variance of S of
+// equally spaced values. It rests on the autocorrelations of the ranks of the
+// detrended values that differ from 0 at a confidence of 95 %. A constant series has
+// factor 1.
 func (h HamedRao) Factor(y []float64) float64 {
 	n := len(y)
 	return h.factor(n, rankCorrelations([][]float64{detrended(y)}, h.lags(n)), n)
@@ -90,7 +92,7 @@ func (h HamedRao) lags(n int) int {
 	return h.Lags
 }
 
-// factor is the factor of n values whose autocorrelations were found on all values.
+// factor returns the factor for n values, from autocorrelations that were estimated on all values.
 func (h HamedRao) factor(n int, rho []float64, all int) float64 {
 	if n < 3 {
 		return 1
@@ -134,7 +136,7 @@ func rankCorrelations(series [][]float64, lags int) []float64 {
 	return rho
 }
 
-// detrended takes the Theil-Sen trend out of equally spaced values.
+// detrended returns equally spaced values less their Theil-Sen trend.
 func detrended(y []float64) []float64 {
 	t := equallySpaced(y)
 	return t.without(Slopes(t).Median())
@@ -148,9 +150,9 @@ func equallySpaced(y []float64) Track {
 	return Track{T: t, Y: y}
 }
 
-// YueWang returns what the variance of S is to be multiplied by (Yue and Wang
-// 2004): from the first lags autocorrelations of equally spaced values, their
-// Theil-Sen trend taken out.
+// YueWang returns the factor by which autocorrelation multiplies the variance of S
+// (Yue and Wang 2004), from the autocorrelations at lags 1 to lags of the detrended,
+// equally spaced values y.
 func YueWang(y []float64, lags int) float64 {
 	d, n := detrended(y), float64(len(y))
 	factor := 1.0
@@ -160,7 +162,7 @@ func YueWang(y []float64, lags int) float64 {
 	return factor
 }
 
-// YueWangAR1 is YueWang over all lags of the autoregressive process that has
+// YueWangAR1 returns YueWang over all lags of the autoregressive process that has
 // the lag-1 autocorrelation of y, in closed form.
 func YueWangAR1(y []float64) float64 {
 	r, n := Autocorrelation(detrended(y), 1), float64(len(y))
@@ -174,7 +176,7 @@ func YueWangAR1(y []float64) float64 {
 // rising instants T, of the same length.
 type Track struct{ T, Y []float64 }
 
-// without returns the levels less what a slope makes of the time since the first of them.
+// without returns the levels less a slope times the time since the first of them.
 func (t Track) without(slope float64) []float64 {
 	y := slices.Clone(t.Y)
 	for i := range y {
@@ -198,11 +200,11 @@ func (t Track) span() float64 {
 	return t.T[len(t.T)-1] - t.T[0]
 }
 
-// PairSlopes are the slopes of all pairs of points, in order.
+// PairSlopes are the slopes of all pairs of points, ascending.
 type PairSlopes []float64
 
 // Slopes returns the slopes of all pairs of points that lie on the same track
-// (Theil 1950, Sen 1968). Pairs at one instant have none.
+// (Theil 1950, Sen 1968). Pairs at the same instant have no slope.
 func Slopes(tracks ...Track) PairSlopes {
 	n := 0
 	for _, t := range tracks {
@@ -222,7 +224,7 @@ func Slopes(tracks ...Track) PairSlopes {
 	return s
 }
 
-// Median is the Theil-Sen slope, NaN without a pair.
+// Median returns the Theil-Sen slope, NaN without a pair.
 func (s PairSlopes) Median() float64 {
 	n := len(s)
 	if n == 0 {
@@ -231,8 +233,8 @@ func (s PairSlopes) Median() float64 {
 	return (s[(n-1)/2] + s[n/2]) / 2
 }
 
-// Interval returns the slopes between which the true one lies at a level of
-// confidence: those at the ranks that the variance of S allows (Sen 1968).
+// Interval returns the confidence interval of the Theil-Sen slope at a level, from
+// the variance of S (Sen 1968).
 func (s PairSlopes) Interval(variance, level float64) Interval {
 	n := len(s)
 	c := distuv.UnitNormal.Quantile((1+level)/2) * math.Sqrt(variance)
@@ -248,7 +250,7 @@ func (s PairSlopes) Interval(variance, level float64) Interval {
 	return in
 }
 
-// A Shape is what a rising series looks like most.
+// A Shape is the model that describes a rising series best.
 type Shape uint8
 
 // The shapes.
@@ -258,7 +260,7 @@ const (
 	Slowing              // towards a level
 )
 
-// A Trend is what is known of the growth of a series, per unit of its time.
+// A Trend is the estimated growth of a series, per unit of its time.
 type Trend struct {
 	Points int
 	Span   float64 // time on all tracks
@@ -279,15 +281,16 @@ type Trend struct {
 	Steps int // of Steps: how many
 }
 
-// Grows says whether the series rises at a level of significance and does so
-// to its end: its later half rises at 40 % of the whole's slope, and neither
-// steps nor a curve towards a level describe it better than a line.
+// Grows reports whether the series rises at significance alpha and to its end: its
+// later half has 40 % of the slope of the whole or more, and neither steps nor a
+// curve towards a level describe it better than a line.
 func (t Trend) Grows(alpha float64) bool {
 	return t.P < alpha && t.Slope > 0 && t.Shape == Line && t.LateP < 0.1 && t.Late >= 0.4*t.Slope
 }
 
-// FindTrend looks for growth on tracks of about equally spaced points, with the
-// variance of S widened by inflation ≥ 1 for what was estimated beside.
+// FindTrend estimates the growth of tracks of about equally spaced points. The
+// variance of S is multiplied by inflation ≥ 1, for covariates that were estimated
+// together with the trend (WithoutCovariates).
 func FindTrend(tracks []Track, inflation float64) Trend {
 	var out Trend
 	slopes := Slopes(tracks...)
@@ -316,8 +319,8 @@ func FindTrend(tracks []Track, inflation float64) Trend {
 	return out
 }
 
-// pooledKendall adds up the tracks, each with a variance that the
-// autocorrelation of all of them about their slope corrects.
+// pooledKendall returns the sum of the statistics of the tracks, each with a variance
+// that is corrected for the autocorrelation of all tracks about their slope.
 func pooledKendall(tracks []Track, slope float64) (k Kendall, factor float64) {
 	flat := make([][]float64, len(tracks))
 	n, longest := 0, 0
@@ -340,9 +343,9 @@ func pooledKendall(tracks []Track, slope float64) (k Kendall, factor float64) {
 	return k, k.Variance / raw
 }
 
-// levelAndNoise returns the middle of the levels where the tracks begin and the
-// standard deviation about their lines, estimated by 1.4826 times the median
-// absolute deviation, as it is of a normal distribution.
+// levelAndNoise returns the median of the levels at which the tracks begin, and the
+// standard deviation about their lines, estimated as 1.4826 times the median absolute
+// deviation, which it is for a normal distribution.
 func levelAndNoise(tracks []Track, slope float64) (level, noise float64) {
 	var at, off []float64
 	for _, t := range tracks {
@@ -361,16 +364,17 @@ const (
 	leastShape = 8 // points that a track needs to have a shape, and to have each step
 )
 
-// strong is the difference in Schwarz's criterion that is strong evidence (Kass
-// and Raftery, "Bayes Factors", 1995): a line in noise always bends a little.
+// strong is the difference in Schwarz's criterion that is strong evidence for another
+// model (Kass and Raftery, "Bayes Factors", 1995): noise makes every line bend a little.
 const strong = 6
 
-// slowings are the time constants, in spans of a track, of curves towards a
-// level: the slowest ends at under half of its mean slope.
+// slowings are the time constants of curves towards a level, relative to the span of
+// a track. The slope at the end of the slowest is less than half of its mean slope.
 var slowings = [...]float64{1. / 16, 1. / 8, 1. / 4, 1. / 3, 1. / 2, 3. / 4}
 
-// shapeOf compares, by Schwarz's criterion, a line with up to five steps and with a curve
-// towards a level; a parabola stands beside the line, so that growth that speeds up is not taken for steps.
+// shapeOf compares a line with up to five steps and with a curve towards a level, by
+// Schwarz's criterion. A parabola is an alternative to the line, so that accelerating
+// growth is not taken for steps.
 func shapeOf(tracks []Track) (Shape, int) {
 	var line, stepped, slowing float64
 	most := 0
@@ -425,10 +429,11 @@ func shapeOf(tracks []Track) (Shape, int) {
 	return Line, 0
 }
 
-// tinyRest is a rest that no model gets below, so that exact fits compare.
+// tinyRest returns a lower bound of the sum of squares that a model leaves, so that
+// exact fits can be compared.
 func tinyRest(y []float64) float64 { return 1e-18*squares(y, 0) + math.SmallestNonzeroFloat64 }
 
-// withoutLine returns the least-squares slope of y on x and what it leaves of y.
+// withoutLine returns the least-squares slope of y on x and the residuals.
 func withoutLine(x, y []float64) (slope float64, rest []float64) {
 	dx, rest := deviations(x), deviations(y)
 	if square := squares(dx, 0); square > 0 {
@@ -442,8 +447,8 @@ func withoutLine(x, y []float64) (slope float64, rest []float64) {
 	return slope, rest
 }
 
-// stepRests returns the least sum of squares that 0, 1, …, most steps leave of
-// y, by dynamic programming over where the last one is.
+// stepRests returns the least sums of squares that 0, 1, …, most steps leave of y,
+// by dynamic programming over the position of the last step.
 func stepRests(y []float64, most int) []float64 {
 	n := len(y)
 	sum, square := make([]float64, n+1), make([]float64, n+1)
@@ -474,11 +479,12 @@ func stepRests(y []float64, most int) []float64 {
 	return out
 }
 
-// WithoutCovariates takes out of tracks what is due to covariates, each a
-// column over the points of all tracks in order, about its mean; a trend and a level of
-// each track stand beside them in the fit. inflation is by how much what the covariates
-// share with time widens the variance of the trend: at least 1.
-// It errs with ErrRank where they cannot be told from time at all.
+// WithoutCovariates returns the tracks less the effect of covariates. Each covariate
+// is a column over the points of all tracks in order, and enters as the difference
+// from its mean; a common trend and a level of each track are fitted with them.
+// Inflation ≥ 1 is the factor by which the correlation of the covariates with time
+// multiplies the variance of the trend. The error is ErrRank where the covariates
+// cannot be separated from time.
 func WithoutCovariates(tracks []Track, covariates ...[]float64) (rest []Track, inflation float64, err error) {
 	var y, since []float64
 	levels := make([][]float64, len(tracks))

@@ -10,8 +10,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite this package's table in docs/verdicts.md")
 
-// Table holds the table of a name in docs/verdicts.md to what a seeded
-// simulation found, or with -update makes it that. The table lies between
+// Table compares the table of a name in docs/verdicts.md with the result of a
+// seeded simulation; with -update it writes it. The table lies between
 // <!-- NAME --> and <!-- end NAME -->.
 func Table(t *testing.T, name, table string) {
 	t.Helper()
@@ -39,7 +39,7 @@ func Table(t *testing.T, name, table string) {
 	}
 }
 
-// verdictsPage finds the page from the folder of the test that is running.
+// verdictsPage returns the path of the page from the folder of the test that runs.
 func verdictsPage(t *testing.T) string {
 	t.Helper()
 	dir, err := os.Getwd()

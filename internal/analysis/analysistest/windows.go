@@ -1,5 +1,5 @@
-// Package analysistest makes what analyses are fed: windows of a load whose
-// truth is known.
+// Package analysistest makes input for tests of analyses: windows of a load with
+// known parameters.
 package analysistest
 
 import (
@@ -26,7 +26,7 @@ type Load struct {
 
 	Rate          float64 // requests per second of each step; their number is Poisson
 	Median        time.Duration
-	Sigma         float64 // of the logarithm of latencies; 0 is all alike
+	Sigma         float64 // of the logarithm of latencies; 0 makes all equal
 	ErrorRatio    float64 // independent failures of cause status
 	Circumstances load.Circumstances
 
@@ -91,7 +91,8 @@ func (l *Load) window(step string) *load.Window {
 	}
 }
 
-// Poisson draws from a Poisson distribution; from a normal one beyond a mean of 500.
+// Poisson draws from a Poisson distribution; beyond a mean of 500, from the normal
+// distribution of the same mean and variance.
 func Poisson(r *rand.Rand, mean float64) int {
 	if mean > 500 {
 		return max(0, int(math.Round(mean+math.Sqrt(mean)*r.NormFloat64())))

@@ -1,6 +1,7 @@
-// Package efficiency says how much of the load that was asked for there was: of
-// an open workload the iterations that started over the arrivals that were due.
-// A judgement on less load than was asked for is one about another system.
+// Package efficiency judges how much of the load that was asked for reached the
+// target: for an open workload, the iterations that started over the arrivals that
+// were due. Other verdicts on a run with less load than was asked for are verdicts
+// on another load.
 package efficiency
 
 import (
@@ -12,33 +13,32 @@ import (
 	"github.com/perfd/perfd/internal/metric"
 )
 
-// Least is the efficiency that a run must reach.
-const Least = 0.95
-
-// keptRuns is how many runs of a scenario are remembered: the one under way and
-// those whose end is judged a window later.
-const keptRuns = 4
-
-// An Analysis implements analysis.Analysis.
+// An Analysis counts the arrivals of open workloads. It implements analysis.Analysis.
 type Analysis struct {
-	scenarios map[string]*scenario
-	names     []string // in the order of the configuration
+	thresholds Thresholds
+	scenarios  map[string]*scenario
+	names      []string // in the order of the configuration
 }
 
-// A scenario is the counts of an open workload's last runs, the newest last.
+// A scenario holds the last runs of an open workload, the newest last.
 type scenario struct{ runs []*run }
 
+// A run counts the arrivals of one run.
 type run struct {
-	id             string
-	due, started   float64
-	byTarget, ours float64 // of what did not start
-	since, until   time.Time
+	id           string
+	due, started float64
+	// Of the arrivals that did not start: those that the target held up, by taking
+	// VUs too long or by making perfd back off, and those that perfd itself dropped.
+	byTarget, byPerfd float64
+	since             time.Time
 }
 
-// New returns an analysis of no scenario.
-func New() *Analysis { return &Analysis{scenarios: map[string]*scenario{}} }
+// New returns an analysis of no scenario, with DefaultThresholds.
+func New() *Analysis {
+	return &Analysis{thresholds: DefaultThresholds(), scenarios: map[string]*scenario{}}
+}
 
-// Configure says which scenarios have open workloads.
+// Configure counts the arrivals of scenarios with open workloads. Runs of those that are counted already are kept.
 func (a *Analysis) Configure(d *analysis.Description) {
 	old := a.scenarios
 	a.names, a.scenarios = nil, map[string]*scenario{}
@@ -53,7 +53,7 @@ func (a *Analysis) Configure(d *analysis.Description) {
 	}
 }
 
-// Window takes the scenarios' own windows.
+// Window adds a scenario's own window to its run.
 func (a *Analysis) Window(w *load.Window) {
 	s := a.scenarios[w.Scenario]
 	if s == nil || w.Iterations == nil || w.Run == "" {
@@ -63,24 +63,24 @@ func (a *Analysis) Window(w *load.Window) {
 	if r == nil {
 		r = &run{id: w.Run, since: w.Start}
 		s.runs = append(s.runs, r)
-		s.runs = s.runs[max(0, len(s.runs)-keptRuns):]
+		s.runs = s.runs[max(0, len(s.runs)-a.thresholds.Runs):]
 	}
-	r.until = w.End
 	r.started += float64(w.Iterations.Started)
 	r.due += float64(w.Iterations.Started)
 	for why, n := range w.Iterations.Dropped {
 		switch load.Reason(why) {
-		case load.Paused, load.Shutdown: // nobody asked for them any more
+		case load.Paused, load.Shutdown: // these arrivals are no longer asked for
 			continue
 		case load.NoFreeVU, load.Backoff:
 			r.byTarget += float64(n)
 		default:
-			r.ours += float64(n)
+			r.byPerfd += float64(n)
 		}
 		r.due += float64(n)
 	}
 }
 
+// run returns the run of an ID, nil where it is not known.
 func (s *scenario) run(id string) *run {
 	for _, r := range s.runs {
 		if r.id == id {
@@ -90,16 +90,16 @@ func (s *scenario) run(id string) *run {
 	return nil
 }
 
-// Sample takes nothing.
+// Sample does nothing: resources are no part of efficiency.
 func (a *Analysis) Sample(load.Sample) {}
 
-// Event takes nothing.
+// Event does nothing: windows name their runs.
 func (a *Analysis) Event(load.Event) {}
 
-// Judge has nothing to say while runs go on: what is dropped is in their windows.
+// Judge returns nothing: efficiency is judged once, when a run has ended.
 func (a *Analysis) Judge(time.Time) []load.Finding { return nil }
 
-// Run says how much of its load a run had.
+// Run returns the efficiency of a run that ended.
 func (a *Analysis) Run(e load.Event, at time.Time) []load.Finding {
 	s := a.scenarios[e.Scenario]
 	if s == nil {
@@ -108,7 +108,7 @@ func (a *Analysis) Run(e load.Event, at time.Time) []load.Finding {
 	r := s.run(e.Run)
 	f := load.Finding{
 		ID: analysis.ID(load.KindEfficiency, e.Scenario, e.Run), Kind: load.KindEfficiency, Scenario: e.Scenario, Target: e.Target, Run: e.Run,
-		Since: e.At, Updated: at, Limit: Least, Unit: "ratio",
+		Since: e.At, Updated: at, Limit: load.Number(a.thresholds.Least), Unit: "ratio",
 	}
 	if r == nil || r.due == 0 {
 		f.Sentence = "no arrival of " + e.Scenario + " was due"
@@ -123,12 +123,12 @@ func (a *Analysis) Run(e load.Event, at time.Time) []load.Finding {
 		{Name: "due", Value: load.Number(r.due)},
 		{Name: "started", Value: load.Number(r.started)},
 		{Name: "dropped by the target", Value: load.Number(r.byTarget)},
-		{Name: "dropped by perfd", Value: load.Number(r.ours)},
+		{Name: "dropped by perfd", Value: load.Number(r.byPerfd)},
 	}
 	switch {
-	case ratio >= Least:
+	case ratio >= a.thresholds.Least:
 		f.Verdict = load.Pass
-	case r.byTarget >= r.ours:
+	case r.byTarget >= r.byPerfd:
 		f.Verdict = load.Fail
 	default:
 		f.Doubts = append(f.Doubts, "perfd itself dropped most of what is missing")
@@ -137,7 +137,7 @@ func (a *Analysis) Run(e load.Event, at time.Time) []load.Finding {
 	return []load.Finding{f}
 }
 
-// Collect sends the efficiency of the newest runs.
+// Collect sends the efficiency of the newest run of each scenario.
 func (a *Analysis) Collect(send analysis.Send) {
 	for _, name := range a.names {
 		if runs := a.scenarios[name].runs; len(runs) > 0 {

@@ -5,20 +5,22 @@ import (
 	"time"
 )
 
-// A budget keeps the events of the last 30 days by the hour.
+// A budget holds the events of the last 30 days, hour by hour.
 type budget struct {
-	hours  [30 * 24]hour
-	latest int64 // hour since 1970 of the latest event
-	sum    hour  // of all hours
+	hours  [30 * 24]hour // a ring, indexed by the hour since 1970
+	latest int64         // the hour since 1970 of the latest event
+	sum    hour          // of all hours
 }
 
+// An hour holds the number of events and of bad events.
 type hour struct{ events, bad float64 }
 
 func hourOf(at time.Time) int64 { return at.Unix() / 3600 }
 
-// of returns the place of an hour.
+// of returns the element of an hour since 1970.
 func (b *budget) of(h int64) *hour { return &b.hours[h%int64(len(b.hours))] }
 
+// add counts events at an instant. Those older than 30 days are dropped.
 func (b *budget) add(at time.Time, events, bad float64) {
 	now, size := hourOf(at), int64(len(b.hours))
 	if now <= b.latest-size {
@@ -37,8 +39,9 @@ func (b *budget) add(at time.Time, events, bad float64) {
 	}
 }
 
-// remaining returns the share of the budget of the 30 days up to an instant that is left, where
-// budget is the share of events that may be bad; NaN where there is none.
+// remaining returns the share of the error budget of the 30 days up to an instant
+// that is left: 1 - bad/(budget·events), where budget is the share of events that
+// may be bad. It is NaN without events or budget.
 func (b *budget) remaining(budget float64, at time.Time) float64 {
 	sum, size := b.sum, int64(len(b.hours))
 	for h := b.latest - size + 1; h <= min(hourOf(at)-size, b.latest); h++ {
@@ -52,11 +55,3 @@ func (b *budget) remaining(budget float64, at time.Time) float64 {
 	}
 	return 1 - sum.bad/(budget*sum.events)
 }
-
-// burns are the factors by which a budget may burn over a window: they take 2 %
-// of a budget of 30 days in 1 h, 5 % in 6 h and 10 % in 3 d (Google, "The Site
-// Reliability Workbook", 2018, chapter 5); the short windows say that it still burns.
-var burns = []struct {
-	window string
-	factor float64
-}{{"5m", 14.4}, {"1h", 14.4}, {"30m", 6}, {"6h", 6}, {"3d", 1}}

@@ -11,10 +11,10 @@ import (
 	"github.com/perfd/perfd/internal/objective"
 )
 
-// counters are those of one objective since the process lives.
+// counters count the events of one objective since the process started.
 type counters struct {
 	events, bad uint64
-	excluded    map[string]uint64 // by reason; all of them from zero
+	excluded    map[string]uint64 // by reason, with a zero for each
 }
 
 func newCounters() *counters {
@@ -64,9 +64,9 @@ func (c *clause) collect(s *scenario, send analysis.Send) {
 	if s.Test == "stress" || s.Test == "spike" {
 		return
 	}
-	for _, b := range burns {
-		if limit := b.factor * budget; limit < 1 {
-			send(metric.ObjectiveBurnLimit, limit, s.Name, c.Name, b.window)
+	for _, b := range defaults.Burns {
+		if limit := b.Factor * budget; limit < 1 {
+			send(metric.ObjectiveBurnLimit, limit, s.Name, c.Name, b.Window)
 		}
 	}
 }

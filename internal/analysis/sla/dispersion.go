@@ -1,20 +1,18 @@
 package sla
 
-import "math"
-
-// Requests of one minute fare alike, so k bad ones of n weigh as much as k/DE of n/DE independent
-// ones. A dispersion estimates the design effect DE from the
-// intervals of the last hours, of which each counts less the older it is: it is
-// Pearson's chi-square over its degrees of freedom. It outlives epochs, because it is
-// a property of target and load and not of how well they do.
+// A dispersion estimates the design effect DE of an objective's events. Requests
+// of one minute are correlated, so that k bad ones of n are worth k/DE of n/DE
+// independent ones. The estimate is Pearson's chi-square of the intervals over its
+// degrees of freedom; an interval weighs less the older it is. It is kept from epoch
+// to epoch, because clustering is a property of target and load, not of the share of
+// bad events.
 type dispersion struct {
-	// Of intervals with n events and k bad: Σk, Σn, Σk²/n, their number and the sum of squared weights.
+	// Weighted sums over intervals with n events, k of them bad: Σk, Σn, Σk²/n, the
+	// number of intervals, and the sum of squared weights.
 	bad, events, squares, intervals, weights float64
 }
 
-// fading is the weight that an interval keeps with each that follows: half after four hours of minutes.
-var fading = math.Exp2(-1.0 / 240)
-
+// add adds an interval with n events, k of them bad.
 func (d *dispersion) add(k, n float64) {
 	if n <= 0 {
 		return
@@ -26,7 +24,8 @@ func (d *dispersion) add(k, n float64) {
 	d.weights = d.weights*fading*fading + 1
 }
 
-// effect returns the design effect, at least 1, and from how many intervals it is known.
+// effect returns the design effect, at least 1, and the effective number of
+// intervals that it rests on, (Σw)²/Σw².
 func (d *dispersion) effect() (effect, known float64) {
 	if d.intervals < 2 {
 		return 1, d.intervals
@@ -40,26 +39,21 @@ func (d *dispersion) effect() (effect, known float64) {
 	return max(1, chi/d.intervals*known/(known-1)), known
 }
 
-// What the design effect is taken for until it is known, and how much must be
-// known to outweigh it. Whoever has seen few bad events does not know how they
-// cluster, so for a pass it is bad events that count, and otherwise intervals. The
-// numbers are those with which the error rates of docs/verdicts.md stay under their bar.
-const (
-	breachEffect, breachIntervals = 3, 5
-	passEffect, passBad           = 4, 20
-)
-
+// forBreach returns the design effect that a breach is proven with: the estimate
+// and its prior, weighted by intervals.
 func (d *dispersion) forBreach() float64 {
 	effect, known := d.effect()
-	return (effect*known + breachEffect*breachIntervals) / (known + breachIntervals)
+	return (effect*known + defaults.BreachEffect*defaults.BreachIntervals) / (known + defaults.BreachIntervals)
 }
 
+// forPass returns the design effect that a pass is proven with: the estimate and
+// its prior, weighted by bad events.
 func (d *dispersion) forPass() float64 {
 	effect, _ := d.effect()
-	return (effect*d.bad + passEffect*passBad) / (d.bad + passBad)
+	return (effect*d.bad + defaults.PassEffect*defaults.PassBad) / (d.bad + defaults.PassBad)
 }
 
-// plus returns both together.
+// plus returns the dispersion of the intervals of both.
 func (d dispersion) plus(o dispersion) dispersion {
 	d.bad += o.bad
 	d.events += o.events
@@ -69,17 +63,14 @@ func (d dispersion) plus(o dispersion) dispersion {
 	return d
 }
 
-// lag is how many intervals pass before one counts in the quick test's dispersion: a
-// breach must not hide behind the variance that it makes itself.
-const lag = 10
-
-// A lagged dispersion knows nothing of the last intervals.
+// A lagged dispersion leaves out the last lag intervals.
 type lagged struct {
 	dispersion
 	waiting [lag][2]float64
 	count   int
 }
 
+// add adds an interval, which counts after lag others.
 func (l *lagged) add(k, n float64) {
 	slot := &l.waiting[l.count%lag]
 	if l.count >= lag {
@@ -89,5 +80,5 @@ func (l *lagged) add(k, n float64) {
 	l.count++
 }
 
-// set makes l know what d knows, and nothing that waits.
+// set replaces the estimate by d and drops the intervals that wait.
 func (l *lagged) set(d dispersion) { *l = lagged{dispersion: d} }

@@ -15,12 +15,12 @@ import (
 	"github.com/perfd/perfd/internal/stats"
 )
 
-// words are how a kind of objective is spoken of.
+// words are the parts of a sentence about a kind of objective.
 type words struct {
 	of         string // before the place: "error ratio of"
 	fail, pass string // before the limit
 	events     string
-	bad        string // what bad events did
+	bad        string // what bad events did, after events
 }
 
 var wordsOf = map[objective.Kind]words{
@@ -31,10 +31,11 @@ var wordsOf = map[objective.Kind]words{
 	objective.Rate:         {of: "rate", fail: "is under", pass: "is at least", events: "requests"},
 }
 
-// finding says what is known of the objective, and keeps what Collect shows.
+// finding returns what is known of the objective at an instant, and keeps what
+// Collect sends.
 func (c *clause) finding(s *scenario, at time.Time) load.Finding {
-	core := c.judge.of()
-	now := c.judge.tally()
+	core := c.test.state()
+	now := c.test.tally()
 	verdict := c.verdict(at)
 	t := now
 	if verdict != load.Inconclusive {
@@ -67,7 +68,7 @@ func (c *clause) finding(s *scenario, at time.Time) load.Finding {
 	if verdict == load.Inconclusive && f.Needed == "" {
 		f.Needed = c.needed(now)
 	}
-	if t.events > 0 && t.intervals < firstLook {
+	if t.events > 0 && t.intervals < defaults.FirstLook {
 		f.Doubts = append(f.Doubts, fmt.Sprintf("%s of evidence: how bad events cluster is hardly known", minutes(float64(t.intervals))))
 	}
 	if recent.excluded > recent.counted {
@@ -76,7 +77,7 @@ func (c *clause) finding(s *scenario, at time.Time) load.Finding {
 	return f
 }
 
-// about begins a finding.
+// about returns a finding without numbers and sentence.
 func (c *clause) about(s *scenario, v load.Verdict, at time.Time) load.Finding {
 	f := load.Finding{
 		ID: c.id, Kind: load.KindObjective, Verdict: v, Scenario: s.Name, Step: c.Step, Target: c.Target,
@@ -89,8 +90,9 @@ func (c *clause) about(s *scenario, v load.Verdict, at time.Time) load.Finding {
 	return f
 }
 
-// judged puts the numbers of a tally into a finding. A latency's number is its
-// quantile, and what was tested is evidence; of the others it is what was tested.
+// judged sets the numbers of a finding. For a latency they are its quantile value
+// and the interval in, and the share that was tested is evidence; for others they
+// are those of the tally that was tested, and value is evidence.
 func (c *clause) judged(f *load.Finding, t tally, value float64, in stats.Interval) {
 	f.Evidence = make([]load.Fact, 0, 9)
 	fact := func(name string, v float64, unit string) {
@@ -123,8 +125,8 @@ func (c *clause) judged(f *load.Finding, t tally, value float64, in stats.Interv
 	}
 }
 
-// value returns the objective's value over its window, NaN where nothing was
-// measured, and for a latency its interval.
+// value returns the objective's value over its window in its own unit, NaN where
+// nothing was measured, and for a latency its interval.
 func (c *clause) value(recent count, effect float64, at time.Time) (float64, stats.Interval) {
 	switch {
 	case c.Kind == objective.Rate && recent.counted > 0:
@@ -137,9 +139,9 @@ func (c *clause) value(recent count, effect float64, at time.Time) (float64, sta
 	return c.share(recent.bad / recent.events), stats.Interval{}
 }
 
-// quantile returns a quantile in seconds of events of which those that are not in
-// the histogram took for ever, and its interval: the quantiles at the ends of the
-// interval of q itself.
+// quantile returns the q-quantile in seconds, and its interval: the quantiles at
+// the bounds of the interval of q itself. Events that are not in the histogram had
+// no answer and count as infinitely slow. Effect is the design effect.
 func quantile(h *hist.Histogram, events, q, effect float64) (float64, stats.Interval) {
 	at := func(q float64) float64 {
 		if h == nil || q*events > float64(h.Count()) {
@@ -152,7 +154,7 @@ func quantile(h *hist.Histogram, events, q, effect float64) (float64, stats.Inte
 	return at(q), stats.Interval{Lower: at(in.Lower), Upper: at(in.Upper)}
 }
 
-// good reports whether a tally's value keeps what was promised.
+// good reports whether the value of a tally meets the objective.
 func (c *clause) good(value float64) bool {
 	if c.Kind == objective.Rate {
 		return value >= c.Limit
@@ -160,7 +162,7 @@ func (c *clause) good(value float64) bool {
 	return value <= c.Budget()
 }
 
-// events is what the objective counts: iterations where it is about the rate of a whole scenario.
+// events names what the objective counts: iterations for the rate of a whole scenario.
 func (c *clause) events() string {
 	if c.Kind == objective.Rate && c.Step == "" {
 		return "iterations"
@@ -168,6 +170,7 @@ func (c *clause) events() string {
 	return wordsOf[c.Kind].events
 }
 
+// statistic returns the name of the statistic that the objective is about.
 func (c *clause) statistic() string {
 	if c.Kind == objective.Latency {
 		return "p" + strconv.FormatFloat(math.Round(c.Quantile*1e8)/1e6, 'g', -1, 64)
@@ -175,7 +178,7 @@ func (c *clause) statistic() string {
 	return string(c.Kind)
 }
 
-// subject is what the sentence is about: "p95 of shop/login".
+// subject returns the subject of the sentence: "p95 of shop/login".
 func (c *clause) subject() string {
 	of := wordsOf[c.Kind].of
 	switch {
@@ -191,6 +194,7 @@ func (c *clause) subject() string {
 	return of + " of " + place
 }
 
+// sentence returns the sentence of a finding with a verdict on a tally.
 func (c *clause) sentence(t tally, v load.Verdict) string {
 	w := wordsOf[c.Kind]
 	says := "is not settled against"
@@ -203,7 +207,7 @@ func (c *clause) sentence(t tally, v load.Verdict) string {
 	return fmt.Sprintf("%s %s %s: %s (95 %% interval %s)", c.subject(), says, c.limit(), c.counted(t), c.between(t.in))
 }
 
-// counted says what a tally holds: "7.1 % of 12,040 requests took longer, 5 % may".
+// counted writes the counts of a tally: "7.1 % of 12,040 requests took longer, 5 % may".
 func (c *clause) counted(t tally) string {
 	w := wordsOf[c.Kind]
 	switch {
@@ -215,6 +219,7 @@ func (c *clause) counted(t tally) string {
 	return fmt.Sprintf("%s of %s %s %s, %s may", amount.Share(t.value), atLeast(t.events), c.events(), w.bad, amount.Share(c.Budget()))
 }
 
+// between writes an interval.
 func (c *clause) between(in stats.Interval) string {
 	if c.Kind == objective.Rate {
 		return amount.Of(in.Lower, "per_second") + " to " + amount.Of(in.Upper, "per_second")
@@ -222,12 +227,13 @@ func (c *clause) between(in stats.Interval) string {
 	return amount.Share(in.Lower) + " to " + amount.Share(in.Upper)
 }
 
-// limit is what the sentence compares with, as it was written.
+// limit returns the limit as the configuration has it.
 func (c *clause) limit() string {
 	return strings.TrimSpace(c.That[strings.LastIndexAny(c.That, "<>=")+1:])
 }
 
-// excluded names the reason why the latest window did not count.
+// excluded names the reason why the latest window did not count, in parentheses;
+// empty where it did.
 func (c *clause) excluded() string {
 	if c.why == "" {
 		return ""
@@ -235,17 +241,17 @@ func (c *clause) excluded() string {
 	return " (" + strings.ReplaceAll(c.why, "_", " ") + ")"
 }
 
-// needed says what would settle an objective that is open. It is asked for again
-// only once there is another interval.
+// needed writes what would settle an objective that is not proven. The number is
+// computed again only after another interval.
 func (c *clause) needed(t tally) string {
 	if a := c.shown.asked; c.shown.needed == 0 || a.intervals != t.intervals || a.epoch != t.epoch {
-		c.shown.asked, c.shown.needed = t, c.judge.needed(t)
+		c.shown.asked, c.shown.needed = t, c.test.needed(t)
 	}
 	more, per := c.shown.needed, t.events/max(1, float64(t.intervals))
-	wait := float64(max(0, firstLook-t.intervals))
+	wait := float64(max(0, defaults.FirstLook-t.intervals))
 	switch {
 	case t.events == 0:
-		return minutes(firstLook) + " of load that counts"
+		return minutes(float64(defaults.FirstLook)) + " of load that counts"
 	case math.IsInf(more, 1):
 		return "the value is too near the limit for more " + c.events() + " to settle it soon"
 	}
@@ -253,11 +259,13 @@ func (c *clause) needed(t tally) string {
 	return fmt.Sprintf("%s more %s, about %s", atLeast(max(more, wait*per)), c.events(), minutes(wait))
 }
 
+// clock writes an instant to the minute.
 func clock(at time.Time) string { return at.UTC().Format("2006-01-02 15:04 MST") }
 
-// atLeast writes a whole number that is not below x.
+// atLeast writes x rounded up to a whole number.
 func atLeast(x float64) string { return amount.Count(math.Ceil(x)) }
 
+// minutes writes a span of n minutes.
 func minutes(n float64) string {
 	switch {
 	case n >= 48*60:

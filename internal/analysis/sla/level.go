@@ -8,42 +8,44 @@ import (
 	"github.com/perfd/perfd/internal/stats"
 )
 
-// A level judges a mean rate against the least it may be. The observation is the
-// rate of one interval. As a ratio it has two tests: a confidence sequence
-// of the mean of all intervals of the epoch, and e-processes that start at any time. Both rest on the
-// normal approximation, with the deviation that was seen.
+// A level tests a mean rate against the least that it may be. An observation is
+// the rate of one interval. Like a ratio it has two tests: a confidence sequence of
+// the mean of all intervals of the epoch, and e-processes that start at any time.
+// Both use the normal approximation with the observed standard deviation.
 type level struct {
 	core
 	limit float64 // per second
 
-	spread laggedMoments
+	spread laggedMoments // for the standard deviation of the quick test
 
 	all       moments // of the epoch
-	events    float64
-	open      tally // the interval under way: its events
+	events    float64 // of the epoch
+	open      tally   // the events of the interval under way
 	openBegan time.Time
 	openEnd   time.Time
-	openTime  time.Duration
+	openTime  time.Duration // what was measured of it
 
 	worse, better shifted
 }
 
 // A shifted is the quick test of one side.
 type shifted struct {
-	processes [len(shifts)]stats.Restarting
+	processes [len(defaults.Shifts)]stats.Restarting
 
-	// The intervals from the start on that speaks most for a shift by one deviation.
+	// The latest intervals whose likelihood ratio for a shift by one standard
+	// deviation is largest, as in streak.
 	log    float64
 	since  time.Time
 	streak moments
 	events float64
 }
 
-// step takes an interval whose rate is z deviations beyond the limit on the side that is tested.
+// step adds an interval whose rate x is z standard deviations beyond the limit on
+// the side that is tested.
 func (s *shifted) step(start time.Time, weight, z, x, events float64) {
-	weight /= float64(len(shifts))
-	for i, shift := range shifts {
-		s.processes[i].Step(weight, min(shift*z-shift*shift/2, mostOfAWindow))
+	weight /= float64(len(defaults.Shifts))
+	for i, shift := range defaults.Shifts {
+		s.processes[i].Step(weight, min(shift*z-shift*shift/2, defaults.MaxWindow))
 	}
 	if s.streak.n == 0 {
 		s.since = start
@@ -56,6 +58,7 @@ func (s *shifted) step(start time.Time, weight, z, x, events float64) {
 	}
 }
 
+// value returns the e-value of all shifts together.
 func (s *shifted) value() (sum float64) {
 	for i := range s.processes {
 		sum += s.processes[i].Value()
@@ -63,25 +66,23 @@ func (s *shifted) value() (sum float64) {
 	return sum
 }
 
-// shifts are the alternatives of the quick test, in deviations of one interval.
-var shifts = [...]float64{0.5, 1, 3}
-
-// moments are those of intervals' rates.
+// moments are the weighted number, sum and sum of squares of the rates of intervals.
 type moments struct{ n, sum, squares float64 }
 
+// add adds a rate after multiplying the weights of all others by keep.
 func (m *moments) add(x, keep float64) {
 	m.n, m.sum, m.squares = m.n*keep+1, m.sum*keep+x, m.squares*keep+x*x
 }
 
 func (m *moments) mean() float64 { return m.sum / m.n }
 
-// deviation is at least what one event more or less in an interval makes.
+// deviation returns the standard deviation, at least the effect of one event in an interval.
 func (m *moments) deviation() float64 {
 	v := (m.squares - m.sum*m.sum/m.n) / (m.n - 1)
-	return math.Sqrt(max(v, 1/(interval.Seconds()*interval.Seconds())))
+	return math.Sqrt(max(v, 1/(defaults.Interval.Seconds()*defaults.Interval.Seconds())))
 }
 
-// laggedMoments fade, and know nothing of the last intervals.
+// laggedMoments fade, and leave out the last lag intervals.
 type laggedMoments struct {
 	moments
 	waiting [lag]float64
@@ -116,25 +117,25 @@ func (l *level) add(start, end time.Time, events, _ float64) {
 		l.reset(start)
 	}
 	length := end.Sub(start)
-	if l.openTime > 0 && (length >= interval || !start.Before(l.openBegan.Add(interval))) {
+	if l.openTime > 0 && (length >= defaults.Interval || !start.Before(l.openBegan.Add(defaults.Interval))) {
 		l.fold()
 	}
 	if l.openTime == 0 {
-		l.openBegan = start.Truncate(interval)
+		l.openBegan = start.Truncate(defaults.Interval)
 	}
 	l.openTime += length
 	l.openEnd = end
 	l.open.events += events
-	if !end.Before(l.openBegan.Add(interval)) {
+	if !end.Before(l.openBegan.Add(defaults.Interval)) {
 		l.fold()
 	}
 }
 
-// fold ends the interval under way. One of which less than half was measured says too little.
+// fold ends the interval under way. It is dropped where less than half of it was measured.
 func (l *level) fold() {
 	length, events := l.openTime, l.open.events
 	l.openTime, l.open = 0, tally{}
-	if length < interval/2 {
+	if length < defaults.Interval/2 {
 		return
 	}
 	x := events / length.Seconds()
@@ -146,12 +147,12 @@ func (l *level) fold() {
 }
 
 func (l *level) step(x, events float64, length time.Duration) {
-	if l.spread.n < firstLook-lag {
+	if l.spread.n < float64(defaults.FirstLook-lag) {
 		return
 	}
-	weight := 0.5 * min(1, length.Seconds()/alphaSpan.Seconds())
-	if l.all.n <= firstLook {
-		weight += 0.5 / firstLook
+	weight := 0.5 * min(1, length.Seconds()/defaults.Span.Seconds())
+	if first := float64(defaults.FirstLook); l.all.n <= first {
+		weight += 0.5 / first
 	}
 	z := (x - l.limit) / l.spread.deviation()
 	l.worse.step(l.openBegan, weight, -z, x, events)
@@ -160,8 +161,9 @@ func (l *level) step(x, events float64, length time.Duration) {
 
 func (l *level) look(at time.Time) {
 	now, proof := load.Inconclusive, tally{}
-	if l.all.n >= firstLook {
-		half := l.half(l.all, l.spend()*usualShare)
+	looks := l.all.n >= float64(defaults.FirstLook)
+	if looks {
+		half := l.half(l.all, l.spend()*defaults.Usual)
 		proof = l.tally()
 		switch {
 		case l.all.mean()+half < l.limit:
@@ -170,12 +172,12 @@ func (l *level) look(at time.Time) {
 			now = load.Pass
 		}
 	}
-	enough := 1 / (l.spend() * quickShare)
+	enough := 1 / (l.spend() * defaults.Quick)
 	switch {
 	case now != load.Inconclusive:
 	case l.worse.value() >= enough:
 		now, proof = load.Fail, l.finish(l.worse.streak, l.worse.events, l.worse.since)
-	case l.better.value() >= enough && l.all.n >= firstLook:
+	case l.better.value() >= enough && looks:
 		now, proof = load.Pass, l.finish(l.better.streak, l.better.events, l.better.since)
 	default:
 		return
@@ -187,13 +189,14 @@ func (l *level) look(at time.Time) {
 	}
 }
 
-// half is half the width of the confidence sequence.
+// half returns half the width of the confidence sequence of the mean.
 func (l *level) half(m moments, alpha float64) float64 {
-	return m.deviation() * stats.NormalBound(m.n, stats.NormalRho(opt, alpha), alpha) / m.n
+	return m.deviation() * stats.NormalBound(m.n, stats.NormalRho(defaults.Sharpest, alpha), alpha) / m.n
 }
 
 func (l *level) tally() tally { return l.finish(l.all, l.events, l.began) }
 
+// finish returns the tally of intervals since an instant.
 func (l *level) finish(m moments, events float64, since time.Time) tally {
 	t := tally{events: events, intervals: int(m.n), effect: 1, since: since, epoch: l.ledger.current}
 	t.value, t.in = math.NaN(), stats.Interval{Lower: 0, Upper: math.Inf(1)}
@@ -201,20 +204,21 @@ func (l *level) finish(m moments, events float64, since time.Time) tally {
 		t.value = m.mean()
 	}
 	if m.n > 1 {
-		half := l.half(m, alpha)
+		half := l.half(m, defaults.Alpha)
 		t.in = stats.Interval{Lower: max(0, t.value-half), Upper: t.value + half}
 	}
 	return t
 }
 
-// needed returns how many more events would prove which side the rate is on.
+// needed returns how many more events would prove on which side of the limit the
+// rate lies if it stays as it is in t, infinite where too many would.
 func (l *level) needed(t tally) float64 {
 	if l.all.n < 2 {
 		return math.Inf(1)
 	}
-	bound, distance := l.spend()*usualShare, math.Abs(t.value-l.limit)/l.all.deviation()
+	bound, distance := l.spend()*defaults.Usual, math.Abs(t.value-l.limit)/l.all.deviation()
 	for n := l.all.n; n < l.all.n*(1<<16); n *= 1.1 {
-		if stats.NormalBound(n, stats.NormalRho(opt, bound), bound)/n <= distance {
+		if stats.NormalBound(n, stats.NormalRho(defaults.Sharpest, bound), bound)/n <= distance {
 			return (n - l.all.n) / l.all.n * l.events
 		}
 	}

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,20 +80,36 @@ func gamma(r *rand.Rand, shape float64) float64 {
 
 const limit = 0.001
 
+// each calls f with 0 to n-1, on all processors.
+func each(n int, f func(i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // wrong returns the share of days of a load exactly at the limit on which a
 // verdict is called wrongly.
 func wrong(days int, inflation float64) (fails, passes float64) {
-	for day := range days {
+	failed, passed := make([]bool, days), make([]bool, days)
+	each(days, func(day int) {
 		g, r := newTraffic(uint64(day), limit, inflation), newRatio(limit)
-		var failed, passed bool
 		for range 1440 * 6 {
 			if g.next(r) {
-				failed = failed || r.verdict == load.Fail
-				passed = passed || r.verdict == load.Pass
+				failed[day] = failed[day] || r.verdict == load.Fail
+				passed[day] = passed[day] || r.verdict == load.Pass
 			}
 		}
-		fails += analysis.Number(failed) / float64(days)
-		passes += analysis.Number(passed) / float64(days)
+	})
+	for day := range days {
+		fails += analysis.Number(failed[day]) / float64(days)
+		passes += analysis.Number(passed[day]) / float64(days)
 	}
 	return fails, passes
 }
@@ -98,8 +117,8 @@ func wrong(days int, inflation float64) (fails, passes float64) {
 // found returns the median minutes until a verdict, of a load that had half of
 // the limit for some time before.
 func found(runs int, share, inflation float64, before time.Duration, want load.Verdict) float64 {
-	var minutes []float64
-	for run := range runs {
+	minutes := make([]float64, runs)
+	each(runs, func(run int) {
 		g, r := newTraffic(uint64(run), limit/2, inflation), newRatio(limit)
 		for g.now.Before(analysistest.Zero.Add(before)) {
 			g.next(r)
@@ -109,8 +128,8 @@ func found(runs int, share, inflation float64, before time.Duration, want load.V
 		for r.verdict != want && g.now.Sub(began) < 5*24*time.Hour {
 			g.next(r)
 		}
-		minutes = append(minutes, g.now.Sub(began).Minutes())
-	}
+		minutes[run] = g.now.Sub(began).Minutes()
+	})
 	slices.Sort(minutes)
 	return minutes[len(minutes)/2]
 }
@@ -138,8 +157,8 @@ func TestErrorRates(t *testing.T) {
 	row("days with a false `fail`, exactly at the limit", func(i float64) string {
 		f, p := wrong(days, i)
 		passes[i] = p
-		if bar := alpha + analysis.Number(brief)*0.1; f > bar || p > bar {
-			t.Errorf("variance %v×: %v of days had a false fail, %v a false pass, want at most %v", i, f, p, alpha)
+		if bar := defaults.Alpha + analysis.Number(brief)*0.1; f > bar || p > bar {
+			t.Errorf("variance %v×: %v of days had a false fail, %v a false pass, want at most %v", i, f, p, defaults.Alpha)
 		}
 		return fmt.Sprintf("%.1f %%", 100*f)
 	})
@@ -182,6 +201,7 @@ func TestErrorRates(t *testing.T) {
 
 // A value that hovers at the limit for 30 days changes its verdict hardly ever.
 func TestHoveringDoesNotFlap(t *testing.T) {
+	t.Parallel()
 	months := 4
 	if testing.Short() || raceDetector {
 		months = 1
@@ -206,9 +226,10 @@ func TestHoveringDoesNotFlap(t *testing.T) {
 	}
 }
 
-// Releases that come and go must not bring a fresh alpha each: the probability of
-// a false verdict over all epochs of a day stays what it is.
+// Releases that come and go must not provide a fresh Alpha each: the bar of a false
+// verdict holds over all epochs of a day.
 func TestManyEpochsSpendOneAlpha(t *testing.T) {
+	t.Parallel()
 	days := 100
 	if testing.Short() || raceDetector {
 		days = 25
@@ -226,14 +247,14 @@ func TestManyEpochsSpendOneAlpha(t *testing.T) {
 			}
 		}
 	}
-	if float64(wrong) > 2*alpha*float64(days) {
+	if float64(wrong) > 2*defaults.Alpha*float64(days) {
 		t.Errorf("%d of %d days with 32 releases had a wrong verdict, want at most 5 %% each way", wrong, days)
 	}
 }
 
 func TestSharesOfAlpha(t *testing.T) {
 	sum := 0.0
-	for j := range 1_000_000 {
+	for j := range 100_000 {
 		if s := share(j + 1); s <= 0 || s > share(max(1, j)) {
 			t.Fatalf("share %d is %v after %v", j+1, s, share(max(1, j)))
 		} else {
@@ -241,7 +262,7 @@ func TestSharesOfAlpha(t *testing.T) {
 		}
 	}
 	// The rest is half of 1/log2 of where the sum ended.
-	if rest := 0.5 / math.Log2(1_000_001); math.Abs(sum+rest-1) > 1e-9 {
+	if rest := 0.5 / math.Log2(100_001); math.Abs(sum+rest-1) > 1e-9 {
 		t.Errorf("the shares add up to %v, want 1", sum+rest)
 	}
 	// No share is used twice within 30 days.
@@ -255,24 +276,24 @@ func TestSharesOfAlpha(t *testing.T) {
 		if ended > 0 {
 			last[ended] = at
 		}
-		if before, used := last[l.current]; used && at.Sub(before) < alphaSpan {
+		if before, used := last[l.current]; used && at.Sub(before) < defaults.Span {
 			t.Fatalf("share %d is used again after %v", l.current, at.Sub(before))
 		}
 		at = at.Add(time.Duration(r.ExpFloat64() * float64(4*time.Hour)))
 	}
-	if l.next(at.Add(2 * alphaSpan)); l.current != 1 {
+	if l.next(at.Add(2 * defaults.Span)); l.current != 1 {
 		t.Errorf("after a long silence it has share %d, want the first", l.current)
 	}
-	for range 2 * mostEpochs {
+	for range 2 * maxEpochs {
 		l.next(at)
 	}
-	if l.current != mostEpochs || len(l.ended) > mostEpochs {
+	if l.current != maxEpochs || len(l.ended) > maxEpochs {
 		t.Errorf("after many epochs at once: share %d and %d that ended", l.current, len(l.ended))
 	}
 }
 
-// The judge of rates is held to the same bar, with rates that are Poisson and
-// with ones that vary more.
+// The test of rates has the same bar, with rates that are Poisson and with rates
+// that vary more.
 func TestErrorRatesOfRates(t *testing.T) {
 	days := 100
 	if testing.Short() || raceDetector {
@@ -303,7 +324,7 @@ func TestErrorRatesOfRates(t *testing.T) {
 				t.Errorf("deviation %v: 40/s where 50/s must be: %v", deviation, v)
 			}
 		}
-		if float64(wrong) > 2*alpha*float64(days) {
+		if float64(wrong) > 2*defaults.Alpha*float64(days) {
 			t.Errorf("deviation %v: %d of %d days at the limit had a wrong verdict", deviation, wrong, days)
 		}
 		slices.Sort(slow)

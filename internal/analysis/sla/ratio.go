@@ -9,91 +9,68 @@ import (
 	"github.com/perfd/perfd/internal/stats"
 )
 
-const (
-	// interval is how long windows are folded for: longer than what makes requests
-	// alike. Windows that are as long stand for themselves.
-	interval = time.Minute
-	// firstLook is how many intervals the usual test waits for, because with fewer it
-	// does not know how bad events cluster.
-	firstLook = 30
-	// opt is the sample at which the usual test is sharpest: that many bad events
-	// where the limit is just met.
-	opt = 50
-
-	// mostOfAWindow bounds what one window can say for a breach, as a logarithm, so
-	// that some seconds of trouble are not taken for one.
-	mostOfAWindow = 6
-	// mustBeBad of the lastWindows must be over the limit for the quick test to find a breach.
-	mustBeBad   = 4
-	lastWindows = 18
-)
-
-// A ratio judges a share of bad events against what may be bad, and may be asked
-// after every window. It knows nothing of where counts come from.
+// A ratio tests the share of bad events against the share that may be bad. It may
+// be asked after every window.
 //
-// Two tests each spend their share of alpha. The usual one weighs all evidence
-// of the epoch (stats.Mixture), minute by minute, as effective counts. The quick one
-// weighs every window as it comes, for a start at any time (stats.Restarting): it finds
-// a change after a month of other evidence, and is the fast path of SEMANTICS
-// section 3.
+// Two tests each spend their share of Alpha. The usual one takes all evidence of
+// the epoch (stats.Mixture), interval by interval, as effective counts. The quick
+// one takes every window as it comes, with a start at any time (stats.Restarting):
+// it finds a change after a month of other evidence, and within a minute where
+// everything fails.
 type ratio struct {
 	core
 	limit   float64
 	mixture stats.Mixture
 
 	spread dispersion // of all intervals
-	before lagged     // of those before the last ones
-	// While it fails: what was known before the breach, and of the intervals that
-	// may be a recovery. A breach is a change of level, not a way of clustering.
-	calm, rise dispersion
+	before lagged     // of all but the latest
+	// While the verdict is Fail: the dispersion before the breach, and that of the
+	// intervals that may belong to a recovery. The intervals of the breach itself are
+	// left out: it is a change of level, which would look like clustering.
+	beforeBreach, recovering dispersion
 
-	all        tally // of the epoch, without the interval under way
+	all        tally // the epoch without the interval under way
 	open       tally // the interval under way
 	openBegan  time.Time
-	windows    int    // of the epoch
-	overBudget uint32 // bit i: the window i before the latest had more bad events than it may
-	worse      odds
-	better     odds
+	windows    int    // number of windows of the epoch
+	overBudget uint32 // bit i is set where the window i before the latest was over the limit
+	worse      alternatives
+	better     alternatives
 
-	asked tally // the last one whose interval was asked for
+	asked tally // caches the last interval that was computed
 }
 
-// core is what judges of ratios and rates have in common.
+// A core holds what the tests of ratios and of rates have in common.
 type core struct {
 	ledger  ledger
 	verdict load.Verdict
-	proof   tally // what the verdict was last proven with
-	began   time.Time
+	proof   tally     // what the verdict was last proven with
+	began   time.Time // the start of the epoch
 }
 
-// spend is what the epoch may spend of alpha.
-func (c *core) spend() float64 { return alpha * c.ledger.part }
+// spend returns what the epoch may spend of Alpha.
+func (c *core) spend() float64 { return defaults.Alpha * c.ledger.part }
 
-// A tally is what a verdict rests on.
+// A tally is the evidence that a verdict rests on.
 type tally struct {
 	events, bad float64
 	intervals   int
 	effect      float64 // design effect
 	since       time.Time
-	epoch       int
-	value       float64        // share of bad events, or mean rate
-	in          stats.Interval // of the value at confidence
+	epoch       int            // number of its share of Alpha
+	value       float64        // share of bad events, or mean rate per second
+	in          stats.Interval // of value, at confidence
 }
 
-// newRatio returns the judge of a share that may be limit at most, 0 < limit < 1.
+// newRatio returns the test of a share that may be limit at most, 0 < limit < 1.
 func newRatio(limit float64) *ratio {
 	return &ratio{
-		limit: limit, mixture: stats.NewMixture(limit, opt/min(limit, 1-limit), alpha*usualShare/2), asked: tally{events: -1},
-		worse: newOdds(limit,
-			bet{factor: 1.2, care: 1.3, least: 1.3}, bet{factor: 1.5, care: 1.3, least: 1.3},
-			bet{factor: 2, care: 1.3, least: 1.3}, bet{factor: 8, care: 1.7, least: 1.7}),
-		better: newOdds(limit,
-			bet{factor: 0.8, care: 1, least: 1}, bet{factor: 0.5, care: 1, least: 1},
-			bet{factor: 0.1, care: 1, least: 1}),
+		limit: limit, mixture: stats.NewMixture(limit, defaults.Sharpest/min(limit, 1-limit), defaults.Alpha*defaults.Usual/2), asked: tally{events: -1},
+		worse: newAlternatives(limit, defaults.Worse), better: newAlternatives(limit, defaults.Better),
 	}
 }
 
-// reset begins an epoch.
+// reset starts an epoch.
 func (r *ratio) reset(at time.Time) {
 	r.ledger.next(at)
 	r.began = at
@@ -102,13 +79,13 @@ func (r *ratio) reset(at time.Time) {
 	r.better.reset()
 }
 
-// forget begins an epoch without a verdict.
+// forget drops the verdict and starts an epoch.
 func (r *ratio) forget(at time.Time) {
 	r.verdict, r.proof = load.Inconclusive, tally{}
 	r.reset(at)
 }
 
-// add takes what a window had.
+// add adds the events of a window.
 func (r *ratio) add(start, end time.Time, events, bad float64) {
 	if events <= 0 {
 		return
@@ -117,11 +94,11 @@ func (r *ratio) add(start, end time.Time, events, bad float64) {
 		r.reset(start)
 	}
 	length := end.Sub(start)
-	if r.open.events > 0 && (length >= interval || !start.Before(r.openBegan.Add(interval))) {
+	if r.open.events > 0 && (length >= defaults.Interval || !start.Before(r.openBegan.Add(defaults.Interval))) {
 		r.fold()
 	}
 	if r.open.events == 0 {
-		r.openBegan = start.Truncate(interval)
+		r.openBegan = start.Truncate(defaults.Interval)
 	}
 	r.open.events += events
 	r.open.bad += bad
@@ -131,7 +108,7 @@ func (r *ratio) add(start, end time.Time, events, bad float64) {
 		r.overBudget |= 1
 	}
 	r.step(start, length, events, bad)
-	folded := !end.Before(r.openBegan.Add(interval))
+	folded := !end.Before(r.openBegan.Add(defaults.Interval))
 	if folded {
 		r.fold()
 	}
@@ -144,9 +121,9 @@ func (r *ratio) fold() {
 	r.before.add(r.open.bad, r.open.events)
 	if r.verdict == load.Fail {
 		if since, rises := r.better.since(); rises && !r.openBegan.Before(since) {
-			r.rise.add(r.open.bad, r.open.events)
+			r.recovering.add(r.open.bad, r.open.events)
 		} else {
-			r.rise = dispersion{}
+			r.recovering = dispersion{}
 		}
 	}
 	r.all.events += r.open.events
@@ -155,29 +132,30 @@ func (r *ratio) fold() {
 	r.open = tally{}
 }
 
-// step lets the quick test take a window. One half of the weight is for a start
-// with the epoch, the other one for starts within 30 days.
+// step adds a window to the quick test. One half of the weight is on a start with
+// the epoch, the other half is spread over starts within Span.
 func (r *ratio) step(start time.Time, length time.Duration, events, bad float64) {
-	weight := 0.5 * min(1, length.Seconds()/alphaSpan.Seconds())
+	weight := 0.5 * min(1, length.Seconds()/defaults.Span.Seconds())
 	if r.windows == 1 {
 		weight = 0.5
 	}
-	r.worse.step(start, weight, r.before.forBreach(), events, bad, mostOfAWindow)
+	r.worse.step(start, weight, r.before.forBreach(), events, bad, defaults.MaxWindow)
 	r.better.step(start, weight, r.recovery(), events, bad, math.Inf(1))
 }
 
-// look finds out whether a verdict is proven, and begins an epoch where it is another one.
+// look decides whether a verdict is proven, and starts an epoch where it differs
+// from the last one.
 func (r *ratio) look(at time.Time, folded bool) {
 	now, proven := load.Inconclusive, r.tally
-	if folded && r.all.intervals >= firstLook {
+	if folded && r.all.intervals >= defaults.FirstLook {
 		now = r.usual()
 	}
 	if now == load.Inconclusive {
-		enough := 1 / (r.spend() * quickShare)
+		enough := 1 / (r.spend() * defaults.Quick)
 		switch {
-		case r.worse.value() >= enough && bits.OnesCount32(r.overBudget&(1<<lastWindows-1)) >= mustBeBad:
+		case r.worse.value() >= enough && bits.OnesCount32(r.overBudget&(1<<defaults.Windows-1)) >= defaults.MinOver:
 			now, proven = load.Fail, func() tally { return r.since(r.worse, at, r.before.forBreach()) }
-		case r.better.value() >= enough && r.all.intervals >= firstLook:
+		case r.better.value() >= enough && r.all.intervals >= defaults.FirstLook:
 			now, proven = load.Pass, func() tally { return r.since(r.better, at, r.recovery()) }
 		}
 	}
@@ -191,27 +169,27 @@ func (r *ratio) look(at time.Time, folded bool) {
 	}
 	switch {
 	case now == load.Fail:
-		r.calm, r.rise = r.before.dispersion, dispersion{}
+		r.beforeBreach, r.recovering = r.before.dispersion, dispersion{}
 	case r.verdict == load.Fail:
-		r.spread = r.calm.plus(r.rise)
+		r.spread = r.beforeBreach.plus(r.recovering)
 		r.before.set(r.spread)
 	}
 	r.verdict = now
 	r.reset(at)
 }
 
-// recovery is the design effect of the quick test of a pass.
+// recovery returns the design effect that the quick test proves a pass with.
 func (r *ratio) recovery() float64 {
 	if r.verdict != load.Fail {
 		return r.spread.forPass()
 	}
-	d := r.calm.plus(r.rise)
+	d := r.beforeBreach.plus(r.recovering)
 	return d.forPass()
 }
 
-// usual returns what all evidence of the epoch proves.
+// usual returns the verdict that all evidence of the epoch proves.
 func (r *ratio) usual() load.Verdict {
-	bound := math.Log(1 / (r.spend() * usualShare))
+	bound := math.Log(1 / (r.spend() * defaults.Usual))
 	effect, _ := r.spread.effect()
 	if r.mixture.Proves(r.all.bad/effect, r.all.events/effect, bound) > 0 {
 		return load.Fail
@@ -223,7 +201,8 @@ func (r *ratio) usual() load.Verdict {
 	return load.Inconclusive
 }
 
-// tally returns all evidence of the epoch, without the interval under way but where there is no other.
+// tally returns all evidence of the epoch: without the interval under way, unless
+// there is no other.
 func (r *ratio) tally() tally {
 	t := r.all
 	if t.intervals == 0 {
@@ -234,14 +213,15 @@ func (r *ratio) tally() tally {
 	return r.finish(t)
 }
 
-// since returns the evidence from the start on that the quick test's best bet thinks likeliest.
-func (r *ratio) since(o odds, at time.Time, effect float64) tally {
+// since returns the evidence from the most likely start of the quick test's best alternative on.
+func (r *ratio) since(o alternatives, at time.Time, effect float64) tally {
 	t := o.best()
 	t.effect = effect
-	t.intervals = int(at.Sub(t.since) / interval)
+	t.intervals = int(at.Sub(t.since) / defaults.Interval)
 	return r.finish(t)
 }
 
+// finish sets the numbers of a tally that follow from its counts.
 func (r *ratio) finish(t tally) tally {
 	t.epoch, t.value = r.ledger.current, math.NaN()
 	if t.events > 0 {
@@ -249,19 +229,19 @@ func (r *ratio) finish(t tally) tally {
 	}
 	if a := &r.asked; a.events != t.events || a.bad != t.bad || a.effect != t.effect {
 		*a = t
-		a.in = r.mixture.Sequence(t.bad/t.effect, t.events/t.effect, alpha)
+		a.in = r.mixture.Sequence(t.bad/t.effect, t.events/t.effect, defaults.Alpha)
 	}
 	t.in = r.asked.in
 	return t
 }
 
-// needed returns how many more events would prove which side the share is on, if
-// the rest is like what there was; infinite where it is at the limit.
+// needed returns how many more events would prove on which side of the limit the
+// share lies if they are like those of t. It is infinite where the share is the limit.
 func (r *ratio) needed(t tally) float64 {
 	if t.events <= 0 {
 		return math.Inf(1)
 	}
-	bound := math.Log(1 / (r.spend() * usualShare))
+	bound := math.Log(1 / (r.spend() * defaults.Usual))
 	effect := t.effect
 	if t.value < r.limit {
 		effect = r.spread.forPass()

@@ -8,18 +8,19 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// pieces is in how many pieces the span of a value is kept, so that it moves by a tenth at most.
+// pieces is the number of pieces that the span of a value is divided into: the span
+// moves in steps of a tenth.
 const pieces = 10
 
-// piece returns the bounds of the piece that an instant lies in. A piece leaves
-// the span by its own end, whichever of its windows counted: events and times leave together.
+// piece returns the bounds of the piece of a span that an instant lies in. A piece
+// leaves the span as a whole, so that events and durations leave together.
 func piece(span time.Duration, at time.Time) (start, end time.Time) {
 	length := max(10*time.Second, span/pieces)
 	start = at.Truncate(length)
 	return start, start.Add(length)
 }
 
-// later returns the later of two instants: a window out of history may be longer than a piece.
+// later returns the later of two instants. A window out of history may be longer than a piece.
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
@@ -27,12 +28,13 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// counts are those of an objective over its window.
+// counts are the events of an objective over a span.
 type counts struct {
 	span   time.Duration
-	pieces []count
+	pieces []count // oldest first
 }
 
+// A count holds the events of one piece, and how much time was counted and excluded.
 type count struct {
 	start, end  time.Time
 	events, bad float64
@@ -40,7 +42,7 @@ type count struct {
 	excluded    time.Duration
 }
 
-// at returns the piece for a window, and forgets what is too old.
+// at returns the piece for a window, and drops those that are older than the span.
 func (c *counts) at(start, end time.Time) *count {
 	from, to := piece(c.span, start)
 	if n := len(c.pieces); n == 0 || !c.pieces[n-1].start.Equal(from) {
@@ -52,6 +54,7 @@ func (c *counts) at(start, end time.Time) *count {
 	return &c.pieces[len(c.pieces)-1]
 }
 
+// add adds the events of a window that counts.
 func (c *counts) add(start, end time.Time, events, bad float64) {
 	p := c.at(start, end)
 	p.events += events
@@ -59,9 +62,10 @@ func (c *counts) add(start, end time.Time, events, bad float64) {
 	p.counted += end.Sub(start)
 }
 
+// exclude adds the time of a window that does not count.
 func (c *counts) exclude(start, end time.Time) { c.at(start, end).excluded += end.Sub(start) }
 
-// over adds up the span that ends at an instant.
+// over returns the sum over the span that ends at an instant.
 func (c *counts) over(at time.Time) (sum count) {
 	for _, p := range c.pieces {
 		if p.end.After(at.Add(-c.span)) {
@@ -74,7 +78,7 @@ func (c *counts) over(at time.Time) (sum count) {
 	return sum
 }
 
-// A place is where latencies are kept for objectives.
+// A place names the latencies that objectives share: those of a step over a window.
 type place struct {
 	step   string
 	window time.Duration
@@ -83,19 +87,21 @@ type place struct {
 // latencies are the response times of a step, or of a scenario, over a span.
 type latencies struct {
 	span   time.Duration
-	pieces []latencyPiece
-	// All pieces but the last, and all; known says since when they hold, which is
-	// as long as nothing was added.
+	pieces []latencyPiece // oldest first
+	// before caches the sum of all pieces but the last, all that of all pieces at the
+	// instant known, which is zero after something was added.
 	before, all hist.Histogram
 	beforeKnown bool
 	known       time.Time
 }
 
+// A latencyPiece holds the response times of one piece of the span.
 type latencyPiece struct {
 	start, end time.Time
 	times      *hist.Histogram
 }
 
+// add adds a window that counts.
 func (l *latencies) add(w *load.Window) {
 	if w.Flags.Excluded() != "" {
 		return
@@ -117,7 +123,7 @@ func (l *latencies) add(w *load.Window) {
 }
 
 // times returns the response times of the span that ends at an instant, nil where
-// there are none. They hold until the next call.
+// there are none. The histogram is valid until the next call of add or times.
 func (l *latencies) times(at time.Time) *hist.Histogram {
 	from := at.Add(-l.span)
 	n := len(l.pieces)

@@ -15,11 +15,7 @@ import (
 	"github.com/perfd/perfd/internal/stats"
 )
 
-// keptRuns is how many runs of a scenario are remembered: one is judged a little
-// after it ended, when the next may have begun.
-const keptRuns = 3
-
-// A run is what an objective counted in one run.
+// A run holds what an objective counted in one run.
 type run struct {
 	id          string
 	began       time.Time
@@ -27,31 +23,34 @@ type run struct {
 	counted     time.Duration
 	excluded    map[string]time.Duration
 
-	windows, minutes dispersion
-	rates            moments
-	open             count // the minute under way
-	times            hist.Histogram
-	latency          bool
+	windows, minutes dispersion     // over windows, and over intervals
+	rates            moments        // of intervals
+	open             count          // the interval under way
+	times            hist.Histogram // response times, where latency is set
+	latency          bool           // the objective is about response times
 }
 
-// runOf returns the run of an ID. Windows outside of runs count in one that is thrown away.
+// runOf returns the run of an ID, a new one that nothing refers to for windows
+// outside of runs.
 func (c *clause) runOf(id string) *run {
 	if i := slices.IndexFunc(c.runs, func(r *run) bool { return r.id == id }); i >= 0 {
 		return c.runs[i]
 	}
 	r := &run{id: id, latency: c.Kind == objective.Latency}
 	if id != "" {
-		c.runs = append(c.runs[max(0, len(c.runs)-keptRuns+1):], r)
+		c.runs = append(c.runs[max(0, len(c.runs)-defaults.Runs+1):], r)
 	}
 	return r
 }
 
+// begin sets the beginning of the run to an instant, if it is the first.
 func (r *run) begin(at time.Time) {
 	if r.began.IsZero() {
 		r.began = at
 	}
 }
 
+// exclude adds the scenario's own window to what does not count, for a reason.
 func (r *run) exclude(own *load.Window, reason string) {
 	if r.id == "" {
 		return
@@ -63,7 +62,8 @@ func (r *run) exclude(own *load.Window, reason string) {
 	r.excluded[reason] += own.End.Sub(own.Start)
 }
 
-// add takes the events of an interval; w is the window of the objective's step.
+// add adds the events of a window. Own is the scenario's own window, w that of the
+// objective's step.
 func (r *run) add(own, w *load.Window, events, bad float64) {
 	if r.id == "" {
 		return
@@ -76,7 +76,7 @@ func (r *run) add(own, w *load.Window, events, bad float64) {
 	if r.latency {
 		r.times.Merge(w.ResponseTime)
 	}
-	if minute := own.Start.Truncate(interval); !minute.Equal(r.open.start) {
+	if minute := own.Start.Truncate(defaults.Interval); !minute.Equal(r.open.start) {
 		r.fold()
 		r.open = count{start: minute}
 	}
@@ -85,22 +85,24 @@ func (r *run) add(own, w *load.Window, events, bad float64) {
 	r.open.counted += own.End.Sub(own.Start)
 }
 
+// fold ends the interval under way.
 func (r *run) fold() {
 	if r.open.counted == 0 {
 		return
 	}
 	r.minutes.add(r.open.bad, r.open.events)
-	if r.open.counted >= interval/2 {
+	if r.open.counted >= defaults.Interval/2 {
 		r.rates.add(r.open.events/r.open.counted.Seconds(), 1)
 	}
 	r.open = count{}
 }
 
-// tally returns what a run holds. It is looked at once, so its interval is the exact one.
+// tally returns the evidence of the run. It is looked at once, so that the exact
+// interval for one look applies.
 func (r *run) tally() tally {
 	r.fold()
 	effect, known := r.windows.effect()
-	if byMinute, n := r.minutes.effect(); n >= 5 {
+	if byMinute, n := r.minutes.effect(); n >= defaults.RunMinutes {
 		effect, known = max(effect, byMinute), n
 	}
 	t := tally{events: r.events, bad: r.bad, effect: effect, since: r.began, intervals: int(known + 0.5), value: math.NaN()}
@@ -111,7 +113,7 @@ func (r *run) tally() tally {
 	return t
 }
 
-// rateTally returns the mean of a run's rates by the minute, with Student's interval.
+// rateTally returns the mean rate of the run's intervals, with Student's interval.
 func (r *run) rateTally() tally {
 	r.fold()
 	t := tally{events: r.events, effect: 1, since: r.began, intervals: int(r.rates.n), value: math.NaN(), in: stats.Interval{Lower: 0, Upper: math.Inf(1)}}
@@ -126,10 +128,7 @@ func (r *run) rateTally() tally {
 	return t
 }
 
-// fewIntervals are too few to know how bad events cluster within a run.
-const fewIntervals = 10
-
-// ofRun judges one run.
+// ofRun returns the finding on one run.
 func (c *clause) ofRun(s *scenario, e load.Event, at time.Time) load.Finding {
 	r := &run{id: e.Run, began: e.At}
 	if i := slices.IndexFunc(c.runs, func(r *run) bool { return r.id == e.Run }); i >= 0 && e.Run != "" {
@@ -176,13 +175,13 @@ func (c *clause) ofRun(s *scenario, e load.Event, at time.Time) load.Finding {
 	case verdict == load.Inconclusive:
 		f.Needed = c.neededOfRun(t)
 	}
-	if t.events > 0 && t.intervals < fewIntervals {
+	if t.events > 0 && float64(t.intervals) < defaults.RunIntervals {
 		f.Doubts = append(f.Doubts, fmt.Sprintf("%d intervals: how bad events cluster is hardly known", t.intervals))
 	}
 	return f
 }
 
-// proven reports whether the interval lies on the good or bad side of the limit.
+// proven reports whether the interval of t lies on the good side of the limit, or on the bad one.
 func (c *clause) proven(t tally, good bool) bool {
 	switch {
 	case t.events == 0 && c.Kind != objective.Rate:
@@ -197,12 +196,13 @@ func (c *clause) proven(t tally, good bool) bool {
 	return t.in.Lower > c.Budget()
 }
 
-// neededOfRun says how many events in all would settle a share such as the run's with a probability of 80 %.
+// neededOfRun writes how many events a run needs to prove a share such as this
+// one's with a power of 80 %.
 func (c *clause) neededOfRun(t tally) string {
 	if c.Kind == objective.Rate || t.events == 0 {
 		return "a longer run"
 	}
-	n := stats.SampleSize(t.value, c.Budget(), alpha/2, 0.8) * t.effect
+	n := stats.SampleSize(t.value, c.Budget(), defaults.Alpha/2, 0.8) * t.effect
 	if math.IsInf(n, 1) || n > t.events*1e5 {
 		return "the value is too near the limit for a longer run to settle it"
 	}

@@ -1,10 +1,10 @@
-// Package sla judges objectives: whether a service keeps what was promised of
-// it. Verdicts may be looked at continuously, so they rest on tests that stay right
-// however often they are asked, and requests are not independent, so counts are
-// effective ones. docs/verdicts.md says how often a verdict is wrong.
+// Package sla judges objectives: whether a scenario meets its service levels.
+// Verdicts are looked at continuously, so they rest on sequential tests, whose error
+// rates hold however often they are asked. Requests are not independent, so counts
+// are divided by a design effect. docs/verdicts.md states how often a verdict is wrong.
 //
-// What an objective counts is its own to say (package objective); what a window must be to
-// count is load.Flags.Excluded.
+// Package objective defines which events of a window count as good and bad,
+// load.Flags.Excluded which windows count.
 package sla
 
 import (
@@ -16,18 +16,19 @@ import (
 	"github.com/perfd/perfd/internal/objective"
 )
 
-// Options are those of a Judge.
+// Options configure a Judge.
 type Options struct {
-	// Replayed says that what is fed first comes out of history: counters stand
-	// still until Live is called, evidence and budget do not.
+	// Replayed says that what is fed before Live is called comes out of history: it
+	// is evidence and uses up budgets, but counters of this process do not count it.
 	Replayed bool
 }
 
-// A Judge judges the objectives of all scenarios.
+// A Judge judges the objectives of all scenarios. It implements analysis.Analysis
+// and analysis.Replayed.
 type Judge struct {
 	live      bool
 	scenarios []*scenario
-	counters  map[key]*counters // never emptied: counters must not go back
+	counters  map[key]*counters // never emptied: a counter must not decrease
 }
 
 var _ analysis.Analysis = (*Judge)(nil)
@@ -35,22 +36,22 @@ var _ analysis.Analysis = (*Judge)(nil)
 // A key names an objective.
 type key struct{ scenario, name string }
 
-// A scenario is one with its objectives.
+// A scenario is one with what is known of its objectives.
 type scenario struct {
 	analysis.Scenario
 	clauses []*clause
-	values  map[place]*latencies // of the objectives' steps and windows
-	waiting []*load.Window       // of the interval whose own window did not come yet
+	values  map[place]*latencies // shared by objectives
+	waiting []*load.Window       // windows of steps whose scenario's own window has not come yet
 }
 
 // New returns a judge without objectives.
 func New(o Options) *Judge { return &Judge{live: !o.Replayed, counters: map[key]*counters{}} }
 
-// Live ends the replay of history.
+// Live ends the replay of history: counters count from here on.
 func (j *Judge) Live() { j.live = true }
 
-// Configure sets the scenarios. What is known of an objective that says what it
-// said before is kept; one that changed begins anew.
+// Configure sets the scenarios and their objectives. What is known of an objective
+// that says the same as before is kept; one that changed starts without evidence.
 func (j *Judge) Configure(d *analysis.Description) {
 	old, used := map[key]*clause{}, map[string]*scenario{}
 	for _, s := range j.scenarios {
@@ -88,7 +89,8 @@ func (j *Judge) Configure(d *analysis.Description) {
 	}
 }
 
-// Window takes a window. Those of an interval are counted once its scenario's own came.
+// Window takes a window. Those of steps are counted when their scenario's own window
+// of the same stretch of time comes.
 func (j *Judge) Window(w *load.Window) {
 	i := slices.IndexFunc(j.scenarios, func(s *scenario) bool { return s.Name == w.Scenario })
 	if i < 0 {
@@ -117,10 +119,10 @@ func (j *Judge) Window(w *load.Window) {
 	s.waiting = s.waiting[:0]
 }
 
-// Sample takes nothing: resources have no objectives.
+// Sample does nothing: resources have no objectives.
 func (*Judge) Sample(load.Sample) {}
 
-// Event takes a change of release: evidence begins anew.
+// Event drops the evidence on a target whose release changed.
 func (j *Judge) Event(e load.Event) {
 	if e.Kind != load.ReleaseChanged {
 		return
@@ -145,8 +147,8 @@ func (j *Judge) Judge(at time.Time) []load.Finding {
 	return found
 }
 
-// Run returns a finding for every objective of the run's scenario, over the run's
-// windows that count, looked at once.
+// Run returns a finding for every objective of a scenario, over the windows of one
+// of its runs that count.
 func (j *Judge) Run(r load.Event, at time.Time) []load.Finding {
 	var found []load.Finding
 	for _, s := range j.scenarios {

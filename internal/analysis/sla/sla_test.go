@@ -152,12 +152,18 @@ func TestLatencyValueAndItsInterval(t *testing.T) {
 func TestEverythingFailingIsFoundWithinAMinute(t *testing.T) {
 	for _, that := range []string{"p(95) < 500ms", "p(50) < 500ms", "error_ratio < 0.1%", "error_ratio < 20%", "availability > 99.9%"} {
 		for _, before := range []time.Duration{0, 15 * time.Minute, 48 * time.Hour} {
-			r := newRig(clauseOf(t, "", that))
-			r.feed(before)
-			r.feed(time.Minute, allFail)
-			if f := r.one(t); f.Verdict != load.Fail {
-				t.Errorf("%s, well for %v: %v after a minute of failures only: %s", that, before, f.Verdict, f.Sentence)
+			if testing.Short() && before > time.Hour {
+				continue
 			}
+			t.Run(fmt.Sprint(that, " after ", before), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(clauseOf(t, "", that))
+				r.feed(before)
+				r.feed(time.Minute, allFail)
+				if f := r.one(t); f.Verdict != load.Fail {
+					t.Errorf("%v after a minute of failures only: %s", f.Verdict, f.Sentence)
+				}
+			})
 		}
 	}
 }
@@ -178,6 +184,7 @@ func TestAFewBadSecondsAreNoBreach(t *testing.T) {
 }
 
 func TestRecoveryAndRelapse(t *testing.T) {
+	t.Parallel()
 	r := newRig(clauseOf(t, "", "error_ratio < 0.1%"))
 	r.feed(3 * 24 * time.Hour)
 	if f := r.one(t); f.Verdict != load.Pass {
@@ -303,7 +310,7 @@ func TestAReleaseBeginsAnew(t *testing.T) {
 	if f := r.one(t); f.Verdict != load.Inconclusive || f.Release != "v2" {
 		t.Errorf("with the new release: %v of %s", f.Verdict, f.Release)
 	}
-	epoch := r.scenarios[0].clauses[0].judge.of().ledger.current
+	epoch := r.scenarios[0].clauses[0].test.state().ledger.current
 	r.Circumstances.Release, r.ErrorRatio = "v2", 0
 	r.feed(2 * time.Hour)
 	if f := r.one(t); f.Verdict != load.Pass {
@@ -315,7 +322,7 @@ func TestAReleaseBeginsAnew(t *testing.T) {
 		t.Errorf("windows of another release: %v of %s", f.Verdict, f.Release)
 	}
 	// One epoch for the pass, one for v3.
-	if got := r.scenarios[0].clauses[0].judge.of().ledger.current; got != epoch+2 {
+	if got := r.scenarios[0].clauses[0].test.state().ledger.current; got != epoch+2 {
 		t.Errorf("epoch %d, want %d", got, epoch+2)
 	}
 }
@@ -409,7 +416,7 @@ func TestDoubtsAndNeeds(t *testing.T) {
 func TestNeedIsAboutRight(t *testing.T) {
 	r := newRatio(0.05)
 	r.reset(analysistest.Zero)
-	for i := range 2 * firstLook {
+	for i := range 2 * defaults.FirstLook {
 		r.spread.add(float64(3+i%3), 100)
 		r.all.intervals++
 	}
