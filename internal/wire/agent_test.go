@@ -192,8 +192,8 @@ func TestUploads(t *testing.T) {
 			if got := Classify(err); got != c.cause || s.x.Code() != c.code {
 				t.Fatalf("cause %v (%v), code %d; want %v, %d", got, err, s.x.Code(), c.cause, c.code)
 			}
-			if whole := s.r.SentBytes == int64(len(s.x.Out))+size; whole != c.whole || (len(s.conns) == 1) != c.whole {
-				t.Errorf("%d bytes sent, %d connections left; want all and one: %v", s.r.SentBytes, len(s.conns), c.whole)
+			if whole := s.r.SentBytes == int64(len(s.x.Out))+size; whole != c.whole || (s.open() == 1) != c.whole {
+				t.Errorf("%d bytes sent, %d connections left; want all and one: %v", s.r.SentBytes, s.open(), c.whole)
 			}
 		})
 	}
@@ -210,7 +210,7 @@ func TestConnectionsThatNobodyComesBackToAreClosed(t *testing.T) {
 	if err := s.do(time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	s.conns[0].opened -= s.maxAge + 1
+	s.conns[0].opened -= s.conns[0].maxAge + 1
 	s.origin = second.origin()
 	if err := s.do(time.Minute); err != nil {
 		t.Fatal(err)
@@ -242,7 +242,7 @@ func BenchmarkReceive(b *testing.B) {
 	text := []byte("HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Mon, 23 Nov 2026 20:15:50 GMT\r\nContent-Type: application/json\r\n" +
 		"Content-Length: 88\r\nConnection: keep-alive\r\n\r\n" + strings.Repeat("x", 88))
 	x := &Exchange{}
-	c := &conn{agent: &Agent{zero: time.Now()}, tls: &repeat{text: text}, x: x}
+	c := &conn{redialer: redialer{zero: time.Now(), tls: &repeat{text: text}}, x: x}
 	b.ReportAllocs()
 	for b.Loop() {
 		x.Reset()

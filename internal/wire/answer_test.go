@@ -37,7 +37,7 @@ func (s *script) Read(p []byte) (int, error) {
 // play reads an answer that arrives in pieces.
 func play(x *Exchange, pieces ...[]byte) (reusable bool, err error) {
 	x.Reset()
-	return (&conn{agent: &Agent{zero: time.Now()}, tls: &script{pieces: pieces}, x: x}).receive()
+	return (&conn{redialer: redialer{zero: time.Now(), tls: &script{pieces: pieces}}, x: x}).receive()
 }
 
 var answers = []struct {

@@ -4,29 +4,27 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"syscall"
 	"time"
 )
 
-// A conn is one connection. It belongs to one agent, whose Interrupt may move
-// its deadlines from another goroutine; everything else is its owner's.
+// A conn is an agent's connection to one origin, with what an exchange on it needs.
 type conn struct {
-	agent  *Agent
-	origin Origin
-	addr   netip.Addr
-	nc     *Conn // the TCP connection
-	raw    syscall.RawConn
-	tls    net.Conn              // over nc; nil for plaintext
-	ready  func(fd uintptr) bool // onReady or onProbe, bound once so that a request allocates nothing
-	x      *Exchange             // under way
-	up     *upload               // under way, nil for none
-	armed  int64                 // the read deadline set, ns since zero; 0 for none
-	before int64                 // bytes sent before the request under way
+	redialer
+	ready func(fd uintptr) bool // onReady, or onProbe for TLS: bound once so that a request allocates nothing
+	x     *Exchange             // under way
+	up    *upload               // under way, nil for none
+}
 
-	opened, used, checked int64 // when it was opened, last used, last compared with DNS
+func newConn(t *Transport, o Origin, vu int) *conn {
+	c := &conn{}
+	c.init(t, o, vu)
+	c.ready = c.onReady
+	if o.TLS {
+		c.ready = c.onProbe
+	}
+	return c
 }
 
 // idlePeek is how long a connection may idle before the reuse for an idempotent
@@ -91,17 +89,16 @@ func (c *conn) arm(now int64) error {
 		return nil
 	}
 	c.armed = c.x.Deadline
-	if err := c.nc.SetReadDeadline(c.agent.at(c.armed)); err != nil {
+	if err := c.nc.SetReadDeadline(c.at(c.armed)); err != nil {
 		return err
 	}
 	return c.cancelled()
 }
 
-// cancelled says why the exchange is to end at once. Who cancels says why and
-// then moves the deadline; who sets a deadline asks afterwards.
+// cancelled returns the reason for which the exchange is to end at once, nil for none.
 func (c *conn) cancelled() error {
-	if c.agent.interrupted.Load() {
-		return errInterrupted
+	if err := c.redialer.cancelled(); err != nil {
+		return err
 	}
 	if c.up != nil {
 		return c.up.failure()
@@ -114,7 +111,7 @@ func (c *conn) wait() error {
 	for {
 		err := c.raw.Read(c.ready)
 		if err == nil {
-			c.x.came(c.agent)
+			c.came()
 			err, c.x.ioErr = c.x.ioErr, nil
 			return err
 		}
@@ -124,7 +121,7 @@ func (c *conn) wait() error {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
-		now := c.agent.now()
+		now := c.now()
 		if now >= c.x.Deadline {
 			return err
 		}
@@ -171,7 +168,7 @@ func (c *conn) send(now int64) error {
 	if x.Stream != nil || len(x.Out) > smallBuffer {
 		return c.startUpload(c.tls)
 	}
-	if err := c.nc.SetWriteDeadline(c.agent.at(x.Deadline)); err != nil {
+	if err := c.nc.SetWriteDeadline(c.at(x.Deadline)); err != nil {
 		return err
 	}
 	if err := c.cancelled(); err != nil {
@@ -206,7 +203,7 @@ func (c *conn) fill() error {
 		}
 		x.in.w += n
 		x.received += int64(n)
-		x.came(c.agent)
+		c.came()
 		if n == 0 {
 			return c.because(err)
 		}
@@ -215,9 +212,9 @@ func (c *conn) fill() error {
 }
 
 // came notes when the answer's first byte came.
-func (x *Exchange) came(a *Agent) {
-	if x.first == 0 && x.received > 0 {
-		x.first = a.now()
+func (c *conn) came() {
+	if c.x.first == 0 && c.x.received > 0 {
+		c.x.first = c.now()
 	}
 }
 
@@ -273,20 +270,4 @@ func (c *conn) readHead() (f framing, err error) {
 		}
 		x.in.r += n
 	}
-}
-
-// untouched reports whether the peer's system provably took nothing of the
-// request that a dying connection carried: the peer had ended the stream, so that
-// it read no more, and acknowledged no byte of it. What TCP counts as acknowledged
-// begins with one for the connection itself.
-func (c *conn) untouched(err error) bool {
-	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !anyOf(err, syscall.EPIPE) {
-		return false
-	}
-	none := false
-	cerr := c.raw.Control(func(fd uintptr) {
-		n, ok := acked(fd)
-		none = ok && n <= uint64(c.before)+1
-	})
-	return cerr == nil && none
 }

@@ -23,12 +23,14 @@ func (o *Origin) Scheme() string {
 	return "http"
 }
 
-// A Transport is what the agents of one run and target share. Its exported
-// fields are not changed once an agent uses it.
+// A Transport is what the connections of one run and target share. Its exported
+// fields must not be changed once a connection uses it.
 type Transport struct {
 	Dialer *Dialer
-	TLS    *tls.Config // of https origins; its ServerName is used where set
-	// MaxAge is how old a connection may grow before it is replaced (default 5m); agents spread it by a tenth.
+	TLS    *tls.Config // of origins with TLS; its ServerName is used where set
+	// NextProtos are the application protocols that TLS handshakes offer, the preferred first.
+	NextProtos []string
+	// MaxAge is how old a connection may grow before it is replaced (default 5m), spread over VUs by a tenth.
 	MaxAge time.Duration
 	// DNSRefresh is how often a connection's address is compared with DNS (default 30s).
 	DNSRefresh time.Duration
@@ -44,6 +46,14 @@ func (t *Transport) maxAge() time.Duration {
 		return 5 * time.Minute
 	}
 	return t.MaxAge
+}
+
+// spreadAge is the age in ns at which a VU's connections are replaced: between
+// nine tenths of MaxAge and all of it, so that those of many VUs are not replaced
+// at once. A golden-ratio sequence puts neighbours as far apart as can be.
+func (t *Transport) spreadAge(vu int) int64 {
+	spread := float64(uint32(vu)*2654435769) / (1 << 32)
+	return int64(float64(t.maxAge()) * (0.9 + 0.1*spread))
 }
 
 func (t *Transport) dnsRefresh() time.Duration {
@@ -67,7 +77,7 @@ func (t *Transport) tlsConfig(host string) *tls.Config {
 	if c.ServerName == "" {
 		c.ServerName = host
 	}
-	c.NextProtos = []string{"http/1.1"}
+	c.NextProtos = t.NextProtos
 	if t.configs == nil {
 		t.configs = map[string]*tls.Config{}
 	}

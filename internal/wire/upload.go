@@ -32,7 +32,7 @@ func (u *upload) failure() error {
 // startUpload writes what is left of the request in the background. The caller
 // must call endUpload before the exchange ends.
 func (c *conn) startUpload(w net.Conn) error {
-	if err := c.nc.SetWriteDeadline(c.agent.at(c.x.Deadline)); err != nil {
+	if err := c.nc.SetWriteDeadline(c.at(c.x.Deadline)); err != nil {
 		return err
 	}
 	if err := c.cancelled(); err != nil {

@@ -96,3 +96,13 @@ func (s *subject) do(timeout time.Duration) error {
 	s.x.Deadline = s.now() + int64(timeout)
 	return s.Do(s.origin, &s.x, &s.r)
 }
+
+// open is how many connections the agent has open.
+func (s *subject) open() (n int) {
+	for _, c := range s.conns {
+		if c.nc != nil {
+			n++
+		}
+	}
+	return n
+}

@@ -78,7 +78,7 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 	}
 	shared, err := env.Shared(s.key, func() (io.Closer, error) {
 		return &transport{wire.Transport{
-			Dialer: env.Dialer, TLS: s.tls, MaxAge: s.connections.MaxAge.D(), DNSRefresh: s.connections.DNSRefresh.D(),
+			Dialer: env.Dialer, TLS: s.tls, NextProtos: []string{"http/1.1"}, MaxAge: s.connections.MaxAge.D(), DNSRefresh: s.connections.DNSRefresh.D(),
 			Counts: env.Connections, Zero: env.Zero,
 		}}, nil
 	})

@@ -1,0 +1,195 @@
+package wire
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// A Link is one VU's connection to one origin for protocols that bring their own
+// requests and answers. It is opened at the first exchange, and again whenever
+// it is gone: closed by its peer, older than MaxAge, at an address that DNS has
+// left, or broken by an exchange that failed.
+//
+// Interrupt may be called from any goroutine. Everything else belongs to the VU.
+type Link struct {
+	redialer
+	test func(fd uintptr) // isStale, bound once so that an exchange allocates nothing
+
+	// Of the exchange under way.
+	deadline       int64 // ns since zero
+	begin          int64 // when the request began on the connection, ns since zero
+	first          int64 // when the answer's first byte came, ns since zero; 0 before
+	sent, received int64 // bytes
+	fresh, stale   bool
+}
+
+// NewLink returns a link that is not open. The VU's number spreads the age of connections.
+func NewLink(t *Transport, o Origin, vu int) *Link {
+	l := &Link{}
+	l.init(t, o, vu)
+	l.test = l.isStale
+	return l
+}
+
+// Exchange performs one request by the deadline, a time since the transport's
+// zero: do writes it with Write and reads its answer with Read. Exchange sets
+// Sent, Done, Phases, SentBytes and ReceivedBytes of r.
+//
+// An error of do closes the connection. A request that a reused connection did
+// not bring to its peer, because the peer had closed it, is performed once more
+// on a new one: then do runs twice. Where the request is idempotent it is enough
+// that no byte of an answer came; else the peer must provably not have read it
+// (SEMANTICS section 8).
+func (l *Link) Exchange(deadline time.Duration, idempotent bool, r *load.Result, do func() error) error {
+	l.deadline = int64(deadline)
+	r.Sent = l.now()
+	err := l.attempt(r, r.Sent, idempotent, true, do)
+	if errors.Is(err, errRetry) {
+		err = l.attempt(r, l.now(), idempotent, false, do)
+	}
+	if err != nil {
+		r.Done = l.now()
+	}
+	return err
+}
+
+// attempt performs the exchange; errRetry asks for a second attempt.
+func (l *Link) attempt(r *load.Result, now int64, idempotent, mayRetry bool, do func() error) error {
+	reused, err := l.connected(now, l.deadline, r)
+	if err != nil {
+		return err
+	}
+	if !reused {
+		now = l.now()
+	}
+	l.fresh, l.begin, l.first, l.sent, l.received = !reused, now, 0, 0, 0
+	l.before = l.nc.sent.Load()
+	if err = l.prepare(now); err == nil {
+		if err = do(); err != nil {
+			if why := l.cancelled(); why != nil {
+				err = why
+			}
+		}
+	}
+	r.SentBytes += l.sent
+	r.ReceivedBytes += l.received
+	if l.fresh && l.begin > now {
+		r.Phases[load.PhaseConnect] += l.begin - now
+	}
+	if l.first > 0 {
+		r.Phases[load.PhaseFirstByte] += l.first - l.begin
+	}
+	if err != nil {
+		return l.settle(err, l.received, idempotent, mayRetry && reused)
+	}
+	l.used = l.now()
+	r.Done = l.used
+	if l.first > 0 {
+		r.Phases[load.PhaseTransfer] += l.used - l.first
+	} else {
+		r.Phases[load.PhaseFirstByte] += l.used - l.begin
+	}
+	return nil
+}
+
+// prepare makes reads and writes end by the deadline, and tests a reused connection.
+func (l *Link) prepare(now int64) error {
+	if err := l.arm(now); err != nil || l.fresh {
+		return err
+	}
+	l.stale = false
+	if err := l.raw.Control(l.test); err != nil {
+		return err
+	}
+	if l.stale {
+		return errStale
+	}
+	return nil
+}
+
+// isStale notes whether the peer has closed the connection or has sent what no
+// request asked for, which would be taken for the next answer.
+func (l *Link) isStale(fd uintptr) {
+	if l.tls == nil {
+		l.stale = ended(fd)
+	} else {
+		l.stale = hungUp(fd)
+	}
+}
+
+// arm sets the deadlines of the connection. Setting them costs more than it is
+// worth for each exchange, so ones that are set already stay where they are early
+// enough; again sets the next when they fire. TLS cannot go on after a timeout,
+// so that there the deadlines are always exact.
+func (l *Link) arm(now int64) error {
+	if l.tls == nil && l.armed > now && l.armed <= l.deadline {
+		return nil
+	}
+	l.armed = l.deadline
+	if err := l.nc.SetDeadline(l.at(l.armed)); err != nil {
+		return err
+	}
+	return l.cancelled()
+}
+
+// again reports whether a read or write that failed is to go on, because an
+// earlier exchange's deadline ended it.
+func (l *Link) again(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || l.tls != nil || l.cancelled() != nil {
+		return false
+	}
+	now := l.now()
+	if now >= l.deadline {
+		return false
+	}
+	l.armed = 0
+	return l.arm(now) == nil
+}
+
+// Fresh reports whether the connection was opened by the exchange under way, so
+// that the protocol's own handshake, where it has one, is due.
+func (l *Link) Fresh() bool { return l.fresh }
+
+// Established ends the protocol's own handshake on a fresh connection: the time
+// since it was opened counts as PhaseConnect, and what follows is the request.
+func (l *Link) Established() { l.begin, l.first = l.now(), 0 }
+
+// Write writes all of p in an exchange, or returns an error.
+func (l *Link) Write(p []byte) (n int, err error) {
+	for {
+		var m int
+		if l.tls == nil {
+			m, err = l.nc.Write(p[n:])
+		} else {
+			m, err = l.tls.Write(p[n:])
+		}
+		n += m
+		l.sent += int64(m)
+		if err == nil || !l.again(err) {
+			return n, err
+		}
+	}
+}
+
+// Read reads up to len(p) bytes of the answer in an exchange.
+func (l *Link) Read(p []byte) (n int, err error) {
+	for {
+		if l.tls == nil {
+			n, err = l.nc.Read(p)
+		} else {
+			n, err = l.tls.Read(p)
+		}
+		if n > 0 {
+			l.received += int64(n)
+			if l.first == 0 {
+				l.first = l.now()
+			}
+		}
+		if n > 0 || err == nil || !l.again(err) {
+			return n, err
+		}
+	}
+}

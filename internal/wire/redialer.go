@@ -1,0 +1,225 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// A redialer is the one way in which a VU holds a connection to an origin,
+// whatever is spoken over it. It opens the connection under guard and times the
+// phases of that; it closes one that is too old or whose address DNS has left;
+// it decides whether a request that found a dead connection is sent once more;
+// and it is interruptible.
+//
+// Interrupt may be called from any goroutine. Everything else belongs to the VU.
+type redialer struct {
+	t      *Transport
+	origin Origin
+	zero   time.Time // of all times that are ns
+	maxAge int64     // ns
+
+	interrupted atomic.Bool
+
+	mu     sync.Mutex         // guards writes of nc, and cancel; the VU reads nc without it
+	cancel context.CancelFunc // of the dial under way, nil for none
+	nc     *Conn              // the TCP connection, nil for none
+
+	// Of the connection.
+	raw                   syscall.RawConn
+	tls                   net.Conn // over nc; nil for plaintext
+	addr                  netip.Addr
+	opened, used, checked int64 // when it was opened, last used, last compared with DNS
+	armed                 int64 // the read deadline that is set, ns since zero; 0 for none
+	before                int64 // bytes sent before the request under way
+}
+
+// init makes a redialer of a zero one. The VU's number spreads the age of connections.
+func (d *redialer) init(t *Transport, o Origin, vu int) {
+	d.t, d.origin, d.zero, d.maxAge = t, o, t.Zero, t.spreadAge(vu)
+}
+
+func (d *redialer) now() int64 { return int64(time.Since(d.zero)) }
+
+func (d *redialer) at(ns int64) time.Time { return d.zero.Add(time.Duration(ns)) }
+
+// Interrupt makes the exchange under way return soon; what follows fails with
+// cause canceled.
+func (d *redialer) Interrupt() {
+	d.interrupted.Store(true)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.nc != nil {
+		_ = d.nc.SetDeadline(time.Unix(1, 0)) // a connection that is closed has nothing to interrupt
+	}
+	if d.cancel != nil {
+		d.cancel()
+	}
+}
+
+// cancelled returns errInterrupted after Interrupt. Interrupt sets the flag and
+// then moves the deadline; the VU sets a deadline and then reads the flag.
+func (d *redialer) cancelled() error {
+	if d.interrupted.Load() {
+		return errInterrupted
+	}
+	return nil
+}
+
+// Close closes the connection. The next exchange opens another, unless the
+// redialer was interrupted.
+func (d *redialer) Close() { d.close(load.ClosedEnd) }
+
+func (d *redialer) close(why load.CloseReason) {
+	nc := d.nc
+	if nc == nil {
+		return
+	}
+	d.mu.Lock()
+	d.nc = nil
+	d.mu.Unlock()
+	d.raw, d.tls = nil, nil
+	_ = nc.Close() // the TCP connection: a TLS farewell to a peer that may hang would block
+	d.t.Counts.Closed[why].Add(1)
+}
+
+// connected returns with an open connection, and reports whether it was open
+// before. It adds the phases of opening one to r.
+func (d *redialer) connected(now, deadline int64, r *load.Result) (reused bool, err error) {
+	if err := d.cancelled(); err != nil {
+		return false, err
+	}
+	if d.nc != nil {
+		if !d.expired(now) {
+			return true, nil
+		}
+		d.close(load.ClosedAge)
+	}
+	return false, d.open(deadline, r)
+}
+
+// expired reports whether the connection is older than its age, or its address
+// is no longer in DNS. DNS is compared once every DNSRefresh.
+func (d *redialer) expired(now int64) bool {
+	if now-d.opened > d.maxAge {
+		return true
+	}
+	if now-d.checked < int64(d.t.dnsRefresh()) {
+		return false
+	}
+	d.checked = now
+	return d.t.Dialer.Moved(d.origin.Host, d.addr)
+}
+
+func (d *redialer) open(deadline int64, r *load.Result) error {
+	ctx, cancel := context.WithDeadline(context.Background(), d.at(deadline))
+	defer cancel()
+	d.mu.Lock()
+	d.cancel = cancel
+	d.mu.Unlock()
+	if err := d.cancelled(); err != nil {
+		return err
+	}
+	nc, err := d.dial(ctx, r)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cancel = nil
+	if err != nil {
+		if why := d.cancelled(); why != nil {
+			err = why
+		}
+		return err
+	}
+	d.nc = nc
+	d.t.Counts.Opened.Add(1)
+	return nil
+}
+
+// dial opens a connection, timing each phase.
+func (d *redialer) dial(ctx context.Context, r *load.Result) (*Conn, error) {
+	begin := d.now()
+	addrs, err := d.t.Dialer.Resolve(ctx, d.origin.Host)
+	resolved := d.now()
+	r.Phases[load.PhaseDNS] += resolved - begin
+	if err != nil {
+		return nil, err
+	}
+	nc, err := d.t.Dialer.Connect(ctx, d.origin.Host, addrs, d.origin.Port)
+	connected := d.now()
+	r.Phases[load.PhaseConnect] += connected - resolved
+	if err != nil {
+		return nil, err
+	}
+	d.opened, d.used, d.checked, d.armed, d.before = connected, connected, connected, 0, 0
+	d.raw, err = nc.SyscallConn()
+	if peer, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		d.addr = peer.AddrPort().Addr().Unmap()
+	}
+	if err == nil && d.origin.TLS {
+		err = d.handshake(ctx, nc)
+		r.Phases[load.PhaseTLS] += d.now() - connected
+	}
+	if err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	return nc, nil
+}
+
+// handshake puts TLS onto a connection.
+func (d *redialer) handshake(ctx context.Context, nc *Conn) error {
+	t := tls.Client(nc, d.t.tlsConfig(strings.Trim(d.origin.Host, "[]")))
+	err := t.HandshakeContext(ctx)
+	if err == nil {
+		d.tls = t
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if died(err) {
+		return err
+	}
+	return &handshakeError{err}
+}
+
+// settle closes the connection on which an exchange failed after so many bytes
+// of its answer. It returns errRetry where the request is to be sent once more
+// (SEMANTICS section 8), which it is at most once and on a reused connection only.
+func (d *redialer) settle(err error, received int64, idempotent, mayRetry bool) error {
+	why := load.ClosedError
+	switch {
+	case errors.Is(err, errStale):
+		why, err = load.ClosedByPeer, errRetry
+	case mayRetry && received == 0 && died(err) && (idempotent || d.untouched(err)):
+		why, err = load.ClosedStale, errRetry
+	}
+	d.close(why)
+	return err
+}
+
+// untouched reports whether the peer's system provably took nothing of the
+// request that a dying connection carried: the peer had ended the stream, so that
+// it read no more, and acknowledged no byte of it. What TCP counts as acknowledged
+// begins with one for the connection itself.
+func (d *redialer) untouched(err error) bool {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !anyOf(err, syscall.EPIPE) {
+		return false
+	}
+	none := false
+	cerr := d.raw.Control(func(fd uintptr) {
+		n, ok := acked(fd)
+		none = ok && n <= uint64(d.before)+1
+	})
+	return cerr == nil && none
+}
