@@ -27,22 +27,17 @@ type DialerOptions struct {
 	DNSRefresh time.Duration
 	// MaxConnections bounds the connections open or being opened at once; 0 is no bound.
 	MaxConnections int
-	// LocalAddrs are the machine's own addresses that connections start from, each in turn; the
-	// system chooses where there are none of the peer's family. Each brings its own range of ports.
-	LocalAddrs []netip.Addr
 	// Lookup resolves a name; nil is the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // A Dialer resolves and connects under guard. It is safe for concurrent use.
 type Dialer struct {
-	guard      Guard
-	most       int64
-	localAddrs []netip.Addr
-	names      names
+	guard Guard
+	most  int64
+	names names
 
 	open    atomic.Int64
-	turn    atomic.Uint32 // of localAddrs
 	noPorts atomic.Uint64
 }
 
@@ -60,10 +55,9 @@ func NewDialer(o DialerOptions) *Dialer {
 		}
 	}
 	return &Dialer{
-		guard:      o.Guard,
-		most:       int64(o.MaxConnections),
-		localAddrs: o.LocalAddrs,
-		names:      names{lookup: o.Lookup, refresh: o.DNSRefresh, of: map[string]*name{}},
+		guard: o.Guard,
+		most:  int64(o.MaxConnections),
+		names: names{lookup: o.Lookup, refresh: o.DNSRefresh, of: map[string]*name{}},
 	}
 }
 
@@ -172,30 +166,11 @@ func (d *Dialer) connectTo(ctx context.Context, addr netip.Addr, port uint16, le
 		defer cancel()
 	}
 	var dialer net.Dialer
-	local := d.local(addr)
-	if local.IsValid() {
-		dialer.Control = bindLate
-	}
-	c, err := dialer.DialTCP(ctx, "tcp", local, netip.AddrPortFrom(addr, port))
+	c, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addr, port))
 	if errors.Is(err, syscall.EADDRNOTAVAIL) {
 		d.noPorts.Add(1)
 	}
 	return c, err
-}
-
-// local returns the next of LocalAddrs that is of the peer's family.
-func (d *Dialer) local(peer netip.Addr) netip.AddrPort {
-	n := len(d.localAddrs)
-	if n == 0 {
-		return netip.AddrPort{}
-	}
-	turn := int(d.turn.Add(1) % uint32(n))
-	for i := range n {
-		if addr := d.localAddrs[(turn+i)%n]; addr.Is4() == peer.Is4() {
-			return netip.AddrPortFrom(addr, 0)
-		}
-	}
-	return netip.AddrPort{}
 }
 
 // DialContext resolves and connects; it has the shape that libraries ask for.

@@ -39,24 +39,6 @@ func TestConnectSpreadsOverAddresses(t *testing.T) {
 	}
 }
 
-func TestLocalAddrs(t *testing.T) {
-	from := make(chan netip.Addr, 4)
-	s := listen(t, func(c net.Conn) { from <- c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr() })
-	d := NewDialer(DialerOptions{LocalAddrs: []netip.Addr{two, netip.MustParseAddr("::1"), three}})
-	seen := map[netip.Addr]bool{}
-	for range 4 {
-		c, err := d.DialContext(t.Context(), "tcp", s.l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen[<-from] = true
-		c.Close()
-	}
-	if !seen[two] || !seen[three] || len(seen) != 2 {
-		t.Errorf("connections came from %v, want %v and %v", seen, two, three)
-	}
-}
-
 func TestMaxConnections(t *testing.T) {
 	s := listen(t, func(c net.Conn) { readHead(c) })
 	d := NewDialer(DialerOptions{MaxConnections: 3})

@@ -3,27 +3,11 @@
 package wire
 
 import (
-	"errors"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
-
-// bindLate lets the kernel choose the port of a bound local address at connect,
-// so that ports are unique per destination rather than per address.
-func bindLate(_, _ string, c syscall.RawConn) error {
-	var err error
-	if cerr := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-	}); cerr != nil {
-		return cerr
-	}
-	if errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EOPNOTSUPP) {
-		return nil // the option only saves ports
-	}
-	return err
-}
 
 // ended reports whether the peer has closed or reset an idle connection, or sent what nobody asked for.
 func ended(fd uintptr) bool {

@@ -7,8 +7,6 @@ import (
 	"syscall"
 )
 
-func bindLate(_, _ string, _ syscall.RawConn) error { return nil }
-
 // ended reports whether the peer has closed or reset an idle connection, or sent what nobody asked for.
 func ended(fd uintptr) bool {
 	_, err := peek(fd)
