@@ -38,13 +38,24 @@ type fakeStep struct {
 	send *expr.Template
 }
 
-// wire is the fake's network: the clock and what was sent.
+// wire is the fake's network: the clock, what was sent, and the sessions.
 type wire struct {
-	now  time.Duration
-	sent []string
+	now            time.Duration
+	sent           []string
+	opened, closed int
 }
 
 func (w *wire) Close() error { return nil }
+
+func (w *wire) open(*protocol.VU) (protocol.Session, error) {
+	w.opened++
+	return &fakeSession{w}, nil
+}
+
+type fakeSession struct{ w *wire }
+
+func (s *fakeSession) Interrupt() {}
+func (s *fakeSession) Close()     { s.w.closed++ }
 
 type fakeAnswer struct {
 	code int
@@ -59,13 +70,12 @@ func (a *fakeAnswer) Size() int64                  { return int64(len(a.body)) }
 func (a *fakeAnswer) Sum() uint64                  { return 0 }
 
 func (s *fakeStep) Do(c *protocol.Call) {
-	a, _ := c.Scratch.(*fakeAnswer)
-	if a == nil {
-		a = &fakeAnswer{}
-		c.Scratch = a
-	}
+	a := protocol.Scratch[fakeAnswer](c)
 	shared, _ := c.VU.Env.Shared(protocol.Key{}, nil)
 	w := shared.(*wire)
+	if _, err := c.VU.Session(protocol.Key{Kind: "fake"}, w.open); err != nil {
+		panic(err)
+	}
 	r := &c.Result
 	r.Sent = int64(w.now)
 	w.now += s.Takes.D()
@@ -442,6 +452,9 @@ flow:
 	}
 	if o, _ := v.Outcome(); o != load.Stopped || !strings.HasPrefix(run.failed[0], "b: internal: panic: a fault") {
 		t.Errorf("outcome %v, failures %q; want %v and one that names the panic", o, run.failed, load.Stopped)
+	}
+	if run.opened != 2 || run.closed != 2 {
+		t.Errorf("%d sessions opened and %d closed, want one an iteration, which the fault closes", run.opened, run.closed)
 	}
 }
 

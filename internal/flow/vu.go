@@ -221,8 +221,9 @@ func (v *VU) Go() (wake time.Duration, done bool) {
 	return 0, true
 }
 
-// panicked turns a fault of perfd into a failure of the request under way; the
-// call is not used again.
+// panicked turns a fault of perfd into a failure of the request under way. The
+// call is not used again, and the sessions of the request's target are closed:
+// nobody knows what state either is in.
 func (v *VU) panicked(p any, call *protocol.Call) {
 	v.outcome = load.Stopped
 	r := load.Result{
@@ -239,6 +240,7 @@ func (v *VU) panicked(p any, call *protocol.Call) {
 	if v.rt.Failed != nil {
 		v.rt.Failed(v.p.Steps[step.index].Label, v.p.targets[step.target], &r, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 	}
+	v.users[step.target].Close()
 }
 
 // take takes the next request's token once, and returns how long to wait for it.

@@ -1,16 +1,18 @@
-// Package protocol says what a protocol is. Each protocol is one folder below
+// Package protocol defines what a protocol is. Each protocol is one folder below
 // this one and one line in internal/kind/builtin; its configuration struct,
 // defaults and validation live beside its code.
 //
 // A protocol compiles a block of configuration into a Step, which is immutable
-// and shared by all virtual users; what belongs to one virtual user (a
-// connection, a transaction, a stream) lives in a Session that the VU owns.
+// and shared by all virtual users. What belongs to one virtual user (a
+// connection, a transaction, a stream) lives in a Session that the VU owns. What
+// belongs to neither, such as buffers, is Scratch of the call.
 package protocol
 
 import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,10 +58,10 @@ type Compiler struct {
 // A Step performs one request. It is immutable and shared by all VUs, and in
 // steady state its Do allocates nothing.
 //
-// Do sets Result.Sent, Done, Phases, Code, Cause (transport's causes; expect,
-// checks and extraction are judged by the flow) and the byte counts, and leaves
-// the answer in Call.Response. It returns by Call.Deadline and soon after the
-// VU is interrupted.
+// Do sets Result.Sent, Done, Phases, Code, Cause and the byte counts, and leaves
+// the answer in Call.Response. Its causes are those of transport and protocol;
+// the flow judges expect, checks and extraction. Do returns by Call.Deadline, and
+// soon after its VU is interrupted, then with cause canceled.
 type Step interface{ Do(*Call) }
 
 // Judge is implemented by a Step whose default expectation is not "any answer is
@@ -72,14 +74,17 @@ type Judge interface {
 // SpanMapper is implemented by a Step that has conventions for spans.
 type SpanMapper interface {
 	// Span gives the span of a request its name and attributes; ids, times and
-	// kind are set. Address is what Call.Address was. It runs in the exporter, never
-	// beside requests.
+	// kind are set. Address is what Call.Address was. Span runs in the exporter,
+	// never beside requests.
 	Span(r *load.Result, address []byte, span *tracepb.Span)
 }
 
-// A Session is what one VU keeps open for one key and lane. Interrupt may come
-// from any goroutine, makes a blocked Do return, and leaves the Session usable
-// only for Close.
+// A Session is what one VU keeps open under one key. Interrupt may be called
+// from any goroutine: it makes a blocked Do return, and leaves the Session usable
+// only for Close. Sessions are compared, so they are pointers.
+//
+// A session that can break either opens itself again, as a wire.Link does, or is
+// given to VU.Drop.
 type Session interface {
 	Interrupt()
 	Close()
@@ -111,29 +116,27 @@ type Env struct {
 }
 
 // A VU is one virtual user as protocols see it: its random source, its way out
-// and its open sessions. engine.VU wraps it. Only Interrupt may be called from
-// another goroutine.
+// and its open sessions. It performs one request at a time. Only Interrupt may be
+// called from another goroutine.
 type VU struct {
 	ID   int
 	Rand rand.PCG
 	Env  *Env
 
-	mu          sync.Mutex // guards writes to sessions, and interrupted; the owner reads sessions without it
+	mu          sync.Mutex // guards writes of sessions, and interrupted; the owner reads sessions without it
 	sessions    []held
 	interrupted bool
 }
 
 type held struct {
 	key     Key
-	lane    int
 	session Session
 }
 
-// Session returns the VU's session for the key and lane, opening it on first
-// use. A lane is one parallel branch; a session is never shared between lanes.
-func (v *VU) Session(k Key, lane int, open func(*VU) (Session, error)) (Session, error) {
+// Session returns the VU's session under a key, opening it on first use.
+func (v *VU) Session(k Key, open func(*VU) (Session, error)) (Session, error) {
 	for i := range v.sessions {
-		if h := &v.sessions[i]; h.lane == lane && h.key == k {
+		if h := &v.sessions[i]; h.key == k {
 			return h.session, nil
 		}
 	}
@@ -142,13 +145,26 @@ func (v *VU) Session(k Key, lane int, open func(*VU) (Session, error)) (Session,
 		return nil, err
 	}
 	v.mu.Lock()
-	v.sessions = append(v.sessions, held{k, lane, s})
-	gone := v.interrupted
+	v.sessions = append(v.sessions, held{k, s})
+	interrupted := v.interrupted
 	v.mu.Unlock()
-	if gone {
+	if interrupted {
 		s.Interrupt()
 	}
 	return s, nil
+}
+
+// Drop closes a session that broke. The next call of Session with its key opens
+// another.
+func (v *VU) Drop(s Session) {
+	v.mu.Lock()
+	n := len(v.sessions)
+	v.sessions = slices.DeleteFunc(v.sessions, func(h held) bool { return h.session == s })
+	dropped := len(v.sessions) < n
+	v.mu.Unlock()
+	if dropped {
+		s.Close()
+	}
 }
 
 // Interrupt makes a blocked Do return. It may be called from any goroutine; the
@@ -162,14 +178,7 @@ func (v *VU) Interrupt() {
 	}
 }
 
-// Interrupted reports whether Interrupt was called.
-func (v *VU) Interrupted() bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.interrupted
-}
-
-// Begin tells the sessions that a new iteration begins.
+// Begin resets the sessions for a new iteration.
 func (v *VU) Begin() {
 	for i := range v.sessions {
 		if r, ok := v.sessions[i].session.(Resetter); ok {
@@ -178,7 +187,8 @@ func (v *VU) Begin() {
 	}
 }
 
-// Close closes all sessions.
+// Close closes all sessions. A VU that was not interrupted opens new ones when
+// it is used again.
 func (v *VU) Close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -188,20 +198,33 @@ func (v *VU) Close() {
 	v.sessions = nil
 }
 
-// A Call is one request under way. Its fields are reused from call to call.
+// A Call is one request under way. Its fields are reused from call to call. It
+// is lent to a VU for some of its requests and then to another.
 type Call struct {
 	VU       *VU
-	Lane     int
 	Scope    *expr.Scope
 	Deadline time.Duration // since the engine's zero
 	Keep     *expr.Keep    // what the step's expect, checks and extractions read of the answer
 	Result   load.Result   // Due, Step and Trace are set before Do
-	Response expr.Response // valid until this lane's next Do
-	// Scratch is the protocol's own, kept from call to call: buffers, say. Calls are lent to VUs, so
-	// nothing of one VU may stay in it.
-	Scratch any
+	Response expr.Response // valid until the call's next Do
 	// Address is where the request went, as the protocol's SpanMapper reads it; valid until the next Do.
 	Address []byte
 	// Err explains Result.Cause in words for logs and the ring of recent failures; never a label.
 	Err error
+
+	scratch []any // pointers of different types
+}
+
+// Scratch returns the call's T, which is zero at first and then as the last
+// request left it: buffers, say. Each protocol has a type of its own, so that
+// protocols that take turns in a flow keep theirs. Nothing of a VU may stay in it.
+func Scratch[T any](c *Call) *T {
+	for _, s := range c.scratch {
+		if t, ok := s.(*T); ok {
+			return t
+		}
+	}
+	t := new(T)
+	c.scratch = append(c.scratch, t)
+	return t
 }

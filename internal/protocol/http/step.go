@@ -94,11 +94,7 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 
 // Do performs the request.
 func (s *step) Do(c *protocol.Call) {
-	w, ok := c.Scratch.(*scratch)
-	if !ok {
-		w = &scratch{}
-		c.Scratch = w
-	}
+	w := protocol.Scratch[scratch](c)
 	r := &c.Result
 	r.Sent = int64(c.VU.Env.Now())
 	r.Done = r.Sent
@@ -120,7 +116,7 @@ func (s *step) Do(c *protocol.Call) {
 }
 
 func (s *step) perform(c *protocol.Call, w *scratch) error {
-	held, err := c.VU.Session(s.key, c.Lane, s.open)
+	held, err := c.VU.Session(s.key, s.open)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ var (
 )
 
 func (e *echo) Do(c *protocol.Call) {
-	held, err := c.VU.Session(protocol.Key{Kind: "echo"}, c.Lane, func(*protocol.VU) (protocol.Session, error) { return &echoSession{e: e}, nil })
+	held, err := c.VU.Session(protocol.Key{Kind: "echo"}, func(*protocol.VU) (protocol.Session, error) { return &echoSession{e: e}, nil })
 	if err != nil {
 		c.Err = err
 		return
