@@ -1,7 +1,7 @@
 // Package protocoltest holds the contract that every protocol over TCP keeps,
 // as a test: what a Step must do when its server answers, and when it does not.
 //
-// It must know no protocol; a Subject brings what is particular to one.
+// It knows no protocol; a Subject brings what is particular to one.
 package protocoltest
 
 import (
@@ -15,7 +15,9 @@ import (
 // A Subject is a protocol under test. Its functions are called from several
 // goroutines at once.
 type Subject struct {
-	// Step compiles a step that asks the server at an address of the form host:port.
+	// Step compiles a step that asks the server at an address of the form
+	// host:port. The host is a name or an address, which may be one that the guard
+	// refuses.
 	Step func(t testing.TB, addr string) protocol.Step
 	// Answer serves a connection until its client leaves. It allocates nothing
 	// for a request, or the contract would count that against the Step.
@@ -35,10 +37,15 @@ type rule struct {
 var rules = []rule{
 	{"an answer is measured", answer},
 	{"a failure has its cause", causes},
+	{"load goes only where it may", guarded},
 	{"a failure does not spoil the next request", recovery},
+	{"a connection that was closed while idle is replaced", idle},
+	{"an answer that nobody asked for is not taken", unasked},
 	{"the deadline is kept", deadline},
 	{"an interrupt unblocks", interrupt},
+	{"an interrupt ends a dial", interruptedDial},
 	{"an interrupted user stays interrupted", interruptedBefore},
+	{"a call keeps nothing of its user", lending},
 	{"one step serves many users", sharing},
 	{"nothing is left behind", leaks},
 	{"steady state allocates nothing", allocations},

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -19,8 +21,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// An echo is a protocol of lines: "ping\n" is answered by "pong\n". Its faults
-// are the mistakes that the contract must find.
+// An echo is a protocol of lines: "ping\n" is answered by "pong\n". It does by
+// hand what wire.Link does, so that it can do each thing wrong: its faults are
+// the mistakes that the contract must find.
 type echo struct {
 	addr string
 	fault
@@ -30,23 +33,30 @@ type fault uint8
 
 const (
 	none           fault = iota
+	drops                // no mistake: drops its session with the connection
 	miscounts            // counts a byte too many
 	overlaps             // counts the wait twice in the phases
 	forgetsCause         // calls every failure internal
 	silent               // fails without words
 	keepsBroken          // goes on using a connection that failed
+	gullible             // does not look at an idle connection
+	unguarded            // dials past the guard
 	ignoresTimeout       // waits as long as the server does
-	deaf                 // does not hear an interrupt
+	deaf                 // does not hear an interrupt of an exchange
+	deafDialing          // does not hear an interrupt of a dial
 	leavesConn           // does not close its connection
+	lends                // keeps a user's session in the call
 	allocates            // allocates for each request
 )
 
 type echoSession struct {
-	e  *echo
-	mu sync.Mutex
-	c  net.Conn // nil for none
+	e      *echo
+	mu     sync.Mutex
+	c      net.Conn // nil for none
+	cancel func()   // of the dial under way
 
 	interrupted bool
+	used        time.Time
 	p           [5]byte
 }
 
@@ -60,9 +70,14 @@ func (s *echoSession) Interrupt() {
 	if s.c != nil {
 		s.c.SetDeadline(time.Unix(1, 0))
 	}
+	if s.cancel != nil && s.e.fault != deafDialing {
+		s.cancel()
+	}
 }
 
 func (s *echoSession) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.c != nil && s.e.fault != leavesConn {
 		s.c.Close()
 	}
@@ -75,13 +90,30 @@ var (
 	sink       []byte
 )
 
-func (e *echo) Do(c *protocol.Call) {
+// lent is what a call keeps of an echo that lends.
+type lent struct{ s *echoSession }
+
+func (e *echo) session(c *protocol.Call) (*echoSession, error) {
+	l := protocol.Scratch[lent](c)
+	if e.fault == lends && l.s != nil {
+		return l.s, nil
+	}
 	held, err := c.VU.Session(protocol.Key{Kind: "echo"}, func(*protocol.VU) (protocol.Session, error) { return &echoSession{e: e}, nil })
+	if err != nil {
+		return nil, err
+	}
+	if e.fault == lends {
+		l.s = held.(*echoSession)
+	}
+	return held.(*echoSession), nil
+}
+
+func (e *echo) Do(c *protocol.Call) {
+	s, err := e.session(c)
 	if err != nil {
 		c.Err = err
 		return
 	}
-	s := held.(*echoSession)
 	r, env := &c.Result, c.VU.Env
 	r.Sent = int64(env.Now())
 	err = s.exchange(c)
@@ -89,24 +121,7 @@ func (e *echo) Do(c *protocol.Call) {
 	if err == nil {
 		c.Response = answerOf{}
 	} else {
-		s.mu.Lock()
-		gone := s.interrupted
-		s.mu.Unlock()
-		if r.Cause = wire.Classify(err); gone {
-			r.Cause = load.Canceled
-		}
-		if e.fault == forgetsCause {
-			r.Cause = load.Internal
-		}
-		if c.Err = err; e.fault == silent {
-			c.Err = nil
-		}
-		if s.c != nil && e.fault != keepsBroken {
-			s.c.Close()
-			s.mu.Lock()
-			s.c = nil
-			s.mu.Unlock()
-		}
+		s.fail(c, err)
 	}
 	r.Phases[load.PhaseFirstByte] = r.Done - r.Sent
 	switch e.fault {
@@ -119,21 +134,46 @@ func (e *echo) Do(c *protocol.Call) {
 	}
 }
 
+func (s *echoSession) fail(c *protocol.Call, err error) {
+	s.mu.Lock()
+	interrupted := s.interrupted
+	s.mu.Unlock()
+	r := &c.Result
+	if r.Cause = wire.Classify(err); interrupted {
+		r.Cause = load.Canceled
+	}
+	if s.e.fault == forgetsCause {
+		r.Cause = load.Internal
+	}
+	if c.Err = err; s.e.fault == silent {
+		c.Err = nil
+	}
+	switch s.e.fault {
+	case keepsBroken:
+	case drops:
+		c.VU.Drop(s)
+	default:
+		s.Close()
+	}
+}
+
+// spoiled reports whether the connection is closed or holds bytes that nobody asked for.
+func (s *echoSession) spoiled() bool {
+	s.c.SetReadDeadline(time.Now().Add(time.Millisecond))
+	n, err := s.c.Read(s.p[:1])
+	return n > 0 || !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
 func (s *echoSession) exchange(c *protocol.Call) error {
 	env, r := c.VU.Env, &c.Result
 	until := env.Zero.Add(c.Deadline)
+	if s.c != nil && time.Since(s.used) > rest/2 && s.e.fault != gullible && s.spoiled() {
+		s.Close()
+	}
 	if s.c == nil {
-		ctx, cancel := context.WithDeadline(context.Background(), until)
-		defer cancel()
-		nc, err := env.Dialer.DialContext(ctx, "tcp", s.e.addr)
-		if err != nil {
+		if err := s.dial(env, until); err != nil {
 			return err
 		}
-		s.mu.Lock()
-		s.c = nc
-		s.mu.Unlock()
-		env.Connections.Opened.Add(1)
-		env.Connections.Closed[load.ClosedEnd].Add(1)
 	}
 	s.mu.Lock()
 	if s.e.fault == ignoresTimeout {
@@ -154,7 +194,33 @@ func (s *echoSession) exchange(c *protocol.Call) error {
 	if err == nil && string(s.p[:]) != "pong\n" {
 		return errGarbage
 	}
+	s.used = time.Now()
 	return err
+}
+
+func (s *echoSession) dial(env *protocol.Env, until time.Time) error {
+	ctx, cancel := context.WithDeadline(context.Background(), until)
+	defer cancel()
+	s.mu.Lock()
+	if s.interrupted {
+		cancel()
+	}
+	s.cancel = cancel
+	s.mu.Unlock()
+	dial := env.Dialer.DialContext
+	if s.e.fault == unguarded {
+		dial = new(net.Dialer).DialContext
+	}
+	nc, err := dial(ctx, "tcp", s.e.addr)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.c = nc
+	s.mu.Unlock()
+	env.Connections.Opened.Add(1)
+	env.Connections.Closed[load.ClosedEnd].Add(1)
+	return nil
 }
 
 type answerOf struct{}
@@ -193,27 +259,42 @@ func TestContract(t *testing.T) {
 		broken string // the rule that must notice; others may
 	}{
 		{"no fault", none, ""},
+		{"drops its session", drops, ""},
 		{"miscounts bytes", miscounts, "an answer is measured"},
 		{"phases overlap", overlaps, "an answer is measured"},
 		{"forgets the cause", forgetsCause, "a failure has its cause"},
 		{"fails without words", silent, "a failure has its cause"},
 		{"keeps a broken connection", keepsBroken, "a failure does not spoil the next request"},
+		{"does not look at an idle connection", gullible, "a connection that was closed while idle is replaced"},
+		{"takes what it finds for the answer", gullible, "an answer that nobody asked for is not taken"},
+		{"dials past the guard", unguarded, "load goes only where it may"},
 		{"ignores the deadline", ignoresTimeout, "the deadline is kept"},
 		{"deaf to an interrupt", deaf, "an interrupt unblocks"},
+		{"deaf while it dials", deafDialing, "an interrupt ends a dial"},
 		{"leaves its connection", leavesConn, "nothing is left behind"},
+		{"lends a session", lends, "a call keeps nothing of its user"},
 		{"allocates", allocates, "steady state allocates nothing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			patience := time.Minute
+			if c.broken != "" {
+				patience = 200 * time.Millisecond // what never happens need not be awaited
+			}
+			found := false
 			for _, r := range rules {
-				if c.fault != none && r.name != c.broken {
+				if c.broken != "" && r.name != c.broken {
 					continue
 				}
-				tr := newTrial(t, subject(c.fault), time.Second)
+				tr := newTrial(t, subject(c.fault), patience)
 				err := r.check(tr)
 				tr.close()
-				if (err != nil) != (c.fault != none) {
+				if (err != nil) != (c.broken != "") {
 					t.Errorf("rule %q = %v", r.name, err)
 				}
+				found = true
+			}
+			if !found {
+				t.Errorf("there is no rule %q", c.broken)
 			}
 		})
 	}

@@ -1,10 +1,12 @@
 package protocoltest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"sync"
@@ -62,6 +64,23 @@ func causes(tr *trial) error {
 	return nil
 }
 
+// guarded: neither an address nor a name that resolves to one leads where the
+// guard does not allow. 192.0.2.1 is nobody's (RFC 5737).
+func guarded(tr *trial) error {
+	const nobody = "192.0.2.1"
+	tr.resolveBy(func(context.Context) ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr(nobody)}, nil })
+	tr.byName()
+	if err := failed(tr.do(tr.patience), load.Overload); err != nil {
+		return fmt.Errorf("name that resolves to %s: %w", nobody, err)
+	}
+	tr.vu.Close()
+	tr.step = tr.s.Step(tr.t, net.JoinHostPort(nobody, "9"))
+	if err := failed(tr.do(tr.patience), load.Overload); err != nil {
+		return fmt.Errorf("address %s: %w", nobody, err)
+	}
+	return nil
+}
+
 // recovery: the request after a failure is answered.
 func recovery(tr *trial) error {
 	for cause, handle := range tr.s.misbehave() {
@@ -76,13 +95,94 @@ func recovery(tr *trial) error {
 	return nil
 }
 
-// deadline: a server that does not answer costs the deadline, not more.
+// rest is how long a connection is idle before its reuse must find what its
+// server did meanwhile. A protocol need not test a connection that it used just before.
+const rest = 10 * time.Millisecond
+
+// idle: what a server does to an idle connection is no failure of the next request.
+func idle(tr *trial) error {
+	tr.server.serve(func(c net.Conn) { tr.s.Answer(&once{Conn: c}) })
+	if err := answered(tr.do(tr.patience)); err != nil {
+		return err
+	}
+	for begin := time.Now(); tr.server.live() > 0; runtime.Gosched() {
+		if time.Since(begin) > tr.patience {
+			return errors.New("the server that answers once does not close")
+		}
+	}
+	time.Sleep(rest)
+	tr.server.serve(tr.s.Answer)
+	if err := answered(tr.do(tr.patience)); err != nil {
+		return fmt.Errorf("the request after the server closed: %w", err)
+	}
+	if n := tr.env.Connections.Opened.Load(); n != 2 {
+		return fmt.Errorf("%d connections were counted as opened, want 2", n)
+	}
+	return nil
+}
+
+// once ends the requests of a connection when one was answered.
+type once struct {
+	net.Conn
+	answer []byte
+}
+
+func (o *once) Write(p []byte) (int, error) {
+	o.answer = append(o.answer, p...)
+	return o.Conn.Write(p)
+}
+
+func (o *once) Read(p []byte) (int, error) {
+	if len(o.answer) > 0 {
+		return 0, io.EOF
+	}
+	return o.Conn.Read(p)
+}
+
+// unasked: a server repeats its answer and then says no more. Whoever takes that
+// for the next answer is one answer behind for ever. To ask over another
+// connection is as good as to fail.
+func unasked(tr *trial) error {
+	repeated := make(chan struct{})
+	tr.server.serve(func(c net.Conn) {
+		o := &once{Conn: c}
+		tr.s.Answer(o)
+		_, _ = c.Write(o.answer)
+		close(repeated)
+		untilGone(c)
+	})
+	if err := answered(tr.do(tr.patience)); err != nil {
+		return err
+	}
+	<-repeated
+	time.Sleep(rest)
+	tr.server.serve(tr.s.Answer)
+	c := tr.do(tr.patience)
+	if c.Result.Cause == load.None && tr.env.Connections.Opened.Load() == 1 {
+		return errors.New("the answer came from a server that had said all")
+	}
+	return nil
+}
+
+// deadline: a server that does not answer, and a name that does not resolve, cost the deadline and not more.
 func deadline(tr *trial) error {
 	const timeout = 50 * time.Millisecond
-	tr.server.serve(untilGone)
-	begin := time.Now()
+	asked := make(chan struct{})
+	tr.resolveBy(tr.stuck(asked))
+	byAddress := tr.step
+	tr.byName()
 	c, err := tr.doInTime(timeout, func() {})
 	if err != nil {
+		return fmt.Errorf("name that does not resolve: %w", err)
+	}
+	if err := failed(c, load.Timeout); err != nil {
+		return fmt.Errorf("name that does not resolve: %w", err)
+	}
+	tr.vu.Close()
+	tr.step = byAddress
+	tr.server.serve(untilGone)
+	begin := time.Now()
+	if c, err = tr.doInTime(timeout, func() {}); err != nil {
 		return err
 	}
 	if err := failed(c, load.Timeout); err != nil {
@@ -106,6 +206,18 @@ func interrupt(tr *trial) error {
 	return failed(c, load.Canceled)
 }
 
+// interruptedDial: so does a call that opens its connection.
+func interruptedDial(tr *trial) error {
+	asked := make(chan struct{})
+	tr.resolveBy(tr.stuck(asked))
+	tr.byName()
+	c, err := tr.doInTime(time.Hour, func() { <-asked; tr.vu.Interrupt() })
+	if err != nil {
+		return err
+	}
+	return failed(c, load.Canceled)
+}
+
 // interruptedBefore: an interrupt that comes between two requests is not forgotten.
 func interruptedBefore(tr *trial) error {
 	if err := answered(tr.do(tr.patience)); err != nil {
@@ -113,6 +225,32 @@ func interruptedBefore(tr *trial) error {
 	}
 	tr.vu.Interrupt()
 	return failed(tr.do(tr.patience), load.Canceled)
+}
+
+// lending: a call serves one user after another, and each finds its own state in
+// its sessions, whichever call comes.
+func lending(tr *trial) error {
+	other := tr.user(2)
+	defer other.Close()
+	for _, vu := range []*protocol.VU{tr.vu, other} {
+		tr.ask(&tr.call, vu, tr.patience)
+		if err := answered(&tr.call); err != nil {
+			return fmt.Errorf("user %d: %w", vu.ID, err)
+		}
+	}
+	tr.vu.Interrupt()
+	var fresh protocol.Call
+	for _, c := range []*protocol.Call{&tr.call, &fresh} {
+		tr.ask(c, tr.vu, tr.patience)
+		if err := failed(c, load.Canceled); err != nil {
+			return fmt.Errorf("interrupted user: %w", err)
+		}
+		tr.ask(c, other, tr.patience)
+		if err := answered(c); err != nil {
+			return fmt.Errorf("user beside an interrupted one: %w", err)
+		}
+	}
+	return nil
 }
 
 // sharing: users do not disturb each other. The race detector sees the rest.

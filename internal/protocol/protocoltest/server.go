@@ -47,8 +47,8 @@ func (s *server) accept() {
 		}
 		s.wg.Go(func() {
 			(*s.handle.Load())(c)
-			s.remove(c)
 			_ = c.Close() // the client is the test's to look at
+			s.remove(c)
 		})
 	}
 }
@@ -66,7 +66,7 @@ func (s *server) remove(c *conn) {
 	delete(s.conns, c)
 }
 
-// live is how many connections are served.
+// live is how many connections are not closed by the server.
 func (s *server) live() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

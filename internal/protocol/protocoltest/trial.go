@@ -1,12 +1,16 @@
 package protocoltest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,16 +32,33 @@ type trial struct {
 	vu     *protocol.VU
 	call   protocol.Call
 
+	resolve atomic.Pointer[lookup] // what names resolve to
+	over    chan struct{}          // closed when the trial gives up a call that does not return
+
 	mu     sync.Mutex
 	shared map[protocol.Key]io.Closer
 }
 
+// A lookup resolves a name.
+type lookup func(ctx context.Context) ([]netip.Addr, error)
+
+// loopback is the address that names resolve to unless a rule has others.
+func loopback(context.Context) ([]netip.Addr, error) {
+	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
+}
+
 func newTrial(t testing.TB, s Subject, patience time.Duration) *trial {
-	tr := &trial{t: t, s: s, patience: patience, server: listen(t, s.Answer), shared: make(map[protocol.Key]io.Closer)}
+	tr := &trial{
+		t: t, s: s, patience: patience, server: listen(t, s.Answer),
+		over: make(chan struct{}), shared: make(map[protocol.Key]io.Closer),
+	}
 	tr.step = s.Step(t, tr.server.addr())
+	tr.resolveBy(loopback)
 	zero := time.Now()
 	tr.env = &protocol.Env{
-		Dialer: wire.NewDialer(wire.DialerOptions{}),
+		Dialer: wire.NewDialer(wire.DialerOptions{Lookup: func(ctx context.Context, _ string) ([]netip.Addr, error) {
+			return (*tr.resolve.Load())(ctx)
+		}}),
 		Shared: tr.share,
 		Now:    func() time.Duration { return time.Since(zero) }, Zero: zero,
 		UserAgent: "perfd/test", Identity: "scenario/run",
@@ -45,6 +66,30 @@ func newTrial(t testing.TB, s Subject, patience time.Duration) *trial {
 	}
 	tr.vu = tr.user(1)
 	return tr
+}
+
+// resolveBy changes what names resolve to.
+func (tr *trial) resolveBy(l lookup) { tr.resolve.Store(&l) }
+
+// stuck is a lookup that ends with its context only. It closes asked when it begins.
+func (tr *trial) stuck(asked chan struct{}) lookup {
+	begin := sync.OnceFunc(func() { close(asked) })
+	return func(ctx context.Context) ([]netip.Addr, error) {
+		begin()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tr.over:
+			return nil, errors.New("the trial is over")
+		}
+	}
+}
+
+// byName makes the step ask its server by name rather than by address, with the
+// user's connections closed.
+func (tr *trial) byName() {
+	_, port, _ := net.SplitHostPort(tr.server.addr())
+	tr.step = tr.s.Step(tr.t, net.JoinHostPort("localhost", port))
 }
 
 func (tr *trial) share(k protocol.Key, open func() (io.Closer, error)) (io.Closer, error) {
@@ -99,7 +144,7 @@ func (tr *trial) ask(c *protocol.Call, vu *protocol.VU, timeout time.Duration) {
 }
 
 // doInTime performs a request that something other than its answer must end.
-// Where that does not happen, the server's end lets the request go.
+// Where that does not happen, the end of the server and of lookups lets it go.
 func (tr *trial) doInTime(timeout time.Duration, during func()) (*protocol.Call, error) {
 	done := make(chan *protocol.Call)
 	go func() { done <- tr.do(timeout) }()
@@ -109,6 +154,7 @@ func (tr *trial) doInTime(timeout time.Duration, during func()) (*protocol.Call,
 		return c, nil
 	case <-time.After(tr.patience):
 		tr.server.close()
+		close(tr.over)
 		<-done
 		return nil, errors.New("the call does not return")
 	}
