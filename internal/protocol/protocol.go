@@ -55,6 +55,20 @@ type Compiler struct {
 	Errors  *block.Errors
 }
 
+// CheckHost reports whether load may go to a host that the text at names, and
+// adds a mistake where it may not.
+func (c *Compiler) CheckHost(host string, at block.Text) bool {
+	if c.Allowed == nil {
+		return true
+	}
+	err := c.Allowed(host)
+	if err != nil {
+		c.Errors.Add(at.Pos, at.Path, "%v", err).
+			Hint = "list it in safety.allowed_hosts or safety.allowed_networks if load may go there"
+	}
+	return err == nil
+}
+
 // A Step performs one request. It is immutable and shared by all VUs, and in
 // steady state its Do allocates nothing.
 //
@@ -113,6 +127,12 @@ type Env struct {
 	// Connections counts what VUs open and close.
 	Connections *load.Connections
 	Log         *slog.Logger
+}
+
+// Transport returns a transport under the dialer's guard that counts its
+// connections. The caller may add TLS and ages to it before its first use.
+func (e *Env) Transport() *wire.Transport {
+	return &wire.Transport{Dialer: e.Dialer, Counts: e.Connections, Zero: e.Zero}
 }
 
 // A VU is one virtual user as protocols see it: its random source, its way out

@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -175,19 +174,15 @@ func (d *Dialer) connectTo(ctx context.Context, addr netip.Addr, port uint16, le
 
 // DialContext resolves and connects; it has the shape that libraries ask for.
 func (d *Dialer) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
-	host, p, err := net.SplitHostPort(addr)
+	o, err := ParseOrigin(addr)
 	if err != nil {
 		return nil, err
 	}
-	port, err := strconv.ParseUint(p, 10, 16)
-	if err != nil {
-		return nil, &net.AddrError{Err: "invalid port", Addr: addr}
-	}
-	addrs, err := d.Resolve(ctx, host)
+	addrs, err := d.Resolve(ctx, o.Host)
 	if err != nil {
 		return nil, err
 	}
-	c, err := d.Connect(ctx, host, addrs, uint16(port))
+	c, err := d.Connect(ctx, o.Host, addrs, o.Port)
 	if err != nil {
 		return nil, err // not c: a nil *Conn is no nil net.Conn
 	}

@@ -2,6 +2,9 @@ package wire
 
 import (
 	"crypto/tls"
+	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +16,20 @@ type Origin struct {
 	TLS  bool
 	Host string // name or literal address, without brackets
 	Port uint16
+}
+
+// ParseOrigin reads an address of the form host:port, brackets around the host of
+// an IPv6 address.
+func ParseOrigin(addr string) (Origin, error) {
+	host, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return Origin{}, err
+	}
+	port, err := strconv.ParseUint(p, 10, 16)
+	if err != nil || port == 0 {
+		return Origin{}, &net.AddrError{Err: "invalid port", Addr: addr}
+	}
+	return Origin{Host: strings.ToLower(host), Port: uint16(port)}, nil
 }
 
 // Scheme is http or https.

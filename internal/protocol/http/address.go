@@ -106,12 +106,7 @@ func (a *address) reach(at block.Text, k *protocol.Compiler) (rest string, ok bo
 		k.Errors.Add(at.Pos, at.Path, "%v", err)
 		return "", false
 	}
-	if k.Allowed != nil {
-		if err := k.Allowed(u.Hostname()); err != nil {
-			k.Errors.Add(at.Pos, at.Path, "%v", err).
-				Hint = "list it in safety.allowed_hosts or safety.allowed_networks if load may go there"
-		}
-	}
+	k.CheckHost(u.Hostname(), at)
 	a.host = u.Host
 	return rest[end:], true
 }

@@ -67,7 +67,7 @@ func (s *session) Reset() {
 }
 
 // transport is what the sessions of one run and target share.
-type transport struct{ wire.Transport }
+type transport struct{ *wire.Transport }
 
 func (*transport) Close() error { return nil }
 
@@ -77,10 +77,10 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 		return nil, errLineEnd
 	}
 	shared, err := env.Shared(s.key, func() (io.Closer, error) {
-		return &transport{wire.Transport{
-			Dialer: env.Dialer, TLS: s.tls, NextProtos: []string{"http/1.1"}, MaxAge: s.connections.MaxAge.D(), DNSRefresh: s.connections.DNSRefresh.D(),
-			Counts: env.Connections, Zero: env.Zero,
-		}}, nil
+		t := env.Transport()
+		t.TLS, t.NextProtos = s.tls, []string{"http/1.1"}
+		t.MaxAge, t.DNSRefresh = s.connections.MaxAge.D(), s.connections.DNSRefresh.D()
+		return &transport{t}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 	if !ok {
 		return nil, fmt.Errorf("the shared resource %v is a %T", s.key, shared)
 	}
-	return &session{agent: wire.NewAgent(&t.Transport, v.ID), renew: s.connections.Reset == resetIteration}, nil
+	return &session{agent: wire.NewAgent(t.Transport, v.ID), renew: s.connections.Reset == resetIteration}, nil
 }
 
 // Do performs the request.
