@@ -257,9 +257,12 @@ func (v *VU) take(s *step) time.Duration {
 func (v *VU) request(s *step, call *protocol.Call) bool {
 	user := &v.users[s.target]
 	call.VU, call.Keep, call.Response, call.Err, call.Address = user, &s.keep, nil, nil, nil
-	call.Result = load.Result{Step: s.index, Due: int64(v.due), Waited: int64(v.wait), Trace: v.trace, Sampled: v.sampled}
+	now := v.rt.Now()
+	call.Result = load.Result{
+		Step: s.index, Due: int64(v.due), Sent: int64(now), Done: int64(now), Waited: int64(v.wait), Trace: v.trace, Sampled: v.sampled,
+	}
 	binary.LittleEndian.PutUint64(call.Result.Span[:], rand.Uint64()|1)
-	call.Deadline = v.rt.Now() + s.timeout
+	call.Deadline = now + s.timeout
 	s.do.Do(call)
 
 	r := &call.Result

@@ -73,7 +73,7 @@ func (c *Compiler) CheckHost(host string, at block.Text) bool {
 // steady state its Do allocates nothing.
 //
 // Do sets Result.Sent, Done, Phases, Code, Cause and the byte counts, and leaves
-// the answer in Call.Response. Its causes are those of transport and protocol;
+// the answer in Call.Response, nil after a failure. Its causes are those of transport and protocol;
 // the flow judges expect, checks and extraction. Do returns by Call.Deadline, and
 // soon after its VU is interrupted, then with cause canceled.
 type Step interface{ Do(*Call) }
@@ -225,7 +225,7 @@ type Call struct {
 	Scope    *expr.Scope
 	Deadline time.Duration // since the engine's zero
 	Keep     *expr.Keep    // what the step's expect, checks and extractions read of the answer
-	Result   load.Result   // Due, Step and Trace are set before Do
+	Result   load.Result   // Due, Step and Trace are set before Do, Sent and Done are when it begins
 	Response expr.Response // valid until the call's next Do
 	// Address is where the request went, as the protocol's SpanMapper reads it; valid until the next Do.
 	Address []byte

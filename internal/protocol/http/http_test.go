@@ -88,8 +88,11 @@ func (r *rig) step(text string) protocol.Step {
 
 func (r *rig) do(s protocol.Step, timeout time.Duration) *protocol.Call {
 	r.call.VU, r.call.Scope, r.call.Keep = r.vu, r.scope, &r.keep
-	r.call.Result, r.call.Response, r.call.Err = load.Result{Trace: r.trace.Trace, Span: r.trace.Span, Sampled: r.trace.Sampled}, nil, nil
-	r.call.Deadline = r.env.Now() + timeout
+	now := r.env.Now()
+	r.call.Result, r.call.Response, r.call.Err = load.Result{
+		Sent: int64(now), Done: int64(now), Trace: r.trace.Trace, Span: r.trace.Span, Sampled: r.trace.Sampled,
+	}, nil, nil
+	r.call.Deadline = now + timeout
 	s.Do(&r.call)
 	return &r.call
 }

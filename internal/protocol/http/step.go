@@ -95,9 +95,6 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 // Do performs the request.
 func (s *step) Do(c *protocol.Call) {
 	w := protocol.Scratch[scratch](c)
-	r := &c.Result
-	r.Sent = int64(c.VU.Env.Now())
-	r.Done = r.Sent
 	err := s.perform(c, w)
 	if c.Address != nil {
 		c.Address = w.x.Target() // of the last redirect
@@ -108,10 +105,10 @@ func (s *step) Do(c *protocol.Call) {
 		w.file = nil
 	}
 	if err != nil {
-		r.Cause, c.Err = wire.Classify(err), err
+		c.Result.Cause, c.Err = wire.Classify(err), err
 		return
 	}
-	r.Code = int32(w.x.Code())
+	c.Result.Code = int32(w.x.Code())
 	c.Response = &w.x
 }
 

@@ -139,7 +139,7 @@ var (
 func (tr *trial) ask(c *protocol.Call, vu *protocol.VU, timeout time.Duration) {
 	now := tr.env.Now()
 	c.VU, c.Scope, c.Keep, c.Deadline = vu, noVariables, keepNothing, now+timeout
-	c.Result, c.Response, c.Err = load.Result{Due: int64(now)}, nil, nil
+	c.Result, c.Response, c.Err = load.Result{Due: int64(now), Sent: int64(now), Done: int64(now)}, nil, nil
 	tr.step.Do(c)
 }
 
