@@ -38,10 +38,12 @@ type fakeStep struct {
 	send *expr.Template
 }
 
-// wire is the fake's network: the clock, what was sent, and the sessions.
+// wire is the fake's network: the clock, what was sent, and the sessions where
+// there are any.
 type wire struct {
 	now            time.Duration
 	sent           []string
+	sessions       bool
 	opened, closed int
 }
 
@@ -73,8 +75,10 @@ func (s *fakeStep) Do(c *protocol.Call) {
 	a := protocol.Scratch[fakeAnswer](c)
 	shared, _ := c.VU.Env.Shared(protocol.Key{}, nil)
 	w := shared.(*wire)
-	if _, err := c.VU.Session(protocol.Key{Kind: "fake"}, w.open); err != nil {
-		panic(err)
+	if w.sessions {
+		if _, err := c.VU.Session(protocol.Key{Kind: "fake"}, w.open); err != nil {
+			panic(err)
+		}
 	}
 	r := &c.Result
 	r.Sent = int64(w.now)
@@ -443,6 +447,7 @@ flow:
   - {name: b, fake: {send: y, fail: panic}}
   - {name: c, fake: {send: z}}`)
 	run := newPerformer()
+	run.sessions = true
 	v := p.NewVU(0, run.rt)
 	for range 2 {
 		run.iterate(v, run.now)
