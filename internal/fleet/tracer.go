@@ -17,7 +17,7 @@ func (t *runTracer) Sampled(id load.TraceID) bool {
 }
 
 // Trace takes an iteration that ended.
-func (t *runTracer) Trace(trail *load.Trail) {
+func (t *runTracer) Trace(trail *load.Trace) {
 	if to := t.Load(); to != nil {
 		to.Trace(trail)
 	}

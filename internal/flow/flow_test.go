@@ -477,16 +477,16 @@ func TestTracesOfVUsWithOneNumberDiffer(t *testing.T) {
 	}
 }
 
-// trails keeps what a tracer is given, and says that all or no traces are sampled.
-type trails struct {
+// traces keeps what a tracer is given, and says that all or no traces are sampled.
+type traces struct {
 	all  bool
-	took []*load.Trail
+	took []*load.Trace
 }
 
-func (s *trails) Sampled(load.TraceID) bool { return s.all }
-func (s *trails) Trace(t *load.Trail)       { s.took = append(s.took, t.Clone()) }
+func (s *traces) Sampled(load.TraceID) bool { return s.all }
+func (s *traces) Trace(t *load.Trace)       { s.took = append(s.took, t.Clone()) }
 
-func TestATrailTellsAnIteration(t *testing.T) {
+func TestATraceHoldsAnIteration(t *testing.T) {
 	p := must(t, `
 flow:
   - {name: a, fake: {send: x}}
@@ -495,16 +495,16 @@ flow:
   - {name: c, fake: {send: z}, extract: {id: json.missing}}
   - {name: never, fake: {send: z}}`)
 	run := newPerformer()
-	tracer := &trails{all: true}
+	tracer := &traces{all: true}
 	run.rt.Traces = tracer
 	v := p.NewVU(7, run.rt)
 	run.now = 5 * time.Millisecond
 	run.iterate(v, 0)
 	if len(tracer.took) != 1 {
-		t.Fatalf("%d trails, want 1", len(tracer.took))
+		t.Fatalf("%d traces, want 1", len(tracer.took))
 	}
 	got := tracer.took[0]
-	want := load.Iteration{VU: 7, Start: int64(5 * time.Millisecond), End: int64(run.now), Outcome: load.Stopped, Trace: v.trace, Sampled: true}
+	want := load.Iteration{VU: 7, Start: int64(5 * time.Millisecond), End: int64(run.now), Outcome: load.Stopped, Trace: v.traceID, Sampled: true}
 	if d := cmp.Diff(want, got.Iteration); d != "" {
 		t.Errorf("iteration (-want +got):\n%s", d)
 	}
@@ -512,12 +512,12 @@ flow:
 	var words []string
 	for _, r := range got.Requests {
 		results, words = append(results, r.Result), append(words, r.Error)
-		if !r.Sampled || r.Trace != v.trace {
+		if !r.Sampled || r.Trace != v.traceID {
 			t.Errorf("step %d: sampled %v in trace %x, want the iteration's", r.Step, r.Sampled, r.Trace)
 		}
 	}
 	if d := cmp.Diff(run.results, results); d != "" {
-		t.Errorf("the trail differs from what was recorded (-recorded +trail):\n%s", d)
+		t.Errorf("the trace differs from what was recorded (-recorded +traced):\n%s", d)
 	}
 	if words[0] != "" || words[2] == "" {
 		t.Errorf("errors = %q, want words for the failed extraction only", words)
@@ -526,22 +526,22 @@ flow:
 	tracer.all = false
 	run.iterate(v, run.now)
 	if got := tracer.took[1]; got.Sampled || got.Trace == want.Trace || len(got.Requests) != 3 {
-		t.Errorf("second trail = %+v, want another trace that is not sampled", got)
+		t.Errorf("second trace = %+v, want another trace that is not sampled", got)
 	}
 }
 
-func TestATrailHasAnEnd(t *testing.T) {
-	var trail load.Trail
-	trail.Reset(load.Iteration{})
+func TestATraceIsBounded(t *testing.T) {
+	var trace load.Trace
+	trace.Reset(load.Iteration{})
 	for i := range 100 {
-		trail.Add(&load.Result{Step: i}, []byte(fmt.Sprint("/items/", i)), nil)
+		trace.Add(&load.Result{Step: i}, []byte(fmt.Sprint("/items/", i)), nil)
 	}
-	if len(trail.Requests) != 64 || trail.Left != 36 {
-		t.Errorf("%d requests and %d left out, want 64 and 36", len(trail.Requests), trail.Left)
+	if len(trace.Requests) != 64 || trace.Left != 36 {
+		t.Errorf("%d requests and %d left out, want 64 and 36", len(trace.Requests), trace.Left)
 	}
-	kept := trail.Clone()
-	trail.Reset(load.Iteration{})
-	trail.Add(&load.Result{}, []byte("/other"), nil)
+	kept := trace.Clone()
+	trace.Reset(load.Iteration{})
+	trace.Add(&load.Result{}, []byte("/other"), nil)
 	if got := string(kept.Address(63)); got != "/items/63" {
 		t.Errorf("address of a copy = %q, want /items/63", got)
 	}
@@ -660,7 +660,7 @@ flow:
 type idle struct{}
 
 func (idle) Sampled(load.TraceID) bool { return false }
-func (idle) Trace(*load.Trail)         {}
+func (idle) Trace(*load.Trace)         {}
 
 type discard struct{}
 

@@ -45,7 +45,7 @@ type Runtime struct {
 	Failed func(step string, target string, r *load.Result, why error)
 
 	calls  sync.Pool // of *protocol.Call, lent for an active stretch
-	trails sync.Pool // of *load.Trail, lent for an iteration
+	traces sync.Pool // of *load.Trace, lent for an iteration
 }
 
 // A Tracer takes the trails of iterations. Its methods are called by many goroutines.
@@ -53,7 +53,7 @@ type Tracer interface {
 	// Sampled decides, when an iteration begins, whether its target shall trace it too.
 	Sampled(load.TraceID) bool
 	// Trace takes an iteration that ended. The trail is the caller's again when it returns.
-	Trace(*load.Trail)
+	Trace(*load.Trace)
 }
 
 // A VU performs a Program again and again. All methods but Interrupt belong to
@@ -71,9 +71,9 @@ type VU struct {
 	token bool          // the next request's token is taken
 
 	outcome  load.Outcome
-	trace    load.TraceID
+	traceID  load.TraceID
 	sampled  bool
-	trail    *load.Trail // of the iteration under way, nil where nobody takes it
+	trace    *load.Trace // of the iteration under way, nil without a tracer
 	stopped  atomic.Bool
 	limiters []Limiter // by target
 }
@@ -120,40 +120,40 @@ func (v *VU) Begin(due time.Duration) {
 	}
 	// Ids must be unique, so they come from the process's source: the VU's own begins anew with each VU of its number.
 	// The one bit that is not random is that which samplers by ratio do not look at.
-	binary.BigEndian.PutUint64(v.trace[:8], rand.Uint64())
-	binary.BigEndian.PutUint64(v.trace[8:], rand.Uint64()|1) // a trace id of zeros is invalid
+	binary.BigEndian.PutUint64(v.traceID[:8], rand.Uint64())
+	binary.BigEndian.PutUint64(v.traceID[8:], rand.Uint64()|1) // a trace id of zeros is invalid
 	v.scope.Iteration++
 	if v.rt.Traces != nil {
-		v.beginTrail(due)
+		v.beginTrace(due)
 	}
 }
 
-func (v *VU) beginTrail(due time.Duration) {
-	if v.trail == nil {
-		if v.trail, _ = v.rt.trails.Get().(*load.Trail); v.trail == nil {
-			v.trail = new(load.Trail)
+func (v *VU) beginTrace(due time.Duration) {
+	if v.trace == nil {
+		if v.trace, _ = v.rt.traces.Get().(*load.Trace); v.trace == nil {
+			v.trace = new(load.Trace)
 		}
 	}
-	v.sampled = v.rt.Traces.Sampled(v.trace)
-	v.trail.Reset(load.Iteration{
-		VU: v.users[0].ID, Due: int64(due), Start: int64(due), Trace: v.trace, Sampled: v.sampled,
+	v.sampled = v.rt.Traces.Sampled(v.traceID)
+	v.trace.Reset(load.Iteration{
+		VU: v.users[0].ID, Due: int64(due), Start: int64(due), Trace: v.traceID, Sampled: v.sampled,
 	})
 }
 
-// endTrail hands the trail of an iteration that ended to whoever takes it. Its
+// endTrace hands the trail of an iteration that ended to whoever takes it. Its
 // end is the last request's or think time's; the clock is not read again.
-func (v *VU) endTrail() {
-	if v.trail == nil {
+func (v *VU) endTrace() {
+	if v.trace == nil {
 		return
 	}
-	v.trail.End, v.trail.Outcome = max(v.trail.Start, int64(v.due)), v.outcome
-	v.rt.Traces.Trace(v.trail)
-	v.rt.trails.Put(v.trail)
-	v.trail = nil
+	v.trace.End, v.trace.Outcome = max(v.trace.Start, int64(v.due)), v.outcome
+	v.rt.Traces.Trace(v.trace)
+	v.rt.traces.Put(v.trace)
+	v.trace = nil
 }
 
 // Outcome says how the iteration that is done ended.
-func (v *VU) Outcome() (load.Outcome, load.TraceID) { return v.outcome, v.trace }
+func (v *VU) Outcome() (load.Outcome, load.TraceID) { return v.outcome, v.traceID }
 
 // Interrupt makes the VU return from Go at once; it is then good only for Close.
 func (v *VU) Interrupt() {
@@ -184,7 +184,7 @@ func (v *VU) Go() (wake time.Duration, done bool) {
 			v.rt.calls.Put(call)
 		}
 		if done {
-			v.endTrail()
+			v.endTrace()
 		}
 	}()
 	for v.pc < len(v.p.code) {
@@ -228,7 +228,7 @@ func (v *VU) panicked(p any, call *protocol.Call) {
 	v.outcome = load.Stopped
 	r := load.Result{
 		Due: int64(v.due), Sent: int64(v.due), Done: int64(v.rt.Now()), Cause: load.Internal,
-		Trace: v.trace, Sampled: v.sampled,
+		Trace: v.traceID, Sampled: v.sampled,
 	}
 	step := v.p.code[min(max(v.pc-1, 0), len(v.p.code)-1)].step
 	if call == nil || step == nil {
@@ -259,7 +259,7 @@ func (v *VU) request(s *step, call *protocol.Call) bool {
 	call.VU, call.Keep, call.Response, call.Err, call.Address = user, &s.keep, nil, nil, nil
 	now := v.rt.Now()
 	call.Result = load.Result{
-		Step: s.index, Due: int64(v.due), Sent: int64(now), Done: int64(now), Waited: int64(v.wait), Trace: v.trace, Sampled: v.sampled,
+		Step: s.index, Due: int64(v.due), Sent: int64(now), Done: int64(now), Waited: int64(v.wait), Trace: v.traceID, Sampled: v.sampled,
 	}
 	binary.LittleEndian.PutUint64(call.Result.Span[:], rand.Uint64()|1)
 	call.Deadline = now + s.timeout
@@ -272,11 +272,11 @@ func (v *VU) request(s *step, call *protocol.Call) bool {
 	}
 	v.due, v.token, v.wait = time.Duration(r.Done), false, 0
 	v.rt.Sink.Record(user.ID, r)
-	if v.trail != nil {
-		if len(v.trail.Requests) == 0 {
-			v.trail.Start = r.Sent // the iteration's own, but for a think time before it
+	if v.trace != nil {
+		if len(v.trace.Requests) == 0 {
+			v.trace.Start = r.Sent // the iteration's own, but for a think time before it
 		}
-		v.trail.Add(r, call.Address, call.Err)
+		v.trace.Add(r, call.Address, call.Err)
 	}
 	switch r.Cause {
 	case load.None:

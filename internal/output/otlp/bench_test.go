@@ -22,7 +22,7 @@ func BenchmarkExport(b *testing.B) {
 				b.Fatal(err)
 			}
 			t := e.Scenario(Scenario{Name: "shop", Run: "20261124T000000Z", Test: "load", Zero: time.Now(), Steps: []Step{{Label: "get", Target: "shop"}}})
-			trail := &load.Trail{Requests: []load.TrailRequest{{Result: load.Result{Done: 1000, Code: 200}}}}
+			trail := &load.Trace{Requests: []load.TraceRequest{{Result: load.Result{Done: 1000, Code: 200}}}}
 			trail.Sampled = true
 			b.ReportAllocs()
 			n := 0

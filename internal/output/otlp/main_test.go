@@ -143,8 +143,8 @@ func newID() (id load.TraceID) {
 }
 
 // trail returns an iteration of requests to step 0 that took so many milliseconds each.
-func trail(sampled bool, millis ...int64) *load.Trail {
-	var out load.Trail
+func trail(sampled bool, millis ...int64) *load.Trace {
+	var out load.Trace
 	id := newID()
 	out.Reset(load.Iteration{Due: 0, Start: int64(time.Millisecond), Trace: id, Sampled: sampled})
 	at := int64(time.Millisecond)
@@ -159,7 +159,7 @@ func trail(sampled bool, millis ...int64) *load.Trail {
 }
 
 // failing makes the last request of a trail fail.
-func failing(t *load.Trail, c load.Cause) *load.Trail {
+func failing(t *load.Trace, c load.Cause) *load.Trace {
 	t.Requests[len(t.Requests)-1].Cause = c
 	t.Requests[len(t.Requests)-1].Error = "why: " + c.String()
 	return t

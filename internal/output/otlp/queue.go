@@ -35,7 +35,7 @@ func (r Reason) String() string {
 // span that is made already.
 type item struct {
 	tracer *Tracer
-	trail  *load.Trail // nobody else's
+	trail  *load.Trace // nobody else's
 	late   bool        // not chosen at the head
 	span   *tracepb.Span
 }

@@ -33,7 +33,7 @@ func TestSpansOfAnIteration(t *testing.T) {
 
 		const ms = int64(time.Millisecond)
 		id := load.TraceID{1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 9}
-		var tr load.Trail
+		var tr load.Trace
 		tr.Reset(load.Iteration{Due: 10 * ms, Start: 12 * ms, Trace: id, Sampled: true})
 		tr.Add(&load.Result{Step: 0, Due: 10 * ms, Sent: 13 * ms, Done: 23 * ms, Code: 200, Span: load.SpanID{1}, Phases: [load.NumPhases]int64{0, 2 * ms, 0, 5 * ms, 3 * ms}}, []byte("/42\xff"), nil)
 		tr.Add(&load.Result{Step: 1, Due: 23 * ms, Sent: 23 * ms, Done: 33 * ms, Code: 500, Cause: load.Status, Span: load.SpanID{2}}, nil, errors.New("500 Internal Server Error"))
@@ -153,7 +153,7 @@ func (faulty) Span(*load.Result, []byte, *tracepb.Span) { panic("a fault of a pr
 func TestAFaultOfAProtocolCostsItsAttributesOnly(t *testing.T) {
 	i := item{
 		tracer: &Tracer{scenario: Scenario{Name: "shop", Steps: []Step{{Label: "get", Span: faulty{}}}}},
-		trail:  &load.Trail{Requests: []load.TrailRequest{{}}},
+		trail:  &load.Trace{Requests: []load.TraceRequest{{}}},
 	}
 	spans := i.make()
 	if len(spans) != 2 || spans[1].Name != "get" || attributes(spans[1])["perfd.fault"] != "a fault of a protocol" {

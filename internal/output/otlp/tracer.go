@@ -41,8 +41,8 @@ type Tracer struct {
 	steps []stepWindow
 
 	mu       sync.Mutex
-	slowest  []*load.Trail // by step
-	failures []*load.Trail
+	slowest  []*load.Trace // by step
+	failures []*load.Trace
 	listed   bool // the exporter knows that the window has candidates
 }
 
@@ -59,7 +59,7 @@ func (e *Exporter) Scenario(s Scenario) *Tracer {
 	s.Steps = slices.Clone(s.Steps)
 	return &Tracer{
 		exporter: e, scenario: s,
-		steps: make([]stepWindow, len(s.Steps)), slowest: make([]*load.Trail, len(s.Steps)),
+		steps: make([]stepWindow, len(s.Steps)), slowest: make([]*load.Trace, len(s.Steps)),
 	}
 }
 
@@ -72,7 +72,7 @@ func (t *Tracer) Sampled(id load.TraceID) bool {
 // Trace takes the trail of an iteration that ended: it is exported if its trace
 // was chosen, and otherwise if one of its requests proves to be of interest when
 // the window closes.
-func (t *Tracer) Trace(trail *load.Trail) {
+func (t *Tracer) Trace(trail *load.Trace) {
 	if trail.Sampled {
 		t.exporter.put(item{tracer: t, trail: trail.Clone()})
 		return
@@ -85,18 +85,18 @@ func (t *Tracer) Trace(trail *load.Trail) {
 	}
 }
 
-func (t *Tracer) slow(r *load.TrailRequest) bool {
+func (t *Tracer) slow(r *load.TraceRequest) bool {
 	return t.exporter.keepSlowest && r.Cause != load.Canceled && uint(r.Step) < uint(len(t.steps)) &&
 		r.ResponseTime() > t.steps[r.Step].slowest.Load()
 }
 
-func (t *Tracer) firstFailure(r *load.TrailRequest) bool {
+func (t *Tracer) firstFailure(r *load.TraceRequest) bool {
 	return t.exporter.keepFailures && failed(r.Cause) && uint(r.Step) < uint(len(t.steps)) &&
 		t.steps[r.Step].failed.Load()&(1<<r.Cause) == 0
 }
 
 // consider enters a trail into the open window.
-func (t *Tracer) consider(trail *load.Trail) {
+func (t *Tracer) consider(trail *load.Trace) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fails := false

@@ -41,7 +41,7 @@ func TestLateOnesOfAWindow(t *testing.T) {
 		time.Sleep(time.Second)
 
 		var first load.TraceID
-		for i, tr := range []*load.Trail{
+		for i, tr := range []*load.Trace{
 			trail(false, 5), trail(false, 50), trail(false, 20),
 			failing(trail(false, 1), load.Timeout), failing(trail(false, 2), load.Timeout), // the first of a cause
 			failing(trail(false, 3), load.Reset),
@@ -148,7 +148,7 @@ func TestTraceAllocatesNothing(t *testing.T) {
 }
 
 // commonCase returns a trail of three requests that is neither sampled nor of interest.
-func commonCase(t testing.TB) (*Tracer, *load.Trail) {
+func commonCase(t testing.TB) (*Tracer, *load.Trace) {
 	e := build(t, Options{client: &fakeClient{}})
 	tracer := e.Scenario(shop())
 	tracer.Trace(trail(false, 1000))
