@@ -9,12 +9,12 @@ type EventKind string
 const (
 	RunBegan       EventKind = "run_began"       // Scenario, Run, Test, Target, Targets, Release, Observer
 	RunEnded       EventKind = "run_ended"       // the same and Result; a cut ends one run and begins another at the same instant
-	ReleaseChanged EventKind = "release_changed" // Target, Release, Previous; Settled is when its windows count
+	ReleaseChanged EventKind = "release_changed" // Target, Release, Previous, Settled: from when on its windows count
 	FindingTaken   EventKind = "accepted"        // Finding was accepted: its level is the new baseline
 )
 
-// An Event is something on the timeline that windows do not say. Events are
-// kept for as long as windows are.
+// An Event is something on the timeline that is not in windows. Events are kept
+// as long as windows are.
 type Event struct {
 	At   time.Time `json:"at"`
 	Kind EventKind `json:"kind"`
@@ -25,13 +25,13 @@ type Event struct {
 	Target   string   `json:"target,omitempty"`  // of a run: the scenario's own
 	Targets  []string `json:"targets,omitempty"` // of a run: all that it sends to
 	Result   string   `json:"result,omitempty"`  // pass, fail, inconclusive, interrupted, error
-	// Observer is the fingerprint of what measured (SEMANTICS section 12): runs of
-	// different observers are not compared.
+	// Observer is the fingerprint of the machine and program that measured
+	// (SEMANTICS section 12). Runs of different observers are not compared.
 	Observer string `json:"observer,omitempty"`
 
 	Release  string    `json:"release,omitempty"`
 	Previous string    `json:"previous,omitempty"`
 	Settled  time.Time `json:"settled,omitzero"`
 
-	Finding string `json:"finding,omitempty"` // its ID
+	Finding string `json:"finding,omitempty"` // ID of the finding
 }

@@ -2,7 +2,7 @@ package load
 
 import "time"
 
-// A Verdict is what a judgement came to. The zero value is Inconclusive: no data is never a pass.
+// A Verdict is the outcome of a judgement. The zero value is Inconclusive: no data is never a pass.
 type Verdict uint8
 
 // The verdicts.
@@ -26,7 +26,7 @@ func (v Verdict) String() string {
 // MarshalText returns String.
 func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// UnmarshalText reads what MarshalText wrote; anything else is Inconclusive.
+// UnmarshalText reads the texts of MarshalText; any other text is Inconclusive.
 func (v *Verdict) UnmarshalText(text []byte) error {
 	*v = Inconclusive
 	for i, name := range verdictNames {
@@ -47,30 +47,30 @@ const (
 	KindChange     Kind = "change"     // a level changed and no release explains it
 	KindLeak       Kind = "leak"       // a resource of a target grows without end
 	KindDrift      Kind = "drift"      // latency or throughput drifts over an endurance run
-	KindCleanUp    Kind = "clean_up"   // a resource did or did not return to its level once load stopped
-	KindEfficiency Kind = "efficiency" // the load that was asked for, and the load there was
-	KindRun        Kind = "run"        // what a run or cut came to
+	KindCleanUp    Kind = "clean_up"   // a resource did or did not return to its level after load stopped
+	KindEfficiency Kind = "efficiency" // the load that was planned, and the load that was generated
+	KindRun        Kind = "run"        // the result of a run or cut
 )
 
-// A State says where a finding is in its life.
+// A State says whether a finding holds.
 type State string
 
 // The states.
 const (
 	Active    State = "active"    // holds now
-	Recovered State = "recovered" // held, and holds no more
-	Accepted  State = "accepted"  // somebody said that this is the new level
-	Final     State = "final"     // about something that is over, such as a run
+	Recovered State = "recovered" // held before, and does not now
+	Accepted  State = "accepted"  // an operator accepted its level as the new baseline
+	Final     State = "final"     // is about something that has ended, such as a run
 )
 
 // A Finding is one sentence about a scenario or target, with its numbers and
 // its doubts. Fields that do not apply are empty.
 type Finding struct {
-	// ID is the same whenever the same thing is found again, over restarts too.
+	// ID is the same whenever the same thing is found again, also after a restart.
 	ID      string  `json:"id"`
 	Kind    Kind    `json:"kind"`
 	Verdict Verdict `json:"verdict"`
-	State   State   `json:"state,omitempty"` // the board's to set
+	State   State   `json:"state,omitempty"` // set by analysis.Board
 
 	Scenario  string `json:"scenario,omitempty"`
 	Step      string `json:"step,omitempty"`
@@ -80,19 +80,19 @@ type Finding struct {
 	Resource  string `json:"resource,omitempty"`
 	Member    string `json:"member,omitempty"`
 	Run       string `json:"run,omitempty"`
-	Release   string `json:"release,omitempty"`  // the one it is about
+	Release   string `json:"release,omitempty"`  // the release that the finding is about
 	Baseline  string `json:"baseline,omitempty"` // the release it was compared with
 
-	Since   time.Time `json:"since"`          // when what was found began, as well as it is known
+	Since   time.Time `json:"since"`          // when what was found began, as far as it is known
 	Updated time.Time `json:"updated"`        // the instant of the judgement
-	Ended   time.Time `json:"ended,omitzero"` // when it recovered or was accepted
+	Ended   time.Time `json:"ended,omitzero"` // when the finding recovered or was accepted
 
-	// Sentence says it to a person, with numbers.
+	// Sentence is the finding in words, with numbers.
 	Sentence string `json:"sentence"`
 
-	// Value is the number that was judged, [Lower, Upper] its interval at Confidence,
-	// Limit what it was compared with. All four are in Unit: seconds, ratio,
-	// per_second, bytes, bytes_per_second, count, count_per_second.
+	// Value is the number that was judged, [Lower, Upper] its interval at
+	// Confidence (0 to 1), Limit the number it was compared with. All four are in
+	// Unit: seconds, ratio, per_second, bytes, bytes_per_second, count, count_per_second.
 	Value      Number  `json:"value"`
 	Lower      Number  `json:"lower"`
 	Upper      Number  `json:"upper"`
@@ -100,19 +100,19 @@ type Finding struct {
 	Confidence float64 `json:"confidence,omitempty"`
 	Unit       string  `json:"unit,omitempty"`
 
-	// Evidence is what the judgement rests on, Doubts what weakens it, Needed
-	// what would settle one that is inconclusive ("1,200 more requests, about 20 minutes").
+	// Evidence holds the numbers behind the judgement, Doubts what weakens it,
+	// Needed what would settle an inconclusive one ("1,200 more requests, about 20 minutes").
 	Evidence []Fact   `json:"evidence,omitempty"`
 	Doubts   []string `json:"doubts,omitempty"`
 	Needed   string   `json:"needed,omitempty"`
 
-	// Parts are what a finding of KindRun sums up.
+	// Parts are the findings that one of KindRun sums up.
 	Parts []Finding `json:"parts,omitempty"`
 }
 
 // A Fact is one number behind a finding.
 type Fact struct {
-	Name  string `json:"name"` // "requests", "bad", "effective intervals before"
+	Name  string `json:"name"` // such as "requests", "bad", "effective intervals before"
 	Value Number `json:"value"`
 	Unit  string `json:"unit,omitempty"`
 }

@@ -1,8 +1,8 @@
-// Package load holds the domain types that every room of perfd shares: what
+// Package load holds the domain types that all packages of perfd share: what
 // happened to one request (Result), to one pass through a flow (Iteration) and
 // to all requests of a step over an interval (Window).
 //
-// It must know nothing of configuration, protocols or outputs; it imports the
+// It knows nothing of configuration, protocols or outputs, and imports the
 // standard library and hist only.
 //
 // Times inside a run are int64 nanoseconds since the engine's zero, read from
@@ -26,12 +26,12 @@ const (
 	Closed            // the peer closed the connection before the answer
 	TLS               // the handshake or a certificate failed
 	Status            // answered, and the default expectation on the status was not met
-	Check             // reserved for protocols whose own integrity check failed
+	Check             // the protocol's own integrity check of the answer failed; HTTP has none, and its count stays 0
 	Expect            // answered, and the step's own expect was not met
 	Extract           // answered, and a value could not be extracted
 	Protocol          // the answer broke the rules of the protocol
-	Partial           // the answer ended early or arrived in part
-	Overload          // perfd refused to send: guard, limit or resource
+	Partial           // the answer ended before its end, or arrived in part
+	Overload          // perfd did not send: guard, limit or a resource of its own
 	Canceled          // cancelled by perfd's own stop; counted in no histogram
 	Internal          // a fault of perfd itself
 	NumCauses
@@ -53,15 +53,15 @@ func (c Cause) String() string {
 // A Reason says why an arrival was dropped (SEMANTICS section 2).
 type Reason uint8
 
-// The reasons. NoFreeVU is the target's doing; the others are perfd's.
+// The reasons. NoFreeVU is caused by the target, the others by perfd.
 const (
-	NoFreeVU Reason = iota
-	VUCap
-	Late
-	RateCap
-	Backoff
-	Paused
-	Shutdown
+	NoFreeVU Reason = iota // all VUs were busy
+	VUCap                  // perfd's own bound on VUs was reached
+	Late                   // perfd was too late to start it
+	RateCap                // the target's request rate was used up
+	Backoff                // the target was in distress
+	Paused                 // load was paused
+	Shutdown               // the run ended
 	NumReasons
 )
 
@@ -101,14 +101,14 @@ func (p Phase) String() string {
 	return "unknown"
 }
 
-// A CloseReason says why a connection that a VU owned was closed.
+// A CloseReason says why a connection of a VU was closed.
 type CloseReason uint8
 
 // The reasons.
 const (
-	ClosedByPeer   CloseReason = iota // end of stream found while the connection was idle
-	ClosedStale                       // a reused connection died before the answer's first byte; the request was sent once more
-	ClosedByAnswer                    // the answer asked for it, or had no other end
+	ClosedByPeer   CloseReason = iota // the peer closed the idle connection
+	ClosedStale                       // the peer closed a reused connection before the answer's first byte; the request was sent once more
+	ClosedByAnswer                    // the answer asked for it, or ended with the connection
 	ClosedAge                         // older than connections.max_age, or its address is no longer in DNS
 	ClosedError                       // a request on it failed or was cancelled
 	ClosedEnd                         // its VU ended
@@ -133,10 +133,10 @@ type TraceID [16]byte
 // A SpanID names the span of one request.
 type SpanID [8]byte
 
-// A Result is what happened to one request. It is copied, never retained: a
-// sink reads it during Record and forgets it.
+// A Result is what happened to one request. Its sender owns it and uses it
+// again for the next request: a sink reads it during Record and keeps no pointer.
 type Result struct {
-	Step int // index of the step in its flow's table of steps
+	Step int // index in the steps of the flow's Program
 
 	Due, Sent, Done int64 // ns since the engine's zero; Due ≤ Sent ≤ Done
 
@@ -152,13 +152,13 @@ type Result struct {
 
 	Trace   TraceID
 	Span    SpanID
-	Sampled bool // the trace was chosen when its iteration began: the target is told so
+	Sampled bool // the trace was sampled when its iteration began, and the request's traceparent says so
 }
 
-// Duration is Done − Sent in nanoseconds: how long the target took.
+// Duration returns Done − Sent in nanoseconds: how long the target took.
 func (r *Result) Duration() int64 { return r.Done - r.Sent }
 
-// ResponseTime is Done − Due in nanoseconds: how long a user would have waited.
+// ResponseTime returns Done − Due in nanoseconds: how long a user would have waited.
 func (r *Result) ResponseTime() int64 { return r.Done - r.Due }
 
 // An Outcome says how an iteration ended.
@@ -177,11 +177,10 @@ type Iteration struct {
 	Due, Start, End int64 // ns since the engine's zero
 	Outcome         Outcome
 	Trace           TraceID
-	Sampled         bool // see Result; known to trails only
+	Sampled         bool // as in Result; set in a Trace only
 }
 
-// Connections counts the connections of one scenario. Opening and closing are
-// rare beside requests, so one set of atomics serves all VUs.
+// Connections counts the connections of one scenario, of all its VUs.
 type Connections struct {
 	Opened atomic.Uint64
 	Closed [NumCloseReasons]atomic.Uint64

@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// A Number is a float64 that JSON can carry: NaN, a number that does not exist,
-// is null; infinities are the texts "+Inf" and "-Inf".
+// A Number is a float64 with a form in JSON for every value: NaN, a number that
+// does not exist, is null; infinities are the strings "+Inf" and "-Inf".
 type Number float64
 
 // MarshalJSON writes the number.
@@ -23,7 +23,7 @@ func (n Number) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, f, 'g', -1, 64), nil
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote.
+// UnmarshalJSON reads the forms of MarshalJSON.
 func (n *Number) UnmarshalJSON(text []byte) error {
 	s := string(text)
 	if s == "null" {

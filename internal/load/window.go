@@ -6,23 +6,21 @@ import (
 	"github.com/perfd/perfd/internal/hist"
 )
 
-// Flags say what must be known of a window before it is judged.
+// Flags are the conditions of a window that decide whether it is judged.
 type Flags struct {
 	WarmUp    bool // the workload's warm-up was under way
 	Paused    bool // load was paused, by hand or by a blackout
 	Disturbed bool // a stress or spike scenario ran on the same target
-	BackedOff bool // load was shed because the target was in distress
+	BackedOff bool // load was reduced because the target was in distress
+	Settling  bool // the target changed its release, or answered with more than one (SEMANTICS section 12)
 
-	// Settling: the target changed its release, or answers with more than one (SEMANTICS section 12).
-	Settling bool
-
-	// Invalid holds the reasons why perfd itself disturbed the measurement
+	// Invalid holds the reasons for which perfd itself disturbed the measurement
 	// (SEMANTICS section 7): bit i is reason i of package validity. 0 is valid.
 	Invalid uint32
 }
 
-// Excluded names the reason for which the window's events are kept away from
-// objectives (SEMANTICS section 3), empty for none: one of ExcludedReasons.
+// Excluded returns the reason for which objectives leave the window out
+// (SEMANTICS section 3), one of ExcludedReasons; empty for none.
 func (f Flags) Excluded() string {
 	switch {
 	case f.Paused:
@@ -41,27 +39,25 @@ func (f Flags) Excluded() string {
 	return ""
 }
 
-// ExcludedReasons are what Excluded may return beside the empty string.
+// ExcludedReasons lists what Excluded returns besides the empty string.
 var ExcludedReasons = []string{"paused", "invalid", "warm_up", "disturbed", "settling", "backoff"}
 
-// Circumstances are what the daemon knew of a scenario while a window was open.
+// Circumstances is the state of a scenario while a window was open.
 type Circumstances struct {
 	Flags Flags
 
-	Run     string // ID of the run; empty where none was under way
-	Release string // of the step's target, of the scenario's own target in its own window; empty where unknown
+	Run     string // ID of the run; empty if none was under way
+	Release string // of the step's target, or of the scenario's own target in its own window; empty if unknown
 
-	// Planned is how many iterations the plan asked this instance for: of an open workload only.
-	Planned float64
-	// Busy is the mean number of VUs that were in an iteration.
-	Busy float64
+	Planned float64 // iterations that an open workload planned for this instance; 0 of a closed workload
+	Busy    float64 // mean number of VUs that were in an iteration
 }
 
-// A Window is everything that happened to one step of a scenario over a fixed
-// interval, folded. Step is empty in the scenario's own window: it adds its steps
-// up and alone knows iterations and drops.
+// A Window folds all results of one step of a scenario over a fixed interval.
+// Step is empty in the scenario's own window, which is the sum of its steps and
+// alone has iterations and drops.
 //
-// Windows are shared by all outputs and analyses and must not be changed.
+// All outputs and analyses share a window; none may change it.
 type Window struct {
 	Scenario string
 	Step     string
@@ -75,19 +71,19 @@ type Window struct {
 	// plus the count of ResponseTime.
 	Requests uint64
 	Failures [NumCauses]uint64 // by cause; Failures[None] is 0
-	Codes    []CodeCount       // by rising code; answers beyond the cap on codes are missing
+	Codes    []CodeCount       // in order of codes; answers beyond the bound on codes are missing
 
 	// Duration and ResponseTime hold answered requests that met their expect
 	// (SEMANTICS section 1), never nil.
 	Duration, ResponseTime *hist.Histogram
 
 	// Good[i] counts the requests of ResponseTime that took at most Limits[i],
-	// compared in nanoseconds. Limits are those of the step, rising.
+	// compared in nanoseconds. Limits are those of the step, in rising order.
 	Limits []time.Duration
 	Good   []uint64
 
-	Phases [NumPhases]time.Duration // summed over all requests
-	Waited time.Duration            // summed waits for a token of a rate limit
+	Phases [NumPhases]time.Duration // sums over all requests
+	Waited time.Duration            // sum of the waits for a token of a rate limit
 
 	SentBytes, ReceivedBytes int64
 
@@ -96,7 +92,7 @@ type Window struct {
 	Iterations *Iterations // nil in the window of a step
 }
 
-// Failed counts the requests that failed, without those that perfd's own stop cancelled.
+// Failed returns the number of requests that failed, without those that perfd's own stop cancelled.
 func (w *Window) Failed() uint64 {
 	var n uint64
 	for c, k := range w.Failures {
@@ -107,13 +103,13 @@ func (w *Window) Failed() uint64 {
 	return n
 }
 
-// A CodeCount says how often one answer code came.
+// A CodeCount is the number of answers with one code.
 type CodeCount struct {
 	Code  int32
 	Count uint64
 }
 
-// A CheckCount says how often one check was evaluated and how often it failed.
+// A CheckCount is how often one check was evaluated and how often it failed.
 type CheckCount struct {
 	Name              string
 	Evaluated, Failed uint64
@@ -125,9 +121,9 @@ type Iterations struct {
 	Completed, Stopped, Interrupted uint64
 	Dropped                         [NumReasons]uint64
 
-	// Spent is the time from start to end summed over all iterations that ended in the window.
+	// Spent is the sum of the times from start to end of all iterations that ended in the window.
 	Spent time.Duration
 
-	Duration *hist.Histogram // from start to end, of completed iterations
-	Lateness *hist.Histogram // from due to start, of all that started
+	Duration *hist.Histogram // ns from start to end, of completed iterations
+	Lateness *hist.Histogram // ns from due to start, of all that started
 }
