@@ -55,10 +55,10 @@ type Reason uint8
 
 // The reasons. NoFreeVU is caused by the target, the others by perfd.
 const (
-	NoFreeVU Reason = iota // all VUs were busy
-	VUCap                  // perfd's own bound on VUs was reached
-	Late                   // perfd was too late to start it
-	RateCap                // the target's request rate was used up
+	NoFreeVU Reason = iota // most VUs were waiting for the target
+	VUCap                  // most VUs were thinking or pacing
+	Late                   // perfd was too late to start the iteration
+	RateCap                // the limit on requests left no token for the first step
 	Backoff                // the target was in distress
 	Paused                 // load was paused
 	Shutdown               // the run ended

@@ -11,7 +11,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// readBody reads an answer's body: counted and hashed as it passes, kept only where asked.
+// readBody reads an answer's body. It counts and hashes the body, and keeps it if KeepBody.
 func (c *conn) readBody(f framing) error {
 	x := c.x
 	gunzip := f.gzip && x.Gunzip && f.length != 0
@@ -40,7 +40,7 @@ func (c *conn) readBody(f framing) error {
 // take counts, hashes and keeps a piece of the body.
 func (x *Exchange) take(p []byte) error {
 	x.size += int64(len(p))
-	_, _ = x.hash.Write(p) // has no error
+	_, _ = x.hash.Write(p) // never fails
 	if x.KeepBody {
 		if len(x.kept)+len(p) > maxKept {
 			return &ProtocolError{fmt.Sprintf("the body is larger than %d bytes, too large for an expression to read", maxKept)}
@@ -52,7 +52,7 @@ func (x *Exchange) take(p []byte) error {
 
 var unzippers = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
-// gunzip decodes the body; its stream's own checksum is checked on the way.
+// gunzip reads and decodes the body; the reader verifies the checksum of the gzip stream.
 func (x *Exchange) gunzip() error {
 	z := unzippers.Get().(*gzip.Reader)
 	defer unzippers.Put(z)
@@ -68,22 +68,22 @@ func (x *Exchange) gunzip() error {
 	}
 	switch {
 	case x.body.err != nil && !errors.Is(x.body.err, io.EOF):
-		return x.body.err // the connection's, which the decoder only passed on
+		return x.body.err // of the connection
 	case errors.Is(err, io.EOF) && x.body.err != nil:
 		return nil
 	}
 	return &ProtocolError{"gzip: " + err.Error()}
 }
 
-// A bodyReader takes the framing off a body.
+// A bodyReader removes the framing of a body.
 type bodyReader struct {
 	c       *conn
 	f       framing
 	left    int64  // of the body, or of the chunk under way
 	inChunk bool   // a chunk is under way
-	lineDue bool   // the line end of a chunk is still unread
-	rest    []byte // of a piece that Read could not hand out whole
-	err     error  // what next returned last
+	lineDue bool   // the line end after a chunk is still unread
+	rest    []byte // of a piece that did not fit into the argument of Read
+	err     error  // the last error of next
 }
 
 // next returns the next piece of the body, which is valid until the next call; io.EOF after the last.
@@ -100,7 +100,7 @@ func (b *bodyReader) next() (p []byte, err error) {
 	return p, err
 }
 
-// nextOfRest reads a body that ends after a length, or with its connection.
+// nextOfRest returns the next piece of a body that ends after a length, or with its connection.
 func (b *bodyReader) nextOfRest() ([]byte, error) {
 	if b.left == 0 {
 		return nil, io.EOF
@@ -161,7 +161,7 @@ func (b *bodyReader) trailers() error {
 	}
 }
 
-// piece returns unread bytes, no more than are left, reading where there are none.
+// piece returns unread bytes of the body, at most left; it reads if there are none.
 func (b *bodyReader) piece() ([]byte, error) {
 	in := &b.c.x.in
 	if in.r == in.w {
@@ -180,7 +180,7 @@ func (b *bodyReader) piece() ([]byte, error) {
 	return p, nil
 }
 
-// line returns the next line of chunked framing without its end, which is at most that long.
+// line returns the next line of chunked framing without its end; a line longer than most is an error.
 func (b *bodyReader) line(most int) ([]byte, error) {
 	in := &b.c.x.in
 	for {
@@ -206,7 +206,7 @@ func (b *bodyReader) line(most int) ([]byte, error) {
 	}
 }
 
-// Read is next for those who bring their own room.
+// Read copies the body into p. It is next as an io.Reader.
 func (b *bodyReader) Read(p []byte) (int, error) {
 	if len(b.rest) == 0 {
 		piece, err := b.next()
@@ -220,7 +220,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// atEnd makes the end of a body no error.
+// atEnd returns err unless it is io.EOF, the end of a body.
 func atEnd(err error) error {
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -228,7 +228,7 @@ func atEnd(err error) error {
 	return err
 }
 
-// cutOff names what it means that the connection ended inside an answer.
+// cutOff returns errPartial for the end of a connection inside an answer.
 func cutOff(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || anyOf(err, syscall.ECONNRESET) {
 		return errPartial

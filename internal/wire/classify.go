@@ -13,29 +13,29 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// A ProtocolError says how an answer broke the rules of HTTP.
+// A ProtocolError says how an answer broke the rules of its protocol.
 type ProtocolError struct{ Text string }
 
 func (e *ProtocolError) Error() string { return e.Text }
 
 var (
-	// errPartial says that an answer ended before its end.
+	// errPartial is the end of the connection inside an answer.
 	errPartial = errors.New("the answer ended early")
-	// errInterrupted says that perfd's own stop cancelled a request.
+	// errInterrupted is the error of a request that Interrupt cancelled.
 	errInterrupted = errors.New("interrupted")
-	// errStale says that a connection was at its end before anything was sent.
+	// errStale is the error of a reused connection that is not usable, before anything was sent.
 	errStale = errors.New("the idle connection was closed by its peer")
-	// errRetry says that a request may be sent once more.
+	// errRetry asks for a request to be sent once more.
 	errRetry = errors.New("retry")
 )
 
-// A handshakeError is any failure of a TLS handshake that was not the network's.
+// A handshakeError is a failure of a TLS handshake other than one of the network.
 type handshakeError struct{ err error }
 
 func (e *handshakeError) Error() string { return "TLS handshake: " + e.err.Error() }
 func (e *handshakeError) Unwrap() error { return e.err }
 
-// A bodyError is a failure to read what was to be sent.
+// A bodyError is a failure to read a request's body.
 type bodyError struct{ err error }
 
 func (e *bodyError) Error() string { return "the request's body: " + e.err.Error() }
@@ -86,17 +86,17 @@ func anyOf(err error, list ...syscall.Errno) bool {
 
 func isTLS(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "remote error" || op.Op == "local error") {
-		return true // an alert, whose own type crypto/tls keeps to itself
+		return true // an alert; its type is not exported by crypto/tls
 	}
 	return is[*handshakeError](err) || is[tls.RecordHeaderError](err) || is[*tls.CertificateVerificationError](err)
 }
 
-// gaveUp reports whether an error is that of someone who stopped waiting.
+// gaveUp reports whether an error is the end of the caller's context.
 func gaveUp(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// died reports whether an error is that of a connection which its peer has closed.
+// died reports whether an error means that the peer closed or reset the connection.
 func died(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || anyOf(err, syscall.ECONNRESET, syscall.EPIPE)
 }

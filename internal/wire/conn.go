@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// A conn is an agent's connection to one origin, with what an exchange on it needs.
+// A conn is an agent's connection to one origin.
 type conn struct {
 	redialer
-	ready func(fd uintptr) bool // onReady, or onProbe for TLS: bound once so that a request allocates nothing
-	x     *Exchange             // under way
-	up    *upload               // under way, nil for none
+	ready func(fd uintptr) bool // onReady, or onProbe for TLS; bound once so that a request allocates nothing
+	x     *Exchange             // the exchange under way
+	up    *upload               // the upload under way, nil for none
 }
 
 func newConn(t *Transport, o Origin, vu int) *conn {
@@ -27,13 +27,14 @@ func newConn(t *Transport, o Origin, vu int) *conn {
 	return c
 }
 
-// idlePeek is how long a connection may idle before the reuse for an idempotent
-// request tests it for an end of stream. Servers' idle timeouts are far longer.
+// idlePeek is how long, in ns, a connection may be idle before its reuse for an
+// idempotent request tests it for an end of stream. Idle timeouts of servers are
+// far longer.
 const idlePeek = int64(time.Millisecond)
 
-// onReady is the callback of RawConn.Read for plaintext. The poller's edge is
-// reset before its first call: that call must write before it lets the caller
-// wait, or bytes that had come before would never wake it.
+// onReady is the callback of RawConn.Read for plaintext. RawConn.Read resets the
+// poller's edge before the first call: that call must write before it waits, or
+// bytes that came before the reset would never wake it.
 func (c *conn) onReady(fd uintptr) bool {
 	x := c.x
 	if x.writing {
@@ -52,7 +53,7 @@ func (c *conn) onReady(fd uintptr) bool {
 		}
 		x.written = int64(n)
 		c.nc.sent.Add(x.written)
-		return n < len(x.Out) || x.Stream != nil // what is left goes through net.Conn
+		return n < len(x.Out) || x.Stream != nil // the rest goes through net.Conn
 	}
 	n, errno := read(fd, x.in.room())
 	switch {
@@ -72,7 +73,7 @@ func (c *conn) onReady(fd uintptr) bool {
 	return true
 }
 
-// onProbe is the callback of RawConn.Read for TLS, before a request is written on a reused connection.
+// onProbe is the callback of RawConn.Read for TLS. It tests a reused connection before a request is written.
 func (c *conn) onProbe(fd uintptr) bool {
 	if hungUp(fd) {
 		c.x.ioErr = errStale
@@ -80,10 +81,10 @@ func (c *conn) onProbe(fd uintptr) bool {
 	return true
 }
 
-// arm makes reads return by the exchange's deadline. Setting a deadline costs
-// more than it is worth for each request, so one that is already set is left
-// where it is early enough; wait sets the next when it fires. A TLS read that timed
-// out cannot be taken up again, so there the deadline is always exact.
+// arm makes reads return by the exchange's deadline. Setting a deadline for each
+// request costs too much, so that one which is set already stays if it is early
+// enough; wait sets the next when it fires. A TLS connection cannot be read after
+// a timeout, so that there the deadline is always exact.
 func (c *conn) arm(now int64) error {
 	if c.tls == nil && c.armed > now && c.armed <= c.x.Deadline {
 		return nil
@@ -132,7 +133,7 @@ func (c *conn) wait() error {
 	}
 }
 
-// perform sends the request and receives its answer, and says whether the connection can be used again.
+// perform sends the request and receives its answer, and reports whether the connection can be used again.
 func (c *conn) perform(now int64) (reusable bool, err error) {
 	if err := c.send(now); err != nil {
 		return false, err
@@ -142,8 +143,8 @@ func (c *conn) perform(now int64) (reusable bool, err error) {
 	return reusable && whole, err
 }
 
-// send writes the request, or begins to where it is long. On a plaintext
-// connection a short one has an answer when send returns.
+// send writes the request, or begins to write a long one. For a short request on
+// a plaintext connection the first bytes of the answer have come when send returns.
 func (c *conn) send(now int64) error {
 	x := c.x
 	c.before = c.nc.sent.Load()
@@ -179,7 +180,7 @@ func (c *conn) send(now int64) error {
 	return c.because(err)
 }
 
-// because returns the reason for which an exchange was cancelled in place of the error that came of it.
+// because returns the reason for which the exchange was cancelled, if it was, in place of the resulting error.
 func (c *conn) because(err error) error {
 	if err != nil {
 		if why := c.cancelled(); why != nil {
@@ -211,14 +212,14 @@ func (c *conn) fill() error {
 	return nil
 }
 
-// came notes when the answer's first byte came.
+// came records when the answer's first byte came.
 func (c *conn) came() {
 	if c.x.first == 0 && c.x.received > 0 {
 		c.x.first = c.now()
 	}
 }
 
-// receive reads the answer that send has asked for and says whether the connection can be used again.
+// receive reads the answer and reports whether the connection can be used again.
 func (c *conn) receive() (reusable bool, err error) {
 	x := c.x
 	f, err := c.readHead()
@@ -231,11 +232,11 @@ func (c *conn) receive() (reusable bool, err error) {
 	if err := c.readBody(f); err != nil {
 		return false, err
 	}
-	// Bytes nobody asked for may belong to any answer: the connection is not to be trusted.
+	// Unasked bytes would be taken for the next answer.
 	return !f.close && !f.untilClose() && x.in.r == x.in.w, nil
 }
 
-// readHead reads heads up to that of the final answer, which it leaves at the front of the input.
+// readHead reads heads up to that of the final answer, which it keeps at the front of the input.
 func (c *conn) readHead() (f framing, err error) {
 	x := c.x
 	for {

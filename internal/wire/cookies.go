@@ -12,11 +12,11 @@ import (
 // Bounds of a Jar, those of RFC 6265 section 6.1.
 const (
 	maxCookie  = 4096 // bytes of name and value
-	maxCookies = 50   // of one jar; beyond it each new one takes the place of another
+	maxCookies = 50   // of one jar; beyond it each new cookie replaces another
 )
 
-// trusted reports whether Secure cookies may go to and come from an origin: by
-// TLS, or without leaving the machine, as browsers have it.
+// trusted reports whether Secure cookies may be sent to and set by an origin:
+// over TLS, or on loopback as in browsers.
 func trusted(o *Origin) bool {
 	if o.TLS || strings.EqualFold(o.Host, "localhost") {
 		return true
@@ -26,19 +26,21 @@ func trusted(o *Origin) bool {
 }
 
 // A Jar keeps the cookies of one VU (RFC 6265). Its zero value is empty and
-// holds nothing; one that stays empty costs nothing.
-type Jar struct{ cookies []cookie } // longer paths first, then older ones: the order of section 5.4
+// allocates nothing until the first cookie.
+type Jar struct {
+	cookies []cookie // in the order of section 5.4: longer paths first, then older cookies
+}
 
 type cookie struct {
 	name, value string
 	domain      string // lower case, without a leading dot
 	path        string
-	exact       bool // for this very host, not for those below it
+	exact       bool // for the host domain only, not for those below it
 	secure      bool
-	expires     time.Time // zero: with the jar
+	expires     time.Time // zero for never
 }
 
-// Len is the number of cookies, those that have expired since they were set included.
+// Len returns the number of cookies, including those that have expired since they were set.
 func (j *Jar) Len() int { return len(j.cookies) }
 
 // Clear forgets all cookies.
@@ -47,8 +49,8 @@ func (j *Jar) Clear() {
 	j.cookies = j.cookies[:0]
 }
 
-// Set keeps the cookie of one Set-Cookie field, which came with the answer to a
-// request for the path. A cookie that breaks the rules is ignored.
+// Set keeps the cookie of one Set-Cookie field of an answer to a request for the
+// path. A cookie that breaks the rules is ignored.
 func (j *Jar) Set(field []byte, o *Origin, path []byte, now time.Time) {
 	c, ok := parseCookie(field, o, path, now)
 	if !ok {
@@ -75,7 +77,7 @@ func (j *Jar) Set(field []byte, o *Origin, path []byte, now time.Time) {
 	}
 }
 
-// Append appends the Cookie field of a request for a path, with its line end; nothing where no cookie fits.
+// Append appends the Cookie field of a request for a path, with its line end, unless no cookie fits.
 func (j *Jar) Append(dst []byte, o *Origin, path []byte, now time.Time) []byte {
 	empty := true
 	for i := range j.cookies {
@@ -108,7 +110,7 @@ func (c *cookie) fits(host string) bool {
 	return !c.exact && below > 0 && host[below-1] == '.' && strings.EqualFold(host[below:], c.domain)
 }
 
-// pathMatches is section 5.1.4: equal, or below it at a slash.
+// pathMatches reports whether a path equals another one or is below it (section 5.1.4).
 func pathMatches(path []byte, of string) bool {
 	return len(path) >= len(of) && string(path[:len(of)]) == of &&
 		(len(path) == len(of) || of[len(of)-1] == '/' || path[len(of)] == '/')
@@ -157,8 +159,8 @@ func parseCookie(field []byte, o *Origin, path []byte, now time.Time) (c cookie,
 	return c, !c.secure || trusted(o)
 }
 
-// narrow sets the cookie's domain, which must be the host's own or one above
-// it. A single label is no domain that hosts may share.
+// narrow sets the cookie's domain, which must be the host or a domain above it,
+// and reports whether it is. Hosts cannot share a domain of a single label.
 func (c *cookie) narrow(domain, host string) bool {
 	if domain == "" {
 		return true
@@ -173,7 +175,7 @@ func (c *cookie) narrow(domain, host string) bool {
 	return err != nil && strings.Contains(domain, ".") && !strings.HasSuffix(domain, ".") && c.fits(host)
 }
 
-// defaultPath is section 5.1.4: the request's path up to, without, its last slash.
+// defaultPath returns the request's path up to but without its last slash (section 5.1.4).
 func defaultPath(path []byte) string {
 	i := bytes.LastIndexByte(path, '/')
 	if i <= 0 || path[0] != '/' {

@@ -1,7 +1,10 @@
 // Package wire is the way onto the network: guarded dial, DNS, TLS, phases,
 // cookies, and the HTTP/1.1 user agent that the HTTP family of protocols shares.
 //
-// A plaintext request is written and its answer read inside one RawConn
+// A Link is a connection for any protocol, an Agent the connections of HTTP/1.1;
+// both belong to one VU, can be interrupted, and redial.
+//
+// The Agent writes a plaintext request and reads its answer inside one RawConn
 // callback: the first call writes, the next ones read. A connection that waits,
 // for an answer or for its VU, holds no buffer.
 package wire
@@ -19,12 +22,12 @@ import (
 	"time"
 )
 
-// DialerOptions of a Dialer.
+// DialerOptions are the options of a Dialer.
 type DialerOptions struct {
 	Guard Guard
 	// DNSRefresh is how long an answer of DNS is used (default 30s).
 	DNSRefresh time.Duration
-	// MaxConnections bounds the connections open or being opened at once; 0 is no bound.
+	// MaxConnections bounds the connections that are open or being opened; 0 is no bound.
 	MaxConnections int
 	// Lookup resolves a name; nil is the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -32,9 +35,9 @@ type DialerOptions struct {
 
 // A Dialer resolves and connects under guard. It is safe for concurrent use.
 type Dialer struct {
-	guard Guard
-	most  int64
-	names names
+	guard          Guard
+	maxConnections int64
+	names          names
 
 	open    atomic.Int64
 	noPorts atomic.Uint64
@@ -54,23 +57,23 @@ func NewDialer(o DialerOptions) *Dialer {
 		}
 	}
 	return &Dialer{
-		guard: o.Guard,
-		most:  int64(o.MaxConnections),
-		names: names{lookup: o.Lookup, refresh: o.DNSRefresh, of: map[string]*name{}},
+		guard:          o.Guard,
+		maxConnections: int64(o.MaxConnections),
+		names:          names{lookup: o.Lookup, refresh: o.DNSRefresh, of: map[string]*name{}},
 	}
 }
 
-// Guard returns what the dialer checks.
+// Guard returns the dialer's guard, which must not be changed.
 func (d *Dialer) Guard() *Guard { return &d.guard }
 
-// Open is how many connections are open or being opened.
+// Open returns the number of connections that are open or being opened.
 func (d *Dialer) Open() int { return int(d.open.Load()) }
 
-// NoPorts counts connects that failed because the machine had no local port left.
+// NoPorts returns how many connects failed because the machine had no local port left.
 func (d *Dialer) NoPorts() uint64 { return d.noPorts.Load() }
 
-// Resolve returns the addresses of a host that load may go to, from memory for
-// up to DNSRefresh. A look-up that fails falls back to what DNS said last.
+// Resolve returns those addresses of a host that the guard allows. It remembers
+// an answer of DNS for DNSRefresh, and for longer if DNS then fails to answer.
 func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	if err := d.guard.CheckHost(host); err != nil {
 		return nil, err
@@ -96,8 +99,8 @@ func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error)
 	return allowed, nil
 }
 
-// Moved reports whether DNS, as far as it was asked, no longer names the address
-// for a host. It never blocks; what DNS said is refreshed in the background.
+// Moved reports whether the last answer of DNS for a host lacks an address. It
+// never blocks: an answer older than DNSRefresh is refreshed in the background.
 func (d *Dialer) Moved(host string, addr netip.Addr) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return false
@@ -105,11 +108,12 @@ func (d *Dialer) Moved(host string, addr netip.Addr) bool {
 	return d.names.moved(host, addr)
 }
 
-// Connect opens a connection to one of a host's addresses, the next where one
-// fails. Connections begin with each address in turn, those of the family that
-// DNS prefers first. Closing the connection gives its place under MaxConnections back.
+// Connect opens a connection to one of a host's addresses; where one fails it
+// tries the next. Successive connections begin with successive addresses of the
+// family that DNS lists first. A connection counts against MaxConnections until it
+// is closed.
 func (d *Dialer) Connect(ctx context.Context, host string, addrs []netip.Addr, port uint16) (*Conn, error) {
-	if open := d.open.Add(1); d.most > 0 && open > d.most {
+	if open := d.open.Add(1); d.maxConnections > 0 && open > d.maxConnections {
 		d.open.Add(-1)
 		return nil, ErrTooManyConnections
 	}
@@ -138,7 +142,7 @@ func (d *Dialer) connect(ctx context.Context, host string, addrs []netip.Addr, p
 	return nil, err
 }
 
-// inTurn rotates the addresses of the first one's family, and puts the others behind them.
+// inTurn rotates the addresses of the first one's family, and appends the others.
 func inTurn(addrs []netip.Addr, turn int) []netip.Addr {
 	out := make([]netip.Addr, 0, len(addrs))
 	var others []netip.Addr
@@ -153,15 +157,15 @@ func inTurn(addrs []netip.Addr, turn int) []netip.Addr {
 	return slices.Concat(out[turn:], out[:turn], others)
 }
 
-// connectTo connects to one address, with a fair share of the time left where
-// others would come after it.
-func (d *Dialer) connectTo(ctx context.Context, addr netip.Addr, port uint16, left int) (*net.TCPConn, error) {
+// connectTo connects to one address. With n addresses left it takes at most an
+// n-th of the time that is left.
+func (d *Dialer) connectTo(ctx context.Context, addr netip.Addr, port uint16, n int) (*net.TCPConn, error) {
 	if err := d.guard.CheckAddr(addr); err != nil {
 		return nil, err
 	}
-	if until, ok := ctx.Deadline(); ok && left > 1 {
+	if until, ok := ctx.Deadline(); ok && n > 1 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/time.Duration(left))
+		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/time.Duration(n))
 		defer cancel()
 	}
 	var dialer net.Dialer
@@ -172,7 +176,7 @@ func (d *Dialer) connectTo(ctx context.Context, addr netip.Addr, port uint16, le
 	return c, err
 }
 
-// DialContext resolves and connects; it has the shape that libraries ask for.
+// DialContext resolves and connects. It has the signature of net.Dialer.DialContext, for libraries.
 func (d *Dialer) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
 	o, err := ParseOrigin(addr)
 	if err != nil {
@@ -184,13 +188,13 @@ func (d *Dialer) DialContext(ctx context.Context, _, addr string) (net.Conn, err
 	}
 	c, err := d.Connect(ctx, o.Host, addrs, o.Port)
 	if err != nil {
-		return nil, err // not c: a nil *Conn is no nil net.Conn
+		return nil, err // not c: a nil *Conn is not a nil net.Conn
 	}
 	return c, nil
 }
 
 // A Conn is a TCP connection that counts against its dialer's MaxConnections
-// until it is closed. It knows how many bytes were written to it.
+// until it is closed. It counts the bytes that are written to it.
 type Conn struct {
 	*net.TCPConn
 	d    *Dialer

@@ -13,12 +13,11 @@ import (
 const (
 	maxHead   = 64 << 10 // status line and headers; trailers likewise
 	maxKept   = 1 << 20  // of a body that expressions read
-	keptSpare = 64 << 10 // a larger room for bodies is not kept for the next answer
+	keptSpare = 64 << 10 // a larger buffer is not kept for the next answer
 )
 
-// An Exchange is one request and its answer. It is reused from request to
-// request and belongs to one at a time; what its methods return is valid until
-// the next.
+// An Exchange is one request and its answer. It is reused for request after
+// request; the results of its methods are valid until the next.
 type Exchange struct {
 	// Out is the request's head and inline body as they go on the wire.
 	Out []byte
@@ -29,15 +28,15 @@ type Exchange struct {
 	Idempotent bool // may be sent once more although the server may have read it
 	KeepBody   bool
 	Gunzip     bool  // decode a gzip body
-	Deadline   int64 // ns since the agent's zero
-	// Follows says that this exchange goes on with the request before it, after a redirect: Sent stays.
+	Deadline   int64 // ns since the transport's zero
+	// Follows says that this exchange continues the one before it, after a redirect: Result.Sent is not set again.
 	Follows bool
 
 	// The answer.
 	status   int
 	cookies  bool
-	whole    []byte // the body, in the input's buffer, where all of it came at once
-	kept     []byte // what was kept of other bodies
+	whole    []byte // the body, in the input's buffer, if all of it came with the head
+	kept     []byte // the part of any other body that was kept
 	size     int64
 	hash     xxhash.Digest
 	duration time.Duration
@@ -45,18 +44,18 @@ type Exchange struct {
 	// Reading.
 	in       input
 	body     bodyReader
-	scanned  int // of the head, without finding its end
+	scanned  int // bytes of the head that do not hold its end
 	received int64
 	first    int64 // when the answer's first byte came, ns since zero; 0 before
 
-	// What the callback of the connection under way does.
+	// The state of the connection's callback.
 	writing bool
-	peek    bool // test for the end of stream before writing
-	written int64
+	peek    bool  // test for the end of stream before writing
+	written int64 // bytes of the request
 	ioErr   error
 }
 
-// Reset forgets the answer and gives its buffer back.
+// Reset forgets the answer and returns its buffer to the pool.
 func (x *Exchange) Reset() {
 	x.in.drop()
 	if cap(x.kept) > keptSpare {
@@ -67,10 +66,10 @@ func (x *Exchange) Reset() {
 	x.writing, x.peek, x.written, x.ioErr = false, false, 0, nil
 }
 
-// Code is the answer's status.
+// Code returns the answer's status.
 func (x *Exchange) Code() int { return x.status }
 
-// Body is the answer's body as far as it was kept.
+// Body returns the answer's body as far as it was kept.
 func (x *Exchange) Body() []byte {
 	switch {
 	case !x.KeepBody:
@@ -81,10 +80,10 @@ func (x *Exchange) Body() []byte {
 	return x.kept
 }
 
-// Size is the length of the whole body in bytes, decoded.
+// Size returns the length of the whole decoded body in bytes.
 func (x *Exchange) Size() int64 { return x.size }
 
-// Sum is the XXH64 hash of the whole body, decoded.
+// Sum returns the XXH64 hash of the whole decoded body.
 func (x *Exchange) Sum() uint64 {
 	if x.whole != nil || x.size == 0 {
 		return xxhash.Sum64(x.whole)
@@ -92,10 +91,10 @@ func (x *Exchange) Sum() uint64 {
 	return x.hash.Sum64()
 }
 
-// Duration is how long the answer took, from the request's first byte sent.
+// Duration returns the time from Result.Sent to Result.Done.
 func (x *Exchange) Duration() time.Duration { return x.duration }
 
-// Header returns the first header field of a name.
+// Header returns the value of the first header field of a name.
 func (x *Exchange) Header(name string) (string, bool) {
 	for v := range headerValues(x.in.head(), name) {
 		return string(v), true
@@ -111,7 +110,7 @@ func (x *Exchange) HeaderValues(name string) iter.Seq[[]byte] {
 // SetsCookies reports whether the answer has a Set-Cookie field.
 func (x *Exchange) SetsCookies() bool { return x.cookies }
 
-// Target is the request target in Out's first line.
+// Target returns the request target in Out's first line.
 func (x *Exchange) Target() []byte {
 	_, rest, _ := bytes.Cut(x.Out, []byte(" "))
 	target, _, _ := bytes.Cut(rest, []byte(" "))

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// A Guard says where load may go: to loopback, and where the lists allow it. A
-// name must match a pattern, and the address it resolves to must lie in a
-// network: names are checked before they are resolved and addresses when they
-// are dialled, so neither a redirect nor a name that resolves elsewhere gets past.
+// A Guard says where load may go: to loopback, and where its lists allow. A name
+// must match a pattern, and the address it resolves to must lie in a network.
+// Names are checked before they are resolved and addresses when they are dialled,
+// so that neither a redirect nor a name that resolves elsewhere escapes.
 type Guard struct {
 	Hosts    []string // patterns such as "*.staging.example.com"; localhost is always allowed
 	Networks []netip.Prefix
@@ -22,7 +22,7 @@ type RefusedError struct{ Where, Why string }
 
 func (e *RefusedError) Error() string { return fmt.Sprintf("%s is not allowed: %s", e.Where, e.Why) }
 
-// metadata are the addresses outside the link-local ranges where clouds hand out credentials.
+// metadata lists the addresses outside the link-local ranges at which clouds serve credentials.
 var metadata = []netip.Addr{
 	netip.MustParseAddr("fd00:ec2::254"),   // Amazon
 	netip.MustParseAddr("168.63.129.16"),   // Azure
@@ -32,10 +32,10 @@ var metadata = []netip.Addr{
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
-// nat64 is the well-known prefix that holds an IPv4 address in its last four bytes (RFC 6052).
+// nat64 is the well-known prefix of IPv6 addresses whose last four bytes are an IPv4 address (RFC 6052).
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
-// CheckHost says whether load may go to a host, given by name or as a literal address.
+// CheckHost returns a RefusedError unless load may go to a host, a name or a literal address.
 func (g *Guard) CheckHost(host string) error {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if addr, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
@@ -52,8 +52,8 @@ func (g *Guard) CheckHost(host string) error {
 	return &RefusedError{host, "no pattern of safety.allowed_hosts matches it"}
 }
 
-// CheckAddr says whether load may go to an address. Link-local addresses and
-// others where clouds keep credentials are refused whatever is listed.
+// CheckAddr returns a RefusedError unless load may go to an address. Link-local
+// addresses and others at which clouds serve credentials are refused whatever is listed.
 func (g *Guard) CheckAddr(addr netip.Addr) error {
 	addr = plain(addr)
 	switch {
@@ -74,7 +74,8 @@ func (g *Guard) CheckAddr(addr netip.Addr) error {
 	return &RefusedError{addr.String(), "no network of safety.allowed_networks contains it"}
 }
 
-// plain takes an address out of the forms that would hide it from a list.
+// plain returns the IPv4 address that an IPv6 form stands for, and drops a zone:
+// either would hide an address from a list.
 func plain(addr netip.Addr) netip.Addr {
 	addr = addr.Unmap().WithZone("")
 	if nat64.Contains(addr) {

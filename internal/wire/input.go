@@ -14,7 +14,7 @@ var (
 	largeBuffers = sync.Pool{New: func() any { return &buffer{make([]byte, largeBuffer)} }}
 )
 
-// recycle gives a buffer back to the pool that buffers of its size come from.
+// recycle returns a buffer to the pool of its size, if there is one.
 func (b *buffer) recycle() {
 	switch len(b.b) {
 	case smallBuffer:
@@ -24,18 +24,18 @@ func (b *buffer) recycle() {
 	}
 }
 
-// An input holds what was read of an answer. It takes a buffer when there is
-// something to read:
+// An input holds the bytes that were read of an answer. It takes a buffer when
+// there is something to read:
 //
 //	[ head | taken | unread | room ]
 //	      kept     r        w
 type input struct {
 	buf  *buffer
-	kept int // bytes at the front that stay until drop: the head
+	kept int // bytes at the front that are kept until drop: the head
 	r, w int
 }
 
-// drop forgets everything and gives the buffer back.
+// drop forgets everything and recycles the buffer.
 func (in *input) drop() {
 	if in.buf != nil {
 		in.buf.recycle()
@@ -43,7 +43,7 @@ func (in *input) drop() {
 	*in = input{}
 }
 
-// unread is what was read and not taken. It is valid until the next call of room.
+// unread returns the bytes that were read and not taken. It is valid until the next call of room.
 func (in *input) unread() []byte {
 	if in.buf == nil {
 		return nil
@@ -51,7 +51,7 @@ func (in *input) unread() []byte {
 	return in.buf.b[in.r:in.w]
 }
 
-// keep makes the next n unread bytes the front that stays.
+// keep makes the next n unread bytes the front that is kept.
 func (in *input) keep(n int) {
 	if in.r > 0 {
 		in.w = copy(in.buf.b, in.unread())
@@ -60,7 +60,7 @@ func (in *input) keep(n int) {
 	in.kept, in.r = n, n
 }
 
-// head is the front that stays.
+// head returns the front that is kept.
 func (in *input) head() []byte {
 	if in.buf == nil {
 		return nil
@@ -68,7 +68,7 @@ func (in *input) head() []byte {
 	return in.buf.b[:in.kept]
 }
 
-// room returns where to read to. Unread bytes move to make room before the buffer grows.
+// room returns a free part of the buffer to read into. It moves unread bytes before it grows the buffer.
 func (in *input) room() []byte {
 	if in.buf == nil {
 		in.buf = smallBuffers.Get().(*buffer)
@@ -86,7 +86,7 @@ func (in *input) room() []byte {
 	return in.buf.b[in.w:]
 }
 
-// widen goes on with a large buffer.
+// widen replaces a small buffer by a large one.
 func (in *input) widen() {
 	if in.buf != nil && len(in.buf.b) < largeBuffer {
 		in.move(largeBuffers.Get().(*buffer))

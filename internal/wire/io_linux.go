@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-// The sockets do not block, so these calls return at once and need not tell the scheduler.
+// The sockets do not block, so that these calls return at once and need not notify the scheduler.
 
 func read(fd uintptr, p []byte) (int, syscall.Errno) {
 	for {

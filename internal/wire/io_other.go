@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// The race detector sees what package syscall does: that what a peer in the
-// same process did before it wrote happens before what is done after reading it.
+// The race detector instruments package syscall: it then knows that what a peer
+// in the same process did before a write happens before what follows the read.
 
 func read(fd uintptr, p []byte) (int, syscall.Errno) {
 	for {

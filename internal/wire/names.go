@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// refreshTimeout bounds a look-up that no request waits for.
+// refreshTimeout bounds a look-up in the background.
 const refreshTimeout = 5 * time.Second
 
-// names remembers what DNS said. One look-up of a name is under way at a time;
-// whoever else needs the name waits for it, each with its own patience.
+// names remembers the answers of DNS. One look-up of a name is under way at a
+// time; concurrent callers wait for it, each as long as its own context allows.
 type names struct {
 	lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
 	refresh time.Duration
@@ -22,22 +22,22 @@ type names struct {
 	of map[string]*name
 }
 
-// A name is what is known of a host. Its fields are guarded by names.mu.
+// A name is the state of one host name. Its fields are guarded by names.mu.
 type name struct {
 	addrs []netip.Addr // never changed in place
-	until time.Time    // when addrs is old
+	until time.Time    // when addrs expires
 	busy  *lookup      // under way, nil for none
 	turn  int          // which address the next connection begins with
 }
 
-// A lookup under way; addrs and err may be read when done is closed.
+// A lookup is a look-up under way. Its addrs and err may be read after done is closed.
 type lookup struct {
 	done  chan struct{}
 	addrs []netip.Addr
 	err   error
 }
 
-// resolve returns a host's addresses, asking DNS where what it said is old.
+// resolve returns a host's addresses. It asks DNS if the last answer has expired.
 func (n *names) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	for {
 		n.mu.Lock()
@@ -62,15 +62,15 @@ func (n *names) resolve(ctx context.Context, host string) ([]netip.Addr, error) 
 			if l.err == nil || !gaveUp(l.err) {
 				return l.addrs, l.err
 			}
-			// Whoever asked ran out of time, which says nothing about the name.
+			// The context of the caller that asked ended, which says nothing about the name.
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
 }
 
-// moved reports whether DNS, as far as it was asked, no longer names an address
-// for a host. It never waits: where what DNS said is old, it is asked in the background.
+// moved reports whether the last answer of DNS for a host lacks an address. It
+// never waits: an expired answer is refreshed in the background.
 func (n *names) moved(host string, addr netip.Addr) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -86,7 +86,7 @@ func (n *names) moved(host string, addr netip.Addr) bool {
 	return h.addrs != nil && !slices.Contains(h.addrs, addr)
 }
 
-// next returns which of a host's addresses a new connection begins with: each in turn.
+// next returns the number of the next connection to a host, by which its addresses take turns.
 func (n *names) next(host string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -95,7 +95,7 @@ func (n *names) next(host string) int {
 	return h.turn
 }
 
-// ask performs a look-up. One that fails leaves what DNS said last in force.
+// ask performs a look-up. If it fails, the last answer stays valid for another refresh.
 func (n *names) ask(ctx context.Context, host string, l *lookup) {
 	addrs, err := n.lookup(ctx, host)
 	if err == nil && len(addrs) == 0 {

@@ -6,20 +6,20 @@ import (
 	"iter"
 )
 
-// framing says how long an answer's body is.
+// framing is how an answer's body is delimited, with what else its head says of it.
 type framing struct {
-	length  int64 // -1: until the connection closes
+	length  int64 // bytes; -1 is until the connection closes
 	chunked bool
 	gzip    bool
 	cookies bool // the answer sets cookies
-	close   bool // the connection is not for another request
+	close   bool // the connection cannot be used again
 }
 
-// untilClose reports whether nothing but the connection's end ends the body.
+// untilClose reports whether the body ends with the connection.
 func (f *framing) untilClose() bool { return !f.chunked && f.length < 0 }
 
-// headEnd returns the length of a head that ends in p, looking from an offset
-// on; -1 where it does not.
+// headEnd returns the length of the head at the front of p, -1 if p does not hold
+// its end. It searches from an offset on.
 func headEnd(p []byte, from int) int {
 	for i := from; ; {
 		j := bytes.IndexByte(p[i:], '\n')
@@ -36,7 +36,7 @@ func headEnd(p []byte, from int) int {
 	}
 }
 
-// cutLine takes the first line off p; its end, LF or CRLF, belongs to neither.
+// cutLine returns the first line of p without its end, LF or CRLF, and what follows it.
 func cutLine(p []byte) (line, rest []byte) {
 	i := bytes.IndexByte(p, '\n')
 	if i < 0 {
@@ -64,7 +64,7 @@ func headerValues(head []byte, name string) iter.Seq[[]byte] {
 	}
 }
 
-// equalFold compares without regard to the case of ASCII letters.
+// equalFold reports whether a and b are equal but for the case of ASCII letters.
 func equalFold(a []byte, b string) bool {
 	if len(a) != len(b) {
 		return false
@@ -78,7 +78,7 @@ func equalFold(a []byte, b string) bool {
 	return true
 }
 
-// trim takes spaces and tabs off both ends.
+// trim removes spaces and tabs from both ends.
 func trim(p []byte) []byte {
 	for len(p) > 0 && (p[0] == ' ' || p[0] == '\t') {
 		p = p[1:]
@@ -101,7 +101,7 @@ func hasToken(list []byte, token string) bool {
 	return false
 }
 
-// tokenByte says which bytes a header field's name is made of (RFC 9110 section 5.6.2).
+// tokenByte holds the bytes of which a header field's name consists (RFC 9110 section 5.6.2).
 var tokenByte = func() (is [256]bool) {
 	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
 		is[c] = true
@@ -137,8 +137,8 @@ func parseStatus(line []byte) (code int, old bool, err error) {
 	return code, line[7] == '0', nil
 }
 
-// parseHead reads a whole head. It is strict where two readers might otherwise
-// see different answers: about lengths, names of fields and stray line ends.
+// parseHead reads a whole head. It is strict about lengths, names of fields and
+// stray line ends, because lenient readers disagree there on what the answer is.
 func parseHead(head []byte) (code int, f framing, err error) {
 	line, rest := cutLine(head)
 	code, old, err := parseStatus(line)
@@ -173,10 +173,10 @@ func parseHead(head []byte) (code int, f framing, err error) {
 	return code, f, nil
 }
 
-// field notes what a header field says of the body or the connection.
+// field takes over what a header field says of the body or the connection.
 func (f *framing) field(name, value []byte, closes, keepAlive *bool) error {
 	switch len(name) {
-	case len("Connection"): // and of Set-Cookie
+	case len("Connection"): // which is len("Set-Cookie")
 		if equalFold(name, "Connection") {
 			*closes = *closes || hasToken(value, "close")
 			*keepAlive = *keepAlive || hasToken(value, "keep-alive")

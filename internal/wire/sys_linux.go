@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ended reports whether the peer has closed or reset an idle connection, or sent what nobody asked for.
+// ended reports whether the peer has closed or reset an idle connection, or sent unasked bytes.
 func ended(fd uintptr) bool {
 	var b byte
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
 	return errno != syscall.EAGAIN && errno != syscall.EINTR
 }
 
-// hungUp reports whether the peer has closed or reset a connection, whatever
-// bytes are still unread: on an idle TLS connection session tickets may be.
+// hungUp reports whether the peer has closed or reset a connection, unread bytes
+// or not: those of an idle TLS connection may be session tickets.
 func hungUp(fd uintptr) bool {
 	p := unix.PollFd{Fd: int32(fd), Events: unix.POLLRDHUP}
 	var now unix.Timespec

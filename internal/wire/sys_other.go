@@ -7,14 +7,14 @@ import (
 	"syscall"
 )
 
-// ended reports whether the peer has closed or reset an idle connection, or sent what nobody asked for.
+// ended reports whether the peer has closed or reset an idle connection, or sent unasked bytes.
 func ended(fd uintptr) bool {
 	_, err := peek(fd)
 	return !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR)
 }
 
-// hungUp reports whether the peer has closed or reset an idle TLS connection
-// that has nothing unread: this system does not tell more.
+// hungUp reports whether the peer has closed or reset an idle TLS connection. It
+// does not notice where bytes are unread: this system has no call for that.
 func hungUp(fd uintptr) bool {
 	n, err := peek(fd)
 	return n == 0 && err == nil || errors.Is(err, syscall.ECONNRESET)
@@ -26,5 +26,5 @@ func peek(fd uintptr) (int, error) {
 	return n, err
 }
 
-// acked is not known on this system, so nothing is provably unread.
+// acked is not known on this system, so that no request is provably unread.
 func acked(uintptr) (uint64, bool) { return 0, false }

@@ -7,16 +7,16 @@ import (
 	"os"
 )
 
-// TLSOptions say how TLS connections are made. Files are PEM.
+// TLSOptions are the options of TLS connections. Files are PEM.
 type TLSOptions struct {
 	CAFile             string // authorities to trust instead of the system's
 	CertFile, KeyFile  string // client certificate and its key
-	ServerName         string // to ask for and to verify instead of the host's name
-	InsecureSkipVerify bool
+	ServerName         string // name to request and verify instead of the host's
+	InsecureSkipVerify bool   // accept any certificate
 	MinVersion         uint16 // default TLS 1.2
 }
 
-// Config reads the files. An error names the option at fault.
+// Config reads the files and returns the configuration. An error names the option at fault.
 func (o *TLSOptions) Config() (*tls.Config, error) {
 	c := &tls.Config{
 		ServerName:         o.ServerName,

@@ -8,18 +8,17 @@ import (
 	"time"
 )
 
-// uploadGrace is how long a finished answer waits for the last bytes of its
-// request, so that the connection can be used again.
+// uploadGrace is how long an exchange whose answer is complete waits for the last
+// bytes of its request to be written, so that the connection can be used again.
 const uploadGrace = 50 * time.Millisecond
 
-// An upload is the rest of a long request on its way while the answer is
-// awaited: a server may refuse a body, or begin to answer, before it has read
-// all of it.
+// An upload writes the rest of a long request in the background, because a server
+// may refuse a body, or begin to answer, before it has read all of it.
 type upload struct {
 	failed  atomic.Pointer[bodyError]
-	written int64
+	written int64         // bytes
 	err     error         // of the connection
-	done    chan struct{} // written and err may be read once it is closed
+	done    chan struct{} // closed at the end; written and err may be read then
 }
 
 func (u *upload) failure() error {
@@ -29,8 +28,8 @@ func (u *upload) failure() error {
 	return nil
 }
 
-// startUpload writes what is left of the request in the background. The caller
-// must call endUpload before the exchange ends.
+// startUpload begins to write the rest of the request in the background. The
+// caller must call endUpload before the exchange ends.
 func (c *conn) startUpload(w net.Conn) error {
 	if err := c.nc.SetWriteDeadline(c.at(c.x.Deadline)); err != nil {
 		return err
@@ -56,15 +55,15 @@ func (c *conn) startUpload(w net.Conn) error {
 			return
 		}
 		u.failed.Store(&bodyError{s.err})
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // the answer will not come; a closed connection needs no telling
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // the answer will not come; a closed connection needs no deadline
 	}()
 	return nil
 }
 
-// endUpload waits for the upload, given how the answer ended, and reports
-// whether all of the request was written. Where the answer failed there is
-// nothing to wait for; then the error is the connection's, of which the system
-// tells only the first who asks.
+// endUpload ends the upload, given the error of reading the answer, and reports
+// whether all of the request was written. It waits only for an answer that was
+// read. The system reports an error of the connection to one call only, which may
+// have been the upload's; then that error replaces the answer's end of stream.
 func (c *conn) endUpload(answered error) (complete bool, err error) {
 	u := c.up
 	if u == nil {
@@ -82,7 +81,7 @@ func (c *conn) endUpload(answered error) (complete bool, err error) {
 	return u.err == nil && u.failed.Load() == nil, answered
 }
 
-// ended reports whether the upload is over, or soon is.
+// ended reports whether the upload has ended; with soon it waits uploadGrace for that.
 func (u *upload) ended(soon bool) bool {
 	grace := time.Duration(0)
 	if soon {
@@ -98,7 +97,7 @@ func (u *upload) ended(soon bool) bool {
 	}
 }
 
-// A source tells a failure to read the body from a failure to write it.
+// A source keeps the error of reading the body apart from that of writing it.
 type source struct {
 	r   io.Reader
 	err error
@@ -107,7 +106,7 @@ type source struct {
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	if err == io.EOF {
-		err = io.ErrUnexpectedEOF // of the size that was promised; CopyN does not ask for more
+		err = io.ErrUnexpectedEOF // before the promised size, after which CopyN does not read
 	}
 	s.err = err
 	return n, err
