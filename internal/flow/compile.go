@@ -11,43 +11,43 @@ import (
 	"github.com/perfd/perfd/internal/protocol"
 )
 
-// A Target is what a compiler must know of a target.
+// A Target is what flows need to know of a target.
 type Target struct {
-	Base     block.Text
-	Defaults func(kind string) any // the target's block of a protocol, nil where it has none
+	Base     block.Text            // the target's url
+	Defaults func(kind string) any // returns the target's block of a protocol, nil for none
 }
 
-// Options is what a flow is compiled with.
+// Options are what a flow is compiled with.
 type Options struct {
 	Scenario string
-	Target   block.Text // the scenario's
-	Targets  map[string]*Target
+	Target   block.Text         // name of the scenario's target
+	Targets  map[string]*Target // by name
 	Flows    NamedFlows
-	Data     map[string]*Feeder
+	Data     map[string]*Feeder // by name
 	Kinds    []protocol.Kind
-	Dir      string // that relative paths start from
-	Allowed  func(host string) error
-	Errors   *block.Errors
+	Dir      string                  // folder that relative paths start from
+	Allowed  func(host string) error // as in protocol.Compiler
+	Errors   *block.Errors           // takes all mistakes
 }
 
 // A StepDesc describes one step of a Program.
 type StepDesc struct {
 	Label, Target, Protocol string
 	Checks                  []string
-	// Objectives are those of the step alone.
+	// Objectives are the objectives of the step alone.
 	Objectives []objective.Config
 	// PerIteration is how often an iteration performs the step on its unconditional path.
 	PerIteration int
-	// Span says what the step's spans look like, nil where its protocol has nothing to say.
+	// Span names the step's spans; nil if its protocol has no conventions for them.
 	Span protocol.SpanMapper
 }
 
 // A Program is a compiled flow: immutable and shared by all VUs.
 type Program struct {
 	Steps []StepDesc
-	// Requests is how many requests an iteration makes on its unconditional path, at least 1.
+	// Requests is the number of requests of an iteration on its unconditional path, at least 1.
 	Requests int
-	// Think is the mean of all think times of an iteration.
+	// Think is the sum of the mean think times of an iteration.
 	Think time.Duration
 
 	code    []op
@@ -57,7 +57,7 @@ type Program struct {
 	slots   int
 }
 
-// Targets lists the targets that the program's steps send to; the first is that of the first step.
+// Targets returns the names of the targets of all steps, the first step's first.
 func (p *Program) Targets() []string { return slices.Clone(p.targets) }
 
 // An op is one instruction; exactly one of its pointers is set.
@@ -90,10 +90,11 @@ type step struct {
 	stop     bool // a failure stops the iteration
 }
 
-// A check that reads what its own step extracts does not hold where that failed.
+// A check is a named condition of a step. One that reads what its own step
+// extracts fails if the extraction failed.
 type check struct {
 	holds     *expr.Condition
-	extracted bool
+	extracted bool // holds reads what the step extracts
 }
 
 type extract struct {
@@ -101,7 +102,7 @@ type extract struct {
 	from *expr.Extraction
 }
 
-// Compile compiles a flow. Mistakes go to o.Errors; the program is then not to be run.
+// Compile compiles a flow. Mistakes go to o.Errors; with any, the program must not be run.
 func Compile(c *Config, o Options) *Program {
 	root := expr.NewSymbols(nil)
 	k := &compiler{o: o, p: &Program{}, variables: root, labels: map[string]block.Pos{}}
@@ -125,7 +126,7 @@ func Compile(c *Config, o Options) *Program {
 	return k.p
 }
 
-// Check compiles a named flow by itself, so that one which nothing uses yet is checked too.
+// Check compiles a named flow by itself, so that a flow that nothing uses is checked too.
 func Check(name string, n *Named, o Options) {
 	root := expr.NewSymbols(nil)
 	k := &compiler{o: o, p: &Program{}, variables: root, labels: map[string]block.Pos{}, using: []string{name}}
@@ -140,7 +141,7 @@ func Check(name string, n *Named, o Options) {
 	k.items(&n.Steps, name+"/", inner)
 }
 
-// notReserved reports a variable with a name that means something else everywhere.
+// notReserved reports a variable with a name that every expression defines.
 func notReserved(name block.Text, errs *block.Errors) {
 	if expr.Reserved(name.S) {
 		errs.Add(name.Pos, name.Path, "%q cannot be a variable: it means something in every expression", name.S).Hint = "give it another name"
@@ -152,7 +153,7 @@ type compiler struct {
 	p         *Program
 	variables *expr.Symbols // where extracted values are declared: visible to all later steps
 	labels    map[string]block.Pos
-	using     []string // named flows around, outermost first
+	using     []string // the named flows being compiled, outermost first
 }
 
 func (k *compiler) items(c *Config, prefix string, s *expr.Symbols) {
@@ -160,7 +161,7 @@ func (k *compiler) items(c *Config, prefix string, s *expr.Symbols) {
 		switch item := &c.Items[i]; {
 		case item.Think != nil:
 			if item.Think.draw == nil {
-				continue // was found wrong
+				continue // was reported when it was decoded
 			}
 			k.p.Think += item.Think.Mean
 			k.p.code = append(k.p.code, op{think: item.Think})
@@ -270,7 +271,7 @@ func (k *compiler) request(r *Request, at *block.Node, prefix string, s *expr.Sy
 		st.judge, _ = st.do.(protocol.Judge)
 		desc.Span, _ = st.do.(protocol.SpanMapper)
 	}
-	// The step's checks may read what it extracts, its request may not.
+	// The step's checks may read what it extracts; its request may not.
 	var names []string
 	for i, x := range r.Extract {
 		kind := expr.Any
@@ -299,7 +300,7 @@ func (k *compiler) request(r *Request, at *block.Node, prefix string, s *expr.Sy
 	k.p.steps = append(k.p.steps, st)
 }
 
-// protocol is what a protocol must know to compile a step.
+// protocol returns what a protocol needs to compile a step.
 func (k *compiler) protocol(step, kind string, t *Target, s *expr.Symbols) *protocol.Compiler {
 	return &protocol.Compiler{
 		Scenario: k.o.Scenario, Step: step, Defaults: t.Defaults(kind), Base: t.Base,
@@ -307,7 +308,7 @@ func (k *compiler) protocol(step, kind string, t *Target, s *expr.Symbols) *prot
 	}
 }
 
-// link lets the code point at the steps, which have stopped moving.
+// link makes the code point to the steps, after the last of them was appended.
 func (k *compiler) link() {
 	for i := range k.p.code {
 		if s := k.p.code[i].step; s != nil {
@@ -332,10 +333,10 @@ func (k *compiler) target(r *Request) (string, *Target) {
 		slices.Sort(names)
 		k.o.Errors.Add(at.Pos, at.Path, "unknown target %q", at.S).Hint = block.Nearest(at.S, names)
 	}
-	return at.S, nil // the scenario's own target is checked where it is named
+	return at.S, nil // an unknown target of the scenario is reported by its owner
 }
 
-// kind finds the one key that names a protocol.
+// kind returns the protocol that a step names, and its block.
 func (k *compiler) kind(r *Request, at *block.Node) (*protocol.Kind, *block.Node) {
 	var names, found []string
 	var kind *protocol.Kind

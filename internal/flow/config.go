@@ -1,9 +1,9 @@
 // Package flow compiles the steps that one virtual user performs into flat code
 // with a program counter, and runs that code: a VU that thinks returns the
-// instant at which it wants to go on and holds neither goroutine nor buffer.
+// instant at which it is to continue, and holds neither goroutine nor buffer.
 //
-// The package knows protocols by their interface only, and knows nothing of
-// when or how often a flow is performed.
+// The package knows protocols by their interface only. It does not know when or
+// how often a flow is performed.
 package flow
 
 import (
@@ -29,7 +29,7 @@ type Item struct {
 	Think   *Think
 }
 
-// What happens to an iteration whose step failed.
+// The values of a step's on_failure.
 const (
 	Continue      = "continue"
 	StopIteration = "stop_iteration"
@@ -46,7 +46,7 @@ type Request struct {
 	Objectives []objective.Config        `yaml:"objectives" doc:"What the SLA says of this step alone."`
 	OnFailure  string                    `yaml:"on_failure" doc:"continue (default) or stop_iteration."`
 
-	rest []block.Key // the protocol's block, and what nothing knows
+	rest []block.Key // the protocol's block, and unknown keys
 }
 
 // A Use performs a named flow.
@@ -62,7 +62,7 @@ type Named struct {
 	Steps  Config       `yaml:"steps" block:"required" doc:"What the flow does."`
 }
 
-// NamedFlows are named flows by name, as the flows block holds them.
+// NamedFlows is the flows block: reusable flows by name.
 type NamedFlows = block.Entries[Named]
 
 // DecodeBlock decodes a list of steps.
@@ -98,7 +98,7 @@ func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
 	}
 }
 
-// decode reads the keys that every step has and leaves the rest to the compiler, which knows the protocols.
+// decode reads the keys that every step has and keeps the rest for the compiler, which knows the protocols.
 func (r *Request) decode(n *block.Node, errs *block.Errors) {
 	own := *n
 	own.Keys = nil
@@ -137,10 +137,10 @@ func (r *Request) Validate(n *block.Node, errs *block.Errors) {
 // maxChecks is how many bits load.Result.Checks has.
 const maxChecks = 64
 
-// JSONSchema describes the block without the protocols, which Schema adds.
+// JSONSchema returns the schema of the block without protocols; Schema adds them.
 func (Config) JSONSchema() map[string]any { return Schema(nil) }
 
-// Schema describes a list of steps, given the schema of each protocol's block.
+// Schema returns the schema of a list of steps, given the schema of each protocol's block by name.
 func Schema(kinds map[string]any) map[string]any {
 	request := block.Schema(Request{})
 	properties := request["properties"].(map[string]any)

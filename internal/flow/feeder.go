@@ -20,11 +20,11 @@ import (
 	"github.com/perfd/perfd/internal/expr"
 )
 
-// How a feeder's rows are dealt to iterations.
+// The orders in which a feeder deals its rows to iterations.
 const (
-	Sequential = "sequential" // one after another over all VUs, from the start again at the end
-	Random     = "random"     // each iteration draws one
-	PerVU      = "per_vu"     // each VU keeps one
+	Sequential = "sequential" // one row after another over all VUs, and again from the first
+	Random     = "random"     // each iteration draws a row
+	PerVU      = "per_vu"     // each VU keeps one row
 )
 
 // A DataConfig is one entry of the data block.
@@ -43,15 +43,15 @@ func (d *DataConfig) Validate(n *block.Node, errs *block.Errors) {
 	}
 }
 
-// A Feeder deals rows of a file to iterations. It is shared by all VUs.
+// A Feeder deals the rows of a file to iterations. All VUs share it.
 type Feeder struct {
-	Hash  string // of the file's content
+	Hash  string // SHA-256 of the file's content, in hexadecimal
 	rows  []expr.Value
 	order string
 	next  atomic.Uint64
 }
 
-// maxDataSize bounds a feeder's file: its rows stay in memory.
+// maxDataSize bounds a feeder's file, in bytes: all rows are in memory.
 const maxDataSize = 256 << 20
 
 // OpenFeeder reads a feeder's file; a relative path starts from dir.
@@ -91,11 +91,11 @@ func OpenFeeder(d DataConfig, dir string) (*Feeder, error) {
 	return feeder, nil
 }
 
-// Rows is how many rows there are.
+// Rows returns the number of rows.
 func (f *Feeder) Rows() int { return len(f.rows) }
 
-// row returns the row for an iteration of a VU. Shards deal disjoint rows in
-// sequential order.
+// row returns the row for an iteration of a VU. In sequential order the rows of
+// different shards are disjoint.
 func (f *Feeder) row(v *VU) expr.Value {
 	n := uint64(len(f.rows))
 	switch f.order {

@@ -8,10 +8,10 @@ import (
 	"github.com/perfd/perfd/internal/block"
 )
 
-// A Think is a pause, drawn anew each time.
+// A Think is a pause whose length is drawn from a distribution each time.
 type Think struct {
 	draw func(*rand.Rand) time.Duration
-	Mean time.Duration // what it is in the mean, bounds not counted
+	Mean time.Duration // of the distribution without its bounds
 }
 
 type normal struct {
@@ -94,7 +94,7 @@ func (t *Think) fix(d time.Duration) {
 	t.draw = func(*rand.Rand) time.Duration { return d }
 }
 
-// JSONSchema describes both forms.
+// JSONSchema returns the schema of both forms.
 func (Think) JSONSchema() map[string]any {
 	return map[string]any{"anyOf": []any{block.Schema(block.Duration(0)), block.Schema(distributions{})}}
 }

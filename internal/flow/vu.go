@@ -15,56 +15,60 @@ import (
 	"github.com/perfd/perfd/internal/protocol"
 )
 
-// A Sink takes the result of each request; it keeps nothing.
+// A Sink takes the result of each request. It must not keep the pointer.
 type Sink interface {
 	Record(vu int, r *load.Result)
 }
 
-// A Limiter hands out the tokens of a target's request rate.
+// A Limiter deals out the tokens of a target's request rate.
 type Limiter interface {
-	// Take takes a token and returns how long its user must wait before it sends.
+	// Take takes a token and returns how long the caller must wait before it sends.
 	Take(now time.Duration) (wait time.Duration)
 }
 
-// A Runtime is what the VUs of one run share.
+// A Runtime is what the VUs of one run share. Its exported fields must not be
+// changed once a VU uses it.
 type Runtime struct {
 	Sink Sink
-	// Env returns a target's way out of the process.
+	// Env returns a target's environment.
 	Env func(target string) *protocol.Env
-	// Limiter returns a target's limiter, nil for none.
+	// Limiter returns a target's limiter, nil for none; nil limits nothing.
 	Limiter func(target string) Limiter
-	// Admitted says that whoever starts an iteration has taken its first request's token already.
+	// Admitted says that the caller of Begin has taken the token of the iteration's first request.
 	Admitted bool
-	Now      func() time.Duration
-	Seed     uint64
-	// Shard of Shards, and MaxVUs of each: they make VU numbers distinct over all shards.
-	Shard, Shards, MaxVUs int
-	// Traces takes the trail of each iteration that ended; nil for nobody.
+	// Now returns the time since the engine's zero.
+	Now func() time.Duration
+	// Seed seeds the random sources of all VUs, each with its number.
+	Seed uint64
+	// Shard is the number of this instance among Shards, from 0. A VU's number
+	// among those of all shards is its ID × Shards + Shard.
+	Shard, Shards int
+	// Traces takes the trace of each iteration that ended; nil for none.
 	Traces Tracer
-	// Failed is told of each failed request and why, in words; nil for nobody.
+	// Failed is called with each failed request and the reason; nil for nobody.
 	Failed func(step string, target string, r *load.Result, why error)
 
-	calls  sync.Pool // of *protocol.Call, lent for an active stretch
-	traces sync.Pool // of *load.Trace, lent for an iteration
+	calls  sync.Pool // of *protocol.Call, lent to a VU for one Go
+	traces sync.Pool // of *load.Trace, lent to a VU for an iteration
 }
 
-// A Tracer takes the trails of iterations. Its methods are called by many goroutines.
+// A Tracer takes the traces of iterations. Its methods are called concurrently.
 type Tracer interface {
-	// Sampled decides, when an iteration begins, whether its target shall trace it too.
+	// Sampled decides, when an iteration begins, whether its requests ask the target to trace them too.
 	Sampled(load.TraceID) bool
-	// Trace takes an iteration that ended. The trail is the caller's again when it returns.
+	// Trace takes the trace of an iteration that ended. The caller uses it again after the call.
 	Trace(*load.Trace)
 }
 
-// A VU performs a Program again and again. All methods but Interrupt belong to
-// one goroutine at a time. Its zero outcome is load.Completed.
+// A VU performs iterations of a Program, one at a time. Only Interrupt may be
+// called concurrently with another method.
 type VU struct {
 	p  *Program
 	rt *Runtime
 
 	scope expr.Scope
 	rand  rand.Rand     // over the scope's source
-	users []protocol.VU // one a target; fixed length, since sessions point at them
+	users []protocol.VU // one for each target; never appended to, because sessions point to them
 	pc    int
 	due   time.Duration // of the next request
 	wait  time.Duration // for the next request's token, which is taken
@@ -73,12 +77,12 @@ type VU struct {
 	outcome  load.Outcome
 	traceID  load.TraceID
 	sampled  bool
-	trace    *load.Trace // of the iteration under way, nil without a tracer
+	trace    *load.Trace // of the iteration under way; nil without a tracer
 	stopped  atomic.Bool
 	limiters []Limiter // by target
 }
 
-// NewVU returns the program's virtual user number id. It opens nothing.
+// NewVU returns virtual user number id of the program. It opens nothing.
 func (p *Program) NewVU(id int, rt *Runtime) *VU {
 	v := &VU{p: p, rt: rt, users: make([]protocol.VU, len(p.targets))}
 	for i, target := range p.targets {
@@ -104,10 +108,10 @@ func (p *Program) NewVU(id int, rt *Runtime) *VU {
 	return v
 }
 
-// global is the VU's number among those of all shards.
+// global returns the VU's number among those of all shards.
 func (v *VU) global() int { return v.users[0].ID*max(1, v.rt.Shards) + v.rt.Shard }
 
-// Begin starts an iteration whose first request was due at the given time.
+// Begin starts an iteration that was due at the given time.
 func (v *VU) Begin(due time.Duration) {
 	v.pc, v.due, v.token, v.wait = 0, due, v.rt.Admitted, 0
 	v.outcome = load.Completed
@@ -118,8 +122,8 @@ func (v *VU) Begin(due time.Duration) {
 	for _, f := range v.p.feeds {
 		v.scope.Set(f.slot, f.from.row(v))
 	}
-	// Ids must be unique, so they come from the process's source: the VU's own begins anew with each VU of its number.
-	// The one bit that is not random is that which samplers by ratio do not look at.
+	// Trace IDs must be unique, so that they come from the process's random source: the VU's own source begins
+	// anew with each VU of the same number. Ratio samplers do not read the one bit that is not random.
 	binary.BigEndian.PutUint64(v.traceID[:8], rand.Uint64())
 	binary.BigEndian.PutUint64(v.traceID[8:], rand.Uint64()|1) // a trace id of zeros is invalid
 	v.scope.Iteration++
@@ -140,8 +144,9 @@ func (v *VU) beginTrace(due time.Duration) {
 	})
 }
 
-// endTrace hands the trail of an iteration that ended to whoever takes it. Its
-// end is the last request's or think time's; the clock is not read again.
+// endTrace passes the trace of an iteration that ended to the tracer. The
+// iteration's end is that of its last request or think time, so that the clock is
+// not read again.
 func (v *VU) endTrace() {
 	if v.trace == nil {
 		return
@@ -152,10 +157,10 @@ func (v *VU) endTrace() {
 	v.trace = nil
 }
 
-// Outcome says how the iteration that is done ended.
+// Outcome returns how the last iteration ended, and its trace ID.
 func (v *VU) Outcome() (load.Outcome, load.TraceID) { return v.outcome, v.traceID }
 
-// Interrupt makes the VU return from Go at once; it is then good only for Close.
+// Interrupt makes Go return soon. After it the VU is usable only for Close.
 func (v *VU) Interrupt() {
 	v.stopped.Store(true)
 	for i := range v.users {
@@ -163,15 +168,15 @@ func (v *VU) Interrupt() {
 	}
 }
 
-// Close closes what the VU has open.
+// Close closes the sessions of the VU.
 func (v *VU) Close() {
 	for i := range v.users {
 		v.users[i].Close()
 	}
 }
 
-// Go goes on until the VU thinks, waits for a token or is done. It blocks only
-// inside requests.
+// Go performs the iteration until the VU thinks, waits for a token or is done. It
+// returns the time at which it is to be called again. It blocks in requests only.
 func (v *VU) Go() (wake time.Duration, done bool) {
 	var call *protocol.Call
 	defer func() {
@@ -222,8 +227,8 @@ func (v *VU) Go() (wake time.Duration, done bool) {
 }
 
 // panicked turns a fault of perfd into a failure of the request under way. The
-// call is not used again, and the sessions of the request's target are closed:
-// nobody knows what state either is in.
+// state of the call and of the sessions is unknown: the call is not used again,
+// and the sessions of the request's target are closed.
 func (v *VU) panicked(p any, call *protocol.Call) {
 	v.outcome = load.Stopped
 	r := load.Result{
@@ -232,7 +237,7 @@ func (v *VU) panicked(p any, call *protocol.Call) {
 	}
 	step := v.p.code[min(max(v.pc-1, 0), len(v.p.code)-1)].step
 	if call == nil || step == nil {
-		step = &v.p.steps[0] // between requests: counted where every iteration begins
+		step = &v.p.steps[0] // a panic between requests counts for the first step
 	}
 	r.Step = step.index
 	r.Sent = min(r.Sent, r.Done)
@@ -243,7 +248,7 @@ func (v *VU) panicked(p any, call *protocol.Call) {
 	v.users[step.target].Close()
 }
 
-// take takes the next request's token once, and returns how long to wait for it.
+// take takes the token of the next request unless it is taken, and returns how long to wait for it.
 func (v *VU) take(s *step) time.Duration {
 	if v.token || v.limiters == nil || v.limiters[s.target] == nil {
 		return 0
@@ -274,7 +279,7 @@ func (v *VU) request(s *step, call *protocol.Call) bool {
 	v.rt.Sink.Record(user.ID, r)
 	if v.trace != nil {
 		if len(v.trace.Requests) == 0 {
-			v.trace.Start = r.Sent // the iteration's own, but for a think time before it
+			v.trace.Start = r.Sent // an iteration starts with its first request
 		}
 		v.trace.Add(r, call.Address, call.Err)
 	}
@@ -288,15 +293,15 @@ func (v *VU) request(s *step, call *protocol.Call) bool {
 	if v.rt.Failed != nil {
 		v.rt.Failed(v.p.Steps[s.index].Label, v.p.targets[s.target], r, call.Err)
 	}
-	if s.stop || len(s.extracts) > 0 { // later steps would go on without the values
+	if s.stop || len(s.extracts) > 0 { // later steps need the values
 		v.outcome = load.Stopped
 		return false
 	}
 	return true
 }
 
-// judge decides whether an answered request failed, extracts its values and
-// counts its checks.
+// judge decides whether an answered request failed, extracts the step's values
+// and evaluates its checks.
 func (v *VU) judge(s *step, call *protocol.Call) {
 	r := &call.Result
 	if r.Cause != load.None {
@@ -326,7 +331,7 @@ func (v *VU) judge(s *step, call *protocol.Call) {
 	}
 }
 
-// extract takes the step's values out of an answer.
+// extract sets the variables that the step takes from an answer.
 func (v *VU) extract(s *step, call *protocol.Call) error {
 	for _, x := range s.extracts {
 		value, err := x.from.Eval(&v.scope, call.Response)
@@ -339,7 +344,7 @@ func (v *VU) extract(s *step, call *protocol.Call) error {
 	return nil
 }
 
-// unmet is an expectation that an answer did not meet.
+// unmet is the error of an expectation that an answer did not meet.
 type unmet struct{ expect *expr.Condition }
 
 func (u *unmet) Error() string { return "not " + u.expect.String() }

@@ -24,13 +24,13 @@ import (
 	"github.com/perfd/perfd/internal/wire"
 )
 
-// A Kind is one protocol as the configuration knows it. The key Name chooses
-// it: in a step (`http: {…}`) and in a target (its defaults).
+// A Kind describes one protocol to the configuration. Its name is the key of its
+// blocks: in a step (`http: {…}`) and in a target (defaults of all its steps).
 type Kind struct {
 	Name string
-	// Step returns a new, defaulted block of a step, to be decoded into.
+	// Step returns a new block of a step with its defaults, to be decoded into.
 	Step func() Config
-	// Target returns a new, defaulted block of a target, nil where the protocol has none.
+	// Target returns a new block of a target with its defaults; nil if targets have none.
 	Target func() any
 }
 
@@ -38,25 +38,25 @@ type Kind struct {
 // every mistake, with its position, to c.Errors, and then may return nil.
 type Config interface{ Compile(c *Compiler) Step }
 
-// A Compiler carries what a Config needs to become a Step.
+// A Compiler is what a Config needs to become a Step.
 type Compiler struct {
 	Scenario, Step string
-	// Protocol's own block of the step's target, as Kind.Target returned it and
-	// the configuration filled it; nil where the target has no such block.
+	// Defaults is the protocol's block of the step's target, of the type that
+	// Kind.Target returns; nil if there is none.
 	Defaults any
-	// Base is the target's url with its position.
+	// Base is the url of the step's target.
 	Base block.Text
 	// Symbols are the variables the step may read.
 	Symbols *expr.Symbols
-	// Dir is the folder that relative file paths of the step start from.
+	// Dir is the folder that relative paths of files start from.
 	Dir string
-	// Allowed says whether a host name or address may be sent load to; nil allows all.
+	// Allowed returns an error unless load may go to a host, a name or an address; nil allows all.
 	Allowed func(host string) error
-	Errors  *block.Errors
+	Errors  *block.Errors // takes all mistakes
 }
 
-// CheckHost reports whether load may go to a host that the text at names, and
-// adds a mistake where it may not.
+// CheckHost reports whether load may go to a host, which the text at names. If
+// not, it adds a mistake.
 func (c *Compiler) CheckHost(host string, at block.Text) bool {
 	if c.Allowed == nil {
 		return true
@@ -108,23 +108,24 @@ type Session interface {
 // when its VU begins an iteration.
 type Resetter interface{ Reset() }
 
-// A Key names a session or shared resource. Kind is the protocol's name; Name
-// tells apart what one VU may hold several of (scheme and address, say).
+// A Key names a session of a VU or a shared resource. Kind is the protocol's
+// name; Name distinguishes several of one kind, by address for example.
 type Key struct{ Kind, Name string }
 
-// An Env is a VU's only way out of the process, one per run and target.
+// An Env is the environment of VUs, one for each run and target. It is their only
+// way to the network.
 type Env struct {
 	// Dialer resolves and connects under guard: the allow-list is checked on the name and on the resolved address.
 	Dialer *wire.Dialer
-	// Shared returns the resource named by the key, opening it on first use; it is closed with the run.
+	// Shared returns the resource under a key, which it opens on first use. The run closes it at its end.
 	Shared func(Key, func() (io.Closer, error)) (io.Closer, error)
-	// Now is the time since the engine's zero.
+	// Now returns the time since the engine's zero.
 	Now func() time.Duration
 	// Zero is the engine's zero with its monotonic reading: Zero.Add(Now()) is an absolute deadline.
 	Zero time.Time
 	// UserAgent and Identity are sent with every request (User-Agent, X-Perfd).
 	UserAgent, Identity string
-	// Connections counts what VUs open and close.
+	// Connections counts the connections of the VUs.
 	Connections *load.Connections
 	Log         *slog.Logger
 }
@@ -135,9 +136,9 @@ func (e *Env) Transport() *wire.Transport {
 	return &wire.Transport{Dialer: e.Dialer, Counts: e.Connections, Zero: e.Zero}
 }
 
-// A VU is one virtual user as protocols see it: its random source, its way out
-// and its open sessions. It performs one request at a time. Only Interrupt may be
-// called from another goroutine.
+// A VU is one virtual user as protocols see it: its random source, its
+// environment and its open sessions. It performs one request at a time. Only
+// Interrupt may be called from another goroutine.
 type VU struct {
 	ID   int
 	Rand rand.PCG
@@ -187,8 +188,8 @@ func (v *VU) Drop(s Session) {
 	}
 }
 
-// Interrupt makes a blocked Do return. It may be called from any goroutine; the
-// VU is then good only for Close.
+// Interrupt makes a blocked Do return, and all later ones fail with cause
+// canceled. It may be called from any goroutine.
 func (v *VU) Interrupt() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -218,26 +219,27 @@ func (v *VU) Close() {
 	v.sessions = nil
 }
 
-// A Call is one request under way. Its fields are reused from call to call. It
-// is lent to a VU for some of its requests and then to another.
+// A Call is one request under way. It is reused for request after request, and
+// lent to one VU after another.
 type Call struct {
 	VU       *VU
 	Scope    *expr.Scope
 	Deadline time.Duration // since the engine's zero
-	Keep     *expr.Keep    // what the step's expect, checks and extractions read of the answer
-	Result   load.Result   // Due, Step and Trace are set before Do, Sent and Done are when it begins
+	Keep     *expr.Keep    // the parts of the answer that the step's expect, checks and extractions read
+	Result   load.Result   // before Do, Due, Step and Trace are set, and Sent and Done are its begin
 	Response expr.Response // valid until the call's next Do
-	// Address is where the request went, as the protocol's SpanMapper reads it; valid until the next Do.
+	// Address is the address of the request in the form that the protocol's SpanMapper reads; valid until the next Do.
 	Address []byte
-	// Err explains Result.Cause in words for logs and the ring of recent failures; never a label.
+	// Err explains Result.Cause for logs and the list of recent failures. It is never a label.
 	Err error
 
 	scratch []any // pointers of different types
 }
 
-// Scratch returns the call's T, which is zero at first and then as the last
-// request left it: buffers, say. Each protocol has a type of its own, so that
-// protocols that take turns in a flow keep theirs. Nothing of a VU may stay in it.
+// Scratch returns the call's T: buffers, for example. It is zero at first and then
+// as the last request left it. Each protocol has a type of its own, so that
+// protocols that take turns in a flow keep their buffers. It must not hold state of
+// a VU.
 func Scratch[T any](c *Call) *T {
 	for _, s := range c.scratch {
 		if t, ok := s.(*T); ok {

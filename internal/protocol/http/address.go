@@ -18,8 +18,8 @@ import (
 // An address is where a step's requests go.
 type address struct {
 	origin wire.Origin
-	host   string // as the Host field has it
-	// template is the path as the configuration has it, for spans; empty where it holds a secret.
+	host   string // value of the Host field
+	// template is the path as it is written in the configuration, for spans; empty if it holds a secret.
 	template string
 	target   []segment // path and query
 }
@@ -28,7 +28,7 @@ type address struct {
 func (c *Config) address(k *protocol.Compiler) (a address) {
 	at := c.URL
 	if at.Path == "" {
-		return a // it is required, and said so
+		return a // a missing url was reported when the block was decoded
 	}
 	if !strings.Contains(at.S, "://") {
 		if at.S != "" && at.S[0] != '/' && at.S[0] != '?' {
@@ -39,7 +39,7 @@ func (c *Config) address(k *protocol.Compiler) (a address) {
 			return a
 		}
 		if k.Base.S == "" {
-			return a // the target was found wrong
+			return a // the target's url was reported
 		}
 		at.S = strings.TrimSuffix(k.Base.S, "/") + at.S
 		at.Hidden = at.Hidden || k.Base.Hidden
@@ -75,7 +75,7 @@ func (c *Config) address(k *protocol.Compiler) (a address) {
 	return a
 }
 
-// reach notes where a whole URL leads to and returns what follows its host.
+// reach sets origin and host by a whole URL and returns what follows its host.
 func (a *address) reach(at block.Text, k *protocol.Compiler) (rest string, ok bool) {
 	scheme, rest, _ := strings.Cut(at.S, "://")
 	end := strings.IndexAny(rest, "/?#")
@@ -113,7 +113,7 @@ func (a *address) reach(at block.Text, k *protocol.Compiler) (rest string, ok bo
 
 // checkURL checks the text between a URL's values and reports whether a query has begun in it.
 func checkURL(t *expr.Template, at block.Text, errs *block.Errors) (query bool) {
-	// The values do not matter: those of an empty scope are thrown away.
+	// Only the text between the values is checked.
 	scope := &expr.Scope{Rand: rand.NewPCG(0, 0)}
 	t.Each(scope, func(text string) {
 		query = query || strings.Contains(text, "?")
@@ -143,10 +143,10 @@ func originOf(u *url.URL) (wire.Origin, error) {
 	return o, nil
 }
 
-// compile reads the target's certificates; https works without any of them.
+// compile reads the target's certificates. All of them are optional.
 func (t *TLS) compile(k *protocol.Compiler) *tls.Config {
 	if (t.CertFile == "") != (t.KeyFile == "") {
-		return nil // Validate has said so
+		return nil // Validate reports it
 	}
 	o := wire.TLSOptions{
 		CAFile: inDir(k, t.CAFile), CertFile: inDir(k, t.CertFile), KeyFile: inDir(k, t.KeyFile),

@@ -11,10 +11,10 @@ import (
 	"github.com/perfd/perfd/internal/protocol"
 )
 
-// maxPart bounds a file inside a multipart body, in bytes: all VUs share one copy in memory.
+// maxPart bounds a file inside a multipart body, in bytes, because it is kept in memory.
 const maxPart = 16 << 20
 
-// body compiles the one body that the step has.
+// body compiles the step's body.
 func (c *Config) body(k *protocol.Compiler, s *step) {
 	contentType := ""
 	switch {
@@ -36,7 +36,7 @@ func (c *Config) body(k *protocol.Compiler, s *step) {
 		contentType = "application/octet-stream"
 		s.file = fileOf(k, c.File)
 	default:
-		// RFC 9110 section 8.6: a method that means a body says that it has none.
+		// RFC 9110 section 8.6: with a method that anticipates a body, Content-Length: 0 is sent.
 		s.bodiless = s.method != "POST" && s.method != "PUT" && s.method != "PATCH"
 		return
 	}
@@ -58,10 +58,10 @@ func (c *Config) form(k *protocol.Compiler) (list []segment) {
 	return list
 }
 
-// boundary parts the fields of a multipart body.
+// boundary separates the parts of a multipart body.
 const boundary = "perfd-7d1c0b5e9a24f683c1b8"
 
-// multipart compiles a multipart body; the files of its parts are read now.
+// multipart compiles a multipart body. It reads the files of the parts.
 func (c *Config) multipart(k *protocol.Compiler) (list []segment) {
 	for _, p := range c.Multipart {
 		head := append([]byte("--"+boundary+"\r\nContent-Disposition: form-data; name="), fieldName(nil, []byte(p.Name.S))...)
@@ -106,7 +106,7 @@ func contentOf(k *protocol.Compiler, t *block.Text) []byte {
 	return content
 }
 
-// fileOf returns the path of a file that exists, "" where it does not.
+// fileOf returns the path of a regular file; it reports any other, and returns "".
 func fileOf(k *protocol.Compiler, t *block.Text) string {
 	path := inDir(k, t.S)
 	st, err := os.Stat(path)

@@ -40,7 +40,7 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 	return s
 }
 
-// either returns the step's own choice, or else the target's.
+// either returns the step's own value if it has one, else the target's.
 func either[T any](own *T, target T) T {
 	if own != nil {
 		return *own
@@ -60,13 +60,14 @@ func (c *Config) method() string {
 
 // fields are the compiled header fields of a step.
 type fields struct {
-	own         []segment // perfd's
-	host        []segment // the configuration's, if it has one
-	contentType []segment // likewise
-	others      []segment // the configuration's
+	own         []segment // written by perfd
+	host        []segment // of the configuration, nil for none
+	contentType []segment // of the configuration, nil for none
+	others      []segment // of the configuration
 }
 
-// headers compiles the target's header fields and, in their place, the step's.
+// headers compiles the header fields of the target and of the step, whose fields
+// replace the target's of the same name.
 func (c *Config) headers(k *protocol.Compiler, t *TargetConfig, gzip bool) fields {
 	var given given
 	for _, list := range []block.Entries[block.Text]{t.Headers, c.Headers} {
@@ -99,10 +100,10 @@ func (c *Config) headers(k *protocol.Compiler, t *TargetConfig, gzip bool) field
 	return f
 }
 
-// given are the fields that the configuration writes.
+// given holds the header fields of the configuration.
 type given block.Entries[block.Text]
 
-// set adds a field, in the place of one of the same name where there is one.
+// set adds a field, or replaces the one of the same name.
 func (g *given) set(e block.Entry[block.Text]) {
 	for i := range *g {
 		if strings.EqualFold((*g)[i].Name.S, e.Name.S) {

@@ -1,14 +1,14 @@
 // Package http is the HTTP/1.1 protocol: a request is compiled once into
 // encoded segments with slots, and sent by wire's user agent.
 //
-// A request carries what the configuration gives it and besides that only Host,
-// User-Agent, X-Perfd and traceparent, Accept-Encoding where gzip is asked for, Cookie,
+// A request has the header fields of the configuration and, besides them, only
+// Host, User-Agent, X-Perfd and traceparent, Accept-Encoding if gzip is on, Cookie,
 // Content-Type and Content-Length.
 //
-// A value that ${…} puts into a url is percent-encoded by where it stands: in
-// the path as part of one segment, so that it can neither end the segment nor
-// begin a query, behind the question mark as a query's value, a space as +. Text
-// of the configuration itself is sent as it was written.
+// A value that ${…} puts into a url is percent-encoded by its place: in the path
+// as part of one segment, so that it can neither end the segment nor begin a query;
+// after the question mark as a query's value, with + for a space. The text of the
+// configuration itself is sent as it was written.
 package http
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/perfd/perfd/internal/wire"
 )
 
-// Kind is HTTP as the configuration knows it.
+// Kind describes HTTP to the configuration.
 var Kind = protocol.Kind{
 	Name:   "http",
 	Step:   func() protocol.Config { return &Config{} },
@@ -53,7 +53,7 @@ type Part struct {
 	ContentType string      `yaml:"content_type" doc:"Content type of the part."`
 }
 
-// A TargetConfig is the http block of a target: defaults of its steps, and how its connections are made.
+// A TargetConfig is the http block of a target: defaults of its steps, and options of its connections.
 type TargetConfig struct {
 	Headers     block.Entries[block.Text] `yaml:"headers" doc:"Header fields of every request."`
 	Redirects   int                       `yaml:"redirects" doc:"How many redirects to follow (default 0: a redirect is an answer)."`
@@ -63,14 +63,14 @@ type TargetConfig struct {
 	TLS         TLS                       `yaml:"tls" doc:"TLS of https."`
 }
 
-// Connections says how connections live.
+// Connections says when connections are replaced.
 type Connections struct {
 	MaxAge     block.Duration `yaml:"max_age" doc:"A connection older than this is replaced before its next request (default 5m)."`
 	DNSRefresh block.Duration `yaml:"dns_refresh" doc:"How long an answer of DNS is used; a connection whose address DNS no longer names is replaced (default 30s)."`
 	Reset      string         `yaml:"reset" doc:"never (default) keeps connections from iteration to iteration, iteration opens new ones for each."`
 }
 
-// TLS says how TLS connections are made.
+// TLS holds the options of TLS connections.
 type TLS struct {
 	CAFile             string `yaml:"ca_file" doc:"PEM file of the certificate authorities to trust instead of the system's."`
 	CertFile           string `yaml:"cert_file" doc:"PEM file of the client certificate."`
@@ -90,7 +90,7 @@ const (
 // tlsVersions are the values of min_version.
 var tlsVersions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 
-// DefaultTarget returns the block of a target that has none.
+// DefaultTarget returns the block of a target without one.
 func DefaultTarget() *TargetConfig {
 	return &TargetConfig{
 		Cookies: true,
@@ -131,8 +131,8 @@ func (t *TargetConfig) Validate(n *block.Node, errs *block.Errors) {
 	}
 }
 
-// methods are those that may be used; the value says whether a request may be
-// sent twice (RFC 9110 section 9.2.2).
+// methods lists the allowed methods. The value says whether a method is
+// idempotent, so that a request may be sent twice (RFC 9110 section 9.2.2).
 var methods = map[string]bool{
 	"GET": true, "HEAD": true, "OPTIONS": true, "TRACE": true, "PUT": true, "DELETE": true, "POST": false, "PATCH": false,
 }
@@ -170,10 +170,10 @@ func checkRedirects(n int, in *block.Node, errs *block.Errors) {
 	}
 }
 
-// own are the header fields that perfd writes itself.
+// own lists the header fields that perfd writes itself.
 var own = []string{"Content-Length", "Transfer-Encoding", "Connection", "User-Agent", "X-Perfd", "Cookie"}
 
-// checkFields reports names that cannot be, or that perfd has to write.
+// checkFields reports invalid names, and those of fields that perfd writes itself.
 func checkFields(list block.Entries[block.Text], errs *block.Errors) {
 	for _, e := range list {
 		if !wire.IsToken(e.Name.S) {
@@ -187,7 +187,7 @@ func checkFields(list block.Entries[block.Text], errs *block.Errors) {
 	}
 }
 
-// bodies lists the keys that give the request a body.
+// bodies returns the keys that give the request a body.
 func (c *Config) bodies() (given []string) {
 	for _, b := range []struct {
 		name string

@@ -4,12 +4,12 @@ import "bytes"
 
 const hex = "0123456789ABCDEF"
 
-// unreserved says which bytes stand for themselves anywhere in a URL (RFC 3986 section 2.3).
+// unreserved reports whether a byte is never encoded in a URL (RFC 3986 section 2.3).
 func unreserved(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
 }
 
-// inSegment says which other bytes stand for themselves in a path's segment (section 3.3).
+// inSegment reports whether a reserved byte need not be encoded in a segment of a path (section 3.3).
 func inSegment(c byte) bool {
 	switch c {
 	case '!', '$', '&', '\'', '(', ')', '*', '+', ',', ';', '=', ':', '@':
@@ -30,7 +30,7 @@ func pathSegment(dst, value []byte) []byte {
 	return dst
 }
 
-// queryValue appends a value as form encoding has it, a space as +.
+// queryValue appends a value in form encoding, with + for a space.
 func queryValue(dst, value []byte) []byte {
 	for _, c := range value {
 		switch {
@@ -45,8 +45,8 @@ func queryValue(dst, value []byte) []byte {
 	return dst
 }
 
-// fieldName appends a value as a multipart field's name or file name, in quotes
-// (HTML, section 4.10.22.8: only these three bytes could end it).
+// fieldName appends a value as a multipart field's name or file name, in quotes.
+// Only these three bytes could end it (HTML, section 4.10.22.8).
 func fieldName(dst, value []byte) []byte {
 	dst = append(dst, '"')
 	for _, c := range value {

@@ -29,9 +29,9 @@ type hop struct {
 	body   bool // the body is sent again
 }
 
-// follow performs the redirects of an answer, as one request with one time. The
-// dialer's guard sees each hop; what the configuration wrote into the header, which
-// may be secrets, stays with the origin it was written for.
+// follow performs the redirects of an answer as parts of one request. The dialer's
+// guard checks each hop. Header fields of the configuration may be secrets, so that
+// they are sent to the step's own origin only.
 func (s *step) follow(c *protocol.Call, w *scratch, sess *session) error {
 	from := s.origin.Scheme() + "://" + net.JoinHostPort(s.origin.Host, strconv.Itoa(int(s.origin.Port))) + string(w.x.Target())
 	at, err := url.Parse(from)
@@ -63,7 +63,7 @@ func (s *step) follow(c *protocol.Call, w *scratch, sess *session) error {
 	return nil
 }
 
-// move takes a redirect.
+// move makes h the request to which a redirect leads.
 func (h *hop) move(code int, location string) error {
 	to, err := h.at.Parse(location)
 	if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
@@ -73,15 +73,15 @@ func (h *hop) move(code int, location string) error {
 		return &wire.ProtocolError{Text: fmt.Sprintf("redirect to %.200q: %v", location, err)}
 	}
 	h.at = to
-	// RFC 9110 section 15.4: 303 becomes GET, and so do 301 and 302 of a POST, as browsers do.
+	// RFC 9110 section 15.4: 303 becomes GET, and so do 301 and 302 of a POST, as in browsers.
 	if code == 303 && h.method != "HEAD" || (code == 301 || code == 302) && h.method == "POST" {
 		h.method, h.body = "GET", false
 	}
 	return nil
 }
 
-// encodeHop writes the request of one redirect to w.x: to the step's origin with
-// the fields of the request before.
+// encodeHop writes the request of one redirect to w.x. A request to the step's
+// origin has the header fields of the request before it.
 func (s *step) encodeHop(h *hop, fields []byte, c *protocol.Call, w *scratch, sess *session) (err error) {
 	x := &w.x
 	x.Stream = nil

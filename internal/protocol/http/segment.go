@@ -10,22 +10,22 @@ import (
 	"github.com/perfd/perfd/internal/protocol"
 )
 
-// A segment is a piece of a request: bytes that are the same for every request,
-// or a slot that is filled for each.
+// A segment is a part of a request: bytes that are the same in every request, or
+// a slot that is filled for each.
 type segment struct {
 	literal []byte
 	slot    slot // nil for a literal
 }
 
-// A slot appends what one request has in its place. It may use w.text.
+// A slot appends the bytes of one request. It may use w.text.
 type slot func(dst []byte, c *protocol.Call, w *scratch) ([]byte, error)
 
-// An encoding appends a value in a form that is safe where it stands.
+// An encoding appends a value in a form that is safe in its place.
 type encoding func(dst, value []byte) []byte
 
 func literal(s string) segment { return segment{literal: []byte(s)} }
 
-// slotOf returns a template's segment; its value is encoded, where encode is not nil.
+// slotOf returns a template's segment. Its value is encoded unless encode is nil.
 func slotOf(t *expr.Template, encode encoding) segment {
 	if text, ok := t.Constant(); ok {
 		if encode != nil {
@@ -54,7 +54,7 @@ func jsonOf(j *expr.JSON) segment {
 	}}
 }
 
-// urlOf returns the segment of a path and query whose values are encoded by where they stand.
+// urlOf returns the segment of a path and query, whose values are encoded by their place.
 func urlOf(t *expr.Template) segment {
 	if text, ok := t.Constant(); ok {
 		return literal(text)
@@ -92,12 +92,12 @@ func fieldOf(name string, t *expr.Template) []segment {
 	return []segment{literal(name + ": "), value, literal("\r\n")}
 }
 
-// userAgent, traceparent and identity are what every request of a run says of itself.
+// userAgent, traceparent and identity identify a request of a run.
 var (
 	userAgent = segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
 		return append(dst, c.VU.Env.UserAgent...), nil
 	}}
-	// traceparent is the W3C trace context. Its flag is set only where the iteration was chosen when it began.
+	// traceparent is the W3C trace context. Its flag is set if the iteration was sampled when it began.
 	traceparent = segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
 		r := &c.Result
 		dst = append(dst, "00-"...)

@@ -13,8 +13,8 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// Span follows the semantic conventions for HTTP client spans (stable since
-// 1.23). The values of a query are not in url.full: they may be credentials.
+// Span follows OpenTelemetry's semantic conventions for HTTP client spans (stable
+// since 1.23). The values of a query may be credentials and are left out of url.full.
 func (s *step) Span(r *load.Result, address []byte, span *tracepb.Span) {
 	span.Name = s.method
 	if s.template != "" {
@@ -46,7 +46,7 @@ func (s *step) Span(r *load.Result, address []byte, span *tracepb.Span) {
 	}
 }
 
-// fullURL is the address of a request with the values of its query taken out.
+// fullURL returns the URL of a request with the values of its query redacted.
 func (s *step) fullURL(address []byte) string {
 	path, query, has := bytes.Cut(address, []byte("?"))
 	host := s.origin.Host

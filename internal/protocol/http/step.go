@@ -29,36 +29,36 @@ type step struct {
 
 	// The request, in the order of the wire: line and fields, Cookie, Content-Type and Content-Length, body.
 	head        []segment // request line, and all fields but those that follow
-	own         []segment // those of head that perfd writes to every origin; the others may be secrets
+	own         []segment // the part of head that perfd writes itself, to every origin; other fields may be secrets
 	contentType []segment
 	body        []segment
-	file        string // streamed as the body
-	bodiless    bool   // there is no body, and no length of one
+	file        string // path of the file that is streamed as the body
+	bodiless    bool   // there is neither a body nor a Content-Length
 }
 
 // scratch is what a call keeps from request to request.
 type scratch struct {
 	x    wire.Exchange
-	text []byte // a slot's own, before it is encoded
-	head int    // where Cookie and what follows begin in x.Out
-	room []byte // for bodies that differ from request to request
-	body []byte // the request's: in room, or the step's
+	text []byte // a slot's value before it is encoded
+	head int    // offset in x.Out of Cookie and what follows
+	room []byte // buffer for bodies that differ from request to request
+	body []byte // the request's body: in room, or the step's
 	file *os.File
 }
 
-const scratchSpare = 64 << 10 // larger rooms are not kept for the next request
+const scratchSpare = 64 << 10 // bytes; a larger buffer is not kept for the next request
 
 // session is one VU's user agent and cookies for one target.
 type session struct {
 	agent *wire.Agent
 	jar   wire.Jar
-	renew bool // connections live for one iteration
+	renew bool // each iteration has new connections
 }
 
 func (s *session) Interrupt() { s.agent.Interrupt() }
 func (s *session) Close()     { s.agent.Close() }
 
-// Reset forgets cookies, and connections where they live for one iteration.
+// Reset forgets cookies, and closes connections if each iteration has new ones.
 func (s *session) Reset() {
 	s.jar.Clear()
 	if s.renew {
@@ -66,7 +66,7 @@ func (s *session) Reset() {
 	}
 }
 
-// transport is what the sessions of one run and target share.
+// transport is shared by the sessions of one run and target.
 type transport struct{ *wire.Transport }
 
 func (*transport) Close() error { return nil }
@@ -117,7 +117,7 @@ func (s *step) perform(c *protocol.Call, w *scratch) error {
 	if err != nil {
 		return err
 	}
-	sess := held.(*session) //nolint:forcetypeassert // the key is ours alone
+	sess := held.(*session) //nolint:forcetypeassert // no other protocol uses the key
 	x := &w.x
 	x.KeepBody, x.Gunzip, x.Deadline, x.Follows = c.Keep.Body, s.gzip, int64(c.Deadline), false
 	if err := s.encode(c, w, sess); err != nil {
@@ -179,7 +179,7 @@ func (s *step) appendCookies(o *wire.Origin, w *scratch, sess *session) {
 	}
 }
 
-// fillBody makes w.body or w.file the request's body.
+// fillBody sets w.body or w.file to the request's body.
 func (s *step) fillBody(c *protocol.Call, w *scratch) (err error) {
 	if s.file != "" {
 		w.file, err = os.Open(s.file)
@@ -197,8 +197,8 @@ func (s *step) fillBody(c *protocol.Call, w *scratch) (err error) {
 	return err
 }
 
-// appendBody appends what the head says of the body, and the body. One that is
-// long or a file is streamed, so that VUs that send the same share its bytes.
+// appendBody appends the header fields of the body, and the body. A long body or
+// file is streamed instead, so that VUs that send the same body share its bytes.
 func (s *step) appendBody(c *protocol.Call, w *scratch) (err error) {
 	x := &w.x
 	if x.Out, err = appendAll(x.Out, s.contentType, c, w); err != nil {

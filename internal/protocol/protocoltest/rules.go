@@ -40,7 +40,7 @@ func answer(tr *trial) error {
 // untilGone waits for the client to leave.
 func untilGone(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
-// misbehave returns a server for each cause that a server can bring about at once.
+// misbehave returns a server for each cause that a server can provoke without delay.
 func (s *Subject) misbehave() map[load.Cause]func(net.Conn) {
 	return map[load.Cause]func(net.Conn){
 		load.Reset:    func(c net.Conn) { s.Ask(c); reset(c) },
@@ -49,12 +49,12 @@ func (s *Subject) misbehave() map[load.Cause]func(net.Conn) {
 	}
 }
 
-// causes: what goes wrong has the cause that tells who is at fault.
+// causes: each failure has its cause.
 func causes(tr *trial) error {
 	for want, handle := range tr.s.misbehave() {
 		tr.server.serve(handle)
 		if err := failed(tr.do(tr.patience), want); err != nil {
-			return fmt.Errorf("server that brings about %v: %w", want, err)
+			return fmt.Errorf("server that provokes %v: %w", want, err)
 		}
 	}
 	tr.server.close()
@@ -64,8 +64,8 @@ func causes(tr *trial) error {
 	return nil
 }
 
-// guarded: neither an address nor a name that resolves to one leads where the
-// guard does not allow. 192.0.2.1 is nobody's (RFC 5737).
+// guarded: a step dials neither an address that the guard refuses nor a name that
+// resolves to one. Nobody has the address 192.0.2.1 (RFC 5737).
 func guarded(tr *trial) error {
 	const nobody = "192.0.2.1"
 	tr.resolveBy(func(context.Context) ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr(nobody)}, nil })
@@ -99,7 +99,7 @@ func recovery(tr *trial) error {
 // server did meanwhile. A protocol need not test a connection that it used just before.
 const rest = 10 * time.Millisecond
 
-// idle: what a server does to an idle connection is no failure of the next request.
+// idle: the request after the server has closed the idle connection is answered.
 func idle(tr *trial) error {
 	tr.server.serve(func(c net.Conn) { tr.s.Answer(&once{Conn: c}) })
 	if err := answered(tr.do(tr.patience)); err != nil {
@@ -139,9 +139,9 @@ func (o *once) Read(p []byte) (int, error) {
 	return o.Conn.Read(p)
 }
 
-// unasked: a server repeats its answer and then says no more. Whoever takes that
-// for the next answer is one answer behind for ever. To ask over another
-// connection is as good as to fail.
+// unasked: a server repeats its answer and then answers no more. A step that takes
+// the repetition for the next answer is one answer behind for the rest of the
+// connection. It may ask over another connection, or fail.
 func unasked(tr *trial) error {
 	repeated := make(chan struct{})
 	tr.server.serve(func(c net.Conn) {
@@ -159,7 +159,7 @@ func unasked(tr *trial) error {
 	tr.server.serve(tr.s.Answer)
 	c := tr.do(tr.patience)
 	if c.Result.Cause == load.None && tr.env.Connections.Opened.Load() == 1 {
-		return errors.New("the answer came from a server that had said all")
+		return errors.New("the answer came from a server that had stopped to answer")
 	}
 	return nil
 }
@@ -206,7 +206,7 @@ func interrupt(tr *trial) error {
 	return failed(c, load.Canceled)
 }
 
-// interruptedDial: so does a call that opens its connection.
+// interruptedDial: a call that opens its connection returns when its user is interrupted.
 func interruptedDial(tr *trial) error {
 	asked := make(chan struct{})
 	tr.resolveBy(tr.stuck(asked))
@@ -227,8 +227,8 @@ func interruptedBefore(tr *trial) error {
 	return failed(tr.do(tr.patience), load.Canceled)
 }
 
-// lending: a call serves one user after another, and each finds its own state in
-// its sessions, whichever call comes.
+// lending: a call serves one user after another, and the state of a user is in its
+// sessions only.
 func lending(tr *trial) error {
 	other := tr.user(2)
 	defer other.Close()
@@ -253,7 +253,7 @@ func lending(tr *trial) error {
 	return nil
 }
 
-// sharing: users do not disturb each other. The race detector sees the rest.
+// sharing: users do not disturb each other. The race detector finds shared state.
 func sharing(tr *trial) error {
 	const users, requests = 8, 50
 	errs := make([]error, users)
@@ -275,7 +275,7 @@ func sharing(tr *trial) error {
 	return errors.Join(errs...)
 }
 
-// leaks: when the users and what they share are closed, nothing is left of them.
+// leaks: after users and shared resources are closed, no connection, goroutine or descriptor is left.
 func leaks(tr *trial) error {
 	goroutines, files := runtime.NumGoroutine(), descriptors()
 	for _, handle := range tr.s.misbehave() {
@@ -308,7 +308,7 @@ func leaks(tr *trial) error {
 	return nil
 }
 
-// descriptors is how many files the process has open; 0 where the system does not tell.
+// descriptors returns how many files the process has open; 0 if that is not known.
 func descriptors() int {
 	list, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

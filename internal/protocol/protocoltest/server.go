@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A server hands each connection to a function and counts what passes.
+// A server passes each connection to a function and counts bytes.
 type server struct {
 	l             net.Listener
 	handle        atomic.Pointer[func(net.Conn)]
@@ -29,7 +29,7 @@ func listen(t testing.TB, handle func(net.Conn)) *server {
 	return s
 }
 
-// serve changes what later connections meet.
+// serve changes the function for later connections.
 func (s *server) serve(handle func(net.Conn)) { s.handle.Store(&handle) }
 
 func (s *server) addr() string { return s.l.Addr().String() }
@@ -66,14 +66,14 @@ func (s *server) remove(c *conn) {
 	delete(s.conns, c)
 }
 
-// live is how many connections are not closed by the server.
+// live returns the number of connections that the server has not closed.
 func (s *server) live() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
 }
 
-// close ends all connections and waits for who serves them.
+// close closes all connections and waits for their functions.
 func (s *server) close() {
 	s.l.Close()
 	s.mu.Lock()
@@ -102,7 +102,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.TCPConn.Write(p)
 }
 
-// reset closes a connection as a process that crashed does.
+// reset closes a connection with a TCP reset.
 func reset(c net.Conn) {
 	if t, ok := c.(*conn); ok {
 		_ = t.SetLinger(0) // of an open socket it does not fail

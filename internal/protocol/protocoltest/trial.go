@@ -24,7 +24,7 @@ import (
 type trial struct {
 	t        testing.TB
 	s        Subject
-	patience time.Duration // for anything that should happen soon
+	patience time.Duration // bound on whatever should happen at once
 
 	server *server
 	step   protocol.Step
@@ -143,8 +143,8 @@ func (tr *trial) ask(c *protocol.Call, vu *protocol.VU, timeout time.Duration) {
 	tr.step.Do(c)
 }
 
-// doInTime performs a request that something other than its answer must end.
-// Where that does not happen, the end of the server and of lookups lets it go.
+// doInTime performs a request that something other than its answer must end. If
+// the request does not end, the end of the server and of lookups ends it.
 func (tr *trial) doInTime(timeout time.Duration, during func()) (*protocol.Call, error) {
 	done := make(chan *protocol.Call)
 	go func() { done <- tr.do(timeout) }()
@@ -160,7 +160,7 @@ func (tr *trial) doInTime(timeout time.Duration, during func()) (*protocol.Call,
 	}
 }
 
-// failed says whether a call failed for a reason, and coherently.
+// failed returns an error unless a call failed for a cause, with all its fields in agreement.
 func failed(c *protocol.Call, want load.Cause) error {
 	switch {
 	case c.Result.Cause != want:
@@ -183,7 +183,7 @@ func answered(c *protocol.Call) error {
 	return timed(&c.Result)
 }
 
-// timed says whether the times of a result fit together.
+// timed returns an error unless the times of a result agree.
 func timed(r *load.Result) error {
 	if r.Due > r.Sent || r.Sent > r.Done {
 		return fmt.Errorf("due %d, sent %d, done %d: want them to rise", r.Due, r.Sent, r.Done)
