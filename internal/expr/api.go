@@ -1,15 +1,15 @@
-// Package expr is the one expression language: ${…} templates, the conditions
-// of expect, checks and when, and the pipelines of extract.
+// Package expr is perfd's expression language: ${…} templates, the conditions of
+// expect and checks, and the pipelines of extract.
 //
-// The parser is expr-lang's; its tree is compiled once, when the configuration
-// is loaded, into Go closures over Value, so that a comparison costs a few
-// nanoseconds and allocates nothing. Types are checked then too: a name that
-// nothing declares and a comparison of text with a number are errors of the
+// The parser is expr-lang's. When the configuration is loaded, its tree is
+// compiled once into Go closures over Value, so that a comparison costs a few
+// nanoseconds and allocates nothing. Types are checked at the same time: an
+// undeclared name and a comparison of text with a number are errors of the
 // configuration, not of a run.
 //
-// An expression may read variables by name, and where there is an answer
-// status, duration, size, checksum, body (text), json (only the path that is
-// used is read) and header("Name").
+// An expression may read variables by name. One about an answer may also read
+// status, duration, size, checksum, body (text), json (only the path that is used
+// is decoded) and header("Name").
 package expr
 
 import (
@@ -40,7 +40,7 @@ func ParseCondition(t block.Text, s *Symbols, errs *block.Errors) *Condition {
 	return &Condition{t.S, f, c.keep}
 }
 
-// Eval evaluates the condition. An error says that it has no answer.
+// Eval evaluates the condition. An error says why it is neither true nor false.
 func (c *Condition) Eval(s *Scope, r Response) (bool, error) {
 	v := c.eval(s, r)
 	if v.kind == Bool {
@@ -55,7 +55,7 @@ func (c *Condition) Eval(s *Scope, r Response) (bool, error) {
 // String returns the condition as written.
 func (c *Condition) String() string { return c.text }
 
-// Keep says what the condition reads of an answer.
+// Keep returns the parts of an answer that the condition reads.
 func (c *Condition) Keep() Keep { return c.keep }
 
 // An Extraction takes a value out of an answer.
@@ -76,7 +76,7 @@ func ParseExtraction(t block.Text, s *Symbols, errs *block.Errors) *Extraction {
 	return &Extraction{t.S, f, kind, c.keep}
 }
 
-// Eval returns the value; a value that is not there is an error.
+// Eval returns the value. A missing value is an error.
 func (x *Extraction) Eval(s *Scope, r Response) (Value, error) {
 	v := x.eval(s, r)
 	if v.kind == fault {
@@ -88,8 +88,8 @@ func (x *Extraction) Eval(s *Scope, r Response) (Value, error) {
 	return v, nil
 }
 
-// Type is the type of what is extracted, as far as it is known.
+// Type returns the type of the value, Any if it is not known before Eval.
 func (x *Extraction) Type() Type { return x.kind }
 
-// Keep says what the extraction reads of an answer.
+// Keep returns the parts of an answer that the extraction reads.
 func (x *Extraction) Keep() Keep { return x.keep }

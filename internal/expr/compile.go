@@ -22,7 +22,7 @@ type eval func(*Scope, Response) Value
 // A compiler turns one parsed expression into an eval.
 type compiler struct {
 	symbols *Symbols
-	answer  bool // there is an answer to read
+	answer  bool // the expression may read an answer
 	keep    Keep
 }
 
@@ -33,10 +33,10 @@ func (m *mistake) Error() string { return m.text }
 
 func wrong(format string, args ...any) *mistake { return &mistake{text: fmt.Sprintf(format, args...)} }
 
-// maxLength bounds an expression's text.
+// maxLength bounds an expression's text, in bytes.
 const maxLength = 4096
 
-// parserConfig turns the parser's own functions off: perfd has its own.
+// parserConfig disables the parser's own functions, in whose place perfd has its own.
 var parserConfig = func() *conf.Config {
 	c := conf.CreateNew()
 	for _, f := range builtin.Builtins {
@@ -80,7 +80,7 @@ func (c *compiler) parse(s string) (eval, Type, error) {
 
 func constant(v Value) eval { return func(*Scope, Response) Value { return v } }
 
-// node compiles one node of the tree and tells the type it yields.
+// node compiles one node of the tree and returns the type that it yields.
 func (c *compiler) node(n ast.Node) (eval, Type, error) {
 	switch n := n.(type) {
 	case *ast.NilNode:
@@ -117,13 +117,13 @@ func (c *compiler) node(n ast.Node) (eval, Type, error) {
 	return nil, Any, wrong("%s is not part of perfd's expressions", n)
 }
 
-// Reserved reports whether a name means something everywhere, so that no variable may have it.
+// Reserved reports whether every expression defines a name, so that no variable may have it.
 func Reserved(name string) bool {
 	_, isFunction := functions[name]
 	return isFunction || slices.Contains(answerNames, name) || slices.Contains([]string{"vu", "iteration", "header", "regex", "nil", "true", "false"}, name)
 }
 
-// answerNames are what can be read of an answer without a call.
+// answerNames lists the names of parts of an answer that are read without a call.
 var answerNames = []string{"status", "duration", "size", "checksum", "body", "json"}
 
 func (c *compiler) name(name string) (eval, Type, error) {
@@ -229,7 +229,7 @@ func (c *compiler) pathOf(n ast.Node) (string, bool) {
 	return "", false
 }
 
-// escapePath makes a key literal in a gjson path.
+// escapePath escapes a key for a gjson path.
 func escapePath(key string) string {
 	var b strings.Builder
 	for _, r := range key {

@@ -21,15 +21,15 @@ import (
 	"github.com/perfd/perfd/internal/block"
 )
 
-// A function is what a call compiles to. Its arguments have been compiled and
-// counted; params names their types, Any for any.
+// A function is a function of the language. params holds the types of its
+// parameters, Any for any type; do gets as many arguments of these types.
 type function struct {
 	params []Type
 	yields Type
 	do     func(s *Scope, args []Value) Value
 }
 
-// functions are the calls that need nothing but the values of their arguments.
+// functions holds the functions that need only the values of their arguments.
 var functions = map[string]function{
 	"len":        {[]Type{Any}, Number, func(_ *Scope, a []Value) Value { return Num(float64(a[0].len())) }},
 	"random":     {[]Type{List}, Any, randomOf},
@@ -56,7 +56,7 @@ var functions = map[string]function{
 	}},
 }
 
-// Functions lists the names that an expression may call.
+// Functions returns the names of all functions.
 func Functions() []string {
 	return slices.Sorted(func(yield func(string) bool) {
 		for name := range maps.Keys(functions) {
@@ -88,9 +88,8 @@ func randomInt(s *Scope, a []Value) Value {
 	return Num(float64(low + int64(s.below(uint64(high-low)+1))))
 }
 
-// uuid draws a version 4 UUID (RFC 9562). It comes from the process's random
-// source, not from the VU's seeded one: what must be unique must not come back
-// with a restart.
+// uuid returns a version 4 UUID (RFC 9562) of the process's random source. The
+// VU's seeded source would repeat its UUIDs after a restart.
 func uuid(*Scope, []Value) Value {
 	var b [16]byte
 	binary.LittleEndian.PutUint64(b[:8], rand.Uint64())
@@ -188,7 +187,7 @@ func (c *compiler) header(args []ast.Node) (eval, Type, error) {
 	}, String, nil
 }
 
-// regex compiles regex(text, "pattern"): the first group, or the match where the pattern has none.
+// regex compiles regex(text, "pattern"), which yields the first group of a match, or all of it if the pattern has none.
 func (c *compiler) regex(args []ast.Node) (eval, Type, error) {
 	if len(args) != 2 {
 		return nil, Any, wrong("regex takes a text and a pattern, got %d arguments", len(args))
@@ -213,7 +212,7 @@ func (c *compiler) regex(args []ast.Node) (eval, Type, error) {
 	}, String, nil
 }
 
-// parseDuration compiles what a literal such as 300ms was rewritten to.
+// parseDuration compiles duration("300ms"), to which a literal such as 300ms is rewritten.
 func parseDuration(args []ast.Node) (eval, Type, error) {
 	if len(args) == 1 {
 		if text, ok := args[0].(*ast.StringNode); ok {

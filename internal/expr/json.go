@@ -7,16 +7,16 @@ import (
 // A JSON is a JSON document with ${…} in it, written as YAML and compiled once.
 type JSON struct{ parts []jsonPart }
 
-// A jsonPart is literal JSON text, or an expression, whose value stands as JSON
-// of its own or, inText, between the quotes of a string.
+// A jsonPart is literal JSON text, or an expression whose value is a JSON value
+// or, inText, part of a string.
 type jsonPart struct {
 	text   string
 	eval   eval
 	inText bool
 }
 
-// ParseJSON compiles a document. A leaf that is exactly one ${…} keeps its
-// type; inside text it becomes text. Mistakes go to errs.
+// ParseJSON compiles a document. A leaf that is exactly one ${…} keeps the
+// expression's type; inside text the value becomes text. Mistakes go to errs.
 func ParseJSON(n *block.Node, s *Symbols, errs *block.Errors) *JSON {
 	j := &JSON{}
 	j.node(n, s, errs)
@@ -42,7 +42,7 @@ func (j *JSON) Append(dst []byte, s *Scope) []byte {
 	return dst
 }
 
-// Constant returns the document's text where it has no expressions.
+// Constant returns the document's text if it has no expressions.
 func (j *JSON) Constant() (string, bool) {
 	switch {
 	case len(j.parts) == 0:
@@ -93,7 +93,7 @@ func (j *JSON) node(n *block.Node, s *Symbols, errs *block.Errors) {
 			return
 		}
 		j.string(n.Text(), s, errs)
-	default: // YAML writes some numbers and booleans as JSON does not
+	default: // some numbers and booleans of YAML are not JSON
 		j.literal(string(scalar(n).AppendJSON(nil)))
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// rewrite turns the notation of perfd that the parser does not know into what
-// it knows: a duration 300ms becomes duration("300ms"), a pipe into a bare name,
-// `x | random`, becomes a call, `x | random()`. Text in quotes is left alone.
+// rewrite replaces notation that the parser does not know: a duration 300ms
+// becomes duration("300ms"), a pipe into a name `x | random` becomes a pipe into a
+// call `x | random()`. It leaves text in quotes unchanged.
 func rewrite(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
@@ -53,7 +53,7 @@ func rewrite(s string) string {
 	return b.String()
 }
 
-// quoted returns where the text that begins with a quote at i ends.
+// quoted returns the end of the text in quotes that begins at i.
 func quoted(s string, i int) int {
 	q := s[i]
 	for i++; i < len(s); i++ {
@@ -73,7 +73,7 @@ func isWord(c byte) bool {
 	return isDigit(c) || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c >= utf8.RuneSelf
 }
 
-// isDuration says whether a word that begins with a digit is numbers with units of time.
+// isDuration reports whether a word that begins with a digit consists of numbers with units of time.
 func isDuration(s string) bool {
 	for s != "" {
 		n := strings.IndexFunc(s, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })

@@ -229,7 +229,7 @@ func textual(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type, e
 	}, Bool, nil
 }
 
-// constantPattern compiles a regular expression, which must be written out so that it is compiled once.
+// constantPattern compiles a regular expression, which must be a literal so that it is compiled once.
 func constantPattern(n ast.Node) (*regexp.Regexp, error) {
 	text, ok := n.(*ast.StringNode)
 	if !ok {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Symbols are the variables that an expression may read, each with its slot in
-// a Scope. A table made from a parent sees the parent's variables; slots of all
-// tables that share a root are distinct, so one Scope serves them all.
+// Symbols is a table of the variables that an expression may read, each with its
+// slot in a Scope. A table with a parent also has the parent's variables. The slots
+// of all tables below one root are distinct, so that one Scope serves them all.
 type Symbols struct {
 	parent *Symbols
 	names  map[string]symbol
@@ -22,7 +22,7 @@ type symbol struct {
 	read bool
 }
 
-// NewSymbols returns an empty table inside parent, or a root where parent is nil.
+// NewSymbols returns an empty table below parent, or a root if parent is nil.
 func NewSymbols(parent *Symbols) *Symbols {
 	s := &Symbols{parent: parent, names: map[string]symbol{}}
 	if parent != nil {
@@ -33,8 +33,8 @@ func NewSymbols(parent *Symbols) *Symbols {
 	return s
 }
 
-// Declare makes a name visible and returns its slot. A name declared again in
-// the same table keeps its slot; its type becomes Any where the two differ.
+// Declare adds a name and returns its slot. A name that the table has already
+// keeps its slot; its type becomes Any if the two types differ.
 func (s *Symbols) Declare(name string, t Type) (slot int) {
 	if have, ok := s.names[name]; ok {
 		if have.kind != t {
@@ -49,7 +49,7 @@ func (s *Symbols) Declare(name string, t Type) (slot int) {
 	return slot
 }
 
-// Lookup finds a name here or in the tables around.
+// Lookup finds a name in the table or its parents, and marks it as read.
 func (s *Symbols) Lookup(name string) (slot int, t Type, ok bool) {
 	for ; s != nil; s = s.parent {
 		if have, found := s.names[name]; found {
@@ -61,10 +61,10 @@ func (s *Symbols) Lookup(name string) (slot int, t Type, ok bool) {
 	return 0, Any, false
 }
 
-// Read reports whether an expression looked a name of this very table up.
+// Read reports whether Lookup found a name in this table, not in a parent.
 func (s *Symbols) Read(name string) bool { return s.names[name].read }
 
-// ReadBy reports whether f looks any of the names of this very table up.
+// ReadBy calls f and reports whether it looked up any of the names in this table.
 func (s *Symbols) ReadBy(f func(), names ...string) (read bool) {
 	before := maps.Clone(s.names)
 	for name, sym := range s.names {
@@ -83,10 +83,10 @@ func (s *Symbols) ReadBy(f func(), names ...string) (read bool) {
 	return read
 }
 
-// Slots is how many slots a Scope needs for all tables that share the root.
+// Slots returns the number of slots that a Scope needs for all tables below the root.
 func (s *Symbols) Slots() int { return *s.next }
 
-// known lists every visible name.
+// known returns the names in the table and its parents.
 func (s *Symbols) known() []string {
 	var out []string
 	for ; s != nil; s = s.parent {
@@ -98,15 +98,15 @@ func (s *Symbols) known() []string {
 	return out
 }
 
-// A Scope holds one virtual user's variables, by slot.
+// A Scope holds the variables of one virtual user. It is not safe for concurrent use.
 type Scope struct {
-	Vars      []Value
-	Rand      *rand.PCG
-	VU        int
-	Iteration uint64
+	Vars      []Value   // by slot
+	Rand      *rand.PCG // the VU's random source
+	VU        int       // the VU's number among those of all shards
+	Iteration uint64    // the iteration's number, from 1
 }
 
-// Set gives the variable in a slot a value.
+// Set sets the variable in a slot.
 func (s *Scope) Set(slot int, v Value) {
 	if slot >= len(s.Vars) {
 		s.Vars = append(s.Vars, make([]Value, slot+1-len(s.Vars))...)
@@ -114,7 +114,7 @@ func (s *Scope) Set(slot int, v Value) {
 	s.Vars[slot] = v
 }
 
-// get returns the variable in a slot; null where it was never set.
+// get returns the variable in a slot, null if it is not set.
 func (s *Scope) get(slot int) Value {
 	if slot >= len(s.Vars) {
 		return Value{}
@@ -122,30 +122,30 @@ func (s *Scope) get(slot int) Value {
 	return s.Vars[slot]
 }
 
-// Reset forgets all variables and keeps the room for them.
+// Reset sets all variables to null and keeps their memory.
 func (s *Scope) Reset() { clear(s.Vars) }
 
 // below returns a number in [0, n) from the VU's random source.
 func (s *Scope) below(n uint64) uint64 { return rand.New(s.Rand).Uint64N(n) }
 
-// A Response is what expressions read of an answer. What it returns may point
-// into buffers that the next request reuses.
+// A Response is an answer as expressions read it. Its results may point into
+// buffers that the next request reuses.
 type Response interface {
-	Code() int
-	Body() []byte // as far as it was kept
+	Code() int    // the protocol's answer code, such as an HTTP status
+	Body() []byte // as far as Keep asked for it
 	Header(name string) (value string, ok bool)
 	Duration() time.Duration
-	Size() int64 // bytes of the whole body, decoded
-	Sum() uint64 // hash of the whole body
+	Size() int64 // bytes of the whole decoded body
+	Sum() uint64 // hash of the whole decoded body
 }
 
-// Keep says what of an answer must outlive its reading.
+// Keep holds the parts of an answer that expressions read.
 type Keep struct {
 	Body    bool
 	Headers []string // in the order first asked for
 }
 
-// Merge adds what another expression keeps.
+// Merge adds the parts that another expression reads.
 func (k *Keep) Merge(o Keep) {
 	k.Body = k.Body || o.Body
 	for _, h := range o.Headers {

@@ -19,7 +19,7 @@ type part struct {
 }
 
 // ParseTemplate compiles a template; "$${" is a literal "${". Mistakes go to
-// errs; the template returned is then not to be used.
+// errs; with any, the template must not be used.
 func ParseTemplate(t block.Text, s *Symbols, errs *block.Errors) *Template {
 	parts, kinds := parseParts(t, s, errs)
 	out := &Template{parts: parts, kind: String}
@@ -41,7 +41,7 @@ func ParseScalar(n *block.Node, s *Symbols, errs *block.Errors) *Template {
 	return ParseTemplate(n.Text(), s, errs)
 }
 
-// Constant returns the text of a template without expressions.
+// Constant returns the template's text if it has no expressions.
 func (t *Template) Constant() (string, bool) {
 	switch {
 	case len(t.parts) == 0:
@@ -60,8 +60,8 @@ func (t *Template) Prefix() string {
 	return ""
 }
 
-// Type is the type of Value: a template that is exactly one ${…} keeps its
-// expression's, any other is text.
+// Type returns the type of Value: of the expression if the template is exactly one
+// ${…}, else String.
 func (t *Template) Type() Type { return t.kind }
 
 // Append appends the template's text to dst.
@@ -76,8 +76,8 @@ func (t *Template) Append(dst []byte, s *Scope) []byte {
 	return dst
 }
 
-// Each calls literal for each piece of literal text and value for each
-// expression's value, in order; a protocol that must encode values differs the two.
+// Each calls literal with each piece of literal text and value with the value of
+// each expression, in order, for protocols that encode values.
 func (t *Template) Each(s *Scope, literal func(string), value func(Value)) {
 	for i := range t.parts {
 		if p := &t.parts[i]; p.eval == nil {
@@ -138,7 +138,7 @@ func parseParts(t block.Text, s *Symbols, errs *block.Errors) (parts []part, kin
 	return parts, kinds
 }
 
-// closing returns the index of the brace that closes a ${ whose text begins at i, -1 where none does.
+// closing returns the index of the brace that closes a ${ whose text begins at i, -1 if there is none.
 func closing(s string, i int) int {
 	depth := 0
 	for i < len(s) {

@@ -12,7 +12,8 @@ import (
 	"github.com/perfd/perfd/internal/block"
 )
 
-// A Type is what an expression yields. Any is known only when it is evaluated.
+// A Type is the type of a value. An expression of type Any has a value of any
+// type, which is known only when it is evaluated.
 type Type uint8
 
 // The types.
@@ -33,27 +34,27 @@ var typeNames = [...]string{"a value", "nothing", "a boolean", "a number", "text
 // String returns the type in words, with its article.
 func (t Type) String() string { return typeNames[t] }
 
-// A Value is what an expression yielded. Its zero value is null. A Value owns
-// its text: nothing in it points into a response.
+// A Value is a value of an expression. The zero Value is null. A Value owns its
+// text: it does not point into a response.
 type Value struct {
 	kind Type
 	num  float64 // Number, Bool (0 or 1), Duration (ns)
 	text string  // String; JSON text of List and Object
 }
 
-// Str returns a text.
+// Str returns the value of a text.
 func Str(s string) Value { return Value{kind: String, text: s} }
 
-// Num returns a number.
+// Num returns the value of a number.
 func Num(f float64) Value { return Value{kind: Number, num: f} }
 
-// Dur returns a duration.
+// Dur returns the value of a duration.
 func Dur(d time.Duration) Value { return Value{kind: Duration, num: float64(d)} }
 
-// Boolean returns a boolean.
+// Boolean returns the value of a boolean.
 func Boolean(b bool) Value { return Value{kind: Bool, num: toNumber(b)} }
 
-// failed returns what an evaluation that failed yields.
+// failed returns the value of an evaluation that failed.
 func failed(why string) Value { return Value{kind: fault, text: why} }
 
 func toNumber(b bool) float64 {
@@ -63,7 +64,7 @@ func toNumber(b bool) float64 {
 	return 0
 }
 
-// FromJSON returns the value that JSON text holds; null where it is not JSON.
+// FromJSON returns the value of JSON text, null if it is not JSON.
 func FromJSON(text string) Value { return jsonValue(gjson.Parse(text)) }
 
 func jsonValue(r gjson.Result) Value {
@@ -94,8 +95,8 @@ func (v Value) Type() Type {
 // IsNull reports whether there is no value.
 func (v Value) IsNull() bool { return v.kind == Any || v.kind == Null }
 
-// Append appends the value's text form to dst: what stands in a URL or in the
-// middle of a text. Null is nothing.
+// Append appends the value's text form to dst, as it is used in a URL or within
+// text. The text form of null is empty.
 func (v Value) Append(dst []byte) []byte {
 	switch v.kind {
 	case Bool:
@@ -141,7 +142,7 @@ func appendQuoted(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// appendEscaped appends s as it stands between the quotes of a JSON string.
+// appendEscaped appends s as a JSON string without its quotes.
 func appendEscaped(dst []byte, s string) []byte {
 	plain := true
 	for i := range len(s) {
@@ -157,7 +158,7 @@ func appendEscaped(dst []byte, s string) []byte {
 	return append(dst, quoted[1:len(quoted)-1]...)
 }
 
-// member returns a field of an object or an element of a list; null where there is none.
+// member returns a field of an object or an element of a list, null if there is none.
 func (v Value) member(key Value) Value {
 	switch {
 	case v.kind == Object && key.kind == String:
@@ -176,7 +177,7 @@ func (v Value) member(key Value) Value {
 	return Value{}
 }
 
-// at returns element i of a list, from the end where i is negative.
+// at returns element i of a list, counted from the end if i is negative.
 func (v Value) at(i int) Value {
 	if i < 0 {
 		i += v.len()
@@ -194,7 +195,7 @@ func (v Value) at(i int) Value {
 	return out
 }
 
-// len is the number of elements of a list or object, or of characters of a text.
+// len returns the number of elements of a list or object, or of characters of a text.
 func (v Value) len() int {
 	switch v.kind {
 	case List, Object:
@@ -207,7 +208,7 @@ func (v Value) len() int {
 	return 0
 }
 
-// scalar is the value of a boolean or number in a document.
+// scalar returns the value of a scalar in a document.
 func scalar(n *block.Node) Value {
 	switch n.Kind {
 	case block.Bool:

@@ -1,8 +1,9 @@
 // Package target holds what belongs to a system under load rather than to the
 // scenarios that share it: its entry in the configuration, the limit on its
-// request rate, and the watch that takes load away while it is in distress.
+// request rate, the Distress that reduces load while it does not answer, and the
+// Watch that reads its release and resources.
 //
-// It sends nothing and knows no protocol.
+// It generates no load and knows no protocol of steps. The Watch reads over HTTP.
 package target
 
 import (
@@ -21,12 +22,12 @@ type Config struct {
 	Release   *ReleaseConfig   `yaml:"release" doc:"How perfd learns which release the target runs: regressions are pinned to releases, and windows do not count while a release settles."`
 	Resources []ResourceConfig `yaml:"resources" doc:"Levels of the target, such as its memory, that are read all the time and watched for leaks."`
 
-	// Blocks are the keys beyond these, in document order: what steps by one protocol have in common on this
-	// target. Only who knows the protocols can decode them, or say that there is no such key.
+	// Blocks are the other keys, in document order: the blocks of protocols, or unknown keys. Package config,
+	// which knows the protocols, decodes them.
 	Blocks []block.Key
 }
 
-// Limits bound what all scenarios together do to a target, over all shards.
+// Limits bounds the load of all scenarios on a target, over all shards.
 type Limits struct {
 	RequestRate block.Rate `yaml:"request_rate" doc:"Most requests per time; safety.max_request_rate bounds it in any case."`
 	Connections int        `yaml:"connections" doc:"Most connections that are open at once; without it, as many as there are virtual users."`
@@ -44,7 +45,7 @@ func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
 	c.checkResources(errs)
 }
 
-// JSONSchema describes the keys that every target has.
+// JSONSchema returns the schema of the keys that every target has.
 func (Config) JSONSchema() map[string]any {
 	type plain Config
 	return block.Schema(plain{})
@@ -62,7 +63,7 @@ func (c *Config) checkURL(errs *block.Errors) {
 	}
 }
 
-// checkResources checks that the metrics of two resources can be told apart.
+// checkResources reports resources of the same name, whose metrics would be the same series.
 func (c *Config) checkResources(errs *block.Errors) {
 	taken := map[string]block.Pos{}
 	for _, r := range c.Resources {
@@ -74,7 +75,7 @@ func (c *Config) checkResources(errs *block.Errors) {
 	}
 }
 
-// Validate checks that limits which were written let something through.
+// Validate reports limits that allow nothing.
 func (l *Limits) Validate(at *block.Node, errs *block.Errors) {
 	if n := at.Get("request_rate"); n != nil && l.RequestRate.Count <= 0 {
 		errs.Add(n.Pos, n.Path, "must be more than 0, got %s", l.RequestRate)

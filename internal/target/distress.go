@@ -10,14 +10,14 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// A BackOff is the block that says how load is taken away from a target in distress.
+// A BackOff is the block that says how load on a target in distress is reduced.
 type BackOff struct {
 	Enabled bool           `yaml:"enabled" doc:"Whether load is taken away (default true)."`
 	After   block.Duration `yaml:"after" doc:"How long half of all requests or more must fail for want of an answer before load is taken away (default 2m, so that objectives have their verdict first)."`
 	Floor   float64        `yaml:"floor" doc:"Least share of the load that is still sent (default 0.1)."`
 }
 
-// DefaultBackOff is what holds where nothing is said.
+// DefaultBackOff returns the block with its defaults.
 func DefaultBackOff() BackOff {
 	return BackOff{Enabled: true, After: block.Duration(2 * time.Minute), Floor: 0.1}
 }
@@ -34,28 +34,28 @@ func (b *BackOff) DecodeBlock(n *block.Node, errs *block.Errors) {
 	}
 }
 
-// JSONSchema describes the block.
+// JSONSchema returns the schema of the block.
 func (BackOff) JSONSchema() map[string]any {
 	type plain BackOff
 	return block.Schema(plain{})
 }
 
 const (
-	// judgeEvery is the span over which a target is judged, and after which the share of load changes again.
+	// judgeEvery is the length of the span over which a target is judged, and the least time between two changes of its share.
 	judgeEvery = 10 * time.Second
-	// fewest is how many results of a full load a judgement needs.
+	// fewest is the number of results that a judgement needs at full load: a ratio of fewer is mostly chance.
 	fewest = 20
 )
 
-// A Distress watches whether a target still answers, and says what share of the
-// load it gets:
+// A Distress observes whether a target still answers, and decides which share of
+// the load it gets:
 //
 //	share 1    for After, half of the results or more were distress   share halves
 //	share < 1  half of the results or more were distress              share halves, to Floor
 //	share < 1  fewer                                                  share doubles, to 1
-//	any        too few results to tell                                share stays
+//	any        too few results                                        share is unchanged
 //
-// Observe and Admit are for any number of goroutines and take no lock.
+// All methods are safe for concurrent use. Observe and Admit take no lock.
 type Distress struct {
 	b BackOff
 
@@ -64,25 +64,25 @@ type Distress struct {
 	unanswered atomic.Uint64 // of results
 
 	share  atomic.Uint64 // math.Float64bits
-	silent atomic.Bool   // the last results were all unanswered
-	debt   atomic.Uint64 // of Admit, in 1/2³² of an iteration
+	silent atomic.Bool   // no result of the last span was answered
+	debt   atomic.Uint64 // iterations that Admit let pass, in units of 2⁻³²
 
 	mu     sync.Mutex
 	judged time.Time // end of the last span
-	before counts    // at its end
+	before counts    // at the end of the last span
 	since  time.Time // begin of the distress, zero for none
 }
 
 type counts struct{ results, distressed, unanswered uint64 }
 
-// NewDistress returns a watch over one target, to which all load is admitted.
+// NewDistress returns the Distress of one target, at first with a share of 1.
 func NewDistress(b BackOff) *Distress {
 	d := &Distress{b: b}
 	d.setShare(1)
 	return d
 }
 
-// Observe counts a result. Cancelled requests tell nothing of the target.
+// Observe counts a result. It ignores requests that perfd canceled.
 func (d *Distress) Observe(r *load.Result) {
 	if r.Cause == load.Canceled {
 		return
@@ -97,13 +97,14 @@ func (d *Distress) Observe(r *load.Result) {
 	}
 }
 
-// The codes with which a target itself asks for less.
+// The HTTP codes with which a target asks for less load.
 const (
 	tooManyRequests    = 429
 	serviceUnavailable = 503
 )
 
-// symptoms says what a result tells of its target.
+// symptoms reports whether a result is one of a target in distress, and whether
+// the request was not answered at all.
 func symptoms(r *load.Result) (distressed, unanswered bool) {
 	switch r.Cause {
 	case load.Timeout, load.Refused, load.Unreachable, load.Reset, load.Closed, load.Overload:
@@ -114,7 +115,7 @@ func symptoms(r *load.Result) (distressed, unanswered bool) {
 	return r.Code == tooManyRequests || r.Code == serviceUnavailable, false
 }
 
-// Admit says whether an iteration may start. Of a share s of the load, exactly
+// Admit reports whether an iteration may start. With a share s of the load exactly
 // every 1/s-th iteration may.
 func (d *Distress) Admit() bool {
 	share := d.Share()
@@ -126,16 +127,16 @@ func (d *Distress) Admit() bool {
 	return after>>32 != (after-step)>>32
 }
 
-// Share is the share of the load that the target gets, at most 1.
+// Share returns the share of the load that the target gets, at most 1.
 func (d *Distress) Share() float64 { return math.Float64frombits(d.share.Load()) }
 
 func (d *Distress) setShare(share float64) { d.share.Store(math.Float64bits(share)) }
 
-// Up reports whether the target answered any request when it was last sent some.
-// As long as it was sent none, it is up.
+// Up reports whether the target answered any request of the last span with
+// results. It is true before the first.
 func (d *Distress) Up() bool { return !d.silent.Load() }
 
-// Look judges the target when a span is over. It is called every few seconds.
+// Look judges the target if a span is over. It must be called every few seconds.
 func (d *Distress) Look(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -6,31 +6,31 @@ import (
 	"time"
 )
 
-// A Limiter lets a rate of requests through. Any number of goroutines use it,
-// without a lock.
+// A Limiter bounds the rate of requests. It is safe for concurrent use and takes
+// no lock.
 //
 // Its state is the theoretical arrival time of the generic cell rate algorithm
-// (ITU-T I.371): each token moves it on by the interval between two tokens, and
-// a token is due when that time is at most the tolerance ahead. So in any span
-// of t seconds at most rate × t + burst tokens are due. The burst is what the
-// rate allows in 100 ms, and at least one: wide enough that arrivals which are a
-// few milliseconds late, or the steps of a flow, do not lose tokens, and too
-// short for a target to feel.
+// (ITU-T I.371): each token advances it by the interval between two tokens, and a
+// token is due when that time is at most the tolerance ahead. Hence in any span of
+// t seconds at most rate × t + burst tokens are due. The burst is the number of
+// tokens of 100 ms, and at least one: long enough that arrivals which are a few
+// milliseconds late, or the steps of a flow, do not lose tokens, and too short to
+// load a target.
 type Limiter struct {
-	interval  int64 // between two tokens, in ticks; 0 lets everything through
-	tolerance int64 // ticks
-	next      atomic.Int64
+	interval  int64        // ticks between two tokens; 0 is no limit
+	tolerance int64        // ticks
+	next      atomic.Int64 // theoretical arrival time of the next token, in ticks
 }
 
 const (
-	// A tick is a fraction of a nanosecond, so that rounding the interval up costs no rate; int64 holds nine years of them.
+	// A tick is a fraction of a nanosecond, so that rounding the interval up costs no rate. An int64 holds nine years of ticks.
 	ticksPerNanosecond = 32
-	// burst is how long tokens that nobody takes pile up.
+	// burst is the time over which unused tokens are kept.
 	burst = 100 * time.Millisecond
 )
 
-// NewLimiter returns a limiter for one of so many shards, which share the rate
-// (tokens per second) equally. A rate of 0 is no limit.
+// NewLimiter returns the limiter of one shard. All shards share the rate (tokens
+// per second) equally. A rate of 0 is no limit.
 func NewLimiter(rate float64, shards int) *Limiter {
 	l := &Limiter{}
 	if rate <= 0 {
@@ -42,8 +42,8 @@ func NewLimiter(rate float64, shards int) *Limiter {
 	return l
 }
 
-// Take takes a token at a time that counts from one zero for all users, and
-// returns how long the user must wait for it: 0 is not at all.
+// Take takes a token and returns how long the caller must wait for it. All callers
+// give the time since the same zero.
 func (l *Limiter) Take(now time.Duration) (wait time.Duration) {
 	if l.interval == 0 {
 		return 0

@@ -24,10 +24,10 @@ type apiAnswer struct {
 // An apiSeries is one element of an instant vector.
 type apiSeries struct {
 	Labels map[string]string `json:"metric"`
-	Value  *apiValue         `json:"value"` // nil where it is a histogram
+	Value  *apiValue         `json:"value"` // nil for a histogram
 }
 
-// An apiValue is an instant and a value in text.
+// An apiValue is a value, in JSON a pair of an instant and the value as text.
 type apiValue float64
 
 // UnmarshalJSON reads the pair's value.
@@ -48,7 +48,7 @@ func (v *apiValue) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// queryAddress returns the address that answers a query at the server's own now.
+// queryAddress returns the address of an instant query, evaluated at the server's own time.
 func queryAddress(prometheus, query string) string {
 	u, err := url.Parse(prometheus)
 	if err != nil {

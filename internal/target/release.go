@@ -11,29 +11,29 @@ import (
 
 // A Change of a target's release.
 type Change struct {
-	At                time.Time // first sight of the release, or when it was pushed
+	At                time.Time // when the release was first read, or pushed
 	Release, Previous string
-	// Settled is the earliest instant from which its windows count. While the
-	// target answers with several releases it moves on; the windows themselves
-	// say so (Watch.During).
+	// Settled is the earliest instant from which windows of the release count. It
+	// is later while the target answers with several releases: Watch.During says
+	// whether a window counts.
 	Settled time.Time
 }
 
-// A ReleaseState is what is known of a target's release at an instant.
+// A ReleaseState is the state of a target's release at an instant.
 type ReleaseState struct {
-	Release, Previous string // Previous is empty where there was no change yet
-	Since             time.Time
-	Settled           bool // the target has answered with nothing but Release for long enough
-	Known             bool
+	Release, Previous string    // Previous is empty before the first change
+	Since             time.Time // when Release was first read, or pushed
+	Settled           bool      // for the settle time the target has answered with Release only
+	Known             bool      // Release was read, pushed or restored
 }
 
 const (
 	longestRelease = 200 // bytes
 	// heldFor is how long a pushed release holds while the target still answers
-	// with an older one. A deployment that is not seen for so long did not happen,
+	// with an older one. A deployment that has no effect for so long did not happen,
 	// and a target that never settles would never be judged again.
 	heldFor = time.Hour
-	// What is remembered is bounded. Windows ask within seconds of their end.
+	// Bounds of memory. During is asked about a window within seconds of its end.
 	mostTurns  = 64
 	mostSpans  = 64
 	mostOthers = 16
@@ -57,8 +57,8 @@ func checkRelease(s string) error {
 	return nil
 }
 
-// A rollout follows the release of one target through sightings, which are
-// answers of the target, and pushes:
+// A rollout follows the release of one target by sightings, which are answers of
+// the target, and by pushes:
 //
 //	settled   sight of the release           nothing
 //	settled   sight of another               change to it, settling
@@ -69,8 +69,8 @@ func checkRelease(s string) error {
 //	any       push of another                change to it, settling; for heldFor not taken back by sightings
 //	                                         of those before it, until it is seen itself
 //
-// It is not safe for concurrent use. Instants come in order, but for small steps
-// of the clock, which cost a settle time at most.
+// It is not safe for concurrent use. Instants must be in order; a step of the clock
+// back may prolong settling by the settle time.
 type rollout struct {
 	settle time.Duration
 
@@ -80,20 +80,20 @@ type rollout struct {
 	changes           uint64
 
 	seen   sightings
-	others []string  // what the target answered with before, in this rollout
-	held   time.Time // until when a push holds
+	others []string  // the releases that the target answered with before, in this rollout
+	held   time.Time // end of the time for which a push holds
 
 	turns []turn
 	spans []span // in which the target settled; the last may be open
 }
 
-// sightings are the latest ones, all of the same release.
+// sightings is the latest series of sightings of one release.
 type sightings struct {
 	release     string
 	first, last time.Time
 }
 
-// A turn is the instant from which a release held.
+// A turn is a change of the release, or its first sighting.
 type turn struct {
 	at                time.Time
 	release, previous string
@@ -105,15 +105,15 @@ type span struct {
 	open     bool
 }
 
-// begin takes the first release ever known, which needs no settling.
+// begin sets the first release that is known, which need not settle.
 func (r *rollout) begin(release string, at time.Time) {
 	r.known, r.release, r.since = true, release, at
 	r.seen = sightings{release, at.Add(-r.settle), at}
 	r.turns = []turn{{at: at, release: release}}
 }
 
-// restore takes the release that was known before a restart, and when it
-// settles. It comes before everything else.
+// restore sets the release that was known before a restart, and when it settles.
+// It must be called before any other method.
 func (r *rollout) restore(release string, settled, now time.Time) {
 	r.known, r.release = true, release
 	r.since = settled.Add(-r.settle)
@@ -124,7 +124,7 @@ func (r *rollout) restore(release string, settled, now time.Time) {
 	}
 }
 
-// sight takes an answer of the target.
+// sight processes an answer of the target.
 func (r *rollout) sight(release string, at time.Time) *Change {
 	if !r.known {
 		r.begin(release, at)
@@ -152,7 +152,7 @@ func (r *rollout) sight(release string, at time.Time) *Change {
 	return r.turn(release, at, at)
 }
 
-// push takes the word of whoever deploys.
+// push processes the announcement of a deployment.
 func (r *rollout) push(release string, at time.Time) (*Change, error) {
 	switch {
 	case !r.known:
@@ -169,7 +169,7 @@ func (r *rollout) push(release string, at time.Time) (*Change, error) {
 	}
 	r.advance(at)
 	r.unsettle(at)
-	if r.seen.last.After(at) { // and showed the older release
+	if r.seen.last.After(at) { // a sighting of the older release
 		r.seen.first = later(r.seen.first, at)
 	} else {
 		r.seen = sightings{release, at, at}
@@ -178,7 +178,7 @@ func (r *rollout) push(release string, at time.Time) (*Change, error) {
 	return r.turn(release, at, at.Add(r.settle)), nil
 }
 
-// turn makes release the one that holds.
+// turn makes release the current one.
 func (r *rollout) turn(release string, at, settled time.Time) *Change {
 	r.others = slices.DeleteFunc(r.others, func(o string) bool { return o == release })
 	r.others = last(append(r.others, r.release), mostOthers)
@@ -188,8 +188,8 @@ func (r *rollout) turn(release string, at, settled time.Time) *Change {
 	return &Change{At: at, Release: release, Previous: r.previous, Settled: settled}
 }
 
-// settles is the instant at which the target has settled, if nothing happens
-// until then; false while its last answer was another release.
+// settles returns the instant at which the target has settled unless another
+// release is sighted before; false if its last answer was another release.
 func (r *rollout) settles() (time.Time, bool) {
 	return r.seen.first.Add(r.settle), r.known && r.seen.release == r.release
 }
@@ -199,7 +199,7 @@ func (r *rollout) settled(at time.Time) bool {
 	return ok && !at.Before(end)
 }
 
-// unsettle begins a span of settling, unless one is open.
+// unsettle begins a span of settling unless one is open.
 func (r *rollout) unsettle(from time.Time) {
 	if n := len(r.spans); n == 0 || !r.spans[n-1].open {
 		r.spans = last(append(r.spans, span{from: from, open: true}), mostSpans)
@@ -220,8 +220,8 @@ func (r *rollout) advance(at time.Time) {
 	}
 }
 
-// during returns the release at the end of an interval, empty where it was not
-// known, and whether the target settled in any part of it.
+// during returns the release at the end of an interval, empty if it was not
+// known, and whether the target was settling in any part of the interval.
 func (r *rollout) during(start, end time.Time) (release string, settling bool) {
 	for i, t := range r.turns {
 		if !t.at.Before(end) {
@@ -252,7 +252,7 @@ func (r *rollout) state(now time.Time) ReleaseState {
 	}
 }
 
-// last keeps the last n of list.
+// last returns the last n elements of list.
 func last[T any](list []T, n int) []T { return list[max(0, len(list)-n):] }
 
 func later(a, b time.Time) time.Time {

@@ -11,15 +11,15 @@ import (
 	"github.com/perfd/perfd/internal/wire"
 )
 
-// The bounds of what is configured.
+// The bounds of durations in the configuration.
 const (
 	shortestEvery = time.Second
 	longestEvery  = time.Hour
 	longestSettle = 24 * time.Hour
 )
 
-// A ReleaseConfig is the block that says how the target's release is learnt:
-// by reading an answer of the target, or from whoever deploys.
+// A ReleaseConfig is the block that says how perfd learns the target's release: by
+// reading an answer of the target, or by POST /api/v1/releases.
 type ReleaseConfig struct {
 	URL    block.Text     `yaml:"url" doc:"Where the release is read: a path on the target, such as /version, or an address."`
 	JSON   block.Text     `yaml:"json" doc:"Path in the answer's JSON at which the release is, such as git_sha or build.version."`
@@ -31,7 +31,7 @@ type ReleaseConfig struct {
 	Settle block.Duration `yaml:"settle" doc:"How long all reads must agree on a release before its windows count (default 5m)."`
 }
 
-// releaseFields are the block's keys, decoded by themselves.
+// releaseFields is ReleaseConfig without its DecodeBlock, which decodes into it.
 type releaseFields ReleaseConfig
 
 // DecodeBlock decodes the block over its defaults.
@@ -40,10 +40,10 @@ func (c *ReleaseConfig) DecodeBlock(n *block.Node, errs *block.Errors) {
 	block.Decode(n, (*releaseFields)(c), errs)
 }
 
-// JSONSchema describes the block.
+// JSONSchema returns the schema of the block.
 func (ReleaseConfig) JSONSchema() map[string]any { return block.Schema(releaseFields{}) }
 
-// Validate checks that there is one source, and that it is complete.
+// Validate checks that there is exactly one source and that it is complete.
 func (c *releaseFields) Validate(at *block.Node, errs *block.Errors) {
 	checkSpan(at, "every", c.Every, shortestEvery, longestEvery, errs)
 	checkSpan(at, "settle", c.Settle, 0, longestSettle, errs)
@@ -87,17 +87,17 @@ func (c *releaseFields) checkSource(at *block.Node, errs *block.Errors) {
 	}
 }
 
-// lastKey is the key at the end of a path.
+// lastKey returns the last key of a path.
 func lastKey(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
-// checkSpan reports a duration that is out of its bounds, where one was written.
+// checkSpan reports a duration outside of its bounds, if the document has the key.
 func checkSpan(at *block.Node, key string, d block.Duration, least, most time.Duration, errs *block.Errors) {
 	if n := at.Get(key); n != nil && (d.D() < least || d.D() > most) {
 		errs.Add(n.Pos, n.Path, "must be from %s to %s, got %s", block.Duration(least), block.Duration(most), d)
 	}
 }
 
-// checkFilled reports keys that were written and hold nothing.
+// checkFilled reports keys of the document with empty text.
 func checkFilled(at *block.Node, errs *block.Errors, keys ...string) {
 	for _, key := range keys {
 		if n := at.Get(key); n != nil && n.Kind == block.String && n.Scalar == "" {
@@ -106,7 +106,7 @@ func checkFilled(at *block.Node, errs *block.Errors, keys ...string) {
 	}
 }
 
-// checkMetric reports what is more than the name of a metric.
+// checkMetric reports text that is not the name of a metric.
 func checkMetric(at *block.Node, name block.Text, errs *block.Errors) {
 	n := at.Get("metric")
 	switch {
@@ -118,7 +118,7 @@ func checkMetric(at *block.Node, name block.Text, errs *block.Errors) {
 	}
 }
 
-// checkReference reports what is neither a path on the target nor an address.
+// checkReference reports text that is neither a path on the target nor an address.
 func checkReference(ref block.Text, errs *block.Errors) {
 	if ref.S == "" || strings.Contains(ref.S, "://") {
 		checkAddress(ref, "https://shop.staging.example.com/version", errs)
@@ -132,7 +132,7 @@ func checkReference(ref block.Text, errs *block.Errors) {
 	checkPlain(u, ref, errs)
 }
 
-// checkAddress reports what is no address such as the example.
+// checkAddress reports text that is not an address such as the example.
 func checkAddress(ref block.Text, example string, errs *block.Errors) {
 	if ref.S == "" {
 		return
@@ -156,7 +156,7 @@ func checkPlain(u *url.URL, ref block.Text, errs *block.Errors) {
 
 func webScheme(scheme string) bool { return scheme == "http" || scheme == "https" }
 
-// resolve returns the address that a reference means: itself, or a path below
+// resolve returns the address of a reference, which is an address or a path below
 // the target's address.
 func resolve(target, ref string) string {
 	if strings.Contains(ref, "://") {

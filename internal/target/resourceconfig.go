@@ -15,8 +15,8 @@ var kinds = []string{load.ResourceMemory, load.ResourceGoroutines, load.Resource
 
 var resourceName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
 
-// A ResourceConfig is one entry of resources: a level of the target, read off a
-// page of metrics or asked of a Prometheus.
+// A ResourceConfig is one entry of resources: a level of the target that is read
+// from a page of metrics or queried from Prometheus.
 type ResourceConfig struct {
 	Name       block.Text        `yaml:"name" block:"required" doc:"Name of the resource: letters, digits, _ and -. It is a label of metrics."`
 	Kind       string            `yaml:"kind" block:"required" doc:"memory, goroutines, threads, descriptors or connections. Memory is in bytes, the others are counted."`
@@ -30,16 +30,16 @@ type ResourceConfig struct {
 	Limit      Level             `yaml:"limit" doc:"Level at which the target breaks: a size such as 2GiB for memory, a whole number for others. Findings say when it will be reached."`
 }
 
-// A Level is a size or a whole number, by the kind of its resource.
+// A Level is a size or a whole number, depending on the kind of its resource.
 type Level struct {
-	Value float64 // bytes, or a count; 0 where none was written
+	Value float64 // bytes, or a count; 0 for none
 	at    *block.Node
 }
 
-// DecodeBlock keeps the node until the kind of resource is known.
+// DecodeBlock keeps the node, which is decoded when the kind of resource is known.
 func (l *Level) DecodeBlock(n *block.Node, _ *block.Errors) { l.at = n }
 
-// JSONSchema describes both forms.
+// JSONSchema returns the schema of both forms.
 func (Level) JSONSchema() map[string]any {
 	return map[string]any{"anyOf": []any{block.Schema(block.Size(0)), block.Schema(0)}}
 }
@@ -65,7 +65,7 @@ func (l *Level) decode(kind string, errs *block.Errors) {
 	}
 }
 
-// resourceFields are the block's keys, decoded by themselves.
+// resourceFields is ResourceConfig without its DecodeBlock, which decodes into it.
 type resourceFields ResourceConfig
 
 // DecodeBlock decodes the block over its defaults.
@@ -75,10 +75,10 @@ func (c *ResourceConfig) DecodeBlock(n *block.Node, errs *block.Errors) {
 	c.Limit.decode(c.Kind, errs)
 }
 
-// JSONSchema describes the block.
+// JSONSchema returns the schema of the block.
 func (ResourceConfig) JSONSchema() map[string]any { return block.Schema(resourceFields{}) }
 
-// Validate checks that there is one source, and that it is complete.
+// Validate checks that there is exactly one source and that it is complete.
 func (c *resourceFields) Validate(at *block.Node, errs *block.Errors) {
 	if n := at.Get("name"); n != nil && !resourceName.MatchString(c.Name.S) {
 		errs.Add(n.Pos, n.Path, "a name is made of up to 100 letters, digits, _ and -, got %q", c.Name)

@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	// mostMembers bounds the label member of one resource.
+	// mostMembers bounds the values of the label member of one resource.
 	mostMembers = 100
-	// mostReadings bounds what one read may find of one resource.
+	// mostReadings bounds the series of one resource in one read.
 	mostReadings = 10_000
-	// forgottenAfter is how long a member is shown after it was last seen, at least.
+	// forgottenAfter is the least time for which a member is exposed after its last reading.
 	forgottenAfter = 5 * time.Minute
 	longestMember  = 200 // bytes
 )
@@ -35,22 +35,22 @@ type level struct {
 	seen  time.Time
 }
 
-// A resource holds what was last read of one resource. It is not safe for concurrent use.
+// A resource holds the last readings of one resource. It is not safe for concurrent use.
 type resource struct {
 	c       *ResourceConfig
 	target  string
 	members map[string]level
-	rest    *level // the sum of members beyond the cap, nil where there are none
+	rest    *level // the sum of the members beyond mostMembers, nil for none
 }
 
 func newResource(target string, c *ResourceConfig) *resource {
 	return &resource{c: c, target: target, members: map[string]level{}}
 }
 
-// named says which resource an error is about.
+// named adds the resource's name to an error.
 func (r *resource) named(err error) error { return fmt.Errorf("resource %s: %w", r.c.Name, err) }
 
-// matches reports whether a series is one that the resource asks for.
+// matches reports whether a series belongs to the resource.
 func (r *resource) matches(s series) bool {
 	if s.name != r.c.Metric.S {
 		return false
@@ -63,7 +63,7 @@ func (r *resource) matches(s series) bool {
 	return true
 }
 
-// readings gathers the series of one read, which tells members apart.
+// readings collects the series of one resource in one read.
 type readings struct {
 	r    *resource
 	list []reading
@@ -86,7 +86,8 @@ func (g *readings) add(s series) {
 	g.list = append(g.list, reading{member, s.value})
 }
 
-// finish returns what was read, by member, or why it cannot be told what that is.
+// finish returns the readings in order of members, or an error if they are
+// ambiguous or there are none.
 func (g *readings) finish() ([]reading, error) {
 	switch {
 	case g.err != nil:
@@ -119,8 +120,8 @@ func (g *readings) hint() string {
 	return choose + ", or tell them apart with member: LABEL"
 }
 
-// take keeps what was read at an instant and returns it as samples. Members
-// beyond the cap are added up and shown, and sampled no more: a sum of changing
+// take stores the readings of an instant and returns them as samples. Members
+// beyond mostMembers are exposed as a sum and not sampled: a sum of changing
 // members has no trend.
 func (r *resource) take(list []reading, at time.Time) []load.Sample {
 	r.forget(at)
@@ -144,7 +145,7 @@ func (r *resource) take(list []reading, at time.Time) []load.Sample {
 	return samples
 }
 
-// forget drops what was not seen for long.
+// forget drops members without a reading for a long time.
 func (r *resource) forget(now time.Time) {
 	gone := func(l level) bool { return now.Sub(l.seen) >= max(forgottenAfter, 3*r.c.Every.D()) }
 	maps.DeleteFunc(r.members, func(_ string, l level) bool { return gone(l) })
@@ -165,7 +166,7 @@ func (r *resource) collect(now time.Time, send func(d *metric.Desc, v float64, l
 			send(d, r.members[member].value, r.target, r.c.Name.S, member)
 		}
 	}
-	if r.rest != nil { // with the member that happens to have its name
+	if r.rest != nil { // a member may have the same name
 		send(d, r.rest.value+r.members[metric.Overflow].value, r.target, r.c.Name.S, metric.Overflow)
 	}
 }

@@ -19,8 +19,8 @@ import (
 
 const (
 	protobufType = "application/vnd.google.protobuf"
-	// accepted are the formats of a page of metrics, the best first. OpenMetrics
-	// leads as it does in Prometheus: a metric then has the name that it has there.
+	// accepted is the Accept header of a page of metrics. OpenMetrics is preferred, as
+	// in Prometheus, so that metrics have the same names as there.
 	accepted = "application/openmetrics-text;version=1.0.0;q=0.9," +
 		"text/plain;version=0.0.4;q=0.7," +
 		protobufType + ";proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.5,*/*;q=0.1"
@@ -30,11 +30,12 @@ const (
 type series struct {
 	name  string
 	value float64
-	label func(name string) string // empty where there is no such label
+	label func(name string) string // returns "" for a label that is not there
 }
 
-// readPage reads the series with the wanted names off a page of metrics, in any of the accepted
-// formats; one without Content-Type is taken for text. An error of each ends it.
+// readPage calls each with the series of the wanted names on a page of metrics in
+// any of the accepted formats. A page without Content-Type is read as text. An error of
+// each ends readPage.
 func readPage(page []byte, contentType string, wanted []string, each func(series) error) error {
 	if contentType == "" {
 		contentType = "text/plain"
@@ -85,9 +86,10 @@ func readText(page []byte, contentType string, wanted []string, each func(series
 	}
 }
 
-// maybeWanted tells most series apart without taking their labels.
+// maybeWanted reports whether a series may have a wanted name. It excludes most
+// others without parsing their labels.
 func maybeWanted(line []byte, wanted []string) bool {
-	if len(line) > 0 && line[0] == '{' { // the name is quoted, and anywhere in it
+	if len(line) > 0 && line[0] == '{' { // the name is in quotes, anywhere among the labels
 		return true
 	}
 	return slices.ContainsFunc(wanted, func(name string) bool { return bytes.HasPrefix(line, []byte(name)) })
@@ -101,18 +103,18 @@ const (
 )
 
 const (
-	// longestMetric bounds one series of a page in protobuf, in bytes: decoded it takes many times more.
+	// longestMetric bounds one series in protobuf, in bytes, because it takes many times more when it is decoded.
 	longestMetric = 64 << 10
-	// mostSeries bounds those of one metric, which may have two bytes each.
+	// mostSeries bounds the series of one metric, which may take two bytes each.
 	mostSeries = 100_000
 )
 
 var errProtobuf = errors.New("read metrics: broken protobuf")
 
-// readProtobuf reads families, each after its length. It decodes no metric that
-// is not wanted and never more than one: decoders of whole pages take memory or
-// stack by what a page claims to hold. Counters, gauges and untyped metrics have
-// a value; others are passed over.
+// readProtobuf reads length-delimited metric families. It decodes wanted metrics
+// only, one at a time, because decoders of whole pages allocate as much memory or
+// stack as a page claims to need. It skips metrics other than counters, gauges and
+// untyped ones, which have no single value.
 func readProtobuf(page []byte, wanted []string, each func(series) error) error {
 	for len(page) > 0 {
 		family, n := protowire.ConsumeBytes(page)
@@ -206,7 +208,7 @@ func eachField(message []byte, do func(field protowire.Number, value []byte) err
 	return nil
 }
 
-// excerpt cuts what somebody else wrote to a length that fits a log line.
+// excerpt returns text of an answer in a length that fits a log line.
 func excerpt(s string) string {
 	const most = 200
 	s = strings.ToValidUTF8(strings.TrimSpace(s), "\uFFFD")

@@ -20,44 +20,43 @@ import (
 	"github.com/perfd/perfd/internal/metric"
 )
 
-// Options of a Watch. Config is required and was decoded without mistakes.
+// Options are the options of a Watch. Config is required and was decoded without mistakes.
 type Options struct {
 	Config *Config
 
-	// Dial opens connections to the target's host, DialOutside to all others; nil is a net.Dialer's.
+	// Dial opens connections to the target's host, DialOutside to all others; nil is that of a net.Dialer.
 	Dial, DialOutside Dial
-	// TLS is for the target's host; nil trusts what the system trusts.
+	// TLS is for the target's host; nil trusts the system's authorities.
 	TLS *tls.Config
-	// Transport replaces all of these.
+	// Transport replaces Dial, DialOutside and TLS; nil does not.
 	Transport http.RoundTripper
 
-	UserAgent string // perfd/VERSION
-	Log       *slog.Logger
+	UserAgent string           // perfd/VERSION
+	Log       *slog.Logger     // nil discards
 	Now       func() time.Time // nil is time.Now
 
-	// Sample takes each reading of a resource; any number of goroutines call it. May be nil.
+	// Sample takes each reading of a resource. It is called concurrently. It may be nil.
 	Sample func(load.Sample)
-	// Changed is told once of each change of the release, at its first sight, one
-	// call at a time and in order. It must not call Push. May be nil.
+	// Changed is called once for each change of the release, one call at a time and
+	// in order. It must not call Push. It may be nil.
 	Changed func(Change)
 }
 
-// A Watch knows what release a target runs and how high its resources are. It
-// reads both for as long as Run runs, and survives whatever the target answers.
-// All methods are for any number of goroutines.
+// A Watch reads a target's release and the levels of its resources as long as Run
+// runs, whatever the target answers. All methods are safe for concurrent use.
 type Watch struct {
-	o       Options
-	client  *client
-	reads   []*read
-	failed  [numReads]atomic.Uint64
-	telling sync.Mutex // over a change of the release and the word of it
+	o        Options
+	client   *client
+	reads    []*read
+	failed   [numReads]atomic.Uint64
+	changing sync.Mutex // held over a change of the release and the call of Changed, before mu
 
-	mu        sync.Mutex
+	mu        sync.Mutex // guards rollout and the content of resources
 	rollout   rollout
 	resources []*resource
 }
 
-// A subject is what a read is about.
+// A subject is the subject of a read.
 type subject int
 
 const (
@@ -68,7 +67,7 @@ const (
 
 var subjectNames = [numReads]string{"release", "resources"}
 
-// A read is one request that is made again and again.
+// A read is one request that is repeated.
 type read struct {
 	about     subject
 	every     time.Duration
@@ -76,7 +75,7 @@ type read struct {
 	complaint complaint
 }
 
-// NewWatch returns a watch that knows nothing yet. It starts nothing.
+// NewWatch returns a watch without any reading. It starts nothing.
 func NewWatch(o Options) *Watch {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -109,7 +108,7 @@ func (w *Watch) add(about subject, every time.Duration, from block.Text, do func
 	return r
 }
 
-// addResources makes one read of all resources on a page, and one of each query.
+// addResources adds one read for all resources on a page, and one for each query.
 func (w *Watch) addResources() {
 	pages := map[string]*page{}
 	for i := range w.o.Config.Resources {
@@ -165,7 +164,7 @@ func (w *Watch) repeat(ctx context.Context, r *read, first time.Duration) {
 	for {
 		err := r.do(ctx)
 		if ctx.Err() != nil {
-			return // what our own stop breaks is no failure
+			return // an error of perfd's own stop is not a failure
 		}
 		if err == nil {
 			r.complaint.well()
@@ -207,12 +206,12 @@ func (w *Watch) readRelease(ctx context.Context, c *ReleaseConfig) error {
 	if err != nil {
 		return &readError{unreadable, err}
 	}
-	w.telling.Lock()
-	defer w.telling.Unlock()
+	w.changing.Lock()
+	defer w.changing.Unlock()
 	w.mu.Lock()
 	change := w.rollout.sight(release, w.o.Now())
 	w.mu.Unlock()
-	w.tell(change)
+	w.changed(change)
 	return nil
 }
 
@@ -228,7 +227,7 @@ func (c *ReleaseConfig) find(a *answer) (string, error) {
 		}
 		return release, nil
 	}
-	// Not gjson's own check, which goes as deep as the text does.
+	// json.Valid bounds the depth of nesting, gjson's own check does not.
 	if !json.Valid(a.body) {
 		return "", fmt.Errorf("the answer is no JSON: %s", excerpt(string(a.body)))
 	}
@@ -236,7 +235,7 @@ func (c *ReleaseConfig) find(a *answer) (string, error) {
 	case gjson.String:
 		return strings.TrimSpace(v.Str), nil
 	case gjson.Number:
-		return v.Raw, nil // as it is written: 1.10 is not 1.1
+		return v.Raw, nil // not the number: 1.10 is not 1.1
 	case gjson.Null:
 		return "", fmt.Errorf("the answer's JSON has nothing at %s", c.JSON)
 	default:
@@ -244,8 +243,8 @@ func (c *ReleaseConfig) find(a *answer) (string, error) {
 	}
 }
 
-// findLabel reads the release off the metric's series. A series of value 0 names
-// one that does not run.
+// findLabel returns the release in the label of the metric's series. A series of
+// value 0 names a release that does not run.
 func (c *ReleaseConfig) findLabel(a *answer) (string, error) {
 	var release string
 	err := readPage(a.body, a.header.Get("Content-Type"), []string{c.Metric.S}, func(s series) error {
@@ -265,7 +264,7 @@ func (c *ReleaseConfig) findLabel(a *answer) (string, error) {
 	return release, err
 }
 
-// readPage reads the resources on a page. One that is not there keeps none of the others from being read.
+// readPage reads the resources on a page. A missing one does not prevent the others from being read.
 func (w *Watch) readPage(ctx context.Context, p *page) error {
 	a, err := w.client.get(ctx, request{url: p.url, accept: accepted})
 	if err != nil {
@@ -308,7 +307,7 @@ func (w *Watch) readQuery(ctx context.Context, at string, r *resource) error {
 	return w.take([]readings{found})
 }
 
-// take keeps what a read found, and passes it on.
+// take stores the readings of a read and passes them to Sample.
 func (w *Watch) take(found []readings) error {
 	var wrong error
 	var samples []load.Sample
@@ -335,37 +334,35 @@ func (w *Watch) take(found []readings) error {
 	return nil
 }
 
-// Push takes the word of whoever deploys that the target runs a release, or
-// begins to: at is when, the zero time and what is still to come are now. The
-// release holds at once. While the target still answers with an older one its
-// versions are mixed, for an hour at most, and then the target is believed. An
-// error says why the release cannot be taken: it is empty, over 200 bytes, not
-// UTF-8, holds control characters, or is older than what is known.
+// Push announces that the target runs a release, or begins to, from an instant on;
+// the zero time and instants in the future are now. The release holds at once.
+// While the target still answers with an older one its versions are mixed; after an
+// hour its answers count again. Push returns an error if the release is empty, over
+// 200 bytes, not UTF-8, holds control characters, or is older than the current one.
 func (w *Watch) Push(release string, at time.Time) error {
 	if err := checkRelease(release); err != nil {
 		return err
 	}
-	w.telling.Lock()
-	defer w.telling.Unlock()
+	w.changing.Lock()
+	defer w.changing.Unlock()
 	w.mu.Lock()
 	if now := w.o.Now(); at.IsZero() || at.After(now) {
 		at = now
 	}
 	change, err := w.rollout.push(release, at)
 	w.mu.Unlock()
-	w.tell(change)
+	w.changed(change)
 	return err
 }
 
-func (w *Watch) tell(c *Change) {
+func (w *Watch) changed(c *Change) {
 	if c != nil {
 		w.o.Changed(*c)
 	}
 }
 
-// Restore tells the watch what was known before a restart: the release, and when
-// it settles or has settled. It is for the time before Run and Push, and is no
-// change.
+// Restore sets the release that was known before a restart, and when it settles or
+// has settled. It must be called before Run and Push, and does not call Changed.
 func (w *Watch) Restore(release string, settled time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -374,18 +371,18 @@ func (w *Watch) Restore(release string, settled time.Time) {
 	}
 }
 
-// During returns the release at the end of an interval, empty where none was
-// known, and whether any of the interval does not count: the release may have
-// changed in it, the target answered with several, or had not settled. A change
-// lies anywhere between the last answer with the old release and the first with
-// the new one, so that an interval may begin to count as settling after its end.
+// During returns the release at the end of an interval, empty if none was known,
+// and whether part of the interval does not count: the release may have changed in
+// it, or the target answered with several releases, or had not settled. A change
+// lies between the last answer with the old release and the first with the new
+// one, so that an interval may be found to be settling after its end.
 func (w *Watch) During(start, end time.Time) (release string, settling bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.rollout.during(start, end)
 }
 
-// State returns what is known of the release now.
+// State returns the current state of the release.
 func (w *Watch) State() ReleaseState {
 	w.mu.Lock()
 	defer w.mu.Unlock()

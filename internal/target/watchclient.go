@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	// readTimeout bounds one read, from its begin to the answer's last byte.
+	// readTimeout bounds one read up to the answer's last byte.
 	readTimeout = 10 * time.Second
 	// longestAnswer bounds an answer, in bytes after decompression.
 	longestAnswer = 16 << 20
-	// drained is how much of an answer is read to keep its connection.
+	// drained bounds the bytes of an unused body that are read to keep the connection.
 	drained = 64 << 10
-	// mostHops bounds redirects.
+	// mostHops bounds the redirects of one read.
 	mostHops = 5
 )
 
 // A Dial opens a connection, as net.Dialer.DialContext does.
 type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// A client makes the requests of a watch. They are few and no load.
+// A client makes the requests of a watch. They do not count as load.
 type client struct {
 	userAgent string
 	host      string // of the target
@@ -49,8 +49,8 @@ func newClient(o *Options) *client {
 	return c
 }
 
-// newTransport returns a transport that takes no proxy from the environment:
-// who watches a target must reach it the way load does.
+// newTransport returns a transport that takes no proxy from the environment, so
+// that a watch reaches its target in the same way as load.
 func newTransport(dial Dial, t *tls.Config) *http.Transport {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
@@ -61,8 +61,8 @@ func newTransport(dial Dial, t *tls.Config) *http.Transport {
 	}
 }
 
-// checkRedirect follows redirects within a host: another one may be reached by
-// another dialer, with other rules.
+// checkRedirect allows redirects within a host only, because another host may need
+// the other dialer, with other rules.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	switch from := via[0].URL; {
 	case len(via) > mostHops:
@@ -80,24 +80,22 @@ func (c *client) closeIdle() {
 	c.outside.CloseIdleConnections()
 }
 
-// An answer is what came back.
+// An answer is the response to a request.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// A request says what is asked for.
+// A request is a GET request.
 type request struct {
 	url    string
 	accept string
-	// fresh asks on a connection of its own: behind a balancer an old one shows the same instance for ever.
-	fresh bool
-	// noBody leaves the answer's body alone.
-	noBody bool
+	fresh  bool // use a new connection: behind a load balancer a kept one always leads to the same instance
+	noBody bool // the body is not needed
 }
 
-// get makes a request. Its errors do not hold the address, which may be secret.
+// get makes a request. Its errors do not contain the address, which may be secret.
 func (c *client) get(ctx context.Context, r request) (*answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readTimeout, fmt.Errorf("no answer within %s", readTimeout))
 	defer cancel()
@@ -140,7 +138,7 @@ func (c *client) get(ctx context.Context, r request) (*answer, error) {
 	return a, nil
 }
 
-// bare takes the address off an error.
+// bare removes the address from an error.
 func bare(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return wrapped.Err
@@ -148,7 +146,7 @@ func bare(err error) error {
 	return err
 }
 
-// wanted returns an error where the answer is no success.
+// wanted returns an error unless the answer is a success.
 func (a *answer) wanted() error {
 	if a.status/100 != 2 {
 		return fmt.Errorf("status %d: %s", a.status, excerpt(string(a.body)))

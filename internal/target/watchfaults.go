@@ -8,13 +8,13 @@ import (
 // sayEvery is the shortest time between two log lines about the same fault.
 const sayEvery = time.Minute
 
-// A fault is what kind of failure a read met.
+// A fault is a kind of failure of a read.
 type fault int
 
 const (
-	unanswered fault = iota // no connection, no answer, an answer too long
-	refused                 // an answer that is no success
-	unreadable              // an answer that does not hold what was asked for
+	unanswered fault = iota // no connection, no answer, or too long an answer
+	refused                 // the answer is not a success
+	unreadable              // the answer does not hold what is configured
 	numFaults
 )
 
@@ -28,13 +28,13 @@ type readError struct {
 
 func (e *readError) Error() string { return e.err.Error() }
 
-// A complaint says in the log that reads fail: the first of a kind, then one a
-// minute, and one when it is well again. It is for one goroutine.
+// A complaint logs the failures of a read: the first of each kind, then one a
+// minute, and one line when the read succeeds again. It is not safe for concurrent use.
 type complaint struct {
 	log     *slog.Logger
 	said    [numFaults]time.Time
 	skipped [numFaults]int
-	open    bool // a line about a failure is the last one
+	open    bool // the last line is about a failure
 }
 
 func (c *complaint) failed(f fault, err error, now time.Time) {
