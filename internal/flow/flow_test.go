@@ -274,7 +274,7 @@ flow:
 			load.Completed,
 		},
 		{
-			"unless it is told to stop it", `
+			"unless on_failure stops it", `
 flow:
   - {name: a, fake: {send: x, fail: timeout}, on_failure: stop_iteration}
   - {name: b, fake: {send: y}}`,
@@ -477,7 +477,7 @@ func TestTracesOfVUsWithOneNumberDiffer(t *testing.T) {
 	}
 }
 
-// traces keeps what a tracer is given, and says that all or no traces are sampled.
+// traces is a tracer that keeps copies of all traces, and samples all or none.
 type traces struct {
 	all  bool
 	took []*load.Trace
@@ -685,7 +685,7 @@ flow:
 }
 
 // BenchmarkIteration is what an iteration of one request costs beside its
-// protocol, with nobody to tell and with a tracer that keeps nothing.
+// protocol, without a tracer and with one that keeps nothing.
 func BenchmarkIteration(b *testing.B) {
 	for name, tracer := range map[string]Tracer{"untraced": nil, "traced": idle{}} {
 		b.Run(name, func(b *testing.B) {

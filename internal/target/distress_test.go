@@ -54,7 +54,7 @@ func TestDistress(t *testing.T) {
 			"half bad for two minutes halve the load every ten seconds, to the floor", DefaultBackOff(),
 			times(17, span{50, 50}), append(full(11), 0.5, 0.25, 0.125, 0.1, 0.1, 0.1),
 		},
-		{"too few results tell nothing", DefaultBackOff(), times(20, span{0, 19}), full(20)},
+		{"too few results change nothing", DefaultBackOff(), times(20, span{0, 19}), full(20)},
 		{
 			"one good span begins the two minutes anew", DefaultBackOff(),
 			join(times(11, span{0, 100}), times(1, span{100, 0}), times(12, span{0, 100})), append(full(23), 0.5),

@@ -17,7 +17,7 @@ var day = time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
 // play feeds a rollout that settles in 5m with a script, one event a line:
 //
 //	10m v2        the target answers with v2, 10 minutes into the day
-//	10m push v2   whoever deploys says so
+//	10m push v2   the deployment is announced
 //	10m-12m v1 v2 it answers with these in turn, every 30s, the end excluded
 //
 // It returns the changes, and the 30s windows of the first so many minutes that
@@ -295,7 +295,7 @@ func TestRolloutProperties(t *testing.T) {
 			}
 			s := r.state(now)
 			if s.Release != known {
-				t.Fatalf("release = %q, was told %q", s.Release, known)
+				t.Fatalf("release = %q, want %q", s.Release, known)
 			}
 			if s.Settled && last != known {
 				t.Fatalf("settled on %q, and the last word is %q", known, last)

@@ -267,7 +267,7 @@ func encodedFamilies() string {
 	return page.String()
 }
 
-// FuzzReadText finds out whether any page brings the reader down, or makes it name a series that nobody wanted.
+// FuzzReadText checks that no page makes the reader panic or return a series that is not wanted.
 func FuzzReadText(f *testing.F) {
 	f.Add([]byte("# TYPE a gauge\na{pod=\"x\"} 1\n# EOF\n"), true)
 	f.Add([]byte("{\"a\",pod=\"x\"} NaN 17\n"), false)

@@ -47,29 +47,29 @@ func (n network) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// A diary takes down what a watch says, with the time since it began.
-type diary struct {
+// A recording holds the calls of a watch, with the time since its begin.
+type recording struct {
 	mu    sync.Mutex
 	zero  time.Time
 	lines []string
 }
 
-func (d *diary) note(format string, args ...any) {
+func (d *recording) note(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lines = append(d.lines, fmt.Sprintf("%v ", time.Since(d.zero))+fmt.Sprintf(format, args...))
 }
 
-func (d *diary) sample(s load.Sample) {
+func (d *recording) sample(s load.Sample) {
 	d.note("%s/%s/%s %s %q %v %v", s.Target, s.Resource, s.Kind, s.Start.Sub(d.zero), s.Member, s.Last,
 		s.Start.Equal(s.End) && s.Count == 1 && s.Min == s.Last && s.Mean == s.Last && s.Max == s.Last)
 }
 
-func (d *diary) changed(c Change) {
+func (d *recording) changed(c Change) {
 	d.note("%s→%s at %v settled %v", c.Previous, c.Release, c.At.Sub(d.zero), c.Settled.Sub(d.zero))
 }
 
-func (d *diary) check(t *testing.T, want ...string) {
+func (d *recording) check(t *testing.T, want ...string) {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -121,7 +121,7 @@ resources:
 
 func TestReadsAreSpreadAndRepeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &diary{zero: time.Now()}
+		d := &recording{zero: time.Now()}
 		start(t, Options{Config: config(t, three), UserAgent: "perfd/1.2.3", Transport: network(func(r *http.Request) (int, string, error) {
 			d.note("%s %s %s", r.URL, r.Header.Get("User-Agent"), r.Header.Get("X-Perfd"))
 			return 200, "", nil
@@ -145,7 +145,7 @@ func TestReadsAreSpreadAndRepeat(t *testing.T) {
 // is given up after ten seconds, and the next comes when it is due.
 func TestSlowReadsDoNotOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &diary{zero: time.Now()}
+		d := &recording{zero: time.Now()}
 		under := 0
 		w := start(t, Options{
 			Config: config(t, "release: {url: /version, json: v, every: 4s}"), Log: logTo(d),
@@ -172,8 +172,8 @@ func TestSlowReadsDoNotOverlap(t *testing.T) {
 	})
 }
 
-// logTo writes log lines into a diary, without their time.
-func logTo(d *diary) *slog.Logger {
+// logTo writes log lines into a recording, without their time.
+func logTo(d *recording) *slog.Logger {
 	var line bytes.Buffer
 	h := slog.NewTextHandler(&line, nil)
 	return slog.New(&lineHandler{Handler: h, line: &line, d: d})
@@ -182,7 +182,7 @@ func logTo(d *diary) *slog.Logger {
 type lineHandler struct {
 	slog.Handler
 	line *bytes.Buffer
-	d    *diary
+	d    *recording
 }
 
 var lineHead = regexp.MustCompile(`^time=\S+ level=(\S+) msg="([^"]*)"`)
@@ -200,7 +200,7 @@ func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func TestFaultsAreCountedAndSaidOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &diary{zero: time.Now()}
+		d := &recording{zero: time.Now()}
 		at := func() time.Duration { return time.Since(d.zero) }
 		w := start(t, Options{
 			Config: config(t, "release: {url: /version, json: v, every: 10s}"), Log: logTo(d),
@@ -240,7 +240,7 @@ func TestFaultsAreCountedAndSaidOnceAMinute(t *testing.T) {
 // for four minutes.
 func TestARollingDeploy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &diary{zero: time.Now()}
+		d := &recording{zero: time.Now()}
 		reads := 0
 		w := start(t, Options{
 			Config: config(t, "release: {url: /version, json: v}"), Changed: d.changed,
@@ -279,7 +279,7 @@ func TestARollingDeploy(t *testing.T) {
 
 func TestPushAheadOfADeployment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &diary{zero: time.Now()}
+		d := &recording{zero: time.Now()}
 		w := start(t, Options{
 			Config: config(t, "release: {url: /version, json: v, settle: 2m}"), Changed: d.changed,
 			Transport: network(func(*http.Request) (int, string, error) {
@@ -321,7 +321,7 @@ func TestPushAheadOfADeployment(t *testing.T) {
 
 func TestPushWithoutConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &diary{zero: time.Now()}
+		d := &recording{zero: time.Now()}
 		w := start(t, Options{Config: config(t, ""), Changed: d.changed})
 		if got := collected(w); got != nil {
 			t.Errorf("exposed %q before anything was known", got)
@@ -344,7 +344,7 @@ func TestPushWithoutConfiguration(t *testing.T) {
 
 func TestRestore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &diary{zero: time.Now()}
+		d := &recording{zero: time.Now()}
 		w := NewWatch(Options{
 			Config: config(t, "release: {url: /version, json: v}"), Changed: d.changed,
 			Transport: network(func(*http.Request) (int, string, error) { return 200, `{"v": "v1"}`, nil }),
@@ -369,7 +369,7 @@ func TestRestore(t *testing.T) {
 
 func TestResourcesOfOnePageAreReadAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &diary{zero: time.Now()}
+		d := &recording{zero: time.Now()}
 		w := start(t, Options{
 			Config: config(t, `
 resources:
@@ -395,10 +395,10 @@ resources:
 	})
 }
 
-// TestResourcesThatCannotBeTold holds that one resource which cannot be read does not cost the others.
-func TestResourcesThatCannotBeTold(t *testing.T) {
+// One resource that cannot be read does not prevent the others from being read.
+func TestOneUnreadableResource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &diary{zero: time.Now()}
+		d := &recording{zero: time.Now()}
 		w := start(t, Options{
 			Config: config(t, `
 resources:

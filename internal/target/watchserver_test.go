@@ -211,7 +211,7 @@ func TestAnswersThatAreNotTaken(t *testing.T) {
 
 // TestASecretInAnAddressIsNotLogged asks a server that is gone.
 func TestASecretInAnAddressIsNotLogged(t *testing.T) {
-	d := &diary{zero: time.Now()}
+	d := &recording{zero: time.Now()}
 	c := config(t, "release: {url: 'http://127.0.0.1:1/hunter2', json: v}")
 	c.Release.URL.Hidden = true
 	w := NewWatch(Options{Config: c, Log: logTo(d)})

@@ -144,7 +144,7 @@ func (s *subject) raceTheClose(t *testing.T) {
 	if !died(err) {
 		t.Fatalf("send on a closed connection = %v", err)
 	}
-	if !c.untouched(err) && runtime.GOOS == "linux" { // others do not tell
+	if !c.untouched(err) && runtime.GOOS == "linux" { // other systems do not report it
 		t.Errorf("after %v: untouched = false, want true", err)
 	}
 	c.x = nil

@@ -88,7 +88,7 @@ var answers = []struct {
 	{"chunk without a size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\nabc", "", load.Protocol, false},
 	{"chunk of negative size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nabc", "", load.Protocol, false},
 	{"chunk of enormous size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nabc", "", load.Protocol, false},
-	{"chunk longer than it said", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n", "a", load.Protocol, false},
+	{"chunk longer than its size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n", "a", load.Protocol, false},
 	{"trailer that is none", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nhello there\r\n\r\n", "", load.Protocol, false},
 	{"endless chunk line", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + strings.Repeat("x", 10_000) + "\r\na\r\n0\r\n\r\n", "", load.Protocol, false},
 	{"endless trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("T: v\r\n", 20_000) + "\r\n", "", load.Protocol, false},
@@ -183,7 +183,7 @@ func TestKeptBodiesAreBounded(t *testing.T) {
 	}
 	x.KeepBody = false
 	if _, err := play(x, text(maxKept+1)); err != nil || x.Body() != nil || x.Size() != maxKept+1 {
-		t.Errorf("%d bytes that nobody keeps: %d, %v", maxKept+1, x.Size(), err)
+		t.Errorf("%d bytes that are not kept: %d, %v", maxKept+1, x.Size(), err)
 	}
 }
 

@@ -24,7 +24,7 @@ func TestInTurn(t *testing.T) {
 func TestConnectSpreadsOverAddresses(t *testing.T) {
 	s := listen(t, func(c net.Conn) { readHead(c) })
 	_, port, _ := net.SplitHostPort(s.l.Addr().String())
-	// Nobody listens on the other two addresses: each connection goes on to the one that answers.
+	// The other two addresses refuse connections, so that each connect tries on to the one that answers.
 	d := (&zone{addrs: []netip.Addr{two, one, three}}).dialer()
 	for range 6 {
 		c, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort("localhost", port))
@@ -87,7 +87,7 @@ func TestDialIsGuarded(t *testing.T) {
 			t.Errorf("DialContext(%q) = %v, %v, want it refused", addr, c, err)
 		}
 	}
-	// Whoever brings addresses of their own is checked, too.
+	// Addresses that the caller brings are checked, too.
 	if _, err := d.Connect(t.Context(), "localhost", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, 80); Classify(err) != load.Overload {
 		t.Errorf("Connect = %v, want it refused", err)
 	}

@@ -65,7 +65,7 @@ func TestNamesAreRememberedAndRefreshed(t *testing.T) {
 		}
 		z.addrs, z.err = nil, errors.New("down")
 		time.Sleep(31 * time.Second)
-		resolve(two, 3) // what DNS said last is better than nothing
+		resolve(two, 3) // the last answer is better than none
 		resolve(two, 3)
 	})
 }

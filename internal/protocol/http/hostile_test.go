@@ -58,8 +58,8 @@ func each(t testing.TB, f func(net.Conn)) string {
 	return "http://" + l.Addr().String()
 }
 
-// A server may close a connection at the very moment its user ends thinking:
-// that is nobody's failure.
+// A server may close a connection at the moment at which its user ends thinking,
+// which is not a failure.
 func TestIdleTimeoutAsLongAsTheThinkTime(t *testing.T) {
 	const idle, users = 2 * time.Millisecond, 20
 	requests := 500
@@ -555,7 +555,7 @@ func TestLimitOfConnections(t *testing.T) {
 	}
 }
 
-// What follows an answer that nobody asked for is never taken for the next answer.
+// Unasked bytes after an answer are never taken for the next answer.
 func TestBytesThatNobodyAskedFor(t *testing.T) {
 	for name, extra := range map[string]string{
 		"answer": "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",

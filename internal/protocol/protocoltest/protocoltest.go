@@ -40,7 +40,7 @@ var rules = []rule{
 	{"load goes only where it may", guarded},
 	{"a failure does not spoil the next request", recovery},
 	{"a connection that was closed while idle is replaced", idle},
-	{"an answer that nobody asked for is not taken", unasked},
+	{"an unasked answer is not taken", unasked},
 	{"the deadline is kept", deadline},
 	{"an interrupt unblocks", interrupt},
 	{"an interrupt ends a dial", interruptedDial},

@@ -157,7 +157,7 @@ func (s *echoSession) fail(c *protocol.Call, err error) {
 	}
 }
 
-// spoiled reports whether the connection is closed or holds bytes that nobody asked for.
+// spoiled reports whether the connection is closed or holds unasked bytes.
 func (s *echoSession) spoiled() bool {
 	s.c.SetReadDeadline(time.Now().Add(time.Millisecond))
 	n, err := s.c.Read(s.p[:1])
@@ -251,7 +251,7 @@ func subject(f fault) Subject {
 	}
 }
 
-// The contract accepts what keeps it and finds each mistake, and says so under the right name.
+// The contract accepts a protocol that keeps it, and the right rule finds each mistake.
 func TestContract(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -266,7 +266,7 @@ func TestContract(t *testing.T) {
 		{"fails without words", silent, "a failure has its cause"},
 		{"keeps a broken connection", keepsBroken, "a failure does not spoil the next request"},
 		{"does not look at an idle connection", gullible, "a connection that was closed while idle is replaced"},
-		{"takes what it finds for the answer", gullible, "an answer that nobody asked for is not taken"},
+		{"takes what it finds for the answer", gullible, "an unasked answer is not taken"},
 		{"dials past the guard", unguarded, "load goes only where it may"},
 		{"ignores the deadline", ignoresTimeout, "the deadline is kept"},
 		{"deaf to an interrupt", deaf, "an interrupt unblocks"},
