@@ -17,9 +17,9 @@ func (t *runTracer) Sampled(id load.TraceID) bool {
 }
 
 // Trace takes an iteration that ended.
-func (t *runTracer) Trace(done *load.Trace) {
+func (t *runTracer) Trace(trail *load.Trace) {
 	if to := t.Load(); to != nil {
-		to.Trace(done)
+		to.Trace(trail)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/app"
-	"github.com/perfd/perfd/internal/command"
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/command"
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/engine"
 	"github.com/perfd/perfd/internal/kind"

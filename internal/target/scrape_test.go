@@ -153,6 +153,7 @@ func TestHostilePages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("each page is 16 MiB")
 	}
+	t.Parallel()
 	family := func(body string) string { return string(protowireLength(len(body))) + body }
 	name := "\x0a\x01a"
 	for _, c := range []struct{ name, contentType, page string }{

@@ -8,10 +8,10 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// A Link is one VU's connection to one origin for protocols that bring their own
-// requests and answers. It is opened at the first exchange, and again whenever
-// it is gone: closed by its peer, older than MaxAge, at an address that DNS has
-// left, or broken by an exchange that failed.
+// A Link is one VU's connection to one origin, for protocols that write and read
+// it themselves. It is opened by the first exchange, and again by one that finds it
+// closed by its peer, older than MaxAge, connected to an address that DNS has
+// dropped, or broken by a failed exchange.
 //
 // Interrupt may be called from any goroutine. Everything else belongs to the VU.
 type Link struct {
@@ -38,11 +38,10 @@ func NewLink(t *Transport, o Origin, vu int) *Link {
 // zero: do writes it with Write and reads its answer with Read. Exchange sets
 // Sent, Done, Phases, SentBytes and ReceivedBytes of r.
 //
-// An error of do closes the connection. A request that a reused connection did
-// not bring to its peer, because the peer had closed it, is performed once more
-// on a new one: then do runs twice. Where the request is idempotent it is enough
-// that no byte of an answer came; else the peer must provably not have read it
-// (SEMANTICS section 8).
+// An error of do closes the connection. If the peer had closed a reused connection
+// before it answered, do runs once more on a new one: for an idempotent request if
+// no byte of an answer came, for any other only if the peer provably read nothing
+// of it (SEMANTICS section 8).
 func (l *Link) Exchange(deadline time.Duration, idempotent bool, r *load.Result, do func() error) error {
 	l.deadline = int64(deadline)
 	r.Sent = l.now()
@@ -110,8 +109,8 @@ func (l *Link) prepare(now int64) error {
 	return nil
 }
 
-// isStale notes whether the peer has closed the connection or has sent what no
-// request asked for, which would be taken for the next answer.
+// isStale sets stale if the peer has closed the connection or has sent unasked
+// bytes, which would be taken for the next answer.
 func (l *Link) isStale(fd uintptr) {
 	if l.tls == nil {
 		l.stale = ended(fd)
@@ -120,10 +119,10 @@ func (l *Link) isStale(fd uintptr) {
 	}
 }
 
-// arm sets the deadlines of the connection. Setting them costs more than it is
-// worth for each exchange, so ones that are set already stay where they are early
-// enough; again sets the next when they fire. TLS cannot go on after a timeout,
-// so that there the deadlines are always exact.
+// arm makes reads and writes return by the deadline. Setting deadlines for each
+// exchange costs too much, so that those which are set already stay if they are
+// early enough; again sets the next when they fire. A TLS connection cannot be used
+// after a timeout, so that there the deadlines are always exact.
 func (l *Link) arm(now int64) error {
 	if l.tls == nil && l.armed > now && l.armed <= l.deadline {
 		return nil
@@ -135,8 +134,8 @@ func (l *Link) arm(now int64) error {
 	return l.cancelled()
 }
 
-// again reports whether a read or write that failed is to go on, because an
-// earlier exchange's deadline ended it.
+// again reports whether a read or write that failed is to be continued, because
+// the deadline of an earlier exchange ended it.
 func (l *Link) again(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) || l.tls != nil || l.cancelled() != nil {
 		return false

@@ -16,11 +16,10 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// A redialer is the one way in which a VU holds a connection to an origin,
-// whatever is spoken over it. It opens the connection under guard and times the
-// phases of that; it closes one that is too old or whose address DNS has left;
-// it decides whether a request that found a dead connection is sent once more;
-// and it is interruptible.
+// A redialer holds one VU's connection to one origin, for any protocol. It opens
+// the connection under guard and times the phases of doing so; it closes a
+// connection that is too old or whose address DNS has dropped; and it decides
+// whether a request on a reused connection that was closed is sent once more.
 //
 // Interrupt may be called from any goroutine. Everything else belongs to the VU.
 type redialer struct {
@@ -44,7 +43,7 @@ type redialer struct {
 	before                int64 // bytes sent before the request under way
 }
 
-// init makes a redialer of a zero one. The VU's number spreads the age of connections.
+// init initializes a zero redialer. The VU's number spreads the age of connections.
 func (d *redialer) init(t *Transport, o Origin, vu int) {
 	d.t, d.origin, d.zero, d.maxAge = t, o, t.Zero, t.spreadAge(vu)
 }
@@ -53,7 +52,7 @@ func (d *redialer) now() int64 { return int64(time.Since(d.zero)) }
 
 func (d *redialer) at(ns int64) time.Time { return d.zero.Add(time.Duration(ns)) }
 
-// Interrupt makes the exchange under way return soon; what follows fails with
+// Interrupt makes the exchange under way return soon, and all later ones fail with
 // cause canceled.
 func (d *redialer) Interrupt() {
 	d.interrupted.Store(true)
@@ -89,7 +88,7 @@ func (d *redialer) close(why load.CloseReason) {
 	d.nc = nil
 	d.mu.Unlock()
 	d.raw, d.tls = nil, nil
-	_ = nc.Close() // the TCP connection: a TLS farewell to a peer that may hang would block
+	_ = nc.Close() // not the TLS connection, whose close_notify may block
 	d.t.Counts.Closed[why].Add(1)
 }
 
@@ -176,7 +175,7 @@ func (d *redialer) dial(ctx context.Context, r *load.Result) (*Conn, error) {
 	return nc, nil
 }
 
-// handshake puts TLS onto a connection.
+// handshake opens TLS over a connection.
 func (d *redialer) handshake(ctx context.Context, nc *Conn) error {
 	t := tls.Client(nc, d.t.tlsConfig(strings.Trim(d.origin.Host, "[]")))
 	err := t.HandshakeContext(ctx)
@@ -193,9 +192,10 @@ func (d *redialer) handshake(ctx context.Context, nc *Conn) error {
 	return &handshakeError{err}
 }
 
-// settle closes the connection on which an exchange failed after so many bytes
-// of its answer. It returns errRetry where the request is to be sent once more
-// (SEMANTICS section 8), which it is at most once and on a reused connection only.
+// settle closes the connection on which an exchange failed after received bytes of
+// its answer. It returns errRetry if the request is to be sent once more (SEMANTICS
+// section 8), and err otherwise. A request may be sent once more if it was the
+// first attempt and on a reused connection.
 func (d *redialer) settle(err error, received int64, idempotent, mayRetry bool) error {
 	why := load.ClosedError
 	switch {
@@ -208,10 +208,9 @@ func (d *redialer) settle(err error, received int64, idempotent, mayRetry bool) 
 	return err
 }
 
-// untouched reports whether the peer's system provably took nothing of the
-// request that a dying connection carried: the peer had ended the stream, so that
-// it read no more, and acknowledged no byte of it. What TCP counts as acknowledged
-// begins with one for the connection itself.
+// untouched reports whether the peer provably read nothing of the request: it had
+// ended the stream, and its system has acknowledged no byte of the request. TCP's
+// count of acknowledged bytes includes one for the connection itself.
 func (d *redialer) untouched(err error) bool {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !anyOf(err, syscall.EPIPE) {
 		return false

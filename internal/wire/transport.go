@@ -11,7 +11,7 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// An Origin is where requests go.
+// An Origin is the server that requests are sent to.
 type Origin struct {
 	TLS  bool
 	Host string // name or literal address, without brackets
@@ -32,7 +32,7 @@ func ParseOrigin(addr string) (Origin, error) {
 	return Origin{Host: strings.ToLower(host), Port: uint16(port)}, nil
 }
 
-// Scheme is http or https.
+// Scheme returns http or https.
 func (o *Origin) Scheme() string {
 	if o.TLS {
 		return "https"
@@ -40,19 +40,19 @@ func (o *Origin) Scheme() string {
 	return "http"
 }
 
-// A Transport is what the connections of one run and target share. Its exported
+// A Transport holds what the connections of one run and target share. Its exported
 // fields must not be changed once a connection uses it.
 type Transport struct {
 	Dialer *Dialer
 	TLS    *tls.Config // of origins with TLS; its ServerName is used where set
 	// NextProtos are the application protocols that TLS handshakes offer, the preferred first.
 	NextProtos []string
-	// MaxAge is how old a connection may grow before it is replaced (default 5m), spread over VUs by a tenth.
+	// MaxAge is the age at which a connection is replaced (default 5m), spread over VUs by a tenth.
 	MaxAge time.Duration
 	// DNSRefresh is how often a connection's address is compared with DNS (default 30s).
 	DNSRefresh time.Duration
 	Counts     *load.Connections
-	Zero       time.Time // of all times that are ns
+	Zero       time.Time // the engine's zero, from which times in ns count
 
 	mu      sync.Mutex
 	configs map[string]*tls.Config // by host

@@ -61,6 +61,7 @@ func each(t testing.TB, f func(net.Conn)) string {
 // A server may close a connection at the moment at which its user ends thinking,
 // which is not a failure.
 func TestIdleTimeoutAsLongAsTheThinkTime(t *testing.T) {
+	t.Parallel()
 	const idle, users = 2 * time.Millisecond, 20
 	requests := 500
 	if testing.Short() {
@@ -161,6 +162,7 @@ func (a *issuer) issue() (pair tls.Certificate, certFile, keyFile string) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	a, stranger := newIssuer(t), newIssuer(t)
 	pair, certFile, keyFile := a.issue()
 	pool := x509.NewCertPool()
@@ -235,6 +237,7 @@ func TestTLSHandshakeThatHangs(t *testing.T) {
 // An idle TLS connection that its server closed is replaced before a request
 // that must not be sent twice is written to it.
 func TestIdleTLSConnectionThatItsServerClosed(t *testing.T) {
+	t.Parallel()
 	a := newIssuer(t)
 	pair, _, _ := a.issue()
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -328,9 +331,13 @@ func TestBodyLargerThanWhatIsKept(t *testing.T) {
 }
 
 func TestUpload(t *testing.T) {
-	const size = 20 << 20
+	t.Parallel()
+	size := int64(20 << 20)
+	if testing.Short() {
+		size = 8 << 20 // more than the buffers of both sockets
+	}
 	file := filepath.Join(t.TempDir(), "body")
-	if err := os.WriteFile(file, bytes.Repeat([]byte("x"), size), 0o600); err != nil {
+	if err := os.WriteFile(file, bytes.Repeat([]byte("x"), int(size)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var got atomic.Int64
@@ -375,6 +382,7 @@ func TestUpload(t *testing.T) {
 }
 
 func TestAnswersMayBreakAnywhere(t *testing.T) {
+	t.Parallel()
 	text := "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=\"y\"\r\nabc\r\nA\r\n0123456789\r\n0\r\nT: v\r\n\r\n"
 	var at atomic.Int64
 	r := newRig(t, raw(t, func(c net.Conn) {
@@ -520,6 +528,7 @@ func TestInterruptDuringBody(t *testing.T) {
 }
 
 func TestInterruptDuringUpload(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "body")
 	if err := os.WriteFile(file, make([]byte, 64<<20), 0o600); err != nil {
 		t.Fatal(err)

@@ -275,6 +275,7 @@ func readHead(c net.Conn) {
 }
 
 func TestCauses(t *testing.T) {
+	t.Parallel()
 	answer := func(text string) func(net.Conn) {
 		return func(c net.Conn) { readHead(c); io.WriteString(c, text) }
 	}
@@ -358,6 +359,7 @@ func TestInterruptUnblocks(t *testing.T) {
 }
 
 func TestAnIdleConnectionThatItsServerClosedIsReplaced(t *testing.T) {
+	t.Parallel()
 	closed := make(chan struct{}, 100)
 	r := newRig(t, raw(t, func(c net.Conn) {
 		readHead(c)

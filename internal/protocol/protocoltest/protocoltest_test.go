@@ -278,7 +278,7 @@ func TestContract(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			patience := time.Minute
 			if c.broken != "" {
-				patience = 200 * time.Millisecond // what never happens need not be awaited
+				patience = 100 * time.Millisecond // what never happens need not be awaited
 			}
 			found := false
 			for _, r := range rules {
