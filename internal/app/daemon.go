@@ -120,7 +120,7 @@ func (s *scenario) view(now time.Time) web.Scenario {
 	}
 	if recent, ok := s.app.recorder.Recent(s.name); ok {
 		v.AchievedRate, v.RequestRate, v.ErrorRatio = recent.Iterations, recent.Requests, recent.ErrorRatio
-		v.Latency = latency(recent.ResponseTime, uint64(recent.Requests*recent.Span.Seconds()))
+		v.Latency = latency(recent.ResponseTime, recent.Count)
 	}
 	if r := s.current(); r != nil {
 		st := r.stats.Load()
