@@ -114,3 +114,30 @@ func TestFiguresOfThisProcess(t *testing.T) {
 	}
 	_ = block[0]
 }
+
+func TestOthersAreAllButTheNamedProcesses(t *testing.T) {
+	before, err := Accounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Start(Spec{Path: "sh", Args: []string{"-c", "while :; do :; done"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Kill()
+	err = Poll(soon(t), 10*time.Millisecond, func() (bool, error) {
+		spent, err := CPU(p.PID())
+		return spent >= 200*time.Millisecond, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := Accounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, others := after.Others(before), after.Others(before, p.PID())
+	if all-others < 200*time.Millisecond {
+		t.Errorf("time of all processes = %v, without the one that spent 200 ms = %v", all, others)
+	}
+}
