@@ -124,8 +124,7 @@ func (p *prometheus) until(t *testing.T, expr string, want float64) {
 	}
 }
 
-// What perfd measured, what Prometheus says of it and what the target saw are
-// one thing: counts agree exactly, percentiles within one bucket, with classic
+// perfd, Prometheus and the target agree on a run: counts exactly, percentiles within one bucket, with classic
 // buckets in the oldest Prometheus that Debian ships and with native histograms
 // in a current one.
 func TestPrometheusAgreesWithTheRunAndTheTarget(t *testing.T) {
@@ -139,7 +138,7 @@ func TestPrometheusAgreesWithTheRunAndTheTarget(t *testing.T) {
 
 	post(t, d, "/api/v1/scenarios/steady/start")
 	until(t, d, time.Minute, atLeast(1000, "perfd_requests_total"))
-	// Stopped rather than paused, so that what is under way is answered.
+	// A stop, unlike a pause, lets requests in flight finish.
 	post(t, d, "/api/v1/scenarios/steady/stop")
 	m := resting(t, d)
 	saw := float64(len(g.at("/get")))

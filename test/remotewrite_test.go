@@ -22,7 +22,7 @@ import (
 	"github.com/perfd/perfd/test/proc"
 )
 
-// A receiver is a Prometheus that takes remote writes and can go away.
+// A receiver is a Prometheus that accepts remote writes and can be killed and restarted.
 type receiver struct {
 	*prometheus
 	t      *testing.T
@@ -182,7 +182,7 @@ func TestKillsLoseNoSample(t *testing.T) {
 	taken := map[int64]bool{}
 	began := time.Now()
 	for n := range kills {
-		switch n % 4 { // up for two lives, away for two
+		switch n % 4 { // up for two rounds, down for two
 		case 0:
 			r.start()
 		case 2:
@@ -200,7 +200,7 @@ func TestKillsLoseNoSample(t *testing.T) {
 		last := int64(m.Value("perfd_remote_write_highest_timestamp_seconds")*1000 + 0.5)
 		skipped := m.Value("perfd_remote_write_snapshots_skipped_total")
 		if skipped > 0 {
-			t.Errorf("life %d: %v snapshots skipped", n, skipped)
+			t.Errorf("round %d: %v snapshots skipped", n, skipped)
 		}
 		for k := range int64(m.Value("perfd_remote_write_snapshots_total")) {
 			if at := last - 1000*k; n > 0 || k == 0 {
@@ -238,7 +238,7 @@ func TestKillsLoseNoSample(t *testing.T) {
 	}
 	for _, name := range []string{"perfd_remote_write_samples_dropped_total", "perfd_remote_write_queue_damaged_bytes_total"} {
 		if got := m.Value(name); got != 0 {
-			t.Errorf("%s = %v in the last life, want 0", name, got)
+			t.Errorf("%s = %v after the last start, want 0", name, got)
 		}
 	}
 }

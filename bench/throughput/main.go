@@ -11,9 +11,8 @@
 // # What makes runs differ, and what is done about it
 //
 // The layout of memory. A process keeps the pages and addresses that it starts
-// with, and with them its cache misses. A server that lives for a whole run
-// shifts all rounds of that run alike: rounds agree with each other, and runs do
-// not. So each round has a server and generators of its own, and the median is
+// with, and with them its cache misses. One server for all rounds of a run shifts
+// them alike: rounds agree with each other, and runs do not. So each round has a server and generators of its own, and the median is
 // over layouts.
 //
 // Slow phases of the machine: frequency, temperature, neighbours on the same
@@ -36,7 +35,7 @@
 // confidence interval: the order statistics of ranks r and n+1−r, where r is the
 // largest rank with P(Binomial(n, 1/2) < r) ≤ 2.5 % (Conover, Practical
 // Nonparametric Statistics, 3rd ed., section 3.2). If it is wider than ±3 %, the
-// run says so: take more rounds, or a quieter machine.
+// output says so: take more rounds, or a quieter machine.
 package main
 
 import (

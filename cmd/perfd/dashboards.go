@@ -9,8 +9,8 @@ import (
 	"github.com/perfd/perfd/internal/app"
 )
 
-// runDashboards writes the Grafana dashboards that perfd brings along. It reads no configuration: what is configured
-// reaches them as metrics.
+// runDashboards writes the Grafana dashboards that perfd ships. It reads no configuration: limits and objectives reach
+// the dashboards as metrics.
 func runDashboards(args []string, stdout, stderr io.Writer) int {
 	o := app.DashboardsOptions{Out: stdout}
 	f := flag.NewFlagSet("perfd dashboards", flag.ContinueOnError)
