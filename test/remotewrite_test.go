@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -33,12 +32,11 @@ type receiver struct {
 
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := proc.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	l.Close()
+	address := fmt.Sprintf("127.0.0.1:%d", port)
 	r := &receiver{prometheus: &prometheus{URL: "http://" + address}, t: t, dir: t.TempDir(), listen: address}
 	if err := os.WriteFile(filepath.Join(r.dir, "prometheus.yml"), nil, 0o644); err != nil {
 		t.Fatal(err)
