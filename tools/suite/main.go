@@ -69,7 +69,7 @@ func run(ctx context.Context, out io.Writer, budgetFile, group string, only []st
 	p := &printer{out: out}
 	began := time.Now()
 	results := runLanes(ctx, p, stages)
-	report(out, results, limits, time.Since(began))
+	report(out, group, results, limits, time.Since(began))
 	for _, r := range results {
 		if r.failed() {
 			return errFailed

@@ -16,9 +16,9 @@ func local(pkg string) string {
 	return "./" + strings.TrimPrefix(pkg, module)
 }
 
-// report writes the times of stages and packages, and what failed with the
-// command that runs it again.
-func report(out io.Writer, results []result, limits budgets, total time.Duration) {
+// report writes the times of stages and packages of a group, and what failed
+// with the command that runs it again.
+func report(out io.Writer, group string, results []result, limits budgets, total time.Duration) {
 	fmt.Fprintf(out, "\n== times\n")
 	for _, r := range results {
 		verdict := "ok"
@@ -27,7 +27,14 @@ func report(out io.Writer, results []result, limits budgets, total time.Duration
 		}
 		fmt.Fprintf(out, "%-10s %7s  %s\n", r.stage, clock(r.took), verdict)
 	}
-	fmt.Fprintf(out, "%-10s %7s\n", "total", clock(total))
+	fmt.Fprintf(out, "%-10s %7s", "total", clock(total))
+	if most := limits.of("total", group); most > 0 {
+		fmt.Fprintf(out, "  of %s", clock(time.Duration(most*float64(time.Second))))
+		if total.Seconds() > most {
+			fmt.Fprint(out, "  over budget")
+		}
+	}
+	fmt.Fprintln(out)
 	packages(out, results, limits)
 	failures(out, results)
 }

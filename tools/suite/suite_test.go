@@ -68,18 +68,18 @@ func TestReportNamesWhatFailedAndHowToRunItAgain(t *testing.T) {
 		}}}},
 		{stage: "e2e", took: time.Second, steps: []stepResult{{step: tests}}},
 	}
-	limits, err := parseBudgets("budgets.txt", "unit ./internal/app 10 # slow\nunit ./internal/... 5\n")
+	limits, err := parseBudgets("budgets.txt", "unit ./internal/app 10 # slow\nunit ./internal/... 5\ntotal test 120\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	report(&out, results, limits, 151*time.Second)
+	report(&out, "test", results, limits, 151*time.Second)
 	const want = `
 == times
 lint          1:00  FAILED
 unit          1:30  FAILED
 e2e           0:01  ok
-total         2:31
+total         2:31  of 2:00  over budget
 
 == packages, in seconds
 unit       ./internal/app                          12.0 of   10  over budget
