@@ -124,7 +124,7 @@ func runStage(ctx context.Context, p *printer, s stage) result {
 			r.steps = append(r.steps, stepResult{step: x, err: ctx.Err()})
 			continue
 		}
-		p.block(fmt.Sprintf("== %s: %s", s.name, x.again("", nil)))
+		p.block(fmt.Sprintf("== %s: %s", s.name, x))
 		r.steps = append(r.steps, runStep(ctx, p, x))
 	}
 	r.took = time.Since(began)
@@ -137,12 +137,15 @@ func runStage(ctx context.Context, p *printer, s stage) result {
 }
 
 func runStep(ctx context.Context, p *printer, s step) stepResult {
+	argv, err := s.command()
+	if err != nil {
+		return stepResult{step: s, err: err}
+	}
 	read, write, err := os.Pipe()
 	if err != nil {
 		return stepResult{step: s, err: err}
 	}
 	defer read.Close()
-	argv := s.command()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), s.env...)
 	cmd.Stdout, cmd.Stderr = write, write

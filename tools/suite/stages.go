@@ -24,26 +24,62 @@ type stage struct {
 type step struct {
 	args     []string
 	flags    []string
-	packages []string
+	packages []string // patterns of go list
+	except   []string // patterns of packages that are left out
 	env      []string // of the step, besides that of this process
 	hint     string   // what to do about a failure, besides running it again
 }
 
-func (s step) command() []string {
+// command returns the words of the command. Where packages are left out, go
+// list names the others.
+func (s step) command() ([]string, error) {
 	if s.packages == nil {
-		return s.args
+		return s.args, nil
 	}
-	return slices.Concat([]string{"go", "test"}, s.flags, s.packages)
+	packages := s.packages
+	if len(s.except) > 0 {
+		all, err := list(s.packages)
+		if err != nil {
+			return nil, err
+		}
+		without, err := list(s.except)
+		if err != nil {
+			return nil, err
+		}
+		packages = slices.DeleteFunc(all, func(p string) bool { return slices.Contains(without, p) })
+	}
+	return slices.Concat([]string{"go", "test"}, s.flags, packages), nil
+}
+
+// list returns the import paths of the packages that match patterns.
+func list(patterns []string) ([]string, error) {
+	out, err := exec.Command("go", append([]string{"list"}, patterns...)...).Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list %s: %w", strings.Join(patterns, " "), err)
+	}
+	return strings.Fields(string(out)), nil
+}
+
+// String describes the step as a command line.
+func (s step) String() string {
+	words := slices.Clone(s.env)
+	if s.packages == nil {
+		return strings.Join(append(words, s.args...), " ")
+	}
+	words = slices.Concat(words, []string{"go", "test"}, s.flags, s.packages)
+	if len(s.except) > 0 {
+		words = append(words, "but", strings.Join(s.except, " "))
+	}
+	return strings.Join(words, " ")
 }
 
 // again returns the command line that reruns a package of the step, or some
 // tests of it, or the whole step where pkg is empty.
 func (s step) again(pkg string, tests []string) string {
-	words := slices.Clone(s.env)
 	if pkg == "" {
-		return strings.Join(append(words, s.command()...), " ")
+		return s.String()
 	}
-	words = append(words, "go", "test")
+	words := append(slices.Clone(s.env), "go", "test")
 	for _, f := range s.flags {
 		if !strings.HasPrefix(f, "-count=") && f != "-p=1" {
 			words = append(words, f)
@@ -60,9 +96,10 @@ func (s step) again(pkg string, tests []string) string {
 // for the pages excepted; what ./test/... starts is installed by make deps.
 var unit = []string{"./alerts/...", "./cmd/...", "./config/...", "./dashboards/...", "./internal/..."}
 
-// simulated are the packages that simulate error rates, which is ten times as
-// slow under the race detector. Their short tests run under it.
-var simulated = []string{"./internal/analysis/...", "./internal/app/...", "./internal/stats/..."}
+// simulated are the packages that simulate error rates and whose code runs in
+// one goroutine: their full tests run without the race detector, under which they
+// are ten times as slow, and their short tests with it.
+var simulated = []string{"./internal/analysis/...", "./internal/stats/..."}
 
 var groups = map[string][]stage{
 	"check": {
@@ -83,8 +120,14 @@ var groups = map[string][]stage{
 			{packages: []string{"./config", "./internal/metric"}, hint: "make docs"},
 			{packages: []string{"./dashboards/build"}, hint: "make dashboards"},
 		}},
-		{name: "unit", steps: []step{{flags: []string{"-race", "-timeout=30m"}, packages: unit}}},
-		{name: "simulate", steps: []step{{flags: []string{"-timeout=20m"}, packages: simulated}}},
+		{name: "unit", steps: []step{
+			{flags: []string{"-race", "-timeout=30m"}, packages: unit, except: simulated},
+			{flags: []string{"-race", "-short", "-timeout=30m"}, packages: simulated},
+		}},
+		{name: "simulate", steps: []step{
+			// The daemon in fake time judges weeks.
+			{flags: []string{"-timeout=20m"}, packages: append([]string{"./internal/app/..."}, simulated...)},
+		}},
 		{name: "bench", steps: []step{
 			{flags: []string{"-race", "-count=1", "-timeout=10m"}, packages: []string{"./bench/..."}},
 			{flags: []string{"-run=^$", "-bench=.", "-benchtime=1x", "-timeout=10m"}, packages: []string{"./internal/..."}},

@@ -180,6 +180,22 @@ func TestEveryStageHasABudgetForItsPackages(t *testing.T) {
 	}
 }
 
+func TestPackagesAreLeftOut(t *testing.T) {
+	t.Chdir("../..")
+	argv, err := step{flags: []string{"-race"}, packages: []string{"./internal/..."}, except: simulated}.command()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(argv[:3], []string{"go", "test", "-race"}) || !slices.Contains(argv, module+"internal/app") {
+		t.Errorf("command = %v", argv)
+	}
+	if i := slices.IndexFunc(argv, func(w string) bool {
+		return strings.HasPrefix(w, module+"internal/analysis") || w == module+"internal/stats"
+	}); i >= 0 {
+		t.Errorf("command has %s, want none of %v", argv[i], simulated)
+	}
+}
+
 func TestStagesAreChosenByName(t *testing.T) {
 	if got, err := choose("test", []string{"e2e", "lint"}); err != nil || !slices.Equal(names(got), []string{"e2e", "lint"}) {
 		t.Errorf("choose = %v, %v", names(got), err)
