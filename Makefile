@@ -57,7 +57,7 @@ suite:
 
 # The parts of lint have targets of their own, so that make test goes on after one of them.
 .PHONY: lint
-lint: golangci tidy vulncheck ## golangci-lint, go mod tidy, known vulnerabilities
+lint: golangci tidy deadcode vulncheck ## golangci-lint, go mod tidy, unreachable functions, known vulnerabilities
 
 .PHONY: golangci
 golangci: tools-lint
@@ -68,6 +68,10 @@ golangci: tools-lint
 .PHONY: tidy
 tidy:
 	@GO=$(GO) sh tools/tidy.sh
+
+.PHONY: deadcode
+deadcode: tools-lint
+	@sh tools/deadcode.sh $(TOOLS)/deadcode
 
 .PHONY: vulncheck
 vulncheck: tools-lint

@@ -114,6 +114,7 @@ var groups = map[string][]stage{
 		{name: "lint", steps: []step{
 			{args: []string{"make", "golangci"}},
 			{args: []string{"make", "tidy"}},
+			{args: []string{"make", "deadcode"}},
 			{args: []string{"make", "vulncheck"}},
 		}},
 		{name: "drift", steps: []step{
