@@ -2,18 +2,14 @@
 
 GO        ?= go
 FUZZTIME  ?= 20s
+FLAKYTIME ?= 30m
+FLAKYLOAD ?= 4
 SOAK      ?= 15m
 BENCHTIME ?= 1s
 ROUNDS    ?= 9
 
 BIN   := bin
 TOOLS := $(CURDIR)/.tools/bin
-
-# What make check tests; ./test/... starts real programs and belongs to make test.
-UNIT := ./alerts/... ./cmd/... ./config/... ./dashboards/... ./internal/...
-
-# What make test runs without the race detector too, which is ten times as fast: error rates are simulated there.
-SIMULATED := ./internal/app ./internal/analysis/... ./internal/stats
 
 VERSION_PKG := github.com/prometheus/common/version
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -40,25 +36,54 @@ demo: build ## build, then run the daemon and the demo shop: http://127.0.0.1:97
 build: ## build bin/perfd, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/perfd ./cmd/perfd
 
+# Which stages of make check or make test run; all where it is empty.
+STAGES ?=
+
 .PHONY: check
-check: ## the inner loop: vet, build and the short unit tests
-	$(GO) vet ./...
-	$(GO) build -o /dev/null ./...
-	$(GO) test -short $(UNIT)
+check: suite ## the inner loop: vet, build and the short unit tests
+	$(TOOLS)/suite check $(STAGES)
 
 .PHONY: test
-test: deps lint ## everything CI runs: lint, drift of generated files, all tests with the race detector
-	$(GO) test -race -timeout 30m $(UNIT)
-	$(GO) test -timeout 20m $(SIMULATED)
-	@# One package after another: what they start shares the processors with what others time.
-	$(GO) test -race -timeout 45m -count=1 -p 1 ./bench/... ./test/...
+test: deps suite ## everything CI runs; STAGES="lint unit" picks some
+	$(TOOLS)/suite test $(STAGES)
 
+.PHONY: flaky
+flaky: deps suite ## rerun tests that wait on sockets, processes or time for FLAKYTIME (30m) under a load of FLAKYLOAD (4)
+	$(TOOLS)/suite -for $(FLAKYTIME) -load $(FLAKYLOAD) flaky $(PACKAGES)
+
+.PHONY: suite
+suite:
+	@$(GO) build -C tools -o $(TOOLS)/suite ./suite
+
+# The parts of lint have targets of their own, so that make test goes on after one of them.
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint ## golangci-lint with .golangci.yml
+lint: golangci tidy deadcode vulncheck ## golangci-lint, go mod tidy, unreachable functions, known vulnerabilities
+
+.PHONY: golangci
+golangci: tools-lint
 	$(TOOLS)/golangci-lint run ./...
+	cd tools && $(TOOLS)/golangci-lint run ./...
+	cd tools/collector && $(TOOLS)/golangci-lint run ./...
+
+.PHONY: tidy
+tidy:
+	@GO=$(GO) sh tools/tidy.sh
+
+.PHONY: deadcode
+deadcode: tools-lint
+	@sh tools/deadcode.sh $(TOOLS)/deadcode
+
+.PHONY: vulncheck
+vulncheck: tools-lint
+	@sh tools/vulncheck.sh $(TOOLS)/govulncheck
+
+# The tests of tools, which have modules of their own.
+.PHONY: test-tools
+test-tools:
+	cd tools && $(GO) test ./suite
 
 .PHONY: format
-format: $(TOOLS)/golangci-lint ## rewrite the sources the way lint wants them
+format: tools-lint ## rewrite the sources the way lint wants them
 	$(TOOLS)/golangci-lint fmt ./...
 
 .PHONY: docs
@@ -67,7 +92,7 @@ docs: ## regenerate docs/metrics.md, the JSON schema of the configuration and th
 	$(GO) test -count=1 -p 1 ./internal/analysis/sla ./internal/analysis/regression ./internal/analysis/leak -args -update
 
 .PHONY: bench
-bench: deps-bench ## requests per second of CPU beside wrk, lateness, memory, scrape time (about 12 minutes)
+bench: deps-bench ## requests per second of CPU beside wrk, lateness, memory, scrape time (about 15 minutes)
 	@status=0; \
 	$(GO) run ./bench/throughput -rounds $(ROUNDS) || status=1; \
 	$(GO) run ./bench/memory || status=1; \
@@ -76,9 +101,19 @@ bench: deps-bench ## requests per second of CPU beside wrk, lateness, memory, sc
 	$(GO) test -count=1 -run ThousandPairs -bench Scrape -v ./internal/output/exposition || status=1; \
 	exit $$status
 
+# The commit that make bench-vs compares with.
+AGAINST ?= HEAD~1
+
+.PHONY: bench-vs
+bench-vs: deps-bench ## requests per second of CPU beside the perfd of the commit AGAINST (HEAD~1)
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	git archive $(AGAINST) | tar -x -C "$$dir" && \
+	$(GO) build -C "$$dir" -buildvcs=false -o "$$dir/perfd" ./cmd/perfd && \
+	$(GO) run ./bench/throughput -rounds $(ROUNDS) -vs "$$dir/perfd"
+
 .PHONY: microbench
 microbench: ## Go benchmarks of the hot paths; compare two outputs with .tools/bin/benchstat
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(UNIT)
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./internal/...
 
 .PHONY: soak
 soak: ## 500 requests/s for SOAK (15m): memory, goroutines and descriptors stay flat
@@ -101,7 +136,7 @@ dashboards: ## regenerate the JSON of the Grafana dashboards from dashboards/bui
 PREVIEW ?= 10m
 
 .PHONY: previews
-previews: $(TOOLS)/prometheus ## dashboards/preview/*.png from a demo of PREVIEW (10m); needs npm
+previews: tools-prometheus ## dashboards/preview/*.png from a demo of PREVIEW (10m); needs npm
 	sh tools/debian.sh chromium=chromium npm=npm
 	cd tools/preview && npm ci --no-audit --no-fund
 	rm -rf $(CURDIR)/.tools/preview && mkdir -p $(CURDIR)/.tools/preview
@@ -109,7 +144,7 @@ previews: $(TOOLS)/prometheus ## dashboards/preview/*.png from a demo of PREVIEW
 	cd tools && $(GO) run ./preview preview/node_modules/uplot/dist $(CURDIR)/.tools/preview $(CURDIR)/dashboards/preview
 
 .PHONY: deps
-deps: $(TOOLS)/prometheus $(TOOLS)/collector ## install what the tests need and is missing
+deps: tools-prometheus tools-collector ## install what the tests need and is missing
 	sh tools/debian.sh gcc=gcc prometheus=prometheus prometheus-alertmanager=prometheus-alertmanager chromium=chromium
 
 .PHONY: deps-bench
@@ -120,14 +155,17 @@ deps-bench:
 clean: ## remove what was built here
 	rm -rf $(BIN) .tools
 
-$(TOOLS)/prometheus: tools/go.mod tools/go.sum
-	cd tools && GOBIN=$(TOOLS) $(GO) install tool
-	@touch $@
+# Tools are installed where what they are built from has changed, which tools/install.sh knows.
 
-$(TOOLS)/collector: tools/collector/go.mod tools/collector/go.sum $(wildcard tools/collector/*.go)
-	cd tools/collector && GOBIN=$(TOOLS) $(GO) install .
-	@touch $@
+# Prometheus and promtool without service discovery, of which the tests use static addresses only: it is most of what there is to compile.
+.PHONY: tools-prometheus
+tools-prometheus:
+	@GO=$(GO) sh tools/install.sh $(TOOLS) tools -tags=remove_all_sd tool
 
-$(TOOLS)/golangci-lint: tools/lint/go.mod tools/lint/go.sum
-	cd tools/lint && GOBIN=$(TOOLS) $(GO) install tool
-	@touch $@
+.PHONY: tools-collector
+tools-collector:
+	@GO=$(GO) sh tools/install.sh $(TOOLS) tools/collector .
+
+.PHONY: tools-lint
+tools-lint:
+	@GO=$(GO) sh tools/install.sh $(TOOLS) tools/lint tool

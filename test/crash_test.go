@@ -10,8 +10,8 @@ import (
 	"github.com/perfd/perfd/test/proc"
 )
 
-// A ramp killed in its middle goes on where the clock says, not where it was
-// and not at its beginning (SEMANTICS section 5).
+// A ramp killed in its middle resumes where the wall clock puts it, not where it was
+// killed and not at its beginning (SEMANTICS section 5).
 func TestKilledRampResumesWhereTheClockSays(t *testing.T) {
 	const (
 		slope   = 2.0 // requests per second, per second

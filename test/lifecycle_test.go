@@ -40,7 +40,7 @@ func TestSIGTERMDrainsAndExitsZero(t *testing.T) {
 	if err := d.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	// While requests are under way the daemon says that it is leaving, and goes on being scraped.
+	// While requests are in flight the daemon is not ready, and can still be scraped.
 	err := proc.Poll(within(t, 10*time.Second), 10*time.Millisecond, func() (bool, error) {
 		code, _, err := d.Do(t.Context(), http.MethodGet, "/-/ready")
 		return code == http.StatusServiceUnavailable, err
@@ -123,7 +123,7 @@ func TestPauseStopsAllLoadAndSurvivesARestart(t *testing.T) {
 	if got := m.Value("perfd_requests_total"); int(got) != quiet {
 		t.Errorf("perfd_requests_total when paused = %v, the target saw %d", got, quiet)
 	}
-	// What does not start for the pause is dropped in the open.
+	// Arrivals that the pause holds back are counted as dropped.
 	until(t, d, 30*time.Second, atLeast(50, "perfd_iterations_dropped_total", "reason=paused"))
 	stop(t, d)
 

@@ -151,12 +151,30 @@ func drain(t *testing.T, d *daemon.Daemon) daemon.Metrics {
 	return resting(t, d)
 }
 
-// resting waits until nothing is under way.
+// settled is for how long no iteration may start before load counts as ended:
+// at the rates of these tests, dozens are due in it.
+const settled = time.Second
+
+// resting waits until load has ended: no run goes on, nothing is under way, and
+// nothing has started for a while. That no virtual user is busy would not do,
+// as between two arrivals none is.
 func resting(t *testing.T, d *daemon.Daemon) daemon.Metrics {
 	t.Helper()
+	started, since := -1.0, time.Now()
 	return until(t, d, 30*time.Second, func(m daemon.Metrics) string {
+		for _, state := range []string{"running", "draining"} {
+			if n := m.Value("perfd_scenario_state", "state="+state); n != 0 {
+				return fmt.Sprintf("%v scenarios are %s", n, state)
+			}
+		}
 		if got := m.Value("perfd_vus_busy"); got != 0 {
 			return fmt.Sprintf("perfd_vus_busy = %v, want 0", got)
+		}
+		if n := m.Value("perfd_iterations_started_total"); n != started {
+			started, since = n, time.Now()
+		}
+		if time.Since(since) < settled {
+			return fmt.Sprintf("iterations started within the last %v", settled)
 		}
 		return ""
 	})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -22,7 +21,7 @@ import (
 	"github.com/perfd/perfd/test/proc"
 )
 
-// A receiver is a Prometheus that takes remote writes and can go away.
+// A receiver is a Prometheus that accepts remote writes and can be killed and restarted.
 type receiver struct {
 	*prometheus
 	t      *testing.T
@@ -33,12 +32,11 @@ type receiver struct {
 
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := proc.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	l.Close()
+	address := fmt.Sprintf("127.0.0.1:%d", port)
 	r := &receiver{prometheus: &prometheus{URL: "http://" + address}, t: t, dir: t.TempDir(), listen: address}
 	if err := os.WriteFile(filepath.Join(r.dir, "prometheus.yml"), nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -128,9 +126,6 @@ func TestRemoteWriteArrivesWhole(t *testing.T) {
 					continue // what changes while nothing runs
 				}
 				for _, s := range f.Metric {
-					if t.Failed() {
-						return
-					}
 					selector := "{job=\"perfd\",instance=\"test\""
 					for _, l := range s.Label {
 						selector += fmt.Sprintf(",%s=%q", l.GetName(), l.GetValue())
@@ -185,7 +180,7 @@ func TestKillsLoseNoSample(t *testing.T) {
 	taken := map[int64]bool{}
 	began := time.Now()
 	for n := range kills {
-		switch n % 4 { // up for two lives, away for two
+		switch n % 4 { // up for two rounds, down for two
 		case 0:
 			r.start()
 		case 2:
@@ -203,7 +198,7 @@ func TestKillsLoseNoSample(t *testing.T) {
 		last := int64(m.Value("perfd_remote_write_highest_timestamp_seconds")*1000 + 0.5)
 		skipped := m.Value("perfd_remote_write_snapshots_skipped_total")
 		if skipped > 0 {
-			t.Errorf("life %d: %v snapshots skipped", n, skipped)
+			t.Errorf("round %d: %v snapshots skipped", n, skipped)
 		}
 		for k := range int64(m.Value("perfd_remote_write_snapshots_total")) {
 			if at := last - 1000*k; n > 0 || k == 0 {
@@ -241,7 +236,7 @@ func TestKillsLoseNoSample(t *testing.T) {
 	}
 	for _, name := range []string{"perfd_remote_write_samples_dropped_total", "perfd_remote_write_queue_damaged_bytes_total"} {
 		if got := m.Value(name); got != 0 {
-			t.Errorf("%s = %v in the last life, want 0", name, got)
+			t.Errorf("%s = %v after the last start, want 0", name, got)
 		}
 	}
 }

@@ -100,15 +100,15 @@ func exemplars(ctx context.Context, t *testing.T, d *daemon.Daemon) (classic []s
 }
 
 // Spans reach a real OpenTelemetry receiver by both transports, parents with
-// their children; the target is told of them; and each exemplar on /metrics names a trace that the receiver has.
+// their children; the target gets their traceparent; and each exemplar on /metrics names a trace that the receiver has.
 func TestSpansAndExemplarsLeadToTraces(t *testing.T) {
 	for _, protocol := range []string{"grpc", "http/protobuf"} {
 		t.Run(protocol, func(t *testing.T) {
 			c := startCollector(t)
 			endpoint := map[string]string{"grpc": c.grpc, "http/protobuf": c.http}[protocol]
-			told := make(chan string, 100000)
+			propagated := make(chan string, 100000) // traceparent of each request
 			g := newTarget(t, func(w http.ResponseWriter, r *http.Request) {
-				told <- r.Header.Get("Traceparent")
+				propagated <- r.Header.Get("Traceparent")
 				if r.URL.Path == "/fails" {
 					w.WriteHeader(http.StatusServiceUnavailable)
 				}
@@ -171,10 +171,10 @@ func TestSpansAndExemplarsLeadToTraces(t *testing.T) {
 			if late == 0 {
 				t.Error("no failed iteration was kept late")
 			}
-			// What the target was told to sample is there.
-			close(told)
+			// Every span that a sampled traceparent named is there.
+			close(propagated)
 			sampled, missing := 0, 0
-			for parent := range told {
+			for parent := range propagated {
 				p := strings.Split(parent, "-")
 				if len(p) != 4 {
 					t.Fatalf("traceparent %q", parent)
@@ -188,7 +188,7 @@ func TestSpansAndExemplarsLeadToTraces(t *testing.T) {
 				}
 			}
 			if sampled == 0 || missing > 0 {
-				t.Errorf("%d of %d spans that the target was told to continue are missing", missing, sampled)
+				t.Errorf("%d of %d spans that a sampled traceparent named are missing", missing, sampled)
 			}
 			found := 0
 			for _, name := range names {

@@ -40,7 +40,7 @@ scenarios:
 `, url)
 }
 
-// verdict is what the daemon says of an objective.
+// verdict returns the verdict on an objective, or none.
 func verdict(m daemon.Metrics, objective string) string {
 	for _, v := range []string{"pass", "fail", "inconclusive"} {
 		if m.Value("perfd_objective_verdict", "objective="+objective, "verdict="+v) == 1 {
@@ -50,8 +50,8 @@ func verdict(m daemon.Metrics, objective string) string {
 	return "none"
 }
 
-// says waits until an objective has a verdict and returns how long that took.
-func says(t *testing.T, d *daemon.Daemon, objective, want string, limit time.Duration) time.Duration {
+// awaitVerdict waits until an objective has a verdict and returns how long that took.
+func awaitVerdict(t *testing.T, d *daemon.Daemon, objective, want string, limit time.Duration) time.Duration {
 	t.Helper()
 	began := time.Now()
 	until(t, d, limit, func(m daemon.Metrics) string {
@@ -63,8 +63,8 @@ func says(t *testing.T, d *daemon.Daemon, objective, want string, limit time.Dur
 	return time.Since(began)
 }
 
-// disturbedFor is for how long windows counted for nothing because the machine disturbed
-// perfd: a verdict may take so much longer. Windows are 10 s long, at 40 requests a second.
+// disturbedFor is for how long windows were excluded because the machine disturbed
+// perfd: a verdict may take that much longer. Windows are 10 s long, at 40 requests a second.
 func disturbedFor(before, after daemon.Metrics) time.Duration {
 	const excluded = "perfd_objective_excluded_total"
 	n := after.Value(excluded, "objective=errors", "reason=invalid") - before.Value(excluded, "objective=errors", "reason=invalid")
@@ -72,7 +72,7 @@ func disturbedFor(before, after daemon.Metrics) time.Duration {
 }
 
 // Everything failing is a broken objective within a minute, and the release that
-// runs is named; a daemon that was stopped itself says that it does not know; a target
+// runs is named; a daemon that was itself stopped is inconclusive; a target
 // that hangs is not excused by that (SEMANTICS sections 3 and 7).
 func TestStallsAreInconclusiveHangsAndErrorsFail(t *testing.T) {
 	var broken atomic.Bool
@@ -86,7 +86,7 @@ func TestStallsAreInconclusiveHangsAndErrorsFail(t *testing.T) {
 	d := start(t, judged(g.URL))
 	until(t, d, time.Minute, atLeast(400, "perfd_objective_events_total", "objective=p95"))
 
-	// Ours.
+	// perfd itself is stopped.
 	if err := d.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestStallsAreInconclusiveHangsAndErrorsFail(t *testing.T) {
 		return atLeast(100, "perfd_objective_excluded_total", "objective=p95", "reason=invalid")(m)
 	})
 
-	// The target's: it hangs.
+	// The target hangs.
 	until(t, d, 3*time.Minute, func(m daemon.Metrics) string {
 		if m.Value("perfd_measurement_valid") != 1 {
 			return "a valid measurement"
@@ -112,7 +112,7 @@ func TestStallsAreInconclusiveHangsAndErrorsFail(t *testing.T) {
 	})
 	before := scrape(t, d)
 	hold.shut()
-	hung := says(t, d, "p95", "fail", 5*time.Minute)
+	hung := awaitVerdict(t, d, "p95", "fail", 5*time.Minute)
 	lost := disturbedFor(before, scrape(t, d))
 	hold.reopen()
 	t.Logf("a hang is called after %v, of which the machine disturbed %v", hung.Round(time.Second), lost)
@@ -147,7 +147,7 @@ func TestEverythingFailingIsCalledWithinAMinute(t *testing.T) {
 	}
 	before := scrape(t, d)
 	broken.Store(true)
-	took := says(t, d, "errors", "fail", 3*time.Minute)
+	took := awaitVerdict(t, d, "errors", "fail", 3*time.Minute)
 	m := scrape(t, d)
 	lost := disturbedFor(before, m)
 	t.Logf("everything failing is called after %v, of which the machine disturbed %v", took.Round(time.Second), lost)
@@ -182,10 +182,10 @@ func TestEverythingFailingIsCalledWithinAMinute(t *testing.T) {
 		}
 	}
 
-	// A restart knows what was known before it: the verdict holds from the first window on.
+	// A restart keeps the verdict, from the first window on.
 	stop(t, d)
 	d = startWith(t, daemon.Options{Dir: d.Dir()})
-	says(t, d, "errors", "fail", time.Minute)
+	awaitVerdict(t, d, "errors", "fail", time.Minute)
 	var after []finding
 	get(t, d, "/api/v1/findings?kind=objective&state=active", &after)
 	if len(after) != len(active) || after[0].Since != active[0].Since {
@@ -194,7 +194,7 @@ func TestEverythingFailingIsCalledWithinAMinute(t *testing.T) {
 	broken.Store(false)
 	stop(t, d)
 
-	// The past is judged again as it was, beside or without the daemon.
+	// perfd analyze reaches the same verdict from the history.
 	out, err := exec.CommandContext(t.Context(), perfd, "analyze", "--config.file="+filepath.Join(d.Dir(), "perfd.yaml"),
 		"--storage.path="+filepath.Join(d.Dir(), "data"), "--scenario=judged", "--from=1h", "--kind=objective", "--format=json").Output()
 	if err != nil {

@@ -84,7 +84,7 @@ func run(ctx context.Context, duration time.Duration) error {
 	return verdict(first, last, hours, mib, duration)
 }
 
-// An end is what the daemon holds between two runs.
+// An end is what the daemon holds in memory between two runs.
 type end struct {
 	goroutines, descriptors int
 	requests, failures      float64

@@ -1,11 +1,41 @@
-// Command throughput measures what a request costs perfd, beside wrk in the
-// same run, and how late perfd starts what is due.
+// Command throughput measures what a request costs perfd, beside wrk or beside
+// another build of perfd in the same run, and how late perfd starts what is due.
+//
+//	throughput            perfd, and perfd with traces, beside wrk; lateness
+//	throughput -vs PATH   perfd beside another binary of it
 //
 // nginx has core 0, the generator core 1 and GOMAXPROCS=1. The figure is
 // requests per second of the generator's CPU, recording on, so that it does not
-// depend on whether the server or the generator is the one that is full. Rounds
-// of the two alternate and their medians are compared, so that a slow phase of
-// the machine meets both.
+// depend on whether the server or the generator is the one that is full.
+//
+// # What makes runs differ, and what is done about it
+//
+// The layout of memory. A process keeps the pages and addresses that it starts
+// with, and with them its cache misses. One server for all rounds of a run shifts
+// them alike: rounds agree with each other, and runs do not. So each round has a server and generators of its own, and the median is
+// over layouts.
+//
+// Slow phases of the machine: frequency, temperature, neighbours on the same
+// hardware. They last longer than a round. So a round takes each generator twice,
+// forwards and backwards (A B C C B A), which cancels a drift that is linear in
+// time, and ratios are taken within rounds before their median.
+//
+// The batch. How many answers a generator finds at one wake-up depends on
+// whether server or generator is the one that is full, and a wake-up costs as
+// much as a request. Differences in the requests move that balance: wrk
+// therefore sends the header fields that perfd sends.
+//
+// The beginning. perfd is measured when 10,000 requests are done; wrk, which
+// cannot be asked in between, opens its connections within a few milliseconds.
+//
+// Other processes, and the hypervisor. What they take is measured; a round in
+// which it is more than -disturbance of the machine is repeated.
+//
+// The interval that is printed with a median is its distribution-free 95 %
+// confidence interval: the order statistics of ranks r and n+1−r, where r is the
+// largest rank with P(Binomial(n, 1/2) < r) ≤ 2.5 % (Conover, Practical
+// Nonparametric Statistics, 3rd ed., section 3.2). If it is wider than ±3 %, the
+// output says so: take more rounds, or a quieter machine.
 package main
 
 import (
@@ -17,27 +47,39 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"os/signal"
-	"regexp"
-	"slices"
-	"strconv"
+	"runtime"
 	"syscall"
 	"time"
 
-	"github.com/perfd/perfd/bench/nginx"
 	"github.com/perfd/perfd/test/daemon"
 )
 
-const connections = 16
+// settings are what the command line sets.
+type settings struct {
+	rounds      int
+	span        time.Duration
+	disturbance float64
+	vs          string
+	bar         float64
+}
 
 func main() {
-	rounds := flag.Int("rounds", 9, "rounds of each generator")
-	span := flag.Duration("span", 4*time.Second, "length of a round")
-	bar := flag.Float64("bar", 0.85, "least ratio of perfd's median to wrk's; exit 1 below it")
+	var s settings
+	flag.IntVar(&s.rounds, "rounds", 9, "rounds; each takes every generator twice")
+	flag.DurationVar(&s.span, "span", 3*time.Second, "how long a generator is measured at a time")
+	flag.Float64Var(&s.disturbance, "disturbance", 0.02, "share of the machine that others may take in a round; more repeats it, as often as there are rounds")
+	flag.StringVar(&s.vs, "vs", "", "another perfd binary to compare with, instead of wrk")
+	flag.Float64Var(&s.bar, "bar", 0, "least ratio; exit 1 below it (default 0.85 beside wrk, 0.98 beside perfd)")
 	flag.Parse()
+	if s.bar == 0 {
+		s.bar = 0.85
+		if s.vs != "" {
+			s.bar = 0.98
+		}
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *rounds, *span, *bar)
+	err := run(ctx, s)
 	cancel()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "throughput:", err)
@@ -45,7 +87,10 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, rounds int, span time.Duration, bar float64) error {
+func run(ctx context.Context, s settings) error {
+	if runtime.NumCPU() < 2 {
+		return errors.New("needs two processors: one for the server, one for the generator")
+	}
 	dir, err := os.MkdirTemp("", "perfd-bench-")
 	if err != nil {
 		return err
@@ -55,200 +100,37 @@ func run(ctx context.Context, rounds int, span time.Duration, bar float64) error
 	if err != nil {
 		return err
 	}
-	server, err := nginx.Start(ctx, nginx.Options{Dir: dir, Before: []string{"taskset", "-c", "0"}, Connections: 256})
-	if err != nil {
-		return err
-	}
-	defer server.Kill()
-
-	ratio, err := compare(ctx, binary, dir, server.URL, rounds, span)
-	if err != nil {
-		return err
-	}
-	if err := lateness(ctx, binary, dir, server.URL); err != nil {
-		return err
-	}
-	if ratio < bar {
-		return fmt.Errorf("ratio %.3f is below the bar of %.2f", ratio, bar)
-	}
-	return nil
-}
-
-// compare runs both generators in turns and returns the ratio of their medians.
-func compare(ctx context.Context, binary, dir, url string, rounds int, span time.Duration) (float64, error) {
-	var wrk, perfd, traced, share []float64
-	// Takes spans and forgets them.
-	spans := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
-	defer spans.Close()
-	tracing := fmt.Sprintf("tracing: {endpoint: %q, protocol: http/protobuf, sampling_ratio: 0.01}\n", spans.URL)
-	fmt.Printf("requests per second of CPU, %d connections, %v a round\n", connections, span)
-	for i := range rounds {
-		w, err := wrkRound(ctx, url, span)
+	b := &bench{dir: dir, settings: s}
+	var baseline generator
+	var others []generator
+	if s.vs != "" {
+		baseline = perfd("other perfd", s.vs, "")
+		others = []generator{perfd("perfd", binary, "")}
+	} else {
+		fields, err := headerOf(ctx, binary, dir)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		p, err := perfdRound(ctx, binary, dir, url, "", span)
-		if err != nil {
-			return 0, err
-		}
-		t, err := perfdRound(ctx, binary, dir, url, tracing, span)
-		if err != nil {
-			return 0, err
-		}
-		wrk, perfd, traced, share = append(wrk, w), append(perfd, p), append(traced, t), append(share, t/p)
-		fmt.Printf("round %d: wrk %7.0f  perfd %7.0f  ratio %.3f  traced at 1 %% %7.0f  of untraced %.3f\n", i+1, w, p, p/w, t, t/p)
-	}
-	ratio := median(perfd) / median(wrk)
-	fmt.Printf("median:  wrk %7.0f  perfd %7.0f  ratio %.3f  traced at 1 %% %7.0f  of untraced %.3f\n",
-		median(wrk), median(perfd), ratio, median(traced), median(share))
-	return ratio, nil
-}
-
-var wrkRequests = regexp.MustCompile(`(\d+) requests in`)
-
-func wrkRound(ctx context.Context, url string, span time.Duration) (float64, error) {
-	cmd := exec.CommandContext(ctx, "taskset", "-c", "1",
-		"wrk", "-t1", fmt.Sprintf("-c%d", connections), fmt.Sprintf("-d%ds", int(span.Seconds())), url)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return 0, fmt.Errorf("wrk: %w\n%s", err, out)
-	}
-	m := wrkRequests.FindSubmatch(out)
-	if m == nil {
-		return 0, fmt.Errorf("wrk: no count of requests in:\n%s", out)
-	}
-	n, err := strconv.ParseFloat(string(m[1]), 64)
-	if err != nil {
-		return 0, fmt.Errorf("wrk: %w", err)
-	}
-	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	return n / used.Seconds(), nil
-}
-
-func perfdRound(ctx context.Context, binary, dir, url, more string, span time.Duration) (float64, error) {
-	d, err := daemon.Start(ctx, daemon.Options{
-		Binary: binary, Dir: dir, Before: []string{"taskset", "-c", "1"}, Env: append(os.Environ(), "GOMAXPROCS=1"),
-		Config: fmt.Sprintf(`
-safety: {max_request_rate: 1000000/s}
-targets:
-  - {name: server, url: %q}
-scenarios:
-  - name: closed
-    test: load
-    target: server
-    schedule: {always: true}
-    workload: {executor: constant-vus, vus: %d}
-    flow:
-      - {name: get, http: {url: /}}
-`, url, connections) + more,
-	})
-	if err != nil {
-		return 0, err
-	}
-	defer d.Kill()
-	// Connections are open and caches warm before the span begins.
-	if _, err := d.Until(ctx, func(m daemon.Metrics) string {
-		if m.Value("perfd_requests_total") < 10_000 {
-			return "10,000 requests to warm up"
-		}
-		return ""
-	}); err != nil {
-		return 0, err
-	}
-	before, err := spent(ctx, d)
-	if err != nil {
-		return 0, err
-	}
-	select {
-	case <-time.After(span):
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
-	after, err := spent(ctx, d)
-	if err != nil {
-		return 0, err
-	}
-	if after.failures > 0 {
-		return 0, fmt.Errorf("%v of perfd's requests failed", after.failures)
-	}
-	return (after.requests - before.requests) / (after.cpu - before.cpu).Seconds(), nil
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return (v[len(v)/2] + v[(len(v)-1)/2]) / 2
-}
-
-// lateness prints how late iterations start at 2,000/s, alone and beside
-// virtual users that keep sockets busy.
-func lateness(ctx context.Context, binary, dir, url string) error {
-	const timed = `
-safety: {max_request_rate: 1000000/s}
-targets:
-  - {name: server, url: %q}
-scenarios:
-  - name: timed
-    test: load
-    target: server
-    schedule: {always: true}
-    workload: {executor: constant-arrival-rate, rate: 2000/s, max_vus: 200}
-    flow:
-      - {name: get, http: {url: /}}
-`
-	const busy = timed + `
-  - name: busy
-    test: load
-    target: server
-    schedule: {always: true}
-    workload: {executor: constant-vus, vus: 8}
-    flow:
-      - {name: get, http: {url: /}}
-      - think: 1ms
-`
-	for _, c := range []struct{ name, config string }{{"idle", timed}, {"sockets busy", busy}} {
-		if err := latenessOf(ctx, c.name, daemon.Options{
-			Binary: binary, Dir: dir, Config: fmt.Sprintf(c.config, url),
-		}); err != nil {
-			return fmt.Errorf("lateness, %s: %w", c.name, err)
+		// Takes spans and forgets them.
+		spans := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+		defer spans.Close()
+		baseline = wrk(fields)
+		others = []generator{
+			perfd("perfd", binary, ""),
+			perfd("traced at 1 %", binary, fmt.Sprintf("tracing: {endpoint: %q, protocol: http/protobuf, sampling_ratio: 0.01}\n", spans.URL)),
 		}
 	}
-	return nil
-}
-
-func latenessOf(ctx context.Context, name string, o daemon.Options) error {
-	const family, label, n = "perfd_iteration_lateness_seconds", "scenario=timed", 20_000
-	d, err := daemon.Start(ctx, o)
+	ratio, err := b.compare(ctx, append([]generator{baseline}, others...))
 	if err != nil {
 		return err
 	}
-	defer d.Kill()
-	at := func(least int64, since daemon.Distribution) (daemon.Distribution, error) {
-		var got daemon.Distribution
-		_, err := d.Until(ctx, func(m daemon.Metrics) string {
-			got = daemon.Native(m.Histogram(family, label)).Since(since)
-			if got.Count() < least {
-				return fmt.Sprintf("%d iterations", least)
-			}
-			return ""
-		})
-		return got, err
+	if s.vs == "" {
+		if err := b.lateness(ctx, binary); err != nil {
+			return err
+		}
 	}
-	warm, err := at(2000, daemon.Distribution{})
-	if err != nil {
-		return err
-	}
-	got, err := at(n, warm)
-	if err != nil {
-		return err
-	}
-	m, err := d.Scrape(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("lateness at 2,000/s, %s: p50 %.3f ms, p99 %.3f ms (%d iterations, %v dropped)\n",
-		name, got.Quantile(0.5)*1e3, got.Quantile(0.99)*1e3, got.Count(), m.Value("perfd_iterations_dropped_total", label))
-	if got.Quantile(0.5) == 0 {
-		return errors.New("the median lateness reads as zero: nothing was measured")
+	if ratio < s.bar {
+		return fmt.Errorf("ratio %.3f is below the bar of %.2f", ratio, s.bar)
 	}
 	return nil
 }

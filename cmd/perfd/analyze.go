@@ -13,7 +13,7 @@ import (
 	"github.com/perfd/perfd/internal/command"
 )
 
-// An analysis is what the flags of `perfd analyze` say besides those of every command.
+// An analysis holds the flags of `perfd analyze` beyond those of every command.
 type analysis struct {
 	scenario string
 	kinds    list
@@ -32,7 +32,7 @@ func (c *commandLine) analyzeFlags(now time.Time) {
 	f.StringVar(&a.format, "format", "text", "how findings are written: text or json")
 }
 
-// runAnalyze writes what is found in a time that is over.
+// runAnalyze judges a time in the past from the history and writes the findings.
 func (c *commandLine) runAnalyze(opts app.Options, stdout, stderr io.Writer) int {
 	o := command.AnalyzeOptions{
 		Scenario: c.analysis.scenario, Kinds: c.analysis.kinds.values, From: c.analysis.from.Time, To: c.analysis.to.Time,
@@ -41,7 +41,7 @@ func (c *commandLine) runAnalyze(opts app.Options, stdout, stderr io.Writer) int
 	return serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) { return exitOK, command.Analyze(ctx, opts, o) })
 }
 
-// check says what is wrong with the flags.
+// check returns what is wrong with the flags.
 func (a analysis) check() error {
 	switch {
 	case a.scenario == "":
@@ -62,7 +62,7 @@ type instant struct {
 	now time.Time
 }
 
-func (i *instant) String() string { return "" } // a default of now would be another one each time
+func (i *instant) String() string { return "" } // the help shows no default, as now differs each time
 
 func (i *instant) Set(s string) error {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
@@ -81,10 +81,10 @@ func (i *instant) Set(s string) error {
 	return nil
 }
 
-// mostDays keeps a duration below the largest there is, 292 years.
+// mostDays is the number of days that back accepts: more could overflow a time.Duration, which holds 292 years.
 const mostDays = 100_000
 
-// back reads a duration that may begin with days: 7d, 1d12h, 90m.
+// back parses a duration that may begin with days: 7d, 1d12h, 90m.
 func back(s string) (time.Duration, error) {
 	var days uint64
 	if n, rest, ok := strings.Cut(s, "d"); ok {

@@ -11,8 +11,8 @@ import (
 	"github.com/perfd/perfd/dashboards"
 )
 
-// runDashboards writes the Grafana dashboards that perfd brings along. It reads no configuration: what is configured
-// reaches them as metrics.
+// runDashboards writes the Grafana dashboards that perfd ships. It reads no configuration: limits and objectives reach
+// the dashboards as metrics.
 func runDashboards(args []string, stdout, stderr io.Writer) int {
 	o := dashboardsOptions{Out: stdout}
 	f := flag.NewFlagSet("perfd dashboards", flag.ContinueOnError)

@@ -9,11 +9,11 @@ import (
 	"github.com/prometheus/common/version"
 )
 
-// ecsFormat is the --log.format whose lines Elasticsearch takes as they are.
+// ecsFormat is the --log.format whose lines Elasticsearch can index as they are.
 const ecsFormat = "ecs"
 
-// ecsNames are the fields of the Elastic Common Schema that perfd's own
-// attributes are; all others become labels, which the schema leaves to programs.
+// ecsNames maps perfd's attributes to fields of the Elastic Common Schema. All
+// others become labels, which the schema leaves to programs.
 var ecsNames = map[string]string{
 	slog.TimeKey: "@timestamp", slog.LevelKey: "log.level", slog.MessageKey: "message",
 	"err": "error.message", "error": "error.message", "trace_id": "trace.id", "span_id": "span.id", "url": "url.full",

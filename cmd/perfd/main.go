@@ -28,7 +28,7 @@ import (
 	"github.com/perfd/perfd/internal/command"
 )
 
-// Exit codes. Of once, package app says which: 3 is an objective that failed, 4 inconclusive.
+// Exit codes. Those of once that are a verdict are in package command: 3 for an objective that failed, 4 for inconclusive.
 const (
 	exitOK     = 0
 	exitFailed = 1 // failed while running
@@ -176,7 +176,7 @@ func serve(opts app.Options, stderr io.Writer, f func(context.Context, app.Optio
 type commandLine struct {
 	name        string // of the command
 	flags       *flag.FlagSet
-	args        []string // what is no flag
+	args        []string // the arguments that are no flags
 	opts        app.Options
 	once        once
 	analysis    analysis
@@ -200,7 +200,7 @@ func newCommandLine(name string, stderr io.Writer) *commandLine {
 	f.BoolVar(&c.showVersion, "version", false, "print version and build, and exit")
 	level := "info"
 	if name == "once" || name == "analyze" {
-		level = "warn" // the progress and what was found are to be seen
+		level = "warn" // so that the log does not hide progress and findings
 	}
 	f.StringVar(&c.logLevel, "log.level", level, "least severe message to log: debug, info, warn or error")
 	f.StringVar(&c.logFormat, "log.format", "logfmt", "how log lines look: logfmt, json or ecs (Elastic Common Schema)")
@@ -250,7 +250,7 @@ func (c *commandLine) parse(args []string) error {
 	}
 }
 
-// check says what is wrong with flags and arguments of the command.
+// check returns what is wrong with flags and arguments of the command.
 func (c *commandLine) check() error {
 	switch c.name {
 	case "once":

@@ -12,7 +12,7 @@ import (
 	"github.com/perfd/perfd/internal/command"
 )
 
-// A once is what the flags of `perfd once` say besides those of every command.
+// A once holds the flags of `perfd once` beyond those of every command.
 type once struct {
 	length      time.Duration
 	format      string
@@ -29,7 +29,7 @@ func (c *commandLine) onceFlags() {
 	f.StringVar(&c.opts.StoragePath, "storage.path", "", "folder for what is measured; a temporary one if empty")
 }
 
-// runOnce runs a scenario in the foreground. What comes of it is the exit code.
+// runOnce runs a scenario in the foreground. Its verdict is the exit code.
 func (c *commandLine) runOnce(opts app.Options, stdout, stderr io.Writer) int {
 	o := command.OnceOptions{
 		Scenario: c.args[0], For: c.once.length, Format: c.once.format, RemoteWrite: c.once.remoteWrite,
@@ -38,7 +38,7 @@ func (c *commandLine) runOnce(opts app.Options, stdout, stderr io.Writer) int {
 	var file *os.File
 	if c.once.file != "" {
 		var err error
-		// Before any load is sent: a summary that cannot be kept is found out about now.
+		// A file that cannot be written is an error before any load is sent.
 		if file, err = os.Create(c.once.file); err != nil {
 			fmt.Fprintf(stderr, "perfd: --summary.file: %v\n", err)
 			return exitUsage
@@ -55,7 +55,7 @@ func (c *commandLine) runOnce(opts app.Options, stdout, stderr io.Writer) int {
 	return code
 }
 
-// check says what is wrong with the flags.
+// check returns what is wrong with the flags.
 func (o once) check() error {
 	switch {
 	case o.length < 0:
@@ -74,8 +74,7 @@ func scenario(args []string) error {
 	return unexpected(args[1:])
 }
 
-// terminal reports whether what is written is seen by a person right away, on
-// something that can write a line again.
+// terminal reports whether w is a terminal that can overwrite a line.
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" {

@@ -13,7 +13,7 @@ import (
 	"github.com/perfd/perfd/internal/app"
 )
 
-// runRules writes the rules for Prometheus that perfd brings along. It reads no
+// runRules writes the rules for Prometheus that perfd ships. It reads no
 // configuration: limits and objectives reach the rules as metrics.
 func runRules(args []string, stdout, stderr io.Writer) int {
 	o := rulesOptions{Out: stdout}

@@ -120,7 +120,7 @@ func (d daemon) view(s *fleet.Scenario, now time.Time) web.Scenario {
 	}
 	if recent, ok := s.Recent(); ok {
 		v.AchievedRate, v.RequestRate, v.ErrorRatio = recent.Iterations, recent.Requests, recent.ErrorRatio
-		v.Latency = latency(recent.ResponseTime, uint64(recent.Requests*recent.Span.Seconds()))
+		v.Latency = latency(recent.ResponseTime, recent.Count)
 	}
 	if r, running := s.Run(); running {
 		v.RunID, v.RunStart = r.ID, r.Began

@@ -14,6 +14,7 @@ const recentSpan = time.Minute
 // Recent is what a page shows of a scenario's last minute.
 type Recent struct {
 	Span       time.Duration // what the rates are over; less than a minute for a young scenario
+	Count      uint64        // requests over Span
 	Requests   float64       // per second
 	Iterations float64       // per second
 	ErrorRatio float64       // of requests that perfd's own stop did not cancel; 0 where there were none
@@ -65,6 +66,7 @@ func (r *Recorder) Recent(scenario string) (_ Recent, ok bool) {
 
 	recent := Recent{
 		Span:         now.Sub(all.start),
+		Count:        all.requests,
 		Duration:     percentiles(all.duration),
 		ResponseTime: percentiles(all.response),
 	}

@@ -231,7 +231,7 @@ func TestRecentShowsTheLastMinute(t *testing.T) {
 	}
 	got, _ := r.Recent("shop")
 	want := Recent{
-		Span: time.Minute, Requests: 11, Iterations: 1, ErrorRatio: 0.1,
+		Span: time.Minute, Count: 660, Requests: 11, Iterations: 1, ErrorRatio: 0.1,
 		Duration: Percentiles{P50: 90 * time.Millisecond, P95: 117 * time.Millisecond, P99: 120 * time.Millisecond},
 	}
 	want.ResponseTime = want.Duration

@@ -1,8 +1,8 @@
 // Package daemon starts the real perfd program on loopback and talks to it the
 // way an operator and a Prometheus do: by flags, signals and HTTP.
 //
-// It knows the documented command line and metrics, and imports none of perfd's
-// rooms, so that tests and benchmarks hold what a user gets.
+// It uses the documented command line and metrics and imports none of perfd's
+// packages, so that tests and benchmarks cover what a user gets.
 package daemon
 
 import (
@@ -124,8 +124,7 @@ func attach(ctx context.Context, p *proc.Process, file string) (*Daemon, error) 
 // Dir is the folder that holds perfd.yaml and data/, of a daemon that Start started.
 func (d *Daemon) Dir() string { return filepath.Dir(d.file) }
 
-// Configure replaces the configuration file; the daemon does not look until it
-// is told to reload.
+// Configure replaces the configuration file. The daemon reads it at its next reload.
 func (d *Daemon) Configure(text string) error {
 	return os.WriteFile(d.file, []byte(text), 0o644)
 }
@@ -163,7 +162,7 @@ func (d *Daemon) Scrape(ctx context.Context) (Metrics, error) {
 }
 
 // Until scrapes until the condition holds and returns that scrape. The
-// condition says what it still waits for, or the empty string.
+// condition returns what is missing, or the empty string.
 func (d *Daemon) Until(ctx context.Context, condition func(Metrics) (missing string)) (Metrics, error) {
 	var m Metrics
 	err := proc.Poll(ctx, 50*time.Millisecond, func() (bool, error) {

@@ -34,7 +34,7 @@ func Native(h *dto.Histogram) Distribution {
 	return d
 }
 
-// Since is what came after an earlier look at the same histogram.
+// Since returns the observations since an earlier scrape of the same histogram.
 func (d Distribution) Since(before Distribution) Distribution {
 	n := Distribution{schema: d.schema, zero: d.zero - before.zero, buckets: maps.Clone(d.buckets)}
 	for i, c := range before.buckets {
@@ -43,7 +43,7 @@ func (d Distribution) Since(before Distribution) Distribution {
 	return n
 }
 
-// Sum adds distributions of one schema up.
+// Sum returns the sum of distributions of one schema.
 func Sum(all []Distribution) Distribution {
 	n := Distribution{buckets: map[int32]int64{}}
 	for _, d := range all {
@@ -56,7 +56,7 @@ func Sum(all []Distribution) Distribution {
 	return n
 }
 
-// Count is the number of observations.
+// Count returns the number of observations.
 func (d Distribution) Count() int64 {
 	n := d.zero
 	for _, c := range d.buckets {
@@ -65,7 +65,7 @@ func (d Distribution) Count() int64 {
 	return n
 }
 
-// Quantile is the upper bound of the bucket that holds the q-quantile, in the
+// Quantile returns the upper bound of the bucket that holds the q-quantile, in the
 // histogram's unit; NaN without observations.
 func (d Distribution) Quantile(q float64) float64 {
 	n := d.Count()

@@ -64,11 +64,6 @@ func (m Metrics) Value(name string, labels ...string) float64 {
 	return total
 }
 
-// Has reports whether at least one series carries the labels.
-func (m Metrics) Has(name string, labels ...string) bool {
-	return len(m.Series(name, labels...)) > 0
-}
-
 // Histogram is the first histogram that carries the labels, nil if there is none.
 func (m Metrics) Histogram(name string, labels ...string) *dto.Histogram {
 	for _, s := range m.Series(name, labels...) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,4 +62,62 @@ func Resident(pid int) (int64, error) {
 func Descriptors(pid int) (int, error) {
 	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	return len(list), err
+}
+
+// An Account is how much time each process and the hypervisor have taken from
+// this machine's processors so far.
+type Account struct {
+	processes map[int]time.Duration // by process id, those that have ended excepted
+	stolen    time.Duration         // by the hypervisor, all processors
+}
+
+// Accounts reads the time that all processes have spent so far.
+func Accounts() (Account, error) {
+	a := Account{processes: map[int]time.Duration{}}
+	list, err := os.ReadDir("/proc")
+	if err != nil {
+		return a, err
+	}
+	for _, e := range list {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue // no process
+		}
+		if spent, err := CPU(pid); err == nil { // else it has just ended
+			a.processes[pid] = spent
+		}
+	}
+	a.stolen, err = stolen()
+	return a, err
+}
+
+// Others is the time that went to the hypervisor and to all processes but some
+// since an earlier account. What a process spent that has ended meanwhile is not
+// in it.
+func (a Account) Others(since Account, but ...int) time.Duration {
+	total := a.stolen - since.stolen
+	for pid, spent := range a.processes {
+		if !slices.Contains(but, pid) {
+			total += spent - since.processes[pid]
+		}
+	}
+	return total
+}
+
+// stolen reads the eighth figure of /proc/stat's first line.
+func stolen() (time.Duration, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	f := strings.Fields(line)
+	if len(f) < 9 || f[0] != "cpu" {
+		return 0, fmt.Errorf("parse /proc/stat: %q", line)
+	}
+	n, err := strconv.ParseInt(f[8], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("parse /proc/stat: %w", err)
+	}
+	return time.Duration(n) * tick, nil
 }

@@ -1,5 +1,5 @@
-// Package proc runs programs for tests and benchmarks and reads what Linux says
-// of them: output, exit, CPU time, resident memory, descriptors.
+// Package proc runs programs for tests and benchmarks and reads their output,
+// exit code, CPU time, resident memory and number of descriptors from Linux.
 //
 // It knows nothing of perfd.
 package proc
@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// A Spec says what to run.
+// A Spec describes a program to run.
 type Spec struct {
 	Path  string
 	Args  []string
@@ -60,7 +60,7 @@ func Start(s Spec) (*Process, error) {
 	}
 	go func() {
 		defer close(p.done)
-		// The exit is read from ProcessState; an error here says nothing else.
+		// The exit code is read from ProcessState; the error holds nothing else.
 		_ = p.cmd.Wait()
 	}()
 	return p, nil
@@ -72,7 +72,7 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Output is what the program has written so far, both streams in one.
 func (p *Process) Output() string { return p.out.String() }
 
-// Running reports whether the program has not ended yet.
+// Running reports whether the program is still running.
 func (p *Process) Running() bool {
 	select {
 	case <-p.done:
@@ -115,7 +115,7 @@ func (p *Process) Kill() {
 func (p *Process) WaitFor(ctx context.Context, re *regexp.Regexp) ([]string, error) {
 	var m []string
 	err := Poll(ctx, 10*time.Millisecond, func() (bool, error) {
-		running := p.Running() // asked first: what it wrote before its end counts
+		running := p.Running() // before the output is read, so that the last line of a program that ends is not missed
 		m = re.FindStringSubmatch(p.Output())
 		if m == nil && !running {
 			return false, fmt.Errorf("the program ended with code %d", p.cmd.ProcessState.ExitCode())
@@ -128,7 +128,7 @@ func (p *Process) WaitFor(ctx context.Context, re *regexp.Regexp) ([]string, err
 	return m, nil
 }
 
-// Poll asks for a condition until it holds, it fails, or the context ends. A
+// Poll evaluates a condition until it holds, it fails, or the context ends. A
 // condition that is not met yet may return its reason as a Pending error.
 func Poll(ctx context.Context, every time.Duration, condition func() (bool, error)) error {
 	tick := time.NewTicker(every)
@@ -154,13 +154,13 @@ func Poll(ctx context.Context, every time.Duration, condition func() (bool, erro
 	}
 }
 
-// Pending says why a condition does not hold yet.
+// Pending is the reason why a condition does not hold yet.
 type Pending string
 
 func (p Pending) Error() string { return string(p) }
 
-// output collects what a program writes. It keeps the beginning and the end of
-// more than it can hold, as a program may log for hours.
+// output holds what a program writes. Of more than it can hold it keeps the
+// beginning and the end, as a program may log for hours.
 type output struct {
 	mu   sync.Mutex
 	head []byte

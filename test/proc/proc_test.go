@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"regexp"
 	"strings"
@@ -113,4 +115,52 @@ func TestFiguresOfThisProcess(t *testing.T) {
 		t.Errorf("Resident with 64 MiB more touched = %d, %v; was %d", got, err, rss)
 	}
 	_ = block[0]
+}
+
+func TestOthersAreAllButTheNamedProcesses(t *testing.T) {
+	before, err := Accounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Start(Spec{Path: "sh", Args: []string{"-c", "while :; do :; done"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Kill()
+	err = Poll(soon(t), 10*time.Millisecond, func() (bool, error) {
+		spent, err := CPU(p.PID())
+		return spent >= 200*time.Millisecond, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := Accounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, others := after.Others(before), after.Others(before, p.PID())
+	if all-others < 200*time.Millisecond {
+		t.Errorf("time of all processes = %v, without the one that spent 200 ms = %v", all, others)
+	}
+}
+
+func TestFreePortIsNoneOfOutgoingConnections(t *testing.T) {
+	port, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatalf("the port is not free: %v", err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	// Linux takes the ports of connections at random from a range that begins above.
+	if own := c.LocalAddr().(*net.TCPAddr).Port; own <= port {
+		t.Errorf("port of an outgoing connection = %d, want one above %d", own, port)
+	}
 }

@@ -15,13 +15,13 @@ import (
 
 const firing = "firing"
 
-// A notice is an alert as a person was told of it, or as an Alertmanager has it
-// that does not tell because another alert holds it back.
+// A notice is an alert of which an Alertmanager notified a receiver, or which it
+// holds back because another alert inhibits it.
 type notice struct {
-	From     string // which Prometheus
-	Receiver string
-	At       time.Time // when it was told, or first seen to be held back
-	HeldBy   string    // name of the alert that holds it back; empty where it was told
+	From        string // which Prometheus
+	Receiver    string
+	At          time.Time // when the notification came, or the inhibition was first seen
+	InhibitedBy string    // name of the alert that inhibits it; empty where the receiver was notified
 
 	Status      string            `json:"status"`
 	Labels      map[string]string `json:"labels"`
@@ -37,12 +37,12 @@ func (n notice) carries(labels []string) bool {
 	})
 }
 
-// held says what holds the notice back.
-func (n notice) held() string {
-	if n.HeldBy == "" {
+// inhibition says in brackets which alert inhibits the notice.
+func (n notice) inhibition() string {
+	if n.InhibitedBy == "" {
 		return ""
 	}
-	return " (held back by " + n.HeldBy + ")"
+	return " (inhibited by " + n.InhibitedBy + ")"
 }
 
 // An inbox keeps all notices.
@@ -95,13 +95,13 @@ func (b *inbox) all() (list []notice, more <-chan struct{}) {
 	return slices.Clone(b.list), b.grown
 }
 
-// wait returns the first notice that matches, told or held back by a measurement that is not
-// valid; one that was told goes before. What other alerts hold back nobody hears of.
+// wait returns the first notice that matches, a notification before one that the alert of an
+// invalid measurement inhibits. What other alerts inhibit does not count.
 func (b *inbox) wait(ctx context.Context, match func(notice) bool) (notice, bool) {
 	for {
 		list, more := b.all()
 		for _, by := range []string{"", invalid} {
-			if i := slices.IndexFunc(list, func(n notice) bool { return n.HeldBy == by && match(n) }); i >= 0 {
+			if i := slices.IndexFunc(list, func(n notice) bool { return n.InhibitedBy == by && match(n) }); i >= 0 {
 				return list[i], true
 			}
 		}
@@ -113,12 +113,12 @@ func (b *inbox) wait(ctx context.Context, match func(notice) bool) (notice, bool
 	}
 }
 
-// watch puts down what an Alertmanager holds back, until ctx ends.
+// watch adds the alerts that an Alertmanager inhibits, until ctx ends.
 func (b *inbox) watch(ctx context.Context, from, url string) {
 	seen := map[string]bool{}
 	for pause(ctx, time.Second) {
-		list, err := heldBack(ctx, url)
-		if err != nil { // it is asked again; a server that is gone tells nothing, which is noticed
+		list, err := inhibited(ctx, url)
+		if err != nil { // it is asked again; without a server no notification arrives, which fails the test
 			continue
 		}
 		var fresh []notice
@@ -133,8 +133,8 @@ func (b *inbox) watch(ctx context.Context, from, url string) {
 	}
 }
 
-// heldBack lists the alerts of an Alertmanager that others inhibit.
-func heldBack(ctx context.Context, url string) (map[string]notice, error) {
+// inhibited returns the alerts of an Alertmanager that others inhibit.
+func inhibited(ctx context.Context, url string) (map[string]notice, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/v2/alerts", http.NoBody)
 	if err != nil {
 		return nil, err
@@ -160,8 +160,8 @@ func heldBack(ctx context.Context, url string) (map[string]notice, error) {
 	held := map[string]notice{}
 	for _, a := range list {
 		if by := a.Status.InhibitedBy; len(by) > 0 {
-			n := notice{Receiver: "nobody", HeldBy: names[by[0]], Status: firing, Labels: maps.Clone(a.Labels), Annotations: a.Annotations, StartsAt: a.StartsAt}
-			held[strings.Join([]string{a.Fingerprint, a.StartsAt.String(), n.HeldBy}, " ")] = n
+			n := notice{Receiver: "nobody", InhibitedBy: names[by[0]], Status: firing, Labels: maps.Clone(a.Labels), Annotations: a.Annotations, StartsAt: a.StartsAt}
+			held[strings.Join([]string{a.Fingerprint, a.StartsAt.String(), n.InhibitedBy}, " ")] = n
 		}
 	}
 	return held, nil

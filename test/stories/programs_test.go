@@ -26,17 +26,17 @@ const (
 	old     = "2.42"
 )
 
-// fourfold makes an hour of a quarter of one.
+// fourfold is the time scale of the old server's rules, under which a quarter of an hour counts as an hour.
 const fourfold = 4
 
-// ahead puts this process and what it starts before its neighbours on a busy machine, whose
-// stalls would be all there is to tell, and returns the command line that puts perfd before all
-// of them. Niceness would not do: it counts among the processes of one session only.
-// Without the right to it, nothing changes.
-func ahead(t *testing.T) []string {
+// prioritize gives this process and what it starts real-time priority over other work on the
+// machine, which would stall perfd, and returns the command line that puts perfd before all of
+// them. Niceness does not do, as it counts within a session only. Without the right to set
+// priorities nothing changes.
+func prioritize(t *testing.T) []string {
 	self := exec.CommandContext(t.Context(), "chrt", "--rr", "--all-tasks", "--pid", "10", strconv.Itoa(os.Getpid()))
 	if out, err := self.CombinedOutput(); err != nil {
-		t.Logf("the neighbours on this machine come first: %v: %s", err, out)
+		t.Logf("no right to real-time priority: %v: %s", err, out)
 		return nil
 	}
 	return []string{"chrt", "--fifo", "20"}
@@ -97,7 +97,7 @@ func run(t *testing.T, binary, config string, before []string) *daemon.Daemon {
 	return d
 }
 
-// alertmanager runs one with the shipped configuration, which tells a webhook, and at once.
+// alertmanager runs one with the shipped configuration, but for receivers, which are webhooks, and waits, which are short.
 func alertmanager(t *testing.T, hook string) string {
 	t.Helper()
 	shipped, err := os.ReadFile(filepath.Join("..", "..", "alerts", "alertmanager.yaml"))
@@ -117,7 +117,7 @@ func alertmanager(t *testing.T, hook string) string {
 		"--web.listen-address=127.0.0.1:0", "--cluster.listen-address=")
 }
 
-// toWebhook makes all receivers webhooks below an address, and groups wait for a second only.
+// toWebhook replaces all receivers by webhooks below an address, and makes groups wait for a second only.
 func toWebhook(config []byte, hook string) ([]byte, error) {
 	var c struct {
 		Route     map[string]any   `yaml:"route"`
@@ -128,7 +128,7 @@ func toWebhook(config []byte, hook string) ([]byte, error) {
 		return nil, err
 	}
 	c.Route["group_wait"] = "1s"
-	soon(c.Route)
+	shorten(c.Route)
 	for i, r := range c.Receivers {
 		name := fmt.Sprint(r["name"])
 		c.Receivers[i] = map[string]any{"name": name, "webhook_configs": []map[string]any{{"url": hook + "/" + name, "send_resolved": true}}}
@@ -136,15 +136,15 @@ func toWebhook(config []byte, hook string) ([]byte, error) {
 	return yaml.Marshal(c)
 }
 
-// soon makes a route and those below it wait for a second where they wait for longer.
-func soon(route map[string]any) {
+// shorten makes a route and those below it wait for a second where they wait for longer.
+func shorten(route map[string]any) {
 	if wait, ok := route["group_wait"]; ok && wait != "0s" {
 		route["group_wait"] = "1s"
 	}
 	below, _ := route["routes"].([]any)
 	for _, r := range below {
 		if r, ok := r.(map[string]any); ok {
-			soon(r)
+			shorten(r)
 		}
 	}
 }

@@ -18,7 +18,7 @@ type shop struct {
 	opened time.Time
 }
 
-// newShop opens a shop whose endpoints all take a latency, behind what wraps it.
+// newShop starts a shop whose endpoints all take a latency, behind what wraps it.
 func newShop(t *testing.T, seed uint64, l demo.Latency, wrap func(*demo.Shop) http.Handler) *shop {
 	s := demo.New(demo.Knobs{Release: "v1.0.0", Latency: map[string]demo.Latency{"": l}}, seed)
 	srv := httptest.NewServer(wrap(s))
@@ -37,13 +37,12 @@ func (s *shop) turn(t *testing.T, change func(*demo.Knobs)) {
 
 func as(s *demo.Shop) http.Handler { return s }
 
-// The heap of a shop, in bytes: what lives from the beginning, what each request
-// leaves for ever, and garbage, which is collected when there is enough of it.
+// The parts of a shop's heap, in bytes.
 const (
-	live        = 48 << 20
-	garbage     = 32 << 20
-	garbageEach = 256 << 10 // of a request
-	leakEach    = 32 << 10
+	live        = 48 << 20  // in use from the beginning
+	garbage     = 32 << 20  // most before a collection
+	garbageEach = 256 << 10 // that a request makes
+	leakEach    = 32 << 10  // that a request leaves for ever
 )
 
 // heap is the size of a heap after so many requests that leak so many bytes each.
@@ -63,12 +62,12 @@ func withHeap(each int) func(*demo.Shop) http.Handler {
 	}
 }
 
-// capacity is how many requests a second the shop of the stress test stands: more than
+// capacity is how many requests a second the shop of the stress test can serve: more than
 // the random arrivals of the soak alone ever are. A second's worth may come at once.
 const capacity = 15
 
-// withCapacity answers with an error what is beyond it. It has no rhythm of its own,
-// which could be that of who looks at it.
+// withCapacity answers requests beyond the capacity with an error. Capacity grows continuously, as
+// a period could coincide with that of windows or scrapes.
 func withCapacity(s *demo.Shop) http.Handler {
 	var mu sync.Mutex
 	room, last := float64(capacity), time.Now()

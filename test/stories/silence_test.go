@@ -5,20 +5,20 @@ import "slices"
 // invalid is the alert that says that perfd disturbed its own measurement.
 const invalid = "PerfdMeasurementInvalid"
 
-// expected lists what may be told of each scenario, or of a target where an alert
-// names no scenario. Whatever else is told must not be.
+// expected lists the alerts that may fire for each scenario, or for a target where
+// an alert names no scenario. No other may.
 var expected = map[string][]string{
-	// Runs without end are cut at midnight, and have failed where their objectives have.
+	// Runs without end are cut at midnight, and fail where their objectives fail.
 	"slow":      {"PerfdObjectiveFailed", "PerfdBudgetBurnFast", "PerfdBudgetBurnSlow", "PerfdRegressionSuspected", "PerfdRunFailed"},
 	"shop-leak": {"PerfdMemoryLeakSuspected", "PerfdLeakNearLimit"},
-	// Load is taken away from a shop that hangs.
+	// perfd takes load away from a shop that hangs.
 	"hang":   {"PerfdTargetUnreachable", "PerfdObjectiveFailed", "PerfdBudgetBurnFast", "PerfdBudgetBurnSlow", "PerfdLoadShort", "PerfdRunFailed"},
 	"stress": {"PerfdRunFailed"},
 	// Arrivals that were due while perfd was stopped are dropped.
 	"starved": {invalid, "PerfdLoadShort"},
 }
 
-// checkSilence fails the test for what was told and must not have been.
+// checkSilence fails the test for every notification that is not expected.
 func (s *stage) checkSilence() {
 	list, _ := s.inbox.all()
 	for _, n := range list {
@@ -26,7 +26,7 @@ func (s *stage) checkSilence() {
 		if of == "" {
 			of = n.Labels["target"]
 		}
-		if n.HeldBy != "" || n.Status != firing || slices.Contains(expected[of], n.Labels["alertname"]) || s.machine(n) {
+		if n.InhibitedBy != "" || n.Status != firing || slices.Contains(expected[of], n.Labels["alertname"]) || s.machine(n) {
 			continue
 		}
 		s.t.Errorf("%s of Prometheus %s arrived %s after the beginning and must not: %v %s",
@@ -34,12 +34,12 @@ func (s *stage) checkSilence() {
 	}
 }
 
-// machines are the reasons that a machine may give for a measurement that is not valid.
+// machines are the reasons for an invalid measurement that a busy machine may cause.
 var machines = []string{"pacer_gap", "lateness", "late", "throttled"}
 
 const invalidSeconds = "perfd_measurement_invalid_seconds_total"
 
-// machine reports whether a notice is about what perfd knows that the machine did to it.
+// machine reports whether a notice is about a disturbance by the machine, which perfd counted.
 func (s *stage) machine(n notice) bool {
 	reason := n.Labels["reason"]
 	return n.Labels["alertname"] == invalid && slices.Contains(machines, reason) &&

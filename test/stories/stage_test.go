@@ -10,8 +10,9 @@ import (
 	"github.com/perfd/perfd/test/daemon"
 )
 
-// The scenarios. Limits are far from what healthy shops do, and from what a busy
-// machine makes of it, but for slow's, which a release half as fast breaks.
+// mainConfig is the configuration of the daemon with all scenarios but one. Objectives are far
+// from what shops without a fault reach on a busy machine, but for slow's, which a release half
+// as fast breaks.
 const mainConfig = `
 safety: {max_request_rate: 100/s}
 targets:
@@ -67,8 +68,8 @@ scenarios:
     flow: [{name: show product, http: {url: /products/7}, timeout: 2s}]
 `
 
-// What is sent late, or waits for an answer while perfd is stopped, would break these
-// objectives if it counted.
+// starvedConfig is the configuration of the daemon that is stopped. Requests that are sent late, or
+// wait for an answer while it is stopped, would break these objectives if they counted.
 const starvedConfig = `
 targets: [{name: shop-starved, url: "$starved"}]
 scenarios:
@@ -79,13 +80,13 @@ scenarios:
     flow: [{name: show product, http: {url: /products/7}, timeout: 2s}]
 `
 
-// open starts everything.
+// open starts targets, daemons, servers and the inbox.
 func open(t *testing.T) *stage {
 	binary, err := daemon.Build(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := ahead(t)
+	before := prioritize(t)
 	quick, even := demo.Latency{Median: demo.Duration(100 * time.Millisecond), Sigma: 0.3}, demo.Latency{Median: demo.Duration(200 * time.Millisecond), Sigma: 0.2}
 	s := &stage{t: t, shops: map[string]*shop{
 		"slow":    newShop(t, 1, even, as),

@@ -1,9 +1,10 @@
 // Package stories breaks targets under the load of real perfd daemons and waits
-// for what a person is told: from the fault through perfd, the shipped rules in
-// two Prometheus servers and their Alertmanagers to a webhook.
+// for the notifications: from the fault through perfd, the shipped rules in two
+// Prometheus servers and their Alertmanagers to a webhook.
 //
-// All stories are told at once and unscaled, because verdicts take their time:
-// half an hour. One or some of them: go test ./test/stories -args -stories=hang,stress
+// All stories run side by side and unscaled. They take half an hour, most of it
+// waiting for the intervals that a verdict needs. One or some of them:
+// go test ./test/stories -args -stories=hang,stress
 package stories
 
 import (
@@ -21,18 +22,19 @@ import (
 	"github.com/perfd/perfd/test/daemon"
 )
 
-var only = flag.String("stories", "", "the stories to tell, with commas between; all if empty")
+var only = flag.String("stories", "", "the stories to run, with commas between; all if empty")
 
-// The bounds of the run, and of what the machine may take away of it.
 const (
-	longest  = 30 * time.Minute
-	mostLost = 10 * time.Minute
+	// maxRun is how long all stories take at most on a machine that disturbs none of them.
+	maxRun = 30 * time.Minute
+	// maxDisturbed is how much longer they may take because the machine disturbs perfd.
+	maxDisturbed = 10 * time.Minute
 )
 
-// A story breaks something at its time, and says what must be told of it.
+// A story breaks something and waits for the notifications that must follow.
 type story struct {
 	name string
-	tell func(ctx context.Context, s *stage)
+	run  func(ctx context.Context, s *stage)
 }
 
 var stories = []story{
@@ -48,8 +50,8 @@ func TestStories(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half an hour")
 	}
-	if end, ok := t.Deadline(); ok && time.Until(end) < longest+mostLost {
-		t.Fatalf("takes up to %v: go test -timeout 45m", longest+mostLost)
+	if end, ok := t.Deadline(); ok && time.Until(end) < maxRun+maxDisturbed {
+		t.Fatalf("takes up to %v: go test -timeout 45m", maxRun+maxDisturbed)
 	}
 	chosen := stories
 	if *only != "" {
@@ -60,13 +62,13 @@ func TestStories(t *testing.T) {
 		}
 	}
 	s := open(t)
-	ctx, cancel := context.WithTimeout(t.Context(), longest+mostLost)
+	ctx, cancel := context.WithTimeout(t.Context(), maxRun+maxDisturbed)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, x := range chosen {
 		all.Go(func() {
-			x.tell(ctx, s)
-			t.Logf("%s is told, %v after the beginning", x.name, time.Since(s.began).Round(time.Second))
+			x.run(ctx, s)
+			t.Logf("%s ends %v after the beginning", x.name, time.Since(s.began).Round(time.Second))
 		})
 	}
 	all.Wait()
@@ -75,7 +77,7 @@ func TestStories(t *testing.T) {
 	t.Logf("from fault to notification:\n%s", s.table())
 }
 
-// A stage is everything that runs while stories are told.
+// A stage is everything that the stories share: targets, daemons, and the inbox of notifications.
 type stage struct {
 	t       *testing.T
 	began   time.Time
@@ -88,23 +90,25 @@ type stage struct {
 	rows []row
 }
 
-// A row is a line of the table.
+// A row is a line of the table that the test logs: a fault and the notification of it.
 type row struct {
 	f fault
 	n notice
 }
 
-// A fault is what a story broke, and what the scenario that meets it had counted by then.
+// A fault is what a story broke. Windows in which the machine disturbed perfd
+// are excluded from an objective: that objective's counter says how long a
+// notification may be late.
 type fault struct {
 	story  string
 	at     time.Time
 	daemon *daemon.Daemon
-	labels []string // of the objective that tells what the machine took away
-	rate   float64  // events of it in a second
-	before float64
+	labels []string // of the counter of excluded events
+	rate   float64  // events of the objective in a second
+	before float64  // the counter at the fault
 }
 
-// breaks notes that a fault begins now.
+// breaks returns a fault that begins now.
 func (s *stage) breaks(story string, d *daemon.Daemon, scenario, objective string, rate float64) fault {
 	f := fault{story: story, at: time.Now(), daemon: d, rate: rate, labels: []string{"scenario=" + scenario, "objective=" + objective, "reason=invalid"}}
 	f.before = s.scrape(d).Value(excluded, f.labels...)
@@ -116,17 +120,17 @@ const excluded = "perfd_objective_excluded_total"
 // window is the length of perfd's windows, which begin at whole multiples of it.
 const window = 10 * time.Second
 
-// lost is for how long windows counted for nothing since the fault because the machine disturbed perfd.
-func (s *stage) lost(f fault) time.Duration {
+// disturbed is for how long windows were excluded since the fault because the machine disturbed perfd.
+func (s *stage) disturbed(f fault) time.Duration {
 	n := s.scrape(f.daemon).Value(excluded, f.labels...) - f.before
 	return time.Duration(math.Ceil(n/f.rate/window.Seconds())) * window
 }
 
-// told waits for the first alert since the fault that carries labels, each given as name=value,
-// and puts it down. The test fails, and ok is false, if it comes later than most after the fault
-// and what the machine took away.
-func (s *stage) told(ctx context.Context, f fault, from string, most time.Duration, labels ...string) (n notice, ok bool) {
-	ctx, cancel := context.WithDeadline(ctx, f.at.Add(most+mostLost))
+// await waits for the first alert since the fault that carries labels, each given as name=value,
+// and adds it to the table. The test fails, and ok is false, if it comes later than most, and the
+// time that the machine disturbed perfd, after the fault.
+func (s *stage) await(ctx context.Context, f fault, from string, most time.Duration, labels ...string) (n notice, ok bool) {
+	ctx, cancel := context.WithDeadline(ctx, f.at.Add(most+maxDisturbed))
 	defer cancel()
 	n, ok = s.inbox.wait(ctx, func(n notice) bool {
 		return n.From == from && n.Status == firing && n.StartsAt.After(f.at) && n.carries(labels)
@@ -135,27 +139,27 @@ func (s *stage) told(ctx context.Context, f fault, from string, most time.Durati
 		s.t.Errorf("%s: no alert of Prometheus %s with %v within %v of the fault", f.story, from, labels, time.Since(f.at).Round(time.Second))
 		return n, false
 	}
-	took, lost := n.At.Sub(f.at), s.lost(f)
+	took, disturbed := n.At.Sub(f.at), s.disturbed(f)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rows = append(s.rows, row{f, n})
-	s.t.Logf("%s: %s of Prometheus %s, %v after the fault%s; the machine took away %v", f.story, n.Labels["alertname"], from, took.Round(time.Second), n.held(), lost)
-	if took > most+lost {
-		s.t.Errorf("%s: %s of Prometheus %s arrived %v after the fault, want at most %v beside the %v that the machine took away",
-			f.story, n.Labels["alertname"], from, took.Round(100*time.Millisecond), most, lost)
+	s.t.Logf("%s: %s of Prometheus %s, %v after the fault%s; the machine disturbed perfd for %v", f.story, n.Labels["alertname"], from, took.Round(time.Second), n.inhibition(), disturbed)
+	if took > most+disturbed {
+		s.t.Errorf("%s: %s of Prometheus %s arrived %v after the fault, want at most %v beside the %v that the machine disturbed perfd",
+			f.story, n.Labels["alertname"], from, took.Round(100*time.Millisecond), most, disturbed)
 		ok = false
 	}
 	return n, ok
 }
 
-// quiet waits until nobody is told any more that a scenario's measurement is not valid, which
-// holds back other alerts on a busy machine, or until so long after the beginning.
+// quiet waits until no alert fires that a scenario's measurement is invalid, which inhibits others
+// on a busy machine, or until so long after the beginning.
 func (s *stage) quiet(ctx context.Context, scenario string, until time.Duration) {
 	for time.Since(s.began) < until {
 		list, _ := s.inbox.all()
 		loud := map[string]bool{}
 		for _, n := range list {
-			if n.From == current && n.HeldBy == "" && n.carries([]string{"alertname=" + invalid, "scenario=" + scenario}) {
+			if n.From == current && n.InhibitedBy == "" && n.carries([]string{"alertname=" + invalid, "scenario=" + scenario}) {
 				loud[n.Labels["reason"]] = n.Status == firing
 			}
 		}
@@ -171,21 +175,21 @@ func (s *stage) table() string {
 	defer s.mu.Unlock()
 	slices.SortStableFunc(s.rows, func(a, b row) int { return a.n.At.Compare(b.n.At) })
 	var out strings.Builder
-	fmt.Fprintf(&out, "%-8s %-10s %-8s %-8s %7s  %-26s %s\n", "story", "Prometheus", "fault", "told", "seconds", "alert", "says")
+	fmt.Fprintf(&out, "%-8s %-10s %-8s %-8s %7s  %-26s %s\n", "story", "Prometheus", "fault", "alerted", "seconds", "alert", "description")
 	for _, r := range s.rows {
 		fmt.Fprintf(&out, "%-8s %-10s %-8s %-8s %7.1f  %-26s %s: %s%s\n", r.f.story, r.n.From, s.since(r.f.at), s.since(r.n.At),
-			r.n.At.Sub(r.f.at).Seconds(), r.n.Labels["alertname"], r.n.Receiver, r.n.Annotations["description"], r.n.held())
+			r.n.At.Sub(r.f.at).Seconds(), r.n.Labels["alertname"], r.n.Receiver, r.n.Annotations["description"], r.n.inhibition())
 	}
 	return out.String()
 }
 
-// since writes an instant as minutes and seconds from the beginning.
+// since formats an instant as minutes and seconds from the beginning.
 func (s *stage) since(at time.Time) string {
 	d := at.Sub(s.began).Round(time.Second)
 	return fmt.Sprintf("%02d:%02d", int(d.Minutes()), int(d.Seconds())%60)
 }
 
-// pause waits and reports whether the stage is still there.
+// pause waits for d and reports whether ctx has not ended by then.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -14,27 +14,27 @@ import (
 	"github.com/perfd/perfd/internal/demo"
 )
 
-// baseline is for how long windows must count before a release that others can
-// be compared with: a comparison takes twelve intervals of a minute.
+// baseline is how much valid measurement a release needs before another one can
+// be compared with it: a comparison takes twelve intervals of a minute.
 const baseline = 13 * time.Minute
 
-// A release makes a shop half as fast.
+// slow changes a shop to a release that is half as fast.
 func slow(ctx context.Context, s *stage) {
 	const rate = 20
 	for s.scrape(s.main).Value("perfd_objective_events_total", "scenario=slow") < rate*baseline.Seconds() {
 		if !pause(ctx, time.Second) {
-			s.t.Error("slow: the release before was not measured in time")
+			s.t.Error("slow: the first release was not measured in time")
 			return
 		}
 	}
 	f := s.breaks("slow", s.main, "slow", "p95", rate)
 	s.shops["slow"].turn(s.t, func(k *demo.Knobs) { k.Release, k.Slowdown = "v1.1.0", 2 })
 	for _, from := range []string{current, old} {
-		s.told(ctx, f, from, 10*time.Minute, "alertname=PerfdObjectiveFailed", "scenario=slow", "objective=p95")
+		s.await(ctx, f, from, 10*time.Minute, "alertname=PerfdObjectiveFailed", "scenario=slow", "objective=p95")
 	}
 	for _, from := range []string{current, old} {
 		// Half a minute to settle, twelve intervals, and two minutes of the rule.
-		n, ok := s.told(ctx, f, from, 17*time.Minute, "alertname=PerfdRegressionSuspected", "scenario=slow", "release=v1.1.0", "baseline=v1.0.0")
+		n, ok := s.await(ctx, f, from, 17*time.Minute, "alertname=PerfdRegressionSuspected", "scenario=slow", "release=v1.1.0", "baseline=v1.0.0")
 		if !ok {
 			continue
 		}
@@ -49,8 +49,8 @@ func slow(ctx context.Context, s *stage) {
 	}
 }
 
-// A shop leaks from its first request on. The same heap has a limit that is an hour
-// away and one that is days away.
+// leaking watches a shop that leaks from its first request on. The same heap has
+// a limit that is an hour away and one that is days away.
 func leaking(ctx context.Context, s *stage) {
 	f := s.breaks("leak", s.main, "leak", "errors", 12)
 	for _, x := range []struct {
@@ -61,7 +61,7 @@ func leaking(ctx context.Context, s *stage) {
 		{"roomy", "PerfdMemoryLeakSuspected", "warning", 64 << 30},
 	} {
 		for _, from := range []string{current, old} {
-			n, ok := s.told(ctx, f, from, 15*time.Minute, "alertname="+x.alert, "severity="+x.severity, "target=shop-leak", "resource="+x.resource)
+			n, ok := s.await(ctx, f, from, 15*time.Minute, "alertname="+x.alert, "severity="+x.severity, "target=shop-leak", "resource="+x.resource)
 			if !ok {
 				continue
 			}
@@ -80,8 +80,8 @@ func leaking(ctx context.Context, s *stage) {
 	}
 }
 
-// untilLimit is the time in the shop's life that is left at an instant: until
-// its heap, as it is before a collection, reaches a limit.
+// untilLimit is the time that is left at an instant until the shop's heap, as it
+// is before a collection, reaches a limit in bytes.
 func (s *shop) untilLimit(at time.Time, limit float64) time.Duration {
 	rate := float64(s.Requests()) / time.Since(s.opened).Seconds()
 	requests := float64(s.Requests()) - rate*time.Since(at).Seconds()
@@ -101,7 +101,7 @@ func readLimit(description string) (time.Duration, error) {
 	return d + time.Duration(days)*24*time.Hour, err
 }
 
-// Perfd itself gets no processor, again and again.
+// starved stops a perfd again and again, as a machine without a free processor does.
 func starved(ctx context.Context, s *stage) {
 	const (
 		bursts  = 18
@@ -127,19 +127,19 @@ func starved(ctx context.Context, s *stage) {
 			pause(ctx, let)
 		}
 	}()
-	// The bar is for the first of them: what they take away is no excuse.
+	// The limit holds for the first stop: what the stops exclude must not extend it.
 	f.rate = math.Inf(1)
-	s.told(ctx, f, current, time.Minute, "alertname="+invalid, "scenario=starved")
-	s.told(ctx, f, old, time.Minute, "alertname="+invalid, "scenario=starved")
+	s.await(ctx, f, current, time.Minute, "alertname="+invalid, "scenario=starved")
+	s.await(ctx, f, old, time.Minute, "alertname="+invalid, "scenario=starved")
 	<-done
 	if got := s.scrape(s.starved).Value(invalidSeconds, "reason=pacer_gap") - stalls; got < bursts*stopped.Seconds()*0.9 {
-		s.t.Errorf("starved: perfd counts %.0f s in which it stood still, want the %v of the bursts", got, bursts*stopped)
+		s.t.Errorf("starved: perfd counts %.0f s in which it was stopped, want the %v of the bursts", got, bursts*stopped)
 	}
 	// What an alert on the SLA would take.
 	pause(ctx, 5*time.Minute)
 }
 
-// A shop is well, and its memory goes up and down.
+// healthy watches a shop without a fault, whose memory is a sawtooth.
 func healthy(ctx context.Context, s *stage) {
 	// More than an hour for the rules that are four times as fast.
 	const long = 17 * time.Minute
@@ -152,14 +152,14 @@ func healthy(ctx context.Context, s *stage) {
 	}
 }
 
-// A shop hangs for five minutes.
+// hang makes a shop hang for five minutes.
 func hang(ctx context.Context, s *stage) {
 	const hung = 5 * time.Minute
 	if !pause(ctx, 3*time.Minute) {
 		return
 	}
 	s.quiet(ctx, "hang", 15*time.Minute)
-	// In the middle of a window: how much of the first one is whole must not be chance.
+	// A fault in the middle of a window leaves the same part of its first window every time.
 	pause(ctx, time.Until(time.Now().Truncate(window).Add(window+window/2)))
 	f := s.breaks("hang", s.main, "hang", "errors", 10)
 	s.shops["hang"].turn(s.t, func(k *demo.Knobs) { k.Hang = true })
@@ -169,16 +169,16 @@ func hang(ctx context.Context, s *stage) {
 		pause(ctx, hung)
 		s.shops["hang"].turn(s.t, func(k *demo.Knobs) { k.Hang = false })
 	}()
-	s.told(ctx, f, current, 2*time.Minute, "alertname=PerfdTargetUnreachable", "scenario=hang")
-	s.told(ctx, f, current, slaBar, "concern=sla", "scenario=hang")
-	s.told(ctx, f, old, 2*time.Minute, "alertname=PerfdTargetUnreachable", "scenario=hang")
-	s.told(ctx, f, old, slaBar, "concern=sla", "scenario=hang")
+	s.await(ctx, f, current, 2*time.Minute, "alertname=PerfdTargetUnreachable", "scenario=hang")
+	s.await(ctx, f, current, slaBar, "concern=sla", "scenario=hang")
+	s.await(ctx, f, old, 2*time.Minute, "alertname=PerfdTargetUnreachable", "scenario=hang")
+	s.await(ctx, f, old, slaBar, "concern=sla", "scenario=hang")
 	<-over
 	pause(ctx, 2*time.Minute)
 }
 
-// slaBar is how long it may take until somebody is told that everything fails: three
-// minutes, and a window, because a fault falls anywhere into one.
+// slaBar is how long after the fault the notification may come that everything fails: three
+// minutes, and a window, because a fault may begin anywhere in one.
 const slaBar = 3*time.Minute + window
 
 // stressed is how long the stress test runs, as its schedule says.
@@ -187,14 +187,14 @@ const stressed = 3 * time.Minute
 // stressBegins is the first whole minute four minutes after the beginning, or later.
 func (s *stage) stressBegins() time.Time { return s.began.Truncate(time.Minute).Add(5 * time.Minute) }
 
-// A stress test breaks the shop that another scenario soaks.
+// stress runs a stress test that breaks the shop which another scenario soaks.
 func stress(ctx context.Context, s *stage) {
 	if !pause(ctx, time.Until(s.stressBegins())) {
 		return
 	}
 	f := s.breaks("stress", s.main, "soak", "errors", 5)
 	before := s.scrape(s.main)
-	s.told(ctx, f, current, stressed+2*time.Minute, "alertname=PerfdRunFailed", "scenario=stress")
+	s.await(ctx, f, current, stressed+2*time.Minute, "alertname=PerfdRunFailed", "scenario=stress")
 	// What an alert on the SLA would take.
 	if !pause(ctx, time.Until(f.at.Add(stressed+4*time.Minute))) {
 		return
@@ -204,15 +204,15 @@ func stress(ctx context.Context, s *stage) {
 		return after.Value(name, labels...) - before.Value(name, labels...)
 	}
 	failed := since("perfd_request_failures_total", "scenario=soak", "cause=status")
-	disturbed := since(excluded, "scenario=soak", "objective=errors", "reason=disturbed")
+	excludedSince := since(excluded, "scenario=soak", "objective=errors", "reason=disturbed")
 	broken := since("perfd_objective_bad_total", "scenario=soak", "objective=errors")
-	s.t.Logf("stress: %v requests of the soak failed, %v are excluded as disturbed, %v count as bad; the machine took away %v", failed, disturbed, broken, s.lost(f))
+	s.t.Logf("stress: %v requests of the soak failed, %v are excluded as disturbed, %v count as bad; the machine disturbed perfd for %v", failed, excludedSince, broken, s.disturbed(f))
 	if failed < 100 {
-		s.t.Errorf("stress: %v requests of the soak failed, want a shop that broke", failed)
+		s.t.Errorf("stress: %v requests of the soak failed, want a shop that breaks", failed)
 	}
 	// Windows in which the machine disturbed perfd as well are counted as invalid.
-	if least := 5 * (stressed - 10*time.Second - s.lost(f)).Seconds(); disturbed < least {
-		s.t.Errorf("stress: %v events of the soak are excluded as disturbed, want at least %v", disturbed, least)
+	if least := 5 * (stressed - 10*time.Second - s.disturbed(f)).Seconds(); excludedSince < least {
+		s.t.Errorf("stress: %v events of the soak are excluded as disturbed, want at least %v", excludedSince, least)
 	}
 	if broken > 0 {
 		s.t.Errorf("stress: %v events of the soak count as bad, want none", broken)
