@@ -408,6 +408,15 @@ var (
 		"Exports that failed, repeats included.")
 )
 
+var outputs = newSection("Outputs", "What becomes of the windows that outputs take. Present only where an output takes windows.")
+
+// The outputs.
+var (
+	OutputWindowsLost = outputs.counter("perfd_output_windows_lost_total", "",
+		"Windows that an output did not take, by reason: `queue_full` or `error`.",
+		"output", "reason")
+)
+
 var daemon = newSection("Daemon", "perfd itself. Beside these it exposes client_golang's `go_*` and `process_*` metrics.")
 
 // The daemon.
@@ -428,4 +437,7 @@ var (
 	LabelOverflow = daemon.counter("perfd_label_overflow_total", "",
 		"Values of a label beyond its cap, which count under the value "+Overflow+".",
 		"label")
+	MetricsDropped = daemon.counter("perfd_metrics_dropped_total", "",
+		"Series and families that were left out of `/metrics` because they could not be exposed, by reason. Any is a defect of perfd.",
+		"reason")
 )

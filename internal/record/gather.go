@@ -17,14 +17,27 @@ import (
 func (r *Recorder) Gather() (_ []*dto.MetricFamily, done func(), _ error) {
 	r.Fold(r.options.Now())
 	r.scrape.Lock()
+	gathered := false
+	defer func() {
+		if !gathered { // a panic must not lock out all further scrapes
+			r.scrape.Unlock()
+		}
+	}()
+	families := r.refresh()
+	gathered = true
+	return families, r.scrape.Unlock, nil
+}
+
+// refresh returns the families, brought up to the cumulative state.
+func (r *Recorder) refresh() []*dto.MetricFamily {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.changed || r.newCodes() {
 		r.messages = r.arrange()
 		r.changed = false
 	}
 	r.update()
-	r.mu.Unlock()
-	return r.messages.families, r.scrape.Unlock, nil
+	return r.messages.families
 }
 
 // newCodes reports whether a step has answer codes without series.

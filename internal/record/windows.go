@@ -48,15 +48,20 @@ func (r *Recorder) cut(now time.Time) time.Time {
 func (r *Recorder) fold(end func()) {
 	r.folding.Lock()
 	defer r.folding.Unlock()
+	r.handOut(r.foldSinks(end))
+}
+
+// foldSinks folds all sinks, calls end and returns the windows that ended.
+func (r *Recorder) foldSinks(end func()) []*load.Window {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, s := range r.sinks {
 		s.fold()
 	}
 	end()
 	ended := r.ended
 	r.ended = nil
-	r.mu.Unlock()
-	r.handOut(ended)
+	return ended
 }
 
 // handOut gives windows their circumstances and passes them on. It holds no lock

@@ -8,19 +8,24 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+
+	"github.com/perfd/perfd/internal/metric"
 )
 
 // Options of a handler.
 type Options struct {
 	// Scenarios gathers families that may change in place after done.
 	Scenarios prometheus.TransactionalGatherer
-	// Daemon gathers perfd's own families; their names must differ from those of Scenarios.
+	// Daemon gathers perfd's own families; one with the name of a family of Scenarios is left out.
 	Daemon prometheus.Gatherer
+	// Drop counts what is left out because it cannot be exposed; nil for nobody.
+	Drop func(why metric.Drop, what string)
 	// MaxInFlight is how many scrapes may be in progress before further ones are
 	// answered with 503; 0 is 4.
 	MaxInFlight int
@@ -42,6 +47,9 @@ func New(o Options) http.Handler {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Drop == nil {
+		o.Drop = func(metric.Drop, string) {}
 	}
 	return &handler{
 		Options:  o,
@@ -78,23 +86,70 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	_, _ = answer.WriteTo(w)
 }
 
-// scrape writes one exposition.
+// scrape writes one exposition. What cannot be exposed is left out and counted.
 func (h *handler) scrape(to io.Writer, format expfmt.Format, c compression) error {
 	daemon, err := h.Daemon.Gather()
 	if err != nil {
 		return err
 	}
-	scenarios, done, err := h.Scenarios.Gather()
+	scenarios, done, err := h.gatherScenarios()
 	defer done()
 	if err != nil {
 		return err
 	}
-	families, err := merge(scenarios, daemon)
-	if err != nil {
-		return err
-	}
+	families := h.encodable(h.merge(scenarios, daemon))
 	out, finish := c.writer(to)
 	return errors.Join(encode(out, format, families), finish())
+}
+
+// gatherScenarios gathers the families of the scenarios, none where a panic
+// keeps them from being gathered.
+func (h *handler) gatherScenarios() (families []*dto.MetricFamily, done func(), err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.Drop(metric.Panicked, fmt.Sprintf("scenarios: %v", p))
+			families, done, err = nil, func() {}, nil
+		}
+	}()
+	return h.Scenarios.Gather()
+}
+
+// encodable leaves out the families that an encoder would refuse in the middle
+// of an answer, which ends with them.
+func (h *handler) encodable(families []*dto.MetricFamily) []*dto.MetricFamily {
+	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool {
+		if problem := problemOf(f); problem != "" {
+			h.Drop(metric.Malformed, f.GetName()+": "+problem)
+			return true
+		}
+		return false
+	})
+}
+
+// problemOf says why a family cannot be encoded, "" where it can.
+func problemOf(f *dto.MetricFamily) string {
+	if f.GetName() == "" || len(f.Metric) == 0 {
+		return "the family has no name or no metric"
+	}
+	for _, m := range f.Metric {
+		has := false
+		switch f.GetType() {
+		case dto.MetricType_COUNTER:
+			has = m.Counter != nil
+		case dto.MetricType_GAUGE:
+			has = m.Gauge != nil
+		case dto.MetricType_SUMMARY:
+			has = m.Summary != nil
+		case dto.MetricType_UNTYPED:
+			has = m.Untyped != nil
+		case dto.MetricType_HISTOGRAM, dto.MetricType_GAUGE_HISTOGRAM:
+			has = m.Histogram != nil
+		}
+		if !has {
+			return "a metric has no value of the family's type"
+		}
+	}
+	return ""
 }
 
 func encode(to io.Writer, format expfmt.Format, families []*dto.MetricFamily) error {
@@ -113,8 +168,9 @@ func encode(to io.Writer, format expfmt.Format, families []*dto.MetricFamily) er
 	return encoder.(expfmt.Closer).Close() // every Encoder of expfmt is one
 }
 
-// merge merges two lists of families that are sorted by name.
-func merge(a, b []*dto.MetricFamily) ([]*dto.MetricFamily, error) {
+// merge merges the families of scenarios and daemon, both sorted by name. Of two
+// with one name the scenarios' is kept.
+func (h *handler) merge(a, b []*dto.MetricFamily) []*dto.MetricFamily {
 	all := make([]*dto.MetricFamily, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {
 		switch order := strings.Compare(a[0].GetName(), b[0].GetName()); {
@@ -123,8 +179,9 @@ func merge(a, b []*dto.MetricFamily) ([]*dto.MetricFamily, error) {
 		case order > 0:
 			all, b = append(all, b[0]), b[1:]
 		default:
-			return nil, fmt.Errorf("family %s was gathered twice", a[0].GetName())
+			h.Drop(metric.Duplicate, "the family "+b[0].GetName()+" of the daemon")
+			b = b[1:]
 		}
 	}
-	return append(append(all, a...), b...), nil
+	return append(append(all, a...), b...)
 }

@@ -271,8 +271,6 @@ func TestErrorsOfGatheringAreAnsweredAndLogged(t *testing.T) {
 	}{
 		{"scenarios", &gatherer{err: broken}, nil, broken.Error()},
 		{"daemon", &gatherer{}, broken, broken.Error()},
-		{"a family of both", &gatherer{families: []*dto.MetricFamily{gauge("a")}}, nil, "family a was gathered twice"},
-		{"a family that cannot be encoded", &gatherer{families: []*dto.MetricFamily{{Name: new("b")}}}, nil, "encode b"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -297,6 +295,54 @@ func TestErrorsOfGatheringAreAnsweredAndLogged(t *testing.T) {
 		})
 	}
 }
+
+// What cannot be exposed is left out and counted; the rest is answered.
+func TestWhatCannotBeExposedIsLeftOut(t *testing.T) {
+	wrong := gauge("b")
+	wrong.Type = dto.MetricType_COUNTER.Enum()
+	for _, c := range []struct {
+		name      string
+		scenarios prometheus.TransactionalGatherer
+		want      metric.Drop
+	}{
+		{"a family of both", &gatherer{families: []*dto.MetricFamily{gauge("a"), gauge("z")}}, metric.Duplicate},
+		{"a family without metrics", &gatherer{families: []*dto.MetricFamily{{Name: new("b")}, gauge("z")}}, metric.Malformed},
+		{"a value of another type", &gatherer{families: []*dto.MetricFamily{wrong, gauge("z")}}, metric.Malformed},
+		{"a panic", panics{}, metric.Panicked},
+	} {
+		for _, accept := range []string{acceptText, acceptOpenMetrics, acceptProtobuf} {
+			t.Run(c.name, func(t *testing.T) {
+				var dropped []metric.Drop
+				h := New(Options{
+					Scenarios: c.scenarios,
+					Daemon: prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+						return []*dto.MetricFamily{gauge("a")}, nil
+					}),
+					Drop: func(why metric.Drop, _ string) { dropped = append(dropped, why) },
+				})
+				res := get(t, h, accept, "")
+				body, err := io.ReadAll(res.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if res.StatusCode != http.StatusOK || !bytes.Contains(body, []byte("a")) || bytes.Contains(body, []byte("b")) && accept == acceptText {
+					t.Errorf("answer = %d %q, want 200 with the families that are right", res.StatusCode, body)
+				}
+				if has := bytes.Contains(body, []byte("z")); has != (c.want != metric.Panicked) {
+					t.Errorf("the family z is there: %v", has)
+				}
+				if !slices.Equal(dropped, []metric.Drop{c.want}) {
+					t.Errorf("dropped = %v, want %v", dropped, c.want)
+				}
+			})
+		}
+	}
+}
+
+// panics is a recorder with a defect.
+type panics struct{}
+
+func (panics) Gather() ([]*dto.MetricFamily, func(), error) { panic("recorder") }
 
 // slow is a client that takes no byte until it is released.
 type slow struct {
