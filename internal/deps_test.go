@@ -47,7 +47,7 @@ engine:         load pace
 flow:           block expr load objective protocol
 record:         hist load metric
 
-output:         block load
+output:         block load metric protocol
 output/*:       block load metric output protocol queue record
 
 history:        block hist load queue
@@ -55,20 +55,20 @@ history:        block hist load queue
 analysis:       amount hist load metric objective
 analysis/*:     amount analysis block hist load metric objective stats
 
-kind:           analysis pace protocol
-kind/*:         analysis analysis/* kind pace protocol protocol/*
+kind:           analysis output pace protocol
+kind/*:         analysis analysis/* kind output output/* pace protocol protocol/*
 
-config:         analysis kind block expr flow history objective output output/* pace protocol schedule target validity wire
+config:         analysis kind block expr flow history objective output pace protocol schedule target validity wire
 report:         amount analysis load
 web:            amount analysis load
 demo
 
 state
 judge:          analysis block history load metric
-fleet:          analysis block config engine flow judge load metric output/* pace protocol record schedule state target validity wire
+fleet:          analysis block config engine flow judge load metric output pace protocol record schedule state target validity wire
 
 app:            *
-command:        analysis app block config demo fleet hist history judge load output/* pace report schedule validity
+command:        analysis app block config demo fleet hist history judge load output output/* pace report schedule validity
 `
 
 // commands lists the packages that a program below cmd/ may import: the daemon,

@@ -149,7 +149,7 @@ func measure(url string, protocol remotewrite.Protocol, backlog, histograms int)
 	fmt.Printf("  a snapshot of %d series (histograms, classic and native) is taken in %v of CPU and sent in %v: %.3f %% of a core at 15 s; heap %.1f MB\n",
 		perSnapshot, (taking / time.Duration(snapshots)).Round(time.Microsecond), (cpu / time.Duration(snapshots)).Round(time.Microsecond),
 		100*(taking+cpu).Seconds()/float64(snapshots)/15, float64(m.HeapInuse)/1e6)
-	return w.Close(context.Background(), false)
+	return w.Close(context.Background())
 }
 
 // spent is the CPU time of this process.

@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/engine"
 	"github.com/perfd/perfd/internal/fleet"
@@ -25,9 +23,9 @@ import (
 	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/metric"
+	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/output/exposition"
-	"github.com/perfd/perfd/internal/output/otlp"
-	"github.com/perfd/perfd/internal/output/remotewrite"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/state"
 	"github.com/perfd/perfd/internal/validity"
@@ -101,9 +99,9 @@ type App struct {
 	server   *web.Server // nil where nothing is served
 
 	historyFaults atomic.Uint64
-	registry      *prometheus.Registry // of all metrics but the recorder's
-	writer        atomic.Pointer[remotewrite.Writer]
-	tracing       atomic.Pointer[tracing]
+	registry      *metric.Registry // of all metrics but the recorder's
+	outputs       *output.Set
+	prepared      *output.Change // of New, for Start
 	ready         atomic.Bool
 	stopping      atomic.Bool
 
@@ -151,9 +149,11 @@ func New(opts Options) (_ *App, err error) {
 	}
 	a.judge = judge.New(doc.Description(), judge.Options{Kinds: a.kinds.Analyses, History: a.history, Log: a.log, Judged: a.judged})
 	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Circumstances: a.circumstances, Windows: a.window})
+	a.registry = newRegistry(a)
+	a.outputs = a.newOutputs()
 	a.fleet, err = fleet.New(doc, fleet.Options{
 		Shard: opts.Shard, Shards: opts.Shards, Grace: opts.Grace, Recorder: a.recorder, State: kept, Judge: a.judge,
-		Tracing: a.exporter, Log: a.log, NewWaiter: opts.NewWaiter, Transport: opts.Transport,
+		Outputs: a.outputs, Log: a.log, NewWaiter: opts.NewWaiter, Transport: opts.Transport,
 	})
 	if err != nil {
 		return nil, &UsageError{err}
@@ -179,21 +179,12 @@ func (a *App) openHistory(doc *config.Document) (err error) {
 	return nil
 }
 
-// openOutputs builds what takes metrics and traces out of the process.
-func (a *App) openOutputs(doc *config.Document) error {
-	a.registry = newRegistry(a)
-	writer, err := a.newRemoteWrite(doc)
-	if err != nil {
+// openOutputs builds what takes metrics, windows and traces out of the process; Start starts it.
+func (a *App) openOutputs(doc *config.Document) (err error) {
+	a.life.onStop("outputs", a.outputs.Stop) // after everything whose metrics they send
+	if a.prepared, err = a.outputs.Prepare(doc.Outputs, doc.Dir); err != nil {
 		return &UsageError{err}
 	}
-	a.writer.Store(writer)
-	a.life.onStop("remote write", a.stopRemoteWrite) // after everything whose metrics it sends
-	spans, err := a.newTracing(doc)
-	if err != nil {
-		return &UsageError{err}
-	}
-	a.tracing.Store(spans)
-	a.life.onStop("tracing", a.stopTracing) // before the last snapshot, which has its exemplars
 	return nil
 }
 
@@ -202,7 +193,7 @@ func (a *App) listen() (err error) {
 	if len(a.opts.Listen) == 0 {
 		return nil
 	}
-	metrics := exposition.New(exposition.Options{Scenarios: a.recorder, Daemon: a.registry, Log: a.log})
+	metrics := exposition.New(exposition.Options{Scenarios: a.recorder, Daemon: a.registry, Drop: a.registry.Drop, Log: a.log})
 	handler := web.Handler(web.Options{Daemon: daemon{a}, Verdicts: verdicts{a}, Kinds: a.kinds.Analyses, Metrics: metrics, Lifecycle: a.opts.Lifecycle, Log: a.log})
 	if a.server, err = web.Listen(a.opts.Listen, a.opts.WebConfigFile, handler, a.log); err != nil {
 		return &UsageError{err}
@@ -231,9 +222,7 @@ func (a *App) Start() {
 			a.log.Info("listening", "address", addr.String())
 		}
 	}
-	if w := a.remoteWrite(); w != nil {
-		w.Start()
-	}
+	a.prepared.Commit()
 	a.background("history", a.history.Run)
 	a.background("judge", a.judge.Run)
 	a.background("recorder", a.recorder.Run) // its last windows are judged
@@ -288,6 +277,7 @@ func Load(opts Options) (*config.Document, error) {
 func (a *App) window(w *load.Window) {
 	a.fleet.Window(w)
 	a.judge.Window(w)
+	a.outputs.Write(w)
 	if a.opts.Windows != nil {
 		a.opts.Windows(w)
 	}
@@ -301,11 +291,9 @@ func (a *App) circumstances(own *load.Window) (load.Circumstances, func(target s
 
 // judged makes a span of a run that ended, under the trace that the log names.
 func (a *App) judged(r judge.Run, f load.Finding) {
-	if t := a.tracing.Load(); t != nil {
-		t.Span(otlp.RunSpan{
-			Scenario: r.Scenario, Run: r.Run, Test: r.Test, Trace: r.Trace, Start: r.Joined, End: r.HandedOver, Result: r.Result, Release: f.Release,
-		})
-	}
+	a.outputs.RunEnded(output.RunSpan{
+		Scenario: r.Scenario, Run: r.Run, Test: r.Test, Trace: r.Trace, Start: r.Joined, End: r.HandedOver, Result: r.Result, Release: f.Release,
+	})
 	if a.opts.Judged != nil {
 		a.opts.Judged(r, f)
 	}

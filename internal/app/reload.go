@@ -50,16 +50,22 @@ func (a *App) Reload() error {
 		a.reloads.note(err)
 		return err
 	}
-	change, err := a.fleet.Prepare(doc)
+	outputs, err := a.outputs.Prepare(doc.Outputs, doc.Dir)
 	if err != nil {
 		a.reloads.note(err)
 		return err
 	}
+	change, err := a.fleet.Prepare(doc)
+	if err != nil {
+		outputs.Abort()
+		a.reloads.note(err)
+		return err
+	}
 	a.judge.Configure(doc.Description())
+	outputs.Commit()
 	change.Commit()
-	outputs := errors.Join(a.reloadRemoteWrite(doc), a.reloadTracing(doc))
-	a.reloads.note(outputs)
-	return outputs
+	a.reloads.note(nil)
+	return nil
 }
 
 // reloads remembers how the last load of the configuration went. Its zero value

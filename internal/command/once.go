@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/perfd/perfd/internal/hist"
 	"github.com/perfd/perfd/internal/judge"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/report"
 	"github.com/perfd/perfd/internal/schedule"
 	"github.com/perfd/perfd/internal/validity"
@@ -129,7 +131,7 @@ func narrow(doc *config.Document, o OnceOptions) error {
 	one.Schedule = schedule.Config{Manual: true, Duration: lasts}
 	doc.Scenarios, doc.Blackouts = []config.Scenario{one}, nil
 	if !o.RemoteWrite {
-		doc.RemoteWrite = nil
+		doc.Outputs = slices.DeleteFunc(doc.Outputs, func(o output.Configured) bool { return o.Kind.Takes&output.Snapshots != 0 })
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/objective"
-	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/schedule"
 )
@@ -33,7 +32,9 @@ func check(d *Document, kinds kind.Set, errs *block.Errors) {
 	for i := range d.Scenarios {
 		checkName("scenario", d.Scenarios[i].Name, names, errs)
 	}
-	checkOutputs(d, errs)
+	for _, o := range d.Outputs {
+		o.Config.Check(d.root, d.Dir, errs)
+	}
 	checkShadows(d, errs)
 	d.feeders = openData(d, errs)
 	compile(d, kinds.Protocols, errs)
@@ -55,32 +56,6 @@ func checkName(what string, name block.Text, taken map[string]block.Pos, errs *b
 		errs.Add(name.Pos, name.Path, "a %s named %q exists already, at %s", what, name.S, first)
 	default:
 		taken[name.S] = name.Pos
-	}
-}
-
-// checkOutputs checks that endpoints can be told apart, and reads their certificates.
-func checkOutputs(d *Document, errs *block.Errors) {
-	certificates := func(t output.TLS, at *block.Node) {
-		if at == nil || errs.In(at) {
-			return
-		}
-		if _, err := t.Config(d.Dir); err != nil {
-			errs.Add(at.Pos, at.Path, "%v", err)
-		}
-	}
-	if d.Tracing != nil {
-		certificates(d.Tracing.TLS, d.root.Get("tracing").Get("tls"))
-	}
-	names := map[string]block.Pos{}
-	for i := range d.RemoteWrite {
-		c := &d.RemoteWrite[i]
-		certificates(c.TLS, d.root.Get("remote_write").Items[i].Get("tls"))
-		first, twice := names[c.Name]
-		if twice && c.Name != "" {
-			errs.Add(c.URL.Pos, c.URL.Path, "a remote_write named %q exists already, at %s", c.Name, first).Hint = "give one of the two a name: {name: …}"
-			continue
-		}
-		names[c.Name] = c.URL.Pos
 	}
 }
 

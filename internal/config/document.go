@@ -16,8 +16,7 @@ import (
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/history"
 	"github.com/perfd/perfd/internal/objective"
-	"github.com/perfd/perfd/internal/output/otlp"
-	"github.com/perfd/perfd/internal/output/remotewrite"
+	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/schedule"
 	"github.com/perfd/perfd/internal/target"
@@ -35,12 +34,10 @@ type Document struct {
 	ScenarioFiles []string                       `yaml:"scenario_files" doc:"Patterns of further files, which may hold vars, targets, data, flows and scenarios."`
 	Scenarios     []Scenario                     `yaml:"scenarios" doc:"What runs."`
 
-	RemoteWrite      []remotewrite.Config    `yaml:"remote_write" doc:"Where metrics are sent to, besides being exposed at /metrics."`
-	RemoteWriteQueue remotewrite.QueueConfig `yaml:"remote_write_queue" doc:"What is kept on disk for remote_write, so that outages and crashes lose nothing."`
-
 	History history.Config `yaml:"history" doc:"How much perfd remembers of windows, runs and findings; changes count from the next start on."`
 
-	Tracing *otlp.Config `yaml:"tracing" doc:"Where spans of iterations and requests are sent to (OTLP)."`
+	// Outputs are all outputs that may be configured, in the order of the list of kinds.
+	Outputs []output.Configured `yaml:"-"`
 
 	// Dir is the folder that every relative path of the configuration starts from: that of the main file.
 	Dir     string `yaml:"-"`

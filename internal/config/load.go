@@ -7,7 +7,6 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/kind"
-	"github.com/perfd/perfd/internal/output/remotewrite"
 	"github.com/perfd/perfd/internal/target"
 )
 
@@ -57,13 +56,14 @@ func load(o Options, text []byte, errs *block.Errors) (*Document, error) {
 	}
 	r.document(root, kinds)
 	unresolved := errs.Mistakes()
-	d := &Document{Dir: dir, root: root, secrets: r.secrets, Safety: Safety{BackOff: target.DefaultBackOff()}, RemoteWriteQueue: remotewrite.DefaultQueue()}
-	block.Decode(root, d, errs)
+	d := &Document{Dir: dir, root: root, secrets: r.secrets, Safety: Safety{BackOff: target.DefaultBackOff()}}
+	decode(d, o.Kinds.Outputs, errs)
 	check(d, o.Kinds, errs)
 	if errs.Len() > 0 {
 		return nil, r.secrets.censor(r.first(errs.Mistakes(), unresolved), root)
 	}
 	fingerprints(d, root, o.Kinds)
+	fingerprintOutputs(d)
 	return d, nil
 }
 
@@ -84,7 +84,8 @@ func assemble(o Options, text []byte, r *resolver) *block.Node {
 	for _, n := range included(o.File, main.Get("scenario_files"), r) {
 		l.beside(n)
 	}
-	fromEnvironment(o.Environ, l)
-	fromFlags(o.Flags, l)
+	known := sections(o.Kinds.Outputs)
+	fromEnvironment(o.Environ, known, l)
+	fromFlags(o.Flags, known, l)
 	return l.document(o.File)
 }

@@ -21,7 +21,7 @@ var serviceVariable = regexp.MustCompile(
 
 // fromEnvironment adds the layer of PERFD_ variables: PERFD_SAFETY__MAX_REQUEST_RATE
 // is safety.max_request_rate.
-func fromEnvironment(environ []string, l *layers) {
+func fromEnvironment(environ []string, known []block.Field, l *layers) {
 	environ = slices.Clone(environ)
 	slices.Sort(environ)
 	for _, v := range environ {
@@ -33,15 +33,15 @@ func fromEnvironment(environ []string, l *layers) {
 		spell := func(path []string) string {
 			return envPrefix + strings.ToUpper(strings.Join(path, "__"))
 		}
-		override(path, text, block.Pos{Env: name}, spell, l)
+		override(path, text, block.Pos{Env: name}, known, spell, l)
 	}
 }
 
 // fromFlags adds the layer of flags, whose names are paths: safety.max_request_rate.
-func fromFlags(flags map[string]string, l *layers) {
+func fromFlags(flags map[string]string, known []block.Field, l *layers) {
 	for _, name := range slices.Sorted(maps.Keys(flags)) {
 		spell := func(path []string) string { return "--" + strings.Join(path, ".") }
-		override(strings.Split(name, "."), flags[name], block.Pos{Flag: name}, spell, l)
+		override(strings.Split(name, "."), flags[name], block.Pos{Flag: name}, known, spell, l)
 	}
 }
 
@@ -51,8 +51,9 @@ const (
 )
 
 // override sets one scalar, unless the path leads to none. It follows the
-// document's types, so that what cannot be set is said with the name that was used.
-func override(path []string, text string, at block.Pos, spell func([]string) string, l *layers) {
+// document's types, so that what cannot be set is said with the name that was used;
+// known are the keys at its top.
+func override(path []string, text string, at block.Pos, known []block.Field, spell func([]string) string, l *layers) {
 	where := strings.Join(path, ".")
 	t := reflect.TypeFor[Document]()
 	for i, key := range path {
@@ -63,7 +64,10 @@ func override(path []string, text string, at block.Pos, spell func([]string) str
 		}
 		switch shapeOf(t) {
 		case section:
-			fields := block.Fields(t)
+			fields := known
+			if i > 0 {
+				fields = block.Fields(t)
+			}
 			f := block.FieldNamed(fields, key)
 			if f == nil {
 				l.errs.Add(at, strings.Join(path[:i+1], "."), "unknown key %q", key).Hint = nearestName(path[:i], key, fields, spell)

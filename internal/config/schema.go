@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/flow"
@@ -26,6 +27,10 @@ func Schema(kinds kind.Set) ([]byte, error) {
 		}
 	}
 	s := block.Schema(Document{})
+	for _, k := range kinds.Outputs {
+		own, _ := block.Schema(reflect.ValueOf(k.Config()).Elem().Interface())["properties"].(map[string]any)
+		maps.Copy(s["properties"].(map[string]any), own) // Document is a struct, whose schema has properties
+	}
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	s["title"] = "perfd.yaml"
 	s["$defs"] = map[string]any{"flow": flow.Schema(steps)}

@@ -18,7 +18,7 @@ import (
 	"github.com/perfd/perfd/internal/engine"
 	"github.com/perfd/perfd/internal/judge"
 	"github.com/perfd/perfd/internal/load"
-	"github.com/perfd/perfd/internal/output/otlp"
+	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/state"
 	"github.com/perfd/perfd/internal/validity"
@@ -31,9 +31,8 @@ type Options struct {
 	Recorder      *record.Recorder
 	State         *state.Store
 	Judge         Judge
-	// Tracing returns the exporter that takes the traces of runs, nil for none.
-	Tracing func() *otlp.Exporter
-	Log     *slog.Logger
+	Outputs       *output.Set // take the traces of runs
+	Log           *slog.Logger
 
 	// NewWaiter makes the waiter of an engine; nil is engine.NewWaiter.
 	NewWaiter func() (engine.Waiter, error)
@@ -239,15 +238,6 @@ func (f *Fleet) NoPorts() (n uint64) {
 		n += t.dialer.NoPorts()
 	}
 	return n
-}
-
-// Retrace makes runs under way use the exporter of traces there is.
-func (f *Fleet) Retrace() {
-	for _, s := range f.Scenarios() {
-		if r := s.current(); r != nil {
-			r.retrace()
-		}
-	}
 }
 
 // Pause stops all load for d or, with 0, until Resume. It survives a restart.

@@ -17,6 +17,7 @@ import (
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/judge"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/schedule"
@@ -38,7 +39,7 @@ type run struct {
 	late   atomic.Uint64                   // iterations that started late, since the run began
 	seen   uint64                          // the tick's own: late of the tick before
 
-	tracer runTracer
+	tracer *output.RunTracer
 
 	mu     sync.Mutex
 	shared map[sharedKey]io.Closer
@@ -97,8 +98,9 @@ func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 		Shard:    s.o.Shard, Shards: s.o.Shards,
 		Failed: r.failed,
 	}
-	if s.o.Tracing() != nil {
-		rt.Traces = &r.tracer
+	r.tracer = s.o.Outputs.Tracer(output.Run{Scenario: s.name}) // renamed once the engine has a zero
+	if s.o.Outputs.Traces() {
+		rt.Traces = r.tracer
 	}
 	waiter, err := s.o.NewWaiter()
 	if err != nil {
@@ -123,7 +125,7 @@ func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 		return nil, errors.Join(err, waiter.Close())
 	}
 	r.stats.Store(&engine.Stats{})
-	r.retrace()
+	r.tracer.Rename(r.traced())
 	return r, nil
 }
 
@@ -252,7 +254,7 @@ func (r *run) learnRelease() {
 	}
 	knows := *named
 	if knows.release = r.s.release(); knows.release != "" && r.identity.CompareAndSwap(named, &knows) {
-		r.retrace()
+		r.tracer.Rename(r.traced())
 	}
 }
 

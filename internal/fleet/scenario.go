@@ -238,7 +238,7 @@ func (s *Scenario) Cut(sr schedule.Run) {
 	s.mark(now, sr.ID)
 	s.mu.Unlock()
 	s.began(named)
-	r.retrace()
+	r.tracer.Rename(r.traced())
 	s.log.Info("run cut", "run", sr.ID, "trace_id", named.TraceID())
 }
 

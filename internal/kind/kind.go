@@ -1,10 +1,11 @@
 // Package kind says what can be plugged into perfd: protocols, executors and shapes
-// of load, and analyses, each with one descriptor. The configuration decodes, checks and documents whatever
+// of load, analyses and outputs, each with one descriptor. The configuration decodes, checks and documents whatever
 // a Set holds; package builtin has the one list of what perfd ships.
 package kind
 
 import (
 	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/protocol"
 )
@@ -15,6 +16,7 @@ type Set struct {
 	Protocols []protocol.Kind
 	Executors []pace.Executor
 	Shapes    []pace.Shape
+	Outputs   []output.Kind
 	Analyses  analysis.Kinds // in the order in which runs speak of them
 }
 

@@ -1,127 +1,153 @@
-// Package output hands the windows of all scenarios to whoever takes them:
-// history, remote write, files. Each output has its own bounded queue, so that
-// a slow one neither blocks the recorder nor holds up the others.
+// Package output says what an output is, and runs those of a configuration.
+// Each output is one folder below this one and one line in
+// internal/kind/builtin; its configuration struct, defaults and validation live
+// beside its code.
+//
+// What leaves the process does so through an output, but for what /metrics
+// (package exposition) answers. An output takes windows, snapshots of all
+// metrics, traces, or several of these.
 package output
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/metric"
+	"github.com/perfd/perfd/internal/protocol"
 )
 
-// An Output takes windows. Write is called by one goroutine at a time, in the
-// order of time; it may block until ctx ends, which costs this output's own windows only.
-// The window is shared and read-only. Close is called once, after the last Write.
+// A Kind is one output as the configuration knows it.
+type Kind struct {
+	Name string // in messages, logs and metrics
+	Doc  string // what the output does, in one line
+	// Config returns a new, defaulted configuration, to be decoded into.
+	Config func() Config
+	Takes  Streams
+	// Metrics are the descriptors of what Collect sends beyond the catalogue of package metric.
+	Metrics []*metric.Desc
+}
+
+// Streams are kinds of what an output takes, as a set of bits.
+type Streams uint8
+
+// The streams.
+const (
+	Windows   Streams = 1 << iota // its outputs implement WindowWriter
+	Snapshots                     // its outputs gather all metrics themselves, and are stopped last
+	Traces                        // its outputs implement TraceWriter
+)
+
+// A Config is the decoded configuration of one output: a pointer to a struct
+// each of whose fields with a yaml tag is a block at the top of the document.
+type Config interface {
+	// Check reports what the blocks cannot know by themselves. root is the
+	// document, paths start from dir.
+	Check(root *block.Node, dir string, errs *block.Errors)
+	// Enabled reports whether the configuration, or the environment, asks for the output.
+	Enabled() bool
+	// Open builds the output and does everything that can fail. It starts
+	// nothing and does not touch old, which may still run: that is the output of
+	// an earlier configuration of the same kind, nil where there is none.
+	Open(env *Env, old Output) (Output, error)
+}
+
+// An Output is built by Config.Open and then either started and closed, or only
+// closed.
 type Output interface {
-	Write(ctx context.Context, w *load.Window) error
+	// Start begins the output's work. It takes over from the output that Open
+	// was given as old, and ends that one: old is not closed by anybody else.
+	Start()
+	// Collect sends the output's metrics as they are at this moment.
+	Collect(send metric.Send, ch chan<- prometheus.Metric)
+	// Close delivers what there is to deliver until ctx ends, and frees
+	// everything. An output that was never started leaves alone what it would
+	// have taken over.
 	Close(ctx context.Context) error
 }
 
-// Named is an output and the name that messages and metrics know it by.
-type Named struct {
-	Name   string
-	Output Output
+// A WindowWriter is an Output that takes windows. WriteWindow is called by one
+// goroutine at a time, in the order of time, between Start and Close; it may
+// block until ctx ends, which costs this output's own windows only. The window
+// is shared and read-only.
+type WindowWriter interface {
+	WriteWindow(ctx context.Context, w *load.Window) error
 }
 
-const (
-	queueLength   = 4096
-	errorInterval = time.Minute // between two messages about one output
-)
-
-// A FanOut writes each window to all outputs.
-type FanOut struct {
-	branches []*branch
-	cancel   context.CancelFunc // of writes under way
-	done     sync.WaitGroup
+// A TraceWriter is an Output that takes traces. It must take them before Start
+// too.
+type TraceWriter interface {
+	// Tracer returns the tracer of a run.
+	Tracer(r *Run) Tracer
+	// RunEnded takes a run as a whole.
+	RunEnded(r RunSpan)
 }
 
-type branch struct {
-	Named
-	log     *slog.Logger
-	queue   chan *load.Window
-	dropped atomic.Uint64
-	failed  atomic.Uint64
+// A Tracer takes the trails of one run. Its methods are called by many
+// goroutines and must not wait.
+type Tracer interface {
+	// Sampled decides whether the target shall trace an iteration too.
+	Sampled(id load.TraceID) bool
+	// Trace takes an iteration that ended; the trail is valid until it returns.
+	Trace(t *load.Trace)
 }
 
-// Start returns a FanOut that writes to outputs until it is closed.
-func Start(log *slog.Logger, outputs ...Named) *FanOut {
-	ctx, cancel := context.WithCancel(context.Background())
-	f := &FanOut{cancel: cancel}
-	for _, o := range outputs {
-		b := &branch{Named: o, log: log.With("output", o.Name), queue: make(chan *load.Window, queueLength)}
-		f.branches = append(f.branches, b)
-		f.done.Go(func() { b.run(ctx) })
-	}
-	return f
+// Env is what the daemon gives its outputs. It is the same over reloads, but for Dir.
+type Env struct {
+	Dir         string // that paths of the configuration start from
+	StoragePath string // an output that keeps files has a folder of its own below it
+
+	// Scenarios gathers families that may change in place after done; Daemon all others.
+	Scenarios prometheus.TransactionalGatherer
+	Daemon    prometheus.Gatherer
+
+	Version   string // of perfd
+	Instance  string // the host's name
+	UserAgent string
+	Log       *slog.Logger
+	// Exported takes each span that a collector has, which becomes an exemplar; nil for nobody.
+	Exported func(Exported)
 }
 
-// Write queues a window for all outputs. It never blocks: where a queue is full
-// the window is dropped for that output and counted. It must not be called after Close.
-func (f *FanOut) Write(w *load.Window) {
-	for _, b := range f.branches {
-		select {
-		case b.queue <- w:
-		default:
-			b.dropped.Add(1)
-		}
-	}
+// A Run is what the traces of one run have in common.
+type Run struct {
+	Scenario string
+	ID       string
+	Release  string // of the target, empty where unknown
+	Test     string
+	Zero     time.Time // the engine's zero
+	Steps    []Step    // by load.Result.Step
 }
 
-// Lost is what an output did not take.
-type Lost struct {
-	Output  string
-	Dropped uint64 // windows, because its queue was full
-	Failed  uint64 // windows, because it returned an error
+// Wall returns the wall clock at a time of the engine, in nanoseconds.
+func (r *Run) Wall(ns int64) time.Time { return r.Zero.Add(time.Duration(ns)) }
+
+// A Step is what the requests of one step have in common.
+type Step struct {
+	Label, Target, Protocol string
+	Span                    protocol.SpanMapper // nil where the protocol has no conventions
 }
 
-// Lost returns what each output lost so far.
-func (f *FanOut) Lost() []Lost {
-	lost := make([]Lost, len(f.branches))
-	for i, b := range f.branches {
-		lost[i] = Lost{b.Name, b.dropped.Load(), b.failed.Load()}
-	}
-	return lost
+// A RunSpan is a run as one span, in a trace of its own.
+type RunSpan struct {
+	Scenario, Run, Test string
+	Release             string // of the target when the run began, empty where unknown
+	Trace               load.TraceID
+	Start, End          time.Time
+	Result              string // of the run's verdict: pass, fail, error and so on
 }
 
-// Close writes what is queued and closes the outputs. When ctx ends it gives up
-// on what is still queued.
-func (f *FanOut) Close(ctx context.Context) error {
-	defer f.cancel()
-	stop := context.AfterFunc(ctx, f.cancel)
-	defer stop()
-	for _, b := range f.branches {
-		close(b.queue)
-	}
-	f.done.Wait()
-	var errs []error
-	for _, b := range f.branches {
-		if err := b.Output.Close(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("close output %s: %w", b.Name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (b *branch) run(ctx context.Context) {
-	var quiet time.Time // no message before
-	for w := range b.queue {
-		err := ctx.Err()
-		if err == nil {
-			err = b.Output.Write(ctx, w)
-		}
-		if err == nil {
-			continue
-		}
-		b.failed.Add(1)
-		if now := time.Now(); now.After(quiet) {
-			b.log.Error("write window", "error", err, "failed", b.failed.Load(), "dropped", b.dropped.Load())
-			quiet = now.Add(errorInterval)
-		}
-	}
+// An Exported is a span that a collector has taken.
+type Exported struct {
+	Scenario, Step         string     // Step is empty for an iteration
+	Cause                  load.Cause // of an iteration: that of its first request that failed
+	Duration, ResponseTime time.Duration
+	Trace                  load.TraceID
+	Span                   load.SpanID
+	At                     time.Time // its end
+	Sampled                bool      // chosen when the iteration began
 }

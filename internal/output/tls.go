@@ -39,3 +39,14 @@ func (t TLS) Config(dir string) (*tls.Config, error) {
 	settings := t.Settings(dir)
 	return config.NewTLSConfig(&settings)
 }
+
+// Check reads the files and reports what is wrong with them. A block at that is
+// nil or has mistakes already is left out.
+func (t TLS) Check(at *block.Node, dir string, errs *block.Errors) {
+	if at == nil || errs.In(at) {
+		return
+	}
+	if _, err := t.Config(dir); err != nil {
+		errs.Add(at.Pos, at.Path, "%v", err)
+	}
+}

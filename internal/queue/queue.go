@@ -91,7 +91,7 @@ func Open(o Options) *Queue {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	q := &Queue{
-		o: o, segmentBytes: min(max(o.MaxBytes/16, minSegment), maxSegment),
+		o: o, segmentBytes: segmentBytes(o.MaxBytes),
 		next: 1, changed: make(chan struct{}), dirty: map[File]bool{},
 	}
 	names, err := o.FS.Names()
@@ -111,6 +111,18 @@ func Open(o Options) *Queue {
 		q.trim(q.segments[n-1])
 	}
 	return q
+}
+
+func segmentBytes(most int64) int64 { return min(max(most/16, minSegment), maxSegment) }
+
+// Configure changes the bounds, as Options has them, of an open queue. The new
+// FsyncInterval counts from the next Run on.
+func (q *Queue) Configure(maxBytes int64, fsyncInterval time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.o.MaxBytes, q.o.FsyncInterval = maxBytes, fsyncInterval
+	q.segmentBytes = segmentBytes(maxBytes)
+	q.shrink()
 }
 
 // adopt opens a segment from before and reports whether it can be read.
@@ -374,7 +386,10 @@ func (q *Queue) Last(visit func(kind byte, payload []byte)) {
 
 // Run syncs what was written, each FsyncInterval, until ctx ends.
 func (q *Queue) Run(ctx context.Context) {
-	ticker := time.NewTicker(q.o.FsyncInterval)
+	q.mu.Lock()
+	interval := q.o.FsyncInterval
+	q.mu.Unlock()
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		select {

@@ -319,6 +319,22 @@ func TestTheOldestIsDroppedAndToldOf(t *testing.T) {
 	_ = q.Close()
 }
 
+func TestOtherBoundsCountAtOnce(t *testing.T) {
+	q := Open(Options{FS: newDisk(), MaxBytes: 64 << 20})
+	defer q.Close()
+	payload := make([]byte, 100<<10)
+	for range 80 { // two segments of 4 MiB
+		if err := q.Append(1, func(dst []byte, _ bool) []byte { return append(dst, payload...) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := q.Stats()
+	q.Configure(1<<20, time.Second)
+	if after := q.Stats(); before.Bytes < 7<<20 || after.Bytes >= before.Bytes {
+		t.Errorf("the queue has %d bytes, %d after its bound became 1 MiB", before.Bytes, after.Bytes)
+	}
+}
+
 func TestAFullDiskIsOutlived(t *testing.T) {
 	for name, fill := range map[string]func(*disk){
 		"full":      func(d *disk) { d.room = 1000 },

@@ -1,5 +1,5 @@
 // Package builtin is the one list of the kinds that perfd ships. One more
-// protocol, executor, shape or analysis is one more line here.
+// protocol, executor, shape, analysis or output is one more line here.
 package builtin
 
 import (
@@ -11,6 +11,9 @@ import (
 	"github.com/perfd/perfd/internal/analysis/regression"
 	"github.com/perfd/perfd/internal/analysis/sla"
 	"github.com/perfd/perfd/internal/kind"
+	"github.com/perfd/perfd/internal/output"
+	"github.com/perfd/perfd/internal/output/otlp"
+	"github.com/perfd/perfd/internal/output/remotewrite"
 	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/protocol/http"
@@ -30,6 +33,10 @@ func Kinds() kind.Set {
 		},
 		Shapes: []pace.Shape{
 			pace.Stages,
+		},
+		Outputs: []output.Kind{
+			remotewrite.Kind,
+			otlp.Kind,
 		},
 		Analyses: []analysis.Kind{
 			sla.Kind,

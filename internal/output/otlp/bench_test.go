@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/output"
 )
 
 // BenchmarkExport is what one exported iteration of one request costs, receiver
@@ -21,7 +22,7 @@ func BenchmarkExport(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			t := e.Scenario(Scenario{Name: "shop", Run: "20261124T000000Z", Test: "load", Zero: time.Now(), Steps: []Step{{Label: "get", Target: "shop"}}})
+			t := e.tracer(output.Run{Scenario: "shop", ID: "20261124T000000Z", Test: "load", Zero: time.Now(), Steps: []output.Step{{Label: "get", Target: "shop"}}})
 			trail := &load.Trace{Requests: []load.TraceRequest{{Result: load.Result{Done: 1000, Code: 200}}}}
 			trail.Sampled = true
 			b.ReportAllocs()

@@ -27,7 +27,7 @@ func Enabled(c *Config, environ func(string) string) bool {
 }
 
 // An environment is OpenTelemetry's environment variables. As its specification
-// asks, a value that cannot be read is told and otherwise as good as none.
+// asks, a value that cannot be read is logged and otherwise ignored.
 type environment struct {
 	get func(string) string
 	log *slog.Logger

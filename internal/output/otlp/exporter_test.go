@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/output"
 )
 
 // dead is a collector that never answers.
@@ -24,7 +25,7 @@ func TestBatchesHoldWholeTrails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &fakeClient{}
 		e := start(t, Options{Config: Config{BatchSize: 10}, client: client})
-		tracer := e.Scenario(shop())
+		tracer := e.tracer(shop())
 		for range 4 {
 			tracer.Trace(trail(true, 1, 1, 1)) // 4 spans
 		}
@@ -63,7 +64,7 @@ func TestDelay(t *testing.T) {
 		client := &fakeClient{}
 		e := start(t, Options{client: client})
 		synctest.Wait()
-		e.Scenario(shop()).Trace(trail(true, 1))
+		e.tracer(shop()).Trace(trail(true, 1))
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		if got := client.sent(); len(got) != 0 {
@@ -83,9 +84,9 @@ func TestADeadCollectorCostsSpansOnly(t *testing.T) {
 		var log bytes.Buffer
 		e := start(t, Options{
 			Config: Config{QueueSize: 20, BatchSize: 10}, client: client, Log: slog.New(slog.NewTextHandler(&log, nil)),
-			Exported: func(Exported) { t.Error("told of an export") },
+			Exported: func(output.Exported) { t.Error("told of an export") },
 		})
-		tracer := e.Scenario(shop())
+		tracer := e.tracer(shop())
 		before := time.Now()
 		for range 15 {
 			tracer.Trace(trail(true, 1)) // 2 spans
@@ -123,7 +124,7 @@ func TestADeadCollectorCostsSpansOnly(t *testing.T) {
 func TestPartialSuccessIsAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := start(t, Options{client: &fakeClient{upload: func(context.Context) error { return errors.New("OTLP partial success: 1 spans rejected") }}})
-		e.Scenario(shop()).Trace(trail(true, 1))
+		e.tracer(shop()).Trace(trail(true, 1))
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		if s := e.Stats(); s.Dropped[ExportFailed] != 2 || s.Exported != 0 {
@@ -140,7 +141,7 @@ func TestRequestsThatATrailLeftOut(t *testing.T) {
 		if tr.Left != 6 {
 			t.Fatalf("left %d", tr.Left)
 		}
-		e.Scenario(shop()).Trace(tr)
+		e.tracer(shop()).Trace(tr)
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		spans := client.spans()
@@ -160,7 +161,7 @@ func TestRunDrains(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var run sync.WaitGroup
 		run.Go(func() { e.Run(ctx) })
-		tracer := e.Scenario(shop())
+		tracer := e.tracer(shop())
 		for range 3 {
 			tracer.Trace(trail(true, 1, 1, 1))
 		}
@@ -191,7 +192,7 @@ func TestDrainingIsBounded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var run sync.WaitGroup
 		run.Go(func() { e.Run(ctx) })
-		tracer := e.Scenario(shop())
+		tracer := e.tracer(shop())
 		for range 3 {
 			tracer.Trace(trail(true, 1))
 		}
@@ -213,7 +214,7 @@ func TestCloseEndsRun(t *testing.T) {
 		e := build(t, Options{client: &fakeClient{upload: dead}})
 		var run sync.WaitGroup
 		run.Go(func() { e.Run(context.Background()) })
-		e.Scenario(shop()).Trace(trail(true, 1))
+		e.tracer(shop()).Trace(trail(true, 1))
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -232,7 +233,7 @@ func TestCloseEndsRun(t *testing.T) {
 func TestCloseWithoutRun(t *testing.T) {
 	client := &fakeClient{}
 	e := build(t, Options{client: client})
-	tracer := e.Scenario(shop())
+	tracer := e.tracer(shop())
 	tracer.Trace(trail(true, 1))
 	tracer.Trace(trail(false, 1))
 	if err := e.Close(t.Context()); err != nil {
@@ -250,7 +251,7 @@ func TestManyGoroutines(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var run, vus sync.WaitGroup
 	run.Go(func() { e.Run(ctx) })
-	tracer := e.Scenario(shop())
+	tracer := e.tracer(shop())
 	const goroutines, each = 8, 300
 	for range goroutines {
 		vus.Go(func() {

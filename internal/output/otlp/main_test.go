@@ -15,6 +15,7 @@ import (
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/output"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -129,10 +130,10 @@ func must(t testing.TB, text string) Config {
 var zero = time.Date(2026, 11, 5, 12, 0, 0, 0, time.UTC)
 
 // shop is a run with two steps.
-func shop() Scenario {
-	return Scenario{
-		Name: "shop", Run: "run-1", Test: "nightly", Zero: zero,
-		Steps: []Step{{Label: "browse", Target: "web", Protocol: "http"}, {Label: "buy", Target: "web", Protocol: "http"}},
+func shop() output.Run {
+	return output.Run{
+		Scenario: "shop", ID: "run-1", Test: "nightly", Zero: zero,
+		Steps: []output.Step{{Label: "browse", Target: "web", Protocol: "http"}, {Label: "buy", Target: "web", Protocol: "http"}},
 	}
 }
 

@@ -4,8 +4,8 @@
 // queue; spans are made of them, and sent, by the exporter's own goroutine. A
 // collector that is slow or gone costs spans, which are counted, and never load.
 //
-// Which iterations: a share is chosen when they begin, and their targets are
-// told so. Of the others, the slowest request of each step and the first failure
+// A share of the iterations is chosen when they begin, and their targets learn it
+// from the trace context. Of the others, the slowest request of each step and the first failure
 // of each step and cause in every window of 10 s are exported afterwards, marked
 // late, since the target's half of them is missing.
 package otlp
@@ -23,7 +23,7 @@ import (
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
-	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/output"
 )
 
 const (
@@ -41,20 +41,9 @@ type Options struct {
 	Log               *slog.Logger
 	// Exported is called by the exporter's goroutine when a trail was exported: for each request
 	// and then for the iteration. Nil for nobody.
-	Exported func(Exported)
+	Exported func(output.Exported)
 
 	client otlptrace.Client // instead of that which Config asks for
-}
-
-// An Exported is a span that the collector has taken.
-type Exported struct {
-	Scenario, Step         string     // Step is empty for an iteration
-	Cause                  load.Cause // of an iteration: that of its first request that failed
-	Duration, ResponseTime time.Duration
-	Trace                  load.TraceID
-	Span                   load.SpanID
-	At                     time.Time // its end
-	Sampled                bool      // chosen when the iteration began
 }
 
 // Stats counts spans since the exporter was made: exported, dropped and queued
@@ -72,7 +61,7 @@ type Exporter struct {
 	idle     func() // closes idle connections
 	now      func() time.Time
 	log      *slog.Logger
-	tell     func(Exported)
+	report   func(output.Exported) // nil for nobody
 	resource *resourcepb.Resource
 	scope    *commonpb.InstrumentationScope
 	bound    uint64        // of the ids that are sampled, in 63 bits
@@ -96,8 +85,9 @@ type Exporter struct {
 	running chan struct{} // closed when Run returns; nil while it was not called
 	closed  bool
 
-	told   time.Time // of the last message; Run's goroutine's own, as is unsaid
-	unsaid uint64    // spans lost since
+	// The last message about failed exports, and how many spans failed since. Both belong to Run's goroutine.
+	logged     time.Time
+	unreported uint64
 }
 
 // New returns an exporter. It connects to nothing that could make it wait.
@@ -114,7 +104,7 @@ func New(o Options) (*Exporter, error) {
 	c, env := &o.Config, environment{o.Environ, o.Log}
 	ratio := or(c.SamplingRatio, env.ratio)
 	e := &Exporter{
-		client: o.client, idle: func() {}, now: o.Now, log: o.Log, tell: o.Exported,
+		client: o.client, idle: func() {}, now: o.Now, log: o.Log, report: o.Exported,
 		resource:     resource(o.Version, o.Instance, env),
 		scope:        &commonpb.InstrumentationScope{Name: scopeName, Version: valid(o.Version)},
 		bound:        uint64(ratio * (1 << 63)),
@@ -158,8 +148,8 @@ func firstOf[T int | time.Duration](configured, environment func() T, otherwise 
 	return otherwise
 }
 
-// Span queues the span of a run.
-func (e *Exporter) Span(r RunSpan) { e.put(item{span: r.span()}) }
+// RunEnded queues the span of a run.
+func (e *Exporter) RunEnded(r output.RunSpan) { e.put(item{span: runSpan(&r)}) }
 
 // Stats returns the counts at this moment.
 func (e *Exporter) Stats() Stats {
@@ -286,30 +276,30 @@ func (e *Exporter) export(whole bool) int {
 	}})
 	cancel()
 	if err != nil {
-		e.lost(n, err)
+		e.exportFailed(n, err)
 		return n
 	}
 	e.exported.Add(uint64(n))
-	if e.tell != nil {
+	if e.report != nil {
 		for i := range batch {
-			batch[i].tell(e.tell)
+			batch[i].report(e.report)
 		}
 	}
 	return n
 }
 
-// lost counts the spans of an export that failed, and says so now and then.
-func (e *Exporter) lost(spans int, err error) {
+// exportFailed counts the spans of an export that failed, and logs them once per errorInterval.
+func (e *Exporter) exportFailed(spans int, err error) {
 	why := ExportFailed
 	if e.uploads.Err() != nil {
 		why = Shutdown
 	}
 	e.failed.Add(1)
 	e.dropped[why].Add(uint64(spans))
-	e.unsaid += uint64(spans)
-	if now := e.now(); e.told.IsZero() || now.Sub(e.told) >= errorInterval {
-		e.log.Warn("spans were not exported", "spans", e.unsaid, "error", err)
-		e.told, e.unsaid = now, 0
+	e.unreported += uint64(spans)
+	if now := e.now(); e.logged.IsZero() || now.Sub(e.logged) >= errorInterval {
+		e.log.Warn("spans were not exported", "spans", e.unreported, "error", err)
+		e.logged, e.unreported = now, 0
 	}
 }
 

@@ -89,7 +89,7 @@ func (q *queue) put(i item) (why Reason, ok bool) {
 
 // take takes the items of a batch out: as many as fit, at least one. There are
 // none when nothing waits or, where a whole batch is asked for, less than that.
-// Spans that were taken fill the queue until done is told of them.
+// Spans that were taken fill the queue until done gives their room back.
 func (q *queue) take(whole bool) (batch []item, spans int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

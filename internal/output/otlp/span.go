@@ -12,6 +12,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/protocol"
 )
 
@@ -50,34 +51,34 @@ func (i *item) make() []*tracepb.Span {
 	return out
 }
 
-// tell tells of each span of an iteration.
-func (i *item) tell(exported func(Exported)) {
+// report calls exported for each span of an iteration, which the collector has.
+func (i *item) report(exported func(output.Exported)) {
 	if i.trail == nil {
 		return
 	}
-	trail, s := i.trail, &i.tracer.scenario
+	trail, s := i.trail, &i.tracer.run
 	for n := range trail.Requests {
 		r := &trail.Requests[n]
-		exported(Exported{
-			Scenario: s.Name, Step: i.step(n).Label, Cause: r.Cause,
+		exported(output.Exported{
+			Scenario: s.Scenario, Step: i.step(n).Label, Cause: r.Cause,
 			Duration: time.Duration(r.Duration()), ResponseTime: time.Duration(r.ResponseTime()),
-			Trace: trail.Trace, Span: r.Span, At: s.wall(r.Done), Sampled: !i.late,
+			Trace: trail.Trace, Span: r.Span, At: s.Wall(r.Done), Sampled: !i.late,
 		})
 	}
-	exported(Exported{
-		Scenario: s.Name, Cause: i.cause(),
+	exported(output.Exported{
+		Scenario: s.Scenario, Cause: i.cause(),
 		Duration: time.Duration(trail.End - trail.Start), ResponseTime: time.Duration(trail.End - trail.Due),
-		Trace: trail.Trace, Span: rootSpan(trail.Trace), At: s.wall(trail.End), Sampled: !i.late,
+		Trace: trail.Trace, Span: rootSpan(trail.Trace), At: s.Wall(trail.End), Sampled: !i.late,
 	})
 }
 
 func (i *item) iteration() *tracepb.Span {
-	trail, s := i.trail, &i.tracer.scenario
+	trail, s := i.trail, &i.tracer.run
 	id := rootSpan(trail.Trace)
 	span := &tracepb.Span{
 		TraceId: slices.Clone(trail.Trace[:]), SpanId: id[:], Flags: i.flags(),
-		Name: s.Name, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
-		StartTimeUnixNano: unix(s.wall(trail.Start)), EndTimeUnixNano: unix(s.wall(trail.End)),
+		Name: s.Scenario, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
+		StartTimeUnixNano: unix(s.Wall(trail.Start)), EndTimeUnixNano: unix(s.Wall(trail.End)),
 		Attributes: append(i.common(),
 			text("perfd.outcome", outcome(trail.Outcome)),
 			seconds("perfd.lateness", trail.Start-trail.Due)),
@@ -115,13 +116,13 @@ func (i *item) cause() load.Cause {
 }
 
 func (i *item) request(n int) *tracepb.Span {
-	r, s := &i.trail.Requests[n], &i.tracer.scenario
+	r, s := &i.trail.Requests[n], &i.tracer.run
 	step := i.step(n)
 	parent := rootSpan(i.trail.Trace)
 	span := &tracepb.Span{
 		TraceId: slices.Clone(i.trail.Trace[:]), SpanId: slices.Clone(r.Span[:]), ParentSpanId: parent[:], Flags: i.flags(),
 		Name: step.Label, Kind: tracepb.Span_SPAN_KIND_CLIENT,
-		StartTimeUnixNano: unix(s.wall(r.Sent)), EndTimeUnixNano: unix(s.wall(r.Done)),
+		StartTimeUnixNano: unix(s.Wall(r.Sent)), EndTimeUnixNano: unix(s.Wall(r.Done)),
 	}
 	if step.Span != nil {
 		i.describe(step.Span, n, span)
@@ -160,11 +161,11 @@ func (i *item) describe(by protocol.SpanMapper, n int, span *tracepb.Span) {
 	by.Span(&i.trail.Requests[n].Result, i.trail.Address(n), span)
 }
 
-func (i *item) step(n int) Step {
-	if at := i.trail.Requests[n].Step; uint(at) < uint(len(i.tracer.scenario.Steps)) {
-		return i.tracer.scenario.Steps[at]
+func (i *item) step(n int) output.Step {
+	if at := i.trail.Requests[n].Step; uint(at) < uint(len(i.tracer.run.Steps)) {
+		return i.tracer.run.Steps[at]
 	}
-	return Step{}
+	return output.Step{}
 }
 
 func (i *item) flags() uint32 {
@@ -180,8 +181,8 @@ func (i *item) common() []*commonpb.KeyValue {
 	if i.late {
 		sampled = "late"
 	}
-	s := &i.tracer.scenario
-	out := append(make([]*commonpb.KeyValue, 0, 16), identity(s.Name, s.Run, s.Test)...)
+	s := &i.tracer.run
+	out := append(make([]*commonpb.KeyValue, 0, 16), identity(s.Scenario, s.ID, s.Test)...)
 	if s.Release != "" {
 		out = append(out, text("perfd.release", s.Release))
 	}
@@ -196,21 +197,10 @@ func identity(scenario, run, test string) []*commonpb.KeyValue {
 	}
 }
 
-// wall returns the wall clock at a time of the engine.
-func (s *Scenario) wall(ns int64) time.Time { return s.Zero.Add(time.Duration(ns)) }
-
 func unix(t time.Time) uint64 { return uint64(max(0, t.UnixNano())) }
 
-// A RunSpan is a run as one span, in a trace of its own.
-type RunSpan struct {
-	Scenario, Run, Test string
-	Release             string // of the target when the run began, empty where unknown
-	Trace               load.TraceID
-	Start, End          time.Time
-	Result              string // of the run's verdict: pass, fail, error and so on
-}
-
-func (r *RunSpan) span() *tracepb.Span {
+// runSpan makes the span of a run as a whole.
+func runSpan(r *output.RunSpan) *tracepb.Span {
 	id := rootSpan(r.Trace)
 	span := &tracepb.Span{
 		TraceId: slices.Clone(r.Trace[:]), SpanId: id[:], Flags: flagLocal | flagSampled,

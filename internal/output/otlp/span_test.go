@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/output"
 )
 
 // httpLike names a span by its method and shows its address.
@@ -25,8 +26,8 @@ func (httpLike) Span(_ *load.Result, address []byte, span *tracepb.Span) {
 func TestSpansOfAnIteration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &fakeClient{}
-		var told []Exported
-		e := start(t, Options{Version: "1.2", Instance: "host-1", client: client, Exported: func(x Exported) { told = append(told, x) }})
+		var told []output.Exported
+		e := start(t, Options{Version: "1.2", Instance: "host-1", client: client, Exported: func(x output.Exported) { told = append(told, x) }})
 		s := shop()
 		s.Release = "r7"
 		s.Steps[0].Span = httpLike{}
@@ -40,7 +41,7 @@ func TestSpansOfAnIteration(t *testing.T) {
 		tr.Add(&load.Result{Step: 1, Due: 33 * ms, Sent: 33 * ms, Done: 43 * ms, Cause: load.Reset, Span: load.SpanID{3}}, nil, errors.New("reset by \xe2\x82")) // cut
 		tr.Add(&load.Result{Step: 1, Due: 43 * ms, Sent: 43 * ms, Done: 44 * ms, Cause: load.Canceled, Span: load.SpanID{4}}, nil, errors.New("canceled"))
 		tr.End, tr.Outcome = 44*ms, load.Stopped
-		e.Scenario(s).Trace(&tr)
+		e.tracer(s).Trace(&tr)
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 
@@ -102,12 +103,12 @@ func TestSpansOfAnIteration(t *testing.T) {
 
 		wall := func(n int64) time.Time { return zero.Add(time.Duration(n * ms)) }
 		millis := func(n int64) time.Duration { return time.Duration(n * ms) }
-		if diff := cmp.Diff([]Exported{
-			{"shop", "browse", load.None, millis(10), millis(13), id, load.SpanID{1}, wall(23), true},
-			{"shop", "buy", load.Status, millis(10), millis(10), id, load.SpanID{2}, wall(33), true},
-			{"shop", "buy", load.Reset, millis(10), millis(10), id, load.SpanID{3}, wall(43), true},
-			{"shop", "buy", load.Canceled, millis(1), millis(1), id, load.SpanID{4}, wall(44), true},
-			{"shop", "", load.Status, millis(32), millis(34), id, root, wall(44), true},
+		if diff := cmp.Diff([]output.Exported{
+			{Scenario: "shop", Step: "browse", Cause: load.None, Duration: millis(10), ResponseTime: millis(13), Trace: id, Span: load.SpanID{1}, At: wall(23), Sampled: true},
+			{Scenario: "shop", Step: "buy", Cause: load.Status, Duration: millis(10), ResponseTime: millis(10), Trace: id, Span: load.SpanID{2}, At: wall(33), Sampled: true},
+			{Scenario: "shop", Step: "buy", Cause: load.Reset, Duration: millis(10), ResponseTime: millis(10), Trace: id, Span: load.SpanID{3}, At: wall(43), Sampled: true},
+			{Scenario: "shop", Step: "buy", Cause: load.Canceled, Duration: millis(1), ResponseTime: millis(1), Trace: id, Span: load.SpanID{4}, At: wall(44), Sampled: true},
+			{Scenario: "shop", Step: "", Cause: load.Status, Duration: millis(32), ResponseTime: millis(34), Trace: id, Span: root, At: wall(44), Sampled: true},
 		}, told); diff != "" {
 			t.Errorf("told (-want +got):\n%s", diff)
 		}
@@ -128,7 +129,7 @@ func TestOutcomeAndStatusOfAnIteration(t *testing.T) {
 	} {
 		tr := trail(true, 10)
 		tr.Outcome, tr.Requests[0].Cause = c.outcome, c.cause
-		i := item{tracer: &Tracer{scenario: shop()}, trail: tr}
+		i := item{tracer: &Tracer{run: shop()}, trail: tr}
 		root := i.make()[0]
 		if got := attributes(root)["perfd.outcome"]; got != c.name {
 			t.Errorf("%v: outcome %v", c, got)
@@ -152,7 +153,7 @@ func (faulty) Span(*load.Result, []byte, *tracepb.Span) { panic("a fault of a pr
 
 func TestAFaultOfAProtocolCostsItsAttributesOnly(t *testing.T) {
 	i := item{
-		tracer: &Tracer{scenario: Scenario{Name: "shop", Steps: []Step{{Label: "get", Span: faulty{}}}}},
+		tracer: &Tracer{run: output.Run{Scenario: "shop", Steps: []output.Step{{Label: "get", Span: faulty{}}}}},
 		trail:  &load.Trace{Requests: []load.TraceRequest{{}}},
 	}
 	spans := i.make()
@@ -164,9 +165,9 @@ func TestAFaultOfAProtocolCostsItsAttributesOnly(t *testing.T) {
 func TestSpanOfARun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &fakeClient{}
-		e := start(t, Options{client: client, Exported: func(Exported) { t.Error("told of a run") }})
+		e := start(t, Options{client: client, Exported: func(output.Exported) { t.Error("told of a run") }})
 		id := newID()
-		e.Span(RunSpan{
+		e.RunEnded(output.RunSpan{
 			Scenario: "shop", Run: "run-1", Test: "nightly", Trace: id, Start: zero, End: zero.Add(time.Minute), Result: "fail",
 		})
 		time.Sleep(6 * time.Second)

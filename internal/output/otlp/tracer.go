@@ -8,23 +8,8 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
-	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/output"
 )
-
-// A Scenario is what the spans of one run have in common.
-type Scenario struct {
-	Name, Run string
-	Release   string // of the target, empty where unknown
-	Test      string
-	Zero      time.Time // the engine's zero
-	Steps     []Step    // by load.Result.Step
-}
-
-// A Step is what the spans of one step have in common.
-type Step struct {
-	Label, Target, Protocol string
-	Span                    protocol.SpanMapper // nil where the protocol has no conventions
-}
 
 // window is how long the slowest request and the first failures are looked for
 // before those found are kept.
@@ -34,7 +19,7 @@ const window = 10 * time.Second
 // goroutines and never wait for the collector.
 type Tracer struct {
 	exporter *Exporter
-	scenario Scenario
+	run      output.Run
 
 	// The open window, by step. Nearly all requests are neither slowest nor the first to
 	// fail, which two loads tell; who may be takes mu and looks again.
@@ -54,12 +39,14 @@ type stepWindow struct {
 // Does not compile when the causes are more than stepWindow.failed has bits.
 var _ [32 - load.NumCauses]struct{}
 
-// Scenario returns the tracer of a run.
-func (e *Exporter) Scenario(s Scenario) *Tracer {
-	s.Steps = slices.Clone(s.Steps)
+// Tracer returns the tracer of a run.
+func (e *Exporter) Tracer(r *output.Run) output.Tracer { return e.tracer(*r) }
+
+func (e *Exporter) tracer(r output.Run) *Tracer {
+	r.Steps = slices.Clone(r.Steps)
 	return &Tracer{
-		exporter: e, scenario: s,
-		steps: make([]stepWindow, len(s.Steps)), slowest: make([]*load.Trace, len(s.Steps)),
+		exporter: e, run: r,
+		steps: make([]stepWindow, len(r.Steps)), slowest: make([]*load.Trace, len(r.Steps)),
 	}
 }
 

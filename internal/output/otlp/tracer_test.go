@@ -14,7 +14,7 @@ import (
 func TestSampledAgreesWithTheSDK(t *testing.T) {
 	for _, ratio := range []float64{0, 0.01, 0.5, 1} {
 		e := build(t, Options{Config: Config{SamplingRatio: &ratio}, client: &fakeClient{}})
-		tracer, theirs := e.Scenario(shop()), sdk.TraceIDRatioBased(ratio)
+		tracer, theirs := e.tracer(shop()), sdk.TraceIDRatioBased(ratio)
 		chosen := 0
 		for range 10_000 {
 			id := newID()
@@ -37,7 +37,7 @@ func TestLateOnesOfAWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &fakeClient{}
 		e := start(t, Options{client: client})
-		tracer := e.Scenario(shop())
+		tracer := e.tracer(shop())
 		time.Sleep(time.Second)
 
 		var first load.TraceID
@@ -99,7 +99,7 @@ func TestATrailIsKeptOnce(t *testing.T) {
 		tr := trail(false, 10, 20, 30) // slowest of two steps, and two failures
 		tr.Requests[1].Step, tr.Requests[1].Cause = 1, load.DNS
 		failing(tr, load.Status)
-		e.Scenario(shop()).Trace(tr)
+		e.tracer(shop()).Trace(tr)
 		time.Sleep(window + 6*time.Second)
 		synctest.Wait()
 		if got := client.spans(); len(got) != 4 {
@@ -122,7 +122,7 @@ func TestNothingIsKeptThatIsNotWanted(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			client := &fakeClient{}
 			e := start(t, Options{Config: c.config, client: client})
-			tracer := e.Scenario(shop())
+			tracer := e.tracer(shop())
 			tracer.Trace(trail(false, 50))
 			tracer.Trace(failing(trail(false, 10), load.Timeout))
 			time.Sleep(window + 6*time.Second)
@@ -150,7 +150,7 @@ func TestTraceAllocatesNothing(t *testing.T) {
 // commonCase returns a trail of three requests that is neither sampled nor of interest.
 func commonCase(t testing.TB) (*Tracer, *load.Trace) {
 	e := build(t, Options{client: &fakeClient{}})
-	tracer := e.Scenario(shop())
+	tracer := e.tracer(shop())
 	tracer.Trace(trail(false, 1000))
 	return tracer, trail(false, 10, 20, 30)
 }

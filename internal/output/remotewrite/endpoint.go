@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/prompb"
@@ -18,7 +19,7 @@ type endpoint struct {
 	c      Config
 	o      *Options
 	log    *slog.Logger
-	reader *queue.Reader
+	reader atomic.Pointer[queue.Reader] // nil before the writer starts
 	client *http.Client
 	stats  *stats
 	maxAge time.Duration
@@ -35,13 +36,13 @@ type endpoint struct {
 	sent    time.Time // when the rate allows the next request
 }
 
-func newEndpoint(c Config, o *Options, reader *queue.Reader, maxAge time.Duration) (*endpoint, error) {
+func newEndpoint(c Config, o *Options) (*endpoint, error) {
 	client, err := c.client(o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("remote write to %s: %w", c.Name, err)
 	}
 	e := &endpoint{
-		c: c, o: o, reader: reader, client: client, maxAge: maxAge, stats: newStats(&c), body: newBody(), most: c.MaxSamples,
+		c: c, o: o, client: client, maxAge: o.Queue.MaxAge.D(), stats: newStats(&c), body: newBody(), most: c.MaxSamples,
 		log: o.Log.With("remote", c.Name, "url", c.shown()), quiet: newQuiet(o.Now),
 	}
 	if c.Protocol == V1 {
@@ -50,6 +51,16 @@ func newEndpoint(c Config, o *Options, reader *queue.Reader, maxAge time.Duratio
 		e.speak(V2)
 	}
 	return e, nil
+}
+
+// countOn shares the counts of the endpoint with the same name and url, so that
+// a change of the configuration does not reset them.
+func (e *endpoint) countOn(earlier []*endpoint) {
+	for _, was := range earlier {
+		if was.c.position() == e.c.position() {
+			e.stats = was.stats
+		}
+	}
 }
 
 // speak changes to a version of the protocol, and with it to what is sent.
@@ -76,7 +87,7 @@ func (e *endpoint) speak(version Protocol) {
 // run sends until ctx ends.
 func (e *endpoint) run(ctx context.Context) {
 	for {
-		rec, err := e.reader.Next(ctx)
+		rec, err := e.reader.Load().Next(ctx)
 		if err != nil {
 			return
 		}
@@ -97,14 +108,14 @@ func (e *endpoint) run(ctx context.Context) {
 		if !e.snapshot(ctx, rec, at, entries) {
 			return
 		}
-		e.reader.Commit(rec.Next)
+		e.reader.Load().Commit(rec.Next)
 	}
 }
 
 // snapshot sends one, or what is left of it; false says that ctx ended.
 func (e *endpoint) snapshot(ctx context.Context, rec queue.Record, at int64, entries []entry) bool {
 	from, limit := 0, 0
-	if saved := e.reader.Saved(); saved.Segment == rec.At.Segment && saved.Offset == rec.At.Offset {
+	if saved := e.reader.Load().Saved(); saved.Segment == rec.At.Segment && saved.Offset == rec.At.Offset {
 		// A batch that was under way is sent again with its old bounds.
 		from, limit = min(int(saved.Entry), len(entries)), min(int(saved.Limit), len(entries))
 	}
@@ -125,7 +136,7 @@ func (e *endpoint) snapshot(ctx context.Context, rec queue.Record, at int64, ent
 		p.Entry, p.Limit = uint32(from), uint32(to)
 		if len(e.items) > 0 {
 			if !rec.Dropped {
-				e.reader.Commit(p)
+				e.reader.Load().Commit(p)
 			}
 			switch e.deliver(ctx, rec, at) {
 			case ended:
@@ -155,7 +166,7 @@ func (e *endpoint) deliver(ctx context.Context, rec queue.Record, at int64) deli
 	defer e.stats.blocked("")
 	for attempt := 0; ; attempt++ {
 		switch {
-		case rec.Dropped || e.reader.Dropped():
+		case rec.Dropped || e.reader.Load().Dropped():
 			e.drop("queue_full", len(e.items), "the queue is full: its oldest samples are dropped")
 			return over
 		case e.o.Now().Sub(time.UnixMilli(at)) > e.maxAge:
@@ -270,7 +281,7 @@ func (e *endpoint) split(ctx context.Context, items []item, budget *int) bool {
 			}
 			if v := a.verdict(e.version, true); v == retry || v == hold {
 				*budget++ // an outage in between costs nothing of it
-				if e.reader.Dropped() || e.o.Now().Sub(time.UnixMilli(half[0].at)) > e.maxAge {
+				if e.reader.Load().Dropped() || e.o.Now().Sub(time.UnixMilli(half[0].at)) > e.maxAge {
 					e.drop("too_old", len(half), "samples are dropped while the receiver is away")
 					break
 				}
@@ -355,7 +366,7 @@ func (e *endpoint) pace(ctx context.Context) bool {
 const lookEvery = time.Second
 
 func (e *endpoint) wait(ctx context.Context, d time.Duration) bool {
-	for d > 0 && !e.reader.Dropped() {
+	for d > 0 && !e.reader.Load().Dropped() {
 		t := time.NewTimer(min(d, lookEvery))
 		select {
 		case <-ctx.Done():

@@ -286,6 +286,7 @@ func newRig(t testing.TB, dir string, r *prometheus.Registry, endpoints ...Confi
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.attach()
 	return &rig{w, r, dir, log}
 }
 
@@ -331,10 +332,13 @@ func (r *rig) finished(from time.Time, n int) {
 	}
 }
 
+// close frees what a writer has that was never started.
+func (r *rig) close() { _, _ = r.detach(), r.queue.Close() }
+
 // crash lets go of everything without any of a stop's care.
 func (r *rig) crash(stop func()) {
 	stop()
-	_ = r.close()
+	r.close()
 }
 
 // base is when the tests' snapshots begin.

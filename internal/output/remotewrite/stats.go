@@ -67,7 +67,7 @@ func (s *stats) blocked(why string) {
 }
 
 // Collect sends the writer's metrics, and those of its endpoints.
-func (w *Writer) Collect(send func(d *metric.Desc, v float64, labels ...string), ch chan<- prometheus.Metric) {
+func (w *Writer) Collect(send metric.Send, ch chan<- prometheus.Metric) {
 	q := w.queue.Stats()
 	send(metric.RemoteWriteQueueBytes, float64(q.Bytes))
 	send(metric.RemoteWriteQueueMemoryBytes, float64(q.InMemory))
@@ -87,7 +87,9 @@ func (w *Writer) Collect(send func(d *metric.Desc, v float64, labels ...string),
 		send(metric.RemoteWriteSamplesRetried, float64(s.retried.Load()), s.name, s.url)
 		send(metric.RemoteWriteExemplars, float64(s.exemplars.Load()), s.name, s.url)
 		send(metric.RemoteWriteBytes, float64(s.bytes.Load()), s.name, s.url)
-		send(metric.RemoteWritePendingBytes, float64(e.reader.Pending()), s.name, s.url)
+		if r := e.reader.Load(); r != nil {
+			send(metric.RemoteWritePendingBytes, float64(r.Pending()), s.name, s.url)
+		}
 		if at := s.highest.Load(); at > 0 {
 			send(metric.RemoteWriteHighestSentTimestamp, float64(at)/1e3, s.name, s.url)
 		}

@@ -16,10 +16,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"reflect"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,15 +37,17 @@ type Options struct {
 	UserAgent string
 	Now       func() time.Time // nil is time.Now
 	Log       *slog.Logger
+	// Old is the writer of an earlier configuration, which may be running: the new
+	// one goes on with its store and ends it in Start. Nil where there is none.
+	Old *Writer
 }
 
 // A Writer takes snapshots and sends them.
 type Writer struct {
 	o         Options
-	queue     *queue.Queue
-	encoder   *encoder
+	*store    // which may be the old writer's until Start
 	endpoints []*endpoint
-	totals    totals
+	running   bool
 
 	cancel   context.CancelFunc // ends the ticks
 	ticking  sync.WaitGroup
@@ -57,25 +57,7 @@ type Writer struct {
 	stopSync context.CancelFunc
 }
 
-type totals struct {
-	snapshots, faults, damaged atomic.Uint64
-	skipped                    [numSkips]atomic.Uint64
-	last                       atomic.Int64 // timestamp of the last snapshot, ms
-}
-
-// Why a snapshot was not taken.
-type skip int
-
-const (
-	skipClock  skip = iota // the clock went back
-	skipGather             // the metrics could not be gathered
-	skipQueue              // neither disk nor memory took it
-	numSkips
-)
-
-var skipNames = [numSkips]string{"clock", "gather", "queue"}
-
-// New opens the queue and its endpoints; nothing is taken or sent before Start.
+// New builds a writer; nothing is taken or sent before Start.
 func New(o Options) (*Writer, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -83,51 +65,24 @@ func New(o Options) (*Writer, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	w := &Writer{o: o, encoder: newEncoder()}
-	quiet := newQuiet(o.Now)
-	w.queue = queue.Open(queue.Options{
-		FS: o.FS, MaxBytes: int64(o.Queue.MaxBytes), FsyncInterval: o.Queue.FsyncInterval.D(), Log: o.Log,
-		Fault: func(err error) {
-			w.totals.faults.Add(1)
-			if quiet("fault") {
-				o.Log.Error("the disk of the remote-write queue fails", "err", err)
-			}
-		},
-		Damaged: func(segment uint64, offset, bytes int64) {
-			w.totals.damaged.Add(uint64(bytes))
-			o.Log.Error("a part of the remote-write queue is damaged and lost", "segment", segment, "offset", offset, "bytes", bytes)
-		},
-	})
-	w.encoder.seed(w.queue.Last)
-	w.totals.last.Store(w.encoder.last)
-	var names []string
+	w := &Writer{o: o}
 	for _, c := range o.Endpoints {
-		name := c.position()
-		names = append(names, name)
-		e, err := newEndpoint(c, &w.o, w.queue.Reader(name), o.Queue.MaxAge.D())
+		e, err := newEndpoint(c, &w.o)
 		if err != nil {
-			return nil, errors.Join(err, w.queue.Close())
+			w.closeIdle()
+			return nil, err
+		}
+		if o.Old != nil {
+			e.countOn(o.Old.endpoints)
 		}
 		w.endpoints = append(w.endpoints, e)
 	}
-	w.queue.Forget(names)
-	return w, nil
-}
-
-// newQuiet returns a function that says yes to each kind of message once a minute.
-func newQuiet(now func() time.Time) func(kind string) bool {
-	var mu sync.Mutex
-	next := map[string]time.Time{}
-	return func(kind string) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		at := now()
-		if at.Before(next[kind]) {
-			return false
-		}
-		next[kind] = at.Add(complaintInterval)
-		return true
+	if o.Old != nil {
+		w.store = o.Old.store
+	} else {
+		w.store = openStore(&o)
 	}
+	return w, nil
 }
 
 // position names the file that keeps the endpoint's position: another url or
@@ -144,13 +99,12 @@ func (c *Config) position() string {
 	return fmt.Sprintf("%.40s-%016x", plain, h.Sum64())
 }
 
-// Same reports whether the writer does what another configuration asks for.
-func (w *Writer) Same(endpoints []Config, q QueueConfig) bool {
-	return w.o.Queue == q && reflect.DeepEqual(w.o.Endpoints, endpoints)
-}
-
-// Start takes snapshots and sends them until Close.
+// Start takes snapshots and sends them until Close. Where there is an old writer
+// it is ended first; what it had queued is sent by this one.
 func (w *Writer) Start() {
+	w.takeOver()
+	w.attach()
+	w.running = true
 	background := func(group *sync.WaitGroup, run ...func(context.Context)) context.CancelFunc {
 		ctx, cancel := context.WithCancel(context.Background())
 		for _, f := range run {
@@ -165,6 +119,31 @@ func (w *Writer) Start() {
 	w.stopSync = background(&w.syncing, w.queue.Run)
 	w.cut = background(&w.sending, senders...)
 	w.cancel = background(&w.ticking, w.tick)
+}
+
+// takeOver ends the old writer, whose store this one has.
+func (w *Writer) takeOver() {
+	old := w.o.Old
+	if old == nil {
+		return
+	}
+	w.o.Old = nil
+	old.end()
+	if err := old.detach(); err != nil {
+		w.o.Log.Warn("close the positions of remote write", "err", err)
+	}
+	w.queue.Configure(int64(w.o.Queue.MaxBytes), w.o.Queue.FsyncInterval.D())
+}
+
+// attach opens the positions of the endpoints and forgets all others.
+func (w *Writer) attach() {
+	var names []string
+	for _, e := range w.endpoints {
+		name := e.c.position()
+		names = append(names, name)
+		e.reader.Store(w.queue.Reader(name))
+	}
+	w.queue.Forget(names)
 }
 
 // tick takes a snapshot at each multiple of the interval, until ctx ends.
@@ -199,35 +178,7 @@ func (w *Writer) Sent() time.Time {
 
 // Snapshot takes a snapshot now, with a timestamp.
 func (w *Writer) Snapshot(at time.Time) {
-	w.take(at.UnixMilli(), true)
-}
-
-func (w *Writer) take(at int64, gather bool) {
-	e := w.encoder
-	if at <= e.last {
-		w.skip(skipClock, fmt.Errorf("the clock shows %v, and %v was the last", time.UnixMilli(at), time.UnixMilli(e.last)))
-		return
-	}
-	e.begin(at)
-	if gather {
-		if err := w.gather(); err != nil {
-			w.skip(skipGather, err)
-			return
-		}
-	}
-	if err := w.queue.Append(snapshotRecord, e.appendTo); err != nil {
-		e.failed()
-		w.skip(skipQueue, err)
-		return
-	}
-	e.done()
-	w.totals.snapshots.Add(1)
-	w.totals.last.Store(at)
-}
-
-func (w *Writer) skip(why skip, err error) {
-	w.totals.skipped[why].Add(1)
-	w.o.Log.Error("a snapshot for remote write is left out", "reason", skipNames[why], "err", err)
+	w.take(at.UnixMilli(), w.gather)
 }
 
 func (w *Writer) gather() error {
@@ -245,35 +196,55 @@ func (w *Writer) gather() error {
 	return nil
 }
 
-// Close ends the writer. With final it first takes a last snapshot and, 1 ms
-// later, ends all series, and lets the endpoints send until ctx ends: what they
-// do not send stays in the queue.
-func (w *Writer) Close(ctx context.Context, final bool) error {
-	if w.cancel == nil { // never started
-		return w.close()
+// Close takes a last snapshot and, 1 ms later, ends all series, and lets the
+// endpoints send until ctx ends: what they do not send stays in the queue. A
+// writer that was never started only frees what is its own.
+func (w *Writer) Close(ctx context.Context) error {
+	if !w.running {
+		w.closeIdle()
+		if w.o.Old != nil {
+			return nil // the store is the old writer's
+		}
+		return w.queue.Close()
 	}
 	w.cancel()
 	w.ticking.Wait()
-	if final && len(w.endpoints) > 0 {
+	if len(w.endpoints) > 0 {
 		at := max(w.o.Now().UnixMilli(), w.encoder.last+1)
-		w.take(at, true)
-		w.take(at+1, false)
+		w.take(at, w.gather)
+		w.take(at+1, func() error { return nil })
 		w.drain(ctx)
 	}
+	w.end()
+	return errors.Join(w.detach(), w.queue.Close())
+}
+
+// end ends all of the writer's goroutines; requests under way are given up and
+// made again by whoever reads the queue next.
+func (w *Writer) end() {
+	w.cancel()
+	w.ticking.Wait()
 	w.cut()
 	w.sending.Wait()
 	w.stopSync()
 	w.syncing.Wait()
-	return w.close()
+	w.running = false
 }
 
-func (w *Writer) close() error {
+// detach closes the positions of the endpoints and their connections.
+func (w *Writer) detach() error {
 	var errs []error
 	for _, e := range w.endpoints {
-		errs = append(errs, e.reader.Close())
+		errs = append(errs, e.reader.Load().Close())
+	}
+	w.closeIdle()
+	return errors.Join(errs...)
+}
+
+func (w *Writer) closeIdle() {
+	for _, e := range w.endpoints {
 		e.client.CloseIdleConnections()
 	}
-	return errors.Join(append(errs, w.queue.Close())...)
 }
 
 // drainWait bounds how long a stop waits for receivers.

@@ -1,0 +1,58 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"reflect"
+	"slices"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/output"
+)
+
+// blocks lists the keys at the top of the document that an output owns.
+func blocks(c output.Config) []block.Field { return block.Fields(reflect.TypeOf(c).Elem()) }
+
+// sections lists the keys at the top of the document: its own, then those of
+// the outputs.
+func sections(kinds []output.Kind) []block.Field {
+	all := block.Fields(reflect.TypeFor[Document]())
+	for _, k := range kinds {
+		all = append(all, blocks(k.Config())...)
+	}
+	return all
+}
+
+// decode decodes the document's root, each key by whom it belongs to.
+func decode(d *Document, kinds []output.Kind, errs *block.Errors) {
+	known := sections(kinds)
+	own := block.FieldNames(block.Fields(reflect.TypeFor[Document]()))
+	for _, k := range d.root.Keys {
+		if block.FieldNamed(known, k.Name) == nil {
+			block.UnknownKey(k, d.root.Path, block.FieldNames(known), errs)
+		}
+	}
+	block.Decode(only(d.root, own), d, errs)
+	for _, k := range kinds {
+		c := k.Config()
+		block.Decode(only(d.root, block.FieldNames(blocks(c))), c, errs)
+		d.Outputs = append(d.Outputs, output.Configured{Kind: k, Config: c})
+	}
+}
+
+// only returns a mapping with the named keys of n.
+func only(n *block.Node, names []string) *block.Node {
+	part := *n
+	part.Keys = slices.DeleteFunc(slices.Clone(n.Keys), func(k block.Key) bool { return !slices.Contains(names, k.Name) })
+	return &part
+}
+
+// fingerprintOutputs sets the fingerprints of the outputs.
+func fingerprintOutputs(d *Document) {
+	for i := range d.Outputs {
+		o := &d.Outputs[i]
+		p := printer{h: sha256.New(), dir: d.Dir}
+		p.node(only(d.root, block.FieldNames(blocks(o.Config))))
+		o.Fingerprint = hex.EncodeToString(p.h.Sum(nil))
+	}
+}

@@ -1,0 +1,154 @@
+package remotewrite
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/metric"
+	"github.com/perfd/perfd/internal/output"
+)
+
+// configured is what a document with these endpoints asks for.
+func configured(fingerprint string, endpoints ...Config) []output.Configured {
+	q := DefaultQueue()
+	q.Interval, q.MaxBytes = block.Duration(time.Minute), 64<<20
+	return []output.Configured{{Kind: Kind, Config: &Blocks{Endpoints: endpoints, Queue: q}, Fingerprint: fingerprint}}
+}
+
+// While the receiver is away the endpoint is changed, first to one that cannot
+// be built. The receiver gets all samples, in order and once, and nothing ends.
+func TestAnotherConfigurationGoesOnWithTheQueue(t *testing.T) {
+	registry, turn := counters(20)
+	to := newReceiver(t)
+	away := true
+	to.answer = func(int, *http.Request, map[string][]sample) (int, map[string]string, string) {
+		if away {
+			return 503, nil, "away"
+		}
+		return 0, nil, ""
+	}
+	set := output.NewSet(output.Env{
+		StoragePath: t.TempDir(), Scenarios: inPlace{prometheus.NewRegistry()}, Daemon: registry, UserAgent: "perfd/test",
+	})
+	change := func(fingerprint string, endpoints ...Config) *Writer {
+		t.Helper()
+		c, err := set.Prepare(configured(fingerprint, endpoints...), t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Commit()
+		return writerOf(t, set)
+	}
+	from := base()
+	take := func(w *Writer, first, n int) {
+		for k := first; k < first+n; k++ {
+			turn()
+			w.Snapshot(from.Add(time.Duration(k) * time.Second))
+		}
+	}
+	first := change("1", endpointOf(t, to.URL, ", name: x, max_samples_per_send: 7"))
+	take(first, 0, 10)
+	for to.counts() < 3 {
+		time.Sleep(time.Millisecond)
+	}
+
+	dir := t.TempDir()
+	for _, broken := range []string{", name: x, tls: {ca_file: missing.pem}", ", name: y, tls: {ca_file: missing.pem}"} {
+		if c, err := set.Prepare(configured("2", endpointOf(t, to.URL, ", name: z"), endpointOf(t, to.URL, broken)), dir); err == nil || c != nil {
+			t.Fatalf("Prepare with %s = %v, %v, want an error", broken, c, err)
+		}
+	}
+	if writerOf(t, set) != first {
+		t.Fatal("a preparation that failed has changed the writer")
+	}
+	take(first, 10, 10) // the old one goes on
+
+	second := change("3", endpointOf(t, to.URL, ", name: x, max_samples_per_send: 100"))
+	if second == first || second.queue != first.queue {
+		t.Error("the new writer does not go on with the old one's queue")
+	}
+	take(second, 20, 10)
+	failed := second.endpoints[0].stats.retried.Load()
+	to.mu.Lock()
+	away = false
+	to.mu.Unlock()
+	for i := range 20 {
+		if diff := cmp.Diff(want(from, 30), to.took(counterName(i), 30)[:30], both); diff != "" {
+			t.Fatalf("counter %d (-want +got):\n%s", i, diff)
+		}
+	}
+	if failed == 0 {
+		t.Error("the endpoint's counts began anew with its change")
+	}
+
+	if err := set.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	for name, samples := range to.got {
+		for _, s := range samples[:len(samples)-1] {
+			if s.text == "stale" {
+				t.Errorf("%s ends with the change of the endpoint: %v", name, samples)
+			}
+		}
+		if strings.Contains(name, "c_total") && samples[len(samples)-1].text != "stale" {
+			t.Errorf("%s does not end with the stop: %v", name, samples)
+		}
+	}
+}
+
+// writerOf returns the writer that runs: Prepare hands it to the next one.
+func writerOf(t *testing.T, set *output.Set) *Writer {
+	t.Helper()
+	var running *Writer
+	c, err := set.Prepare([]output.Configured{{Kind: Kind, Config: spy{&running}, Fingerprint: "spy"}}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Abort()
+	return running
+}
+
+// A spy is a configuration that notes the output it is to replace.
+type spy struct{ running **Writer }
+
+func (spy) Check(*block.Node, string, *block.Errors) {}
+func (spy) Enabled() bool                            { return true }
+
+func (s spy) Open(_ *output.Env, old output.Output) (output.Output, error) {
+	*s.running = old.(*Writer)
+	return &Writer{o: Options{Old: *s.running}}, nil
+}
+
+// A writer that is built for a change that is given up leaves the queue on disk alone.
+func TestAnAbortedWriterFreesItsQueueOnly(t *testing.T) {
+	set := output.NewSet(output.Env{StoragePath: t.TempDir(), Scenarios: inPlace{prometheus.NewRegistry()}, Daemon: prometheus.NewRegistry()})
+	to := newReceiver(t)
+	for range 2 {
+		c, err := set.Prepare(configured("1", endpointOf(t, to.URL, "")), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Abort()
+	}
+	c, err := set.Prepare(configured("1", endpointOf(t, to.URL, "")), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Commit()
+	sent := 0
+	set.Collect(func(*metric.Desc, float64, ...string) { sent++ }, make(chan prometheus.Metric, 10))
+	if sent == 0 {
+		t.Error("the writer collects nothing")
+	}
+	if err := set.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
