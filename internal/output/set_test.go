@@ -63,11 +63,10 @@ func (n narrow) Collect(metric.Send, chan<- prometheus.Metric) {}
 func (n narrow) Close(context.Context) error                   { n.add("close narrow"); return nil }
 
 type fake struct {
-	c     *fakeConfig
-	old   *fake
-	sink  sink
-	runs  []string
-	trail int
+	c    *fakeConfig
+	old  *fake
+	sink sink
+	runs []string
 }
 
 func (f *fake) Start() {
