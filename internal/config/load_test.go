@@ -89,7 +89,7 @@ safety: {max_request_rate: 10/s, allowed_hosts: [a.example.com]}
 	}
 }
 
-// Kubernetes tells every pod of the services around it.
+// Kubernetes puts the services of its namespace into every pod's environment.
 func TestServiceVariablesAreNoKeys(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, map[string]string{"perfd.yaml": ""})

@@ -47,7 +47,7 @@ type Scenario struct {
 	done        chan struct{}      // closed when the runner has ended
 
 	at      atomic.Pointer[block.Node] // the scenario's place in the newest document
-	balance validity.Balance
+	balance validity.LittleCheck
 
 	mu     sync.Mutex
 	run    *run   // under way, nil for none

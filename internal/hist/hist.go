@@ -41,7 +41,7 @@ type Histogram struct {
 	count   uint64
 	over    uint64
 	sum     int64 // ns
-	pool    *Pool // nil: octaves stay
+	pool    *Pool // nil: octaves are kept
 }
 
 // A Pool lends octaves to histograms that are emptied often, so that their
@@ -156,7 +156,7 @@ func (h *Histogram) Merge(g *Histogram) {
 	h.sum = plus(h.sum, g.sum)
 }
 
-// Reset empties h. Its octaves stay for what is recorded next, or go back to its pool.
+// Reset empties h. Its octaves are kept for what is recorded next, or go back to its pool.
 func (h *Histogram) Reset() {
 	if h.count == 0 {
 		return
@@ -182,7 +182,7 @@ func (h *Histogram) Count() uint64 { return h.count }
 func (h *Histogram) Over() uint64 { return h.over }
 
 // Sum returns the exact sum of the recorded durations. Beyond 292 years of
-// durations added up it stays at the largest Duration.
+// durations added up it remains the largest Duration.
 func (h *Histogram) Sum() time.Duration { return time.Duration(h.sum) }
 
 // counts yields the slots that hold something, from low to high, and their counts.

@@ -14,7 +14,7 @@ import (
 // of their ends. Windows of a scenario are folded together as long as they
 // follow each other without a gap, in the same circumstances, run and release,
 // and end in the same interval; so what was known of the short ones is exactly
-// true of the long one, and requests divided by length stays a rate.
+// true of the long one, and requests divided by length remains a rate.
 type folder struct {
 	length time.Duration
 	emit   func([]*load.Window) // those of a scenario that end together, steps first

@@ -15,48 +15,49 @@ import (
 	"github.com/perfd/perfd/internal/queue"
 )
 
-// A Sink takes what a replay tells.
+// A Sink takes what is replayed.
 type Sink interface {
 	Window(*load.Window)
 	Sample(load.Sample)
 	Event(load.Event)
 }
 
-// A Query says what a replay tells.
+// A Query selects what is replayed.
 type Query struct {
 	// From and To are the bounds: windows and samples that end after From and not
 	// after To, events from From to To, both included. The zero time is no bound.
 	From, To time.Time
-	// Scenarios are those whose windows and runs are told: nil for all, empty for none.
+	// Scenarios are those whose windows and runs are replayed: nil for all, empty for none.
 	Scenarios []string
-	// Targets are those whose samples, releases and runs are told: nil for all, empty for none.
+	// Targets are those whose samples, releases and runs are replayed: nil for all, empty for none.
 	Targets []string
 }
 
-// Replay tells everything between two instants, as ReplayQuery does.
+// Replay replays everything between two instants, as ReplayQuery does.
 func (h *History) Replay(ctx context.Context, from, to time.Time, into Sink) error {
 	return h.ReplayQuery(ctx, Query{From: from, To: to}, into)
 }
 
-// ReplayQuery tells what was kept in order of time: windows and samples by
-// their end, each as fine as there is. Of one instant come windows, those of a
-// scenario's steps before its own, then samples, then events.
+// ReplayQuery passes what was kept to a sink in order of time: windows and
+// samples by their end, each in the finest tier that has it. Windows of one
+// instant come first, those of a scenario's steps before its own, then samples,
+// then events.
 //
-// An error says what could not be read, or that ctx ended; without that,
-// everything else was told. Windows may be kept and must not be changed.
+// An error lists what could not be read, or is that of ctx; everything else was
+// passed on unless ctx ended. Windows may be kept and must not be changed.
 func (h *History) ReplayQuery(ctx context.Context, q Query, into Sink) error {
-	t := teller{q: q, into: into}
-	t.report = func(err error) {
+	m := merger{q: q, into: into}
+	m.report = func(err error) {
 		h.fault(err)
-		if len(t.errs) < maxErrors {
-			t.errs = append(t.errs, err)
+		if len(m.errs) < maxErrors {
+			m.errs = append(m.errs, err)
 		}
 	}
 	events, err := h.Events(q.From, q.To)
 	if err != nil {
-		t.report(err)
+		m.report(err)
 	}
-	t.events = slices.DeleteFunc(events, func(e load.Event) bool { return !q.wants(&e) })
+	m.events = slices.DeleteFunc(events, func(e load.Event) bool { return !q.wants(&e) })
 	d := newDecoder()
 	defer d.close()
 	for again, tries := true, 0; again; tries++ {
@@ -64,13 +65,13 @@ func (h *History) ReplayQuery(ctx context.Context, q Query, into Sink) error {
 		if err != nil && !gone(err) {
 			return fmt.Errorf("list history: %w", err)
 		}
-		again = h.replay(ctx, segments, d, &t) && tries < maxTries
+		again = h.replay(ctx, segments, d, &m) && tries < maxTries
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t.until(time.Time{})
-	return errors.Join(t.errs...)
+	m.until(time.Time{})
+	return errors.Join(m.errs...)
 }
 
 const (
@@ -80,31 +81,31 @@ const (
 	maxTries = 1000
 )
 
-// replay tells segments in order of time, from where the teller is. again says
-// that one was folded into another meanwhile, which a new list has.
-func (h *History) replay(ctx context.Context, segments []*segment, d *decoder, t *teller) (again bool) {
+// replay reads segments in order of time, from m.q.From on. again reports that
+// one was folded into another meanwhile, which a new list has.
+func (h *History) replay(ctx context.Context, segments []*segment, d *decoder, m *merger) (again bool) {
 	for _, s := range segments {
-		if !t.q.From.IsZero() && !s.to.After(t.q.From) {
+		if !m.q.From.IsZero() && !s.to.After(m.q.From) {
 			continue
 		}
-		if !t.q.To.IsZero() && !s.from.Before(t.q.To) {
+		if !m.q.To.IsZero() && !s.from.Before(m.q.To) {
 			break
 		}
-		r, err := h.open(s, d, t.report)
+		r, err := h.open(s, d, m.report)
 		if gone(err) {
 			return true
 		}
 		if err == nil {
-			err = r.each(ctx, t.q, t.windows, t.sample)
+			err = r.each(ctx, m.q, m.windows, m.sample)
 			r.close()
 		}
 		if ctx.Err() != nil {
 			return false
 		}
 		if err != nil {
-			t.report(err)
+			m.report(err)
 		}
-		t.q.From = s.to
+		m.q.From = s.to
 	}
 	return false
 }
@@ -123,33 +124,33 @@ func (q *Query) wants(e *load.Event) bool {
 	return true
 }
 
-// A teller puts events between what is told in order of time.
-type teller struct {
-	q      Query // From goes on with what was told
+// A merger merges events into windows and samples, by time.
+type merger struct {
+	q      Query // From advances past each segment that was read
 	into   Sink
 	events []load.Event
 	report func(error)
 	errs   []error
 }
 
-// until tells the events before an instant, all of them for the zero time.
-func (t *teller) until(end time.Time) {
-	for len(t.events) > 0 && (end.IsZero() || t.events[0].At.Before(end)) {
-		t.into.Event(t.events[0])
-		t.events = t.events[1:]
+// until passes on the events before an instant, all of them for the zero time.
+func (m *merger) until(end time.Time) {
+	for len(m.events) > 0 && (end.IsZero() || m.events[0].At.Before(end)) {
+		m.into.Event(m.events[0])
+		m.events = m.events[1:]
 	}
 }
 
-func (t *teller) windows(group []*load.Window) {
+func (m *merger) windows(group []*load.Window) {
 	for _, w := range group {
-		t.until(w.End)
-		t.into.Window(w)
+		m.until(w.End)
+		m.into.Window(w)
 	}
 }
 
-func (t *teller) sample(s load.Sample) {
-	t.until(s.End)
-	t.into.Sample(s)
+func (m *merger) sample(s load.Sample) {
+	m.until(s.End)
+	m.into.Sample(s)
 }
 
 // A segmentReader reads one segment in order of time.
@@ -164,7 +165,7 @@ type segmentReader struct {
 	buf     []byte
 }
 
-// open opens a segment to be read. report is told what is damaged in it.
+// open opens a segment to be read. report takes what is damaged in it.
 func (h *History) open(s *segment, d *decoder, report func(error)) (*segmentReader, error) {
 	path := h.path(s)
 	f, err := os.Open(path)

@@ -206,7 +206,7 @@ func (s *segment) trim(f *os.File) error {
 
 // frames calls visit with each whole frame of a segment, whose bytes are its own
 // until the next, and damaged with what lies between two of them. A torn end is
-// not told: it may be one that is being written.
+// not reported: it may be one that is being written.
 func frames(f io.ReaderAt, size int64, visit func(at int64, f queue.Frame) error, damaged func(at, bytes int64)) error {
 	var buf []byte
 	for at := int64(len(header)); at < size; {

@@ -175,7 +175,7 @@ func (h *History) ripe(tier int, now time.Time) (group []*segment, pressed bool)
 }
 
 // tooMuch returns the oldest segments of the coarsest tier that must go for it
-// to keep to what the others leave. The newest stays.
+// to keep to what the others leave. The newest is never among them.
 func (h *History) tooMuch() (oldest []*segment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -3,12 +3,12 @@
 //
 // A record is acknowledged when Append returns: write(2) of all of it returned,
 // so it outlives the process; a loss of power costs at most what was written in
-// the last FsyncInterval. Records lie in segments. Whoever writes is told when a
-// segment begins, so that each segment can stand alone; when there is too much,
-// the oldest segment goes as a whole, and the readers that had not passed it are
-// told so record by record.
+// the last FsyncInterval. Records lie in segments. The writer's encode
+// function learns when a segment begins, so that each segment can be read by
+// itself; when the queue is full its oldest segment is dropped as a whole, and
+// readers that had not passed it get its records marked as dropped.
 //
-// Damage costs what it hits: a reader skips to the next whole frame. While the
+// Damage costs the records that it hits: a reader skips to the next whole frame. While the
 // disk takes nothing (full, read-only, failing), segments are kept in a bounded
 // piece of memory instead.
 package queue
@@ -214,7 +214,7 @@ func (q *Queue) Append(kind byte, encode func(dst []byte, first bool) []byte) er
 		return err
 	}
 	q.shrink()
-	q.tell()
+	q.wake()
 	return nil
 }
 
@@ -307,7 +307,7 @@ func (q *Queue) sizes() (onDisk, inMemory int64) {
 }
 
 // collect removes the segments that every reader has passed. The last record
-// there is stays, for who must know what came last.
+// is kept, for Last.
 func (q *Queue) collect() {
 	passed := uint64(math.MaxUint64)
 	for _, r := range q.readers {
@@ -341,8 +341,8 @@ func (q *Queue) lastFull() *segment {
 	return nil
 }
 
-// tell wakes who waits for something new.
-func (q *Queue) tell() {
+// wake wakes the readers that wait for a record.
+func (q *Queue) wake() {
 	close(q.changed)
 	q.changed = make(chan struct{})
 }

@@ -148,7 +148,7 @@ func (f *diskFile) Sync() error {
 
 func (f *diskFile) Close() error { return nil }
 
-// number is a record that tells its number and is some bytes long.
+// number is a record that holds its number and is some bytes long.
 func number(n, length int) func([]byte, bool) []byte {
 	return func(dst []byte, _ bool) []byte {
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
@@ -302,7 +302,7 @@ func TestABitCostsOneRecord(t *testing.T) {
 	}
 }
 
-func TestTheOldestIsDroppedAndToldOf(t *testing.T) {
+func TestTheOldestIsDroppedAndMarked(t *testing.T) {
 	q := Open(Options{FS: Dir(t.TempDir()), MaxBytes: 1 << 20})
 	r := q.Reader("a")
 	appendAll(t, q, 0, 300, 10_000) // 3 MB

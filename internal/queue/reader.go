@@ -79,7 +79,7 @@ func (q *Queue) Reader(name string) *Reader {
 	return r
 }
 
-// Close ends the reader; its position stays, for a later one of its name.
+// Close ends the reader; its position is kept for the next reader of its name.
 func (r *Reader) Close() error {
 	r.q.mu.Lock()
 	defer r.q.mu.Unlock()

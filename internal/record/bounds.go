@@ -102,7 +102,7 @@ func (b *bounds) with(limits []time.Duration) (_ *bounds, grown bool) {
 // spread returns counts of the bounds from as counts of the bounds to, which
 // hold them all: a bucket that is divided gives its count to its parts by their
 // width. Any division keeps cumulative counts rising and rates exact afterwards.
-// The bucket without an upper bound stays above the bounds that divide it.
+// The bucket without an upper bound remains above the bounds that divide it.
 func spread(counts []uint64, from, to *bounds) []uint64 {
 	out := make([]uint64, to.buckets())
 	i, lower := 0, int64(0)

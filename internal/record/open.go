@@ -231,7 +231,7 @@ func distinct(limits []time.Duration) []time.Duration {
 	return slices.Compact(slices.Sorted(slices.Values(limits)))
 }
 
-// release lets go of what a closed sink had.
+// release drops a closed sink's share of the scenario, its steps and their checks.
 func (r *Recorder) release(s *Sink, now time.Time) {
 	sc := s.scenario
 	for _, to := range s.steps {

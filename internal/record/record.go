@@ -39,7 +39,7 @@ type Options struct {
 	Shards int
 	// Caps bound the values of labels.
 	Caps Caps
-	// Circumstances tells what is known of a scenario while a window was open. It
+	// Circumstances returns what is known of a scenario while a window was open. It
 	// is asked once for all windows of the interval, with the scenario's own (a
 	// step's, where the step ended alone), and returns besides them the release of
 	// each target. nil means that all is well and nothing is known.

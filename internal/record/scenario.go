@@ -9,8 +9,8 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// A scenario is the cumulative state of one scenario. It lives while a sink of
-// it is open, and outlives each of them: that is how counters survive a reload.
+// A scenario is the cumulative state of one scenario. It exists while a sink of
+// it is open, and outlasts each of them: that is how counters survive a reload.
 type scenario struct {
 	name    string
 	created time.Time

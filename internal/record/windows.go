@@ -16,7 +16,7 @@ func (r *Recorder) Fold(now time.Time) {
 	r.fold(func() {
 		switch {
 		case !now.Before(r.windowEnd):
-			// After a stall the window spans all of it: its results cannot be told apart by time.
+			// After a stall the window spans all of it: its results carry no times.
 			r.endWindows(now.Truncate(r.options.Window))
 			r.openWindows(now)
 		case now.Before(r.windowStart.Add(-r.options.Window)):

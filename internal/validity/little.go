@@ -9,12 +9,12 @@ import (
 	"github.com/perfd/perfd/internal/stats"
 )
 
-// A Balance holds one scenario's measurement to Little's law: the mean number
-// of VUs in an iteration, which the engine counts, must be the rate at which
-// iterations end times the mean time they took, which the recorder counts. Where
-// the two disagree, iterations are missing from the record or their times are
-// wrong. Its methods are safe for concurrent use.
-type Balance struct {
+// A LittleCheck tests one scenario's measurement by Little's law, L = λW: the
+// mean number of VUs in an iteration (L), which the engine counts, must be the
+// rate at which iterations end (λ) times the mean time they took (W), which the
+// recorder counts. Where the two disagree, iterations are missing from the
+// record or their times are wrong. Its methods are safe for concurrent use.
+type LittleCheck struct {
 	mu       sync.Mutex
 	readings []reading // not yet part of a window
 	run      string    // of what follows
@@ -22,7 +22,7 @@ type Balance struct {
 	busy     []float64
 	ended    uint64
 	spent    time.Duration
-	longest  time.Duration // 99th percentile of the windows' stays, the largest
+	longest  time.Duration // largest 99th percentile of iteration durations of a window
 }
 
 // A reading is how many VUs were in an iteration at an instant.
@@ -32,36 +32,37 @@ type reading struct {
 }
 
 const (
-	// littleSpan is how long is summed up before it is judged: the stays that its edges cut must be few.
+	// littleSpan is the time over which iterations are summed before they are
+	// judged: those that the edges of the span cut must be few among them.
 	littleSpan = 5 * time.Minute
-	// littleReadings is the least number of readings that a span is judged by.
+	// littleReadings is the number of readings below which a span is not judged.
 	littleReadings = 200
-	// sampling is how many standard errors the mean of the readings may be off.
+	// sampling is the number of standard errors that the mean of the readings may be off.
 	sampling = 5
-	// keptReadings bounds those that no window asked for.
+	// keptReadings bounds the readings that wait for their window.
 	keptReadings = 600
 )
 
-// Busy notes how many VUs are in an iteration; it is told about once a second, at random instants.
-func (b *Balance) Busy(n int, at time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.readings) == keptReadings {
-		b.readings = append(b.readings[:0], b.readings[1:]...)
+// Busy takes how many VUs are in an iteration at an instant. It is called about once a second, at random instants.
+func (c *LittleCheck) Busy(n int, at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.readings) == keptReadings {
+		c.readings = append(c.readings[:0], c.readings[1:]...)
 	}
-	b.readings = append(b.readings, reading{at.Round(0), float64(n)})
+	c.readings = append(c.readings, reading{at.Round(0), float64(n)})
 }
 
 // Window takes the scenario's own window, its Run set, and returns the mean
 // number of VUs that were in an iteration meanwhile. Where enough has been summed
 // up and does not agree with itself, broken is true and the disagreement lies
 // between from and to.
-func (b *Balance) Window(w *load.Window) (busy float64, broken bool, from, to time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (c *LittleCheck) Window(w *load.Window) (busy float64, broken bool, from, to time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var mine []float64
-	rest := b.readings[:0]
-	for _, r := range b.readings {
+	rest := c.readings[:0]
+	for _, r := range c.readings {
 		switch {
 		case !r.at.Before(w.End):
 			rest = append(rest, r)
@@ -69,52 +70,53 @@ func (b *Balance) Window(w *load.Window) (busy float64, broken bool, from, to ti
 			mine = append(mine, r.busy)
 		}
 	}
-	b.readings = rest
+	c.readings = rest
 	if len(mine) > 0 {
 		busy = stats.Mean(mine)
 	}
-	if w.Iterations == nil || w.Run == "" || w.Run != b.run || !w.Start.Equal(b.to) || w.Flags.Invalid != 0 || w.Flags.Paused {
-		// What came before is another run's, or perfd did not see all of it.
-		b.run, b.from, b.to, b.busy, b.ended, b.spent, b.longest = w.Run, w.End, w.End, nil, 0, 0, 0
+	if w.Iterations == nil || w.Run == "" || w.Run != c.run || !w.Start.Equal(c.to) || w.Flags.Invalid != 0 || w.Flags.Paused {
+		// The sums are of another run, or perfd did not see all of it.
+		c.run, c.from, c.to, c.busy, c.ended, c.spent, c.longest = w.Run, w.End, w.End, nil, 0, 0, 0
 		return busy, false, from, to
 	}
 	it := w.Iterations
-	b.to = w.End
-	b.busy = append(b.busy, mine...)
-	b.ended += it.Completed + it.Stopped + it.Interrupted
-	b.spent += it.Spent
+	c.to = w.End
+	c.busy = append(c.busy, mine...)
+	c.ended += it.Completed + it.Stopped + it.Interrupted
+	c.spent += it.Spent
 	if it.Duration != nil {
-		b.longest = max(b.longest, it.Duration.Quantile(0.99))
+		c.longest = max(c.longest, it.Duration.Quantile(0.99))
 	}
-	if b.to.Sub(b.from) < littleSpan {
+	if c.to.Sub(c.from) < littleSpan {
 		return busy, false, from, to
 	}
-	from, to = b.from, b.to
-	broken = !b.holds()
-	b.from, b.busy, b.ended, b.spent, b.longest = b.to, nil, 0, 0, 0
+	from, to = c.from, c.to
+	broken = !c.holds()
+	c.from, c.busy, c.ended, c.spent, c.longest = c.to, nil, 0, 0, 0
 	return busy, broken, from, to
 }
 
-// holds judges what was summed up; too little of it holds.
-func (b *Balance) holds() bool {
-	n := len(b.busy)
-	if n < littleReadings || b.ended == 0 {
+// holds reports whether the sums agree; too few readings agree with anything.
+func (c *LittleCheck) holds() bool {
+	n := len(c.busy)
+	if n < littleReadings || c.ended == 0 {
 		return true
 	}
-	span := b.to.Sub(b.from).Seconds()
+	span := c.to.Sub(c.from).Seconds()
 	in := stats.LittleInput{
-		Concurrency: stats.Mean(b.busy), Throughput: float64(b.ended) / span, Time: b.spent.Seconds() / float64(b.ended),
-		Window: span, AtStart: b.busy[0], AtEnd: b.busy[n-1],
+		Concurrency: stats.Mean(c.busy), Throughput: float64(c.ended) / span, Time: c.spent.Seconds() / float64(c.ended),
+		Window: span, AtStart: c.busy[0], AtEnd: c.busy[n-1],
 	}
 	if in.Time > 0 {
-		// An edge cuts long stays more often than short ones: where they differ much, what it cuts is not half a mean one.
-		longer := max(1, b.longest.Seconds()/in.Time)
+		// An edge cuts long iterations more often than short ones (length-biased
+		// sampling): where durations differ much, it cuts more than half of the mean.
+		longer := max(1, c.longest.Seconds()/in.Time)
 		in.AtStart *= longer
 		in.AtEnd *= longer
-		// Concurrency is a mean of readings that depend on each other; its error is spelled as one of the throughput.
-		// Where few VUs are busy readings may all be alike by chance, so they vary at least as those of a Poisson process do.
-		spread := max(stats.Variance(b.busy), in.Throughput*in.Time)
-		in.ThroughputHalf = sampling * math.Sqrt(spread/stats.EffectiveSize(b.busy)) / in.Time
+		// Concurrency is the mean of correlated readings; its error is passed as one of the throughput, L/W.
+		// Few busy VUs may give equal readings by chance, so their variance is at least that of a Poisson process, λW.
+		spread := max(stats.Variance(c.busy), in.Throughput*in.Time)
+		in.ThroughputHalf = sampling * math.Sqrt(spread/stats.EffectiveSize(c.busy)) / in.Time
 	}
 	return stats.Little(in).Holds
 }

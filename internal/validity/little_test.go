@@ -9,27 +9,27 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// system simulates VUs that take their time, and reports it as engine and
-// recorder would; lost is the share of iterations that the record lacks.
-func balance(t *testing.T, seed uint64, perSecond float64, mean time.Duration, slow, lost float64, windows int) (broken int, busy float64) {
+// check simulates VUs that take their time, and reports it as engine and
+// recorder would; lost is the share of iterations that are missing from the record.
+func check(t *testing.T, seed uint64, perSecond float64, mean time.Duration, slow, lost float64, windows int) (broken int, busy float64) {
 	t.Helper()
-	var b Balance
+	var b LittleCheck
 	r := rand.New(rand.NewPCG(seed, 1))
 	zero := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
-	type stay struct{ from, to float64 }
-	var stays []stay
+	type iteration struct{ from, to float64 }
+	var iterations []iteration
 	end := float64(windows * 10)
 	for at := -60.0; at < end; at += r.ExpFloat64() / perSecond {
 		took := mean.Seconds() * (0.5 + r.Float64())
 		if r.Float64() < slow {
 			took = 10 // a timeout
 		}
-		stays = append(stays, stay{at, at + took})
+		iterations = append(iterations, iteration{at, at + took})
 	}
 	for w := range windows {
 		for s := range 10 {
 			at, n := float64(w*10+s), 0
-			for _, x := range stays {
+			for _, x := range iterations {
 				if x.from <= at && at < x.to {
 					n++
 				}
@@ -37,7 +37,7 @@ func balance(t *testing.T, seed uint64, perSecond float64, mean time.Duration, s
 			b.Busy(n, zero.Add(time.Duration(at*1e9)))
 		}
 		it := &load.Iterations{}
-		for _, x := range stays {
+		for _, x := range iterations {
 			if x.to >= float64(w*10) && x.to < float64(w*10+10) && r.Float64() >= lost {
 				it.Completed++
 				it.Spent += time.Duration((x.to - x.from) * 1e9)
@@ -46,7 +46,7 @@ func balance(t *testing.T, seed uint64, perSecond float64, mean time.Duration, s
 		own := &load.Window{Start: zero.Add(time.Duration(w) * 10 * time.Second), End: zero.Add(time.Duration(w+1) * 10 * time.Second), Iterations: it}
 		own.Run = "r1"
 		it.Duration = new(hist.Histogram)
-		for _, x := range stays {
+		for _, x := range iterations {
 			if x.to >= float64(w*10) && x.to < float64(w*10+10) {
 				it.Duration.Record(int64((x.to - x.from) * 1e9))
 			}
@@ -71,7 +71,7 @@ func TestLittlesLawHoldsForAWholeRecord(t *testing.T) {
 			mean time.Duration
 			slow float64
 		}{{2, 300 * time.Millisecond, 0}, {20, 500 * time.Millisecond, 0}, {50, 2 * time.Second, 0}, {5, 8 * time.Second, 0}, {30, 20 * time.Millisecond, 0.02}, {10, 2 * time.Millisecond, 0}} {
-			n, busy := balance(t, seed, c.rate, c.mean, c.slow, 0, 61)
+			n, busy := check(t, seed, c.rate, c.mean, c.slow, 0, 61)
 			broken += n
 			spans += 2
 			if want := c.rate * (c.mean.Seconds()*(1-c.slow) + 10*c.slow); want > 0.5 && (busy < want*0.6 || busy > want*1.4) {
@@ -84,10 +84,10 @@ func TestLittlesLawHoldsForAWholeRecord(t *testing.T) {
 	}
 }
 
-func TestLittlesLawFindsWhatTheRecordLacks(t *testing.T) {
+func TestLittlesLawFindsWhatIsMissing(t *testing.T) {
 	found, spans := 0, 0
 	for seed := range uint64(20) {
-		n, _ := balance(t, seed, 50, 2*time.Second, 0, 0.3, 61)
+		n, _ := check(t, seed, 50, 2*time.Second, 0, 0.3, 61)
 		found += n
 		spans += 2
 	}
@@ -96,8 +96,8 @@ func TestLittlesLawFindsWhatTheRecordLacks(t *testing.T) {
 	}
 }
 
-func TestBalanceBeginsAnewWhereItCannotKnow(t *testing.T) {
-	var b Balance
+func TestLittleCheckBeginsAnewWhereItCannotKnow(t *testing.T) {
+	var b LittleCheck
 	zero := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 	for w := range 200 {
 		for s := range 10 {
@@ -118,7 +118,7 @@ func TestBalanceBeginsAnewWhereItCannotKnow(t *testing.T) {
 	}
 }
 
-// Readings that are all alike by chance, and long stays that the edges cut, explain a difference.
+// Readings that are all alike by chance, and long iterations that the edges cut, explain a difference.
 func TestWhatExplainsADifference(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -130,9 +130,9 @@ func TestWhatExplainsADifference(t *testing.T) {
 		{"nobody seen, and hardly anybody there", 0, 5 * time.Millisecond, time.Millisecond, false},
 		{"nobody seen, and many there", 0, 500 * time.Millisecond, time.Millisecond, true},
 		{"a third too much", 2, 265 * time.Millisecond, time.Millisecond, true},
-		{"a third too much, beside stays of minutes", 2, 265 * time.Millisecond, 150 * time.Second, false},
+		{"a third too much, beside iterations of minutes", 2, 265 * time.Millisecond, 150 * time.Second, false},
 	} {
-		var b Balance
+		var b LittleCheck
 		broken := false
 		zero := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 		for w := range 31 {

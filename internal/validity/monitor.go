@@ -7,16 +7,17 @@ import (
 )
 
 const (
-	// The monitor wants to run every beat, and perfd stood still when it did not for gap longer.
-	beat = 20 * time.Millisecond
-	gap  = 100 * time.Millisecond
-	// slowly is how often it looks at what costs a file to read.
+	// lookEvery is the time between two looks at the clocks. A look that is late
+	// by more than gap means that the process did not run.
+	lookEvery = 20 * time.Millisecond
+	gap       = 100 * time.Millisecond
+	// slowly is the time between two looks at what is read from files.
 	slowly = time.Second
-	// step is how far the wall clock must jump against the monotonic one.
+	// step is the least jump of the wall clock against the monotonic one that counts.
 	step = time.Second
-	// throttledShare is the share of time held back from which on one request in a hundred meets it.
+	// throttledShare is the share of throttled time above which one request in a hundred is delayed by it.
 	throttledShare = 0.01
-	// nearlyAll is the share in use from which on the next user may get nothing.
+	// nearlyAll is the share in use above which a resource counts as exhausted.
 	nearlyAll = 0.95
 )
 
@@ -30,7 +31,7 @@ type Disturbance struct {
 
 // MonitorOptions of a Monitor.
 type MonitorOptions struct {
-	// Disturbed is told of each disturbance, one at a time. It must not call the monitor.
+	// Disturbed is called with each disturbance, one at a time. It must not call the monitor.
 	Disturbed func(Disturbance)
 	// Root is where proc and sys are found (default "/"). What is missing there is not watched.
 	Root string
@@ -80,7 +81,7 @@ func clock() (time.Time, time.Duration) {
 // Run watches until ctx ends.
 func (m *Monitor) Run(ctx context.Context) {
 	var both sync.WaitGroup
-	both.Go(func() { every(ctx, beat, m.Look) })
+	both.Go(func() { every(ctx, lookEvery, m.Look) })
 	// Reading files may take long, and must not pass for a stall.
 	both.Go(func() { every(ctx, slowly, m.lookSlowly) })
 	both.Wait()
@@ -99,9 +100,9 @@ func every(ctx context.Context, d time.Duration, do func()) {
 	}
 }
 
-// Look tells of a stall or a step of the clock since the last look. Run looks
-// all the time; who judges a window looks once more before, or after a stall it
-// could be faster than Run.
+// Look reports a stall or a step of the clock since the last look to Disturbed.
+// Run calls it all the time. A window is judged after one more call: after a
+// stall, its goroutine may run before Run's.
 func (m *Monitor) Look() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -109,11 +110,11 @@ func (m *Monitor) Look() {
 	last, passed := m.last, now.Sub(m.last)
 	jumped := wall - m.wall - passed
 	m.last, m.wall = now, wall
-	if passed-beat > gap {
+	if passed-lookEvery > gap {
 		m.o.Disturbed(Disturbance{Reason: PacerGap, From: last, To: now})
 	}
 	if jumped > step || jumped < -step {
-		// What comes in the second after may still carry times from before.
+		// Results of the following second may still carry times from before the step.
 		m.o.Disturbed(Disturbance{Reason: Clock, From: last, To: now.Add(slowly), Step: jumped})
 	}
 }
@@ -144,5 +145,5 @@ func (m *Monitor) lookSlowly() {
 	}
 }
 
-// nearlyOut says whether nearly all of what there is is in use; 0 is an unknown number.
+// nearlyOut reports whether nearly all of a resource is in use; all is 0 where it is unknown.
 func nearlyOut(used, all int) bool { return all > 0 && float64(used) >= nearlyAll*float64(all) }

@@ -17,7 +17,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// asChild tells the test binary to be a process with a monitor, for TestStoppedProcess.
+// asChild makes the test binary a process with a monitor, for TestStoppedProcess.
 const asChild = "PERFD_TEST_MONITOR"
 
 func TestMain(m *testing.M) {
@@ -113,7 +113,7 @@ func TestThrottling(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		cgroup string // proc/self/cgroup
-		stat   string // the file that tells
+		stat   string // the file that says so
 		format string
 		want   bool // found
 	}{
@@ -255,7 +255,7 @@ func TestStoppedProcess(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("the child did not tell that it stood still for %v", stopped)
+	t.Errorf("the child did not report that it stood still for %v", stopped)
 }
 
 // monitorForParent prints what a monitor finds, until standard input ends.

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// findCPUStats finds the cpu.stat files that tell how long the process was
+// findCPUStats finds the cpu.stat files that hold how long the process was
 // throttled: those of its own cgroup and of all above it, since each may have a
 // limit, in versions 1 and 2.
 func findCPUStats(root string) (files []string) {
@@ -129,7 +129,7 @@ func ports(root string) (used, all int) {
 	return used, all
 }
 
-// number is 0 for what is none.
+// number parses text, 0 where it is no number.
 func number(text string) int {
 	n, err := strconv.Atoi(text)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// invalidFor is how long a measurement stays invalid after a disturbance, so that every scrape interval sees it.
+// invalidFor is how long a measurement remains invalid after a disturbance, so that every scrape interval sees it.
 const invalidFor = time.Minute
 
 // keptSpans is how many disturbances of each reason are remembered. They are asked for when a window ends, so those of

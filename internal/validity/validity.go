@@ -51,8 +51,8 @@ type Config struct {
 
 // maxLateness is the default of max_lateness. Lateness is part of every response
 // time, so it must stay well below the limits of objectives, whose p50 is
-// commonly 200 ms; and it is the stall from which on perfd says that it stood
-// still. The pacer itself is a thousandth of it late.
+// commonly 200 ms. It equals gap, the shortest stall that counts. The pacer itself
+// is late by about a thousandth of it.
 const maxLateness = 100 * time.Millisecond
 
 // Validate checks what was written.

@@ -39,7 +39,7 @@ func TestAPI(t *testing.T) {
 		err                error
 		code               int
 		kind               string // of the error; "" is a success
-		body, told, allow  string
+		body, asked, allow string
 	}{
 		{name: "status", method: "GET", path: "/api/v1/status", code: 200, body: `"version":"1.2.3"`},
 		{name: "status takes no POST", method: "POST", path: "/api/v1/status", code: 405, kind: "method_not_allowed", allow: "GET, HEAD"},
@@ -48,13 +48,13 @@ func TestAPI(t *testing.T) {
 		{name: "a scenario", method: "GET", path: "/api/v1/scenarios/shop-soak", code: 200, body: `"cause":"timeout"`},
 		{name: "a scenario without failures", method: "GET", path: "/api/v1/scenarios/shop-stress", code: 200, body: `"failures":[]`},
 		{name: "no such scenario", method: "GET", path: "/api/v1/scenarios/x", code: 404, kind: "not_found", body: "no such scenario: x"},
-		{name: "start", method: "POST", path: "/api/v1/scenarios/shop-soak/start", code: 200, told: "start shop-soak"},
-		{name: "stop", method: "POST", path: "/api/v1/scenarios/shop-soak/stop", code: 200, told: "stop shop-soak"},
+		{name: "start", method: "POST", path: "/api/v1/scenarios/shop-soak/start", code: 200, asked: "start shop-soak"},
+		{name: "stop", method: "POST", path: "/api/v1/scenarios/shop-soak/stop", code: 200, asked: "stop shop-soak"},
 		{name: "start by GET", method: "GET", path: "/api/v1/scenarios/shop-soak/start", code: 405, kind: "method_not_allowed", allow: "POST"},
 		{name: "start without leave", method: "POST", path: "/api/v1/scenarios/shop-soak/start", lifecycleOff: true, code: 403, kind: "forbidden", body: "--web.enable-lifecycle"},
 		{name: "stop without leave", method: "POST", path: "/api/v1/scenarios/shop-soak/stop", lifecycleOff: true, code: 403, kind: "forbidden"},
 		{name: "start of nothing", method: "POST", path: "/api/v1/scenarios/x/start", code: 404, kind: "not_found", body: "no such scenario: x"},
-		{name: "a start that cannot be", method: "POST", path: "/api/v1/scenarios/shop-soak/start", err: errors.New("under way"), code: 409, kind: "conflict", body: "under way", told: "start shop-soak"},
+		{name: "a start that cannot be", method: "POST", path: "/api/v1/scenarios/shop-soak/start", err: errors.New("under way"), code: 409, kind: "conflict", body: "under way", asked: "start shop-soak"},
 		{name: "failures", method: "GET", path: "/api/v1/failures", code: 200, body: `"scenario":"shop-soak"`},
 		{name: "failures of nothing", method: "GET", path: "/api/v1/failures?scenario=x", code: 404, kind: "not_found"},
 		{name: "no failures at all", method: "GET", path: "/api/v1/failures?limit=0", code: 400, kind: "bad_data", body: "limit: must be a number"},
@@ -66,12 +66,12 @@ func TestAPI(t *testing.T) {
 		{name: "no findings at all", method: "GET", path: "/api/v1/findings?limit=0", code: 400, kind: "bad_data", body: "limit: must be a number"},
 		{name: "a finding", method: "GET", path: "/api/v1/findings/run-1", code: 200, body: `"parts":[{"id":"objective-1"`},
 		{name: "no such finding", method: "GET", path: "/api/v1/findings/x", code: 404, kind: "not_found", body: "no such finding: x"},
-		{name: "accept", method: "POST", path: "/api/v1/findings/change-1/accept", code: 200, told: "accept change-1"},
+		{name: "accept", method: "POST", path: "/api/v1/findings/change-1/accept", code: 200, asked: "accept change-1"},
 		{name: "accept by GET", method: "GET", path: "/api/v1/findings/change-1/accept", code: 405, kind: "method_not_allowed", allow: "POST"},
 		{name: "accept without leave", method: "POST", path: "/api/v1/findings/change-1/accept", lifecycleOff: true, code: 403, kind: "forbidden", body: "--web.enable-lifecycle"},
 		{name: "accept nothing", method: "POST", path: "/api/v1/findings/x/accept", code: 404, kind: "not_found", body: "no such finding: x"},
-		{name: "accept what cannot be", method: "POST", path: "/api/v1/findings/run-1/accept", err: fmt.Errorf("%w: it is a run", ErrNotAcceptable), code: 409, kind: "conflict", body: "cannot be accepted: it is a run", told: "accept run-1"},
-		{name: "accept on a full disk", method: "POST", path: "/api/v1/findings/change-1/accept", err: errors.New("disk full"), code: 500, kind: "internal", body: "disk full", told: "accept change-1"},
+		{name: "accept what cannot be", method: "POST", path: "/api/v1/findings/run-1/accept", err: fmt.Errorf("%w: it is a run", ErrNotAcceptable), code: 409, kind: "conflict", body: "cannot be accepted: it is a run", asked: "accept run-1"},
+		{name: "accept on a full disk", method: "POST", path: "/api/v1/findings/change-1/accept", err: errors.New("disk full"), code: 500, kind: "internal", body: "disk full", asked: "accept change-1"},
 		{name: "releases are not listed", method: "GET", path: "/api/v1/releases", code: 405, kind: "method_not_allowed", allow: "POST"},
 		{name: "a release without leave", method: "POST", path: "/api/v1/releases", lifecycleOff: true, code: 403, kind: "forbidden", body: "--web.enable-lifecycle"},
 		{name: "no such endpoint", method: "GET", path: "/api/v1/nothing", code: 404, kind: "not_found", body: "/api/v1/nothing"},
@@ -91,8 +91,8 @@ func TestAPI(t *testing.T) {
 			if !strings.Contains(w.Body.String(), c.body) || w.Header().Get("Allow") != c.allow {
 				t.Errorf("%s %s = %s, Allow %q, want %q, Allow %q", c.method, c.path, w.Body, w.Header().Get("Allow"), c.body, c.allow)
 			}
-			if told := strings.Join(f.told, ","); told != c.told {
-				t.Errorf("the daemon was told %q, want %q", told, c.told)
+			if asked := strings.Join(f.asked, ","); asked != c.asked {
+				t.Errorf("the daemon was asked for %q, want %q", asked, c.asked)
 			}
 		})
 	}
@@ -146,10 +146,10 @@ func TestAReleaseIsTold(t *testing.T) {
 		name, kind, body string
 		err              error
 		code             int
-		why, told        string
+		why, asked       string
 	}{
-		{name: "right", kind: right, body: `{"target": "shop", "release": "v1.2.3"}`, code: 200, told: "release shop v1.2.3"},
-		{name: "with a charset", kind: "application/json; charset=utf-8", body: `{"target": "shop", "release": "v1"}`, code: 200, told: "release shop v1"},
+		{name: "right", kind: right, body: `{"target": "shop", "release": "v1.2.3"}`, code: 200, asked: "release shop v1.2.3"},
+		{name: "with a charset", kind: "application/json; charset=utf-8", body: `{"target": "shop", "release": "v1"}`, code: 200, asked: "release shop v1"},
 		{name: "a form", kind: "application/x-www-form-urlencoded", body: "target=shop", code: 400, why: "must be application/json, got \"application/x-www-form-urlencoded\""},
 		{name: "without a type", body: `{"target": "shop", "release": "v1"}`, code: 400, why: "must be application/json"},
 		{name: "an unknown key", kind: right, body: `{"target": "shop", "version": "v1"}`, code: 400, why: `unknown field "version"`},
@@ -161,7 +161,7 @@ func TestAReleaseIsTold(t *testing.T) {
 		{name: "no release", kind: right, body: `{"target": "shop", "release": ""}`, code: 400, why: "release: is required"},
 		{name: "too much", kind: right, body: `{"target": "` + strings.Repeat("x", mostBody) + `"}`, code: 400, why: "too large"},
 		{name: "an unknown target", kind: right, body: `{"target": "shpo", "release": "v1"}`, code: 404, why: "no such target: shpo"},
-		{name: "a wrong release", kind: right, body: `{"target": "shop", "release": "v 1"}`, err: errors.New("release: has a space"), code: 400, why: "has a space", told: "release shop v 1"},
+		{name: "a wrong release", kind: right, body: `{"target": "shop", "release": "v 1"}`, err: errors.New("release: has a space"), code: 400, why: "has a space", asked: "release shop v 1"},
 	} {
 		f := shop(time.Now())
 		f.err = c.err
@@ -173,8 +173,8 @@ func TestAReleaseIsTold(t *testing.T) {
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Fatalf("%s: %s: %v", c.name, w.Body, err)
 		}
-		if told := strings.Join(f.told, ","); w.Code != c.code || !strings.Contains(got.Error, c.why) || told != c.told {
-			t.Errorf("%s = %d %q, told %q, want %d with %q, told %q", c.name, w.Code, got.Error, told, c.code, c.why, c.told)
+		if asked := strings.Join(f.asked, ","); w.Code != c.code || !strings.Contains(got.Error, c.why) || asked != c.asked {
+			t.Errorf("%s = %d %q, asked for %q, want %d with %q, asked for %q", c.name, w.Code, got.Error, asked, c.code, c.why, c.asked)
 		}
 	}
 }

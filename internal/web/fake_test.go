@@ -20,14 +20,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// fake is a daemon that remembers what it was told.
+// fake is a daemon that keeps what it was asked for.
 type fake struct {
 	ready     bool
 	err       error
 	status    Status
 	scenarios []Detail
 	findings  []load.Finding // nil: nothing is judged
-	told      []string
+	asked     []string
 }
 
 func (f *fake) Findings() []load.Finding { return f.findings }
@@ -67,7 +67,7 @@ func (f *fake) Scenario(name string) (Detail, bool) {
 }
 
 func (f *fake) note(s string) error {
-	f.told = append(f.told, s)
+	f.asked = append(f.asked, s)
 	return f.err
 }
 

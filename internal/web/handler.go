@@ -68,8 +68,8 @@ func (s *server) routeControl(mux *http.ServeMux) {
 	mux.HandleFunc("GET /-/ready", s.ready)
 	for _, method := range []string{"POST ", "PUT "} {
 		mux.HandleFunc(method+"/-/pause", changing(true, text, s.pause))
-		mux.HandleFunc(method+"/-/resume", changing(s.Lifecycle, text, s.told(s.Daemon.Resume, "Resumed.")))
-		mux.HandleFunc(method+"/-/reload", changing(s.Lifecycle, text, s.told(s.Daemon.Reload, "Reloaded.")))
+		mux.HandleFunc(method+"/-/resume", changing(s.Lifecycle, text, s.do(s.Daemon.Resume, "Resumed.")))
+		mux.HandleFunc(method+"/-/reload", changing(s.Lifecycle, text, s.do(s.Daemon.Reload, "Reloaded.")))
 	}
 }
 
@@ -90,17 +90,17 @@ func (s *server) pause(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.told(func() error { return s.Daemon.Pause(d) }, "Paused.")(w, r)
+	s.do(func() error { return s.Daemon.Pause(d) }, "Paused.")(w, r)
 }
 
-// told answers with what was said, or with the daemon's error.
-func (s *server) told(f func() error, said string) http.HandlerFunc {
+// do answers with done once f has succeeded, or with its error.
+func (s *server) do(f func() error, done string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		if err := f(); err != nil {
 			text(w, http.StatusInternalServerError, err.Error())
 			return
 		}
-		text(w, http.StatusOK, said)
+		text(w, http.StatusOK, done)
 	}
 }
 

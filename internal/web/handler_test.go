@@ -15,7 +15,7 @@ func TestRoutes(t *testing.T) {
 		lifecycleOff       bool
 		err                error
 		code               int
-		body, told, allow  string
+		body, asked, allow string
 	}{
 		{name: "metrics", method: "GET", path: "/metrics", code: 200, body: "perfd_paused 0"},
 		{name: "metrics take no POST", method: "POST", path: "/metrics", code: 405, allow: "GET, HEAD"},
@@ -23,20 +23,20 @@ func TestRoutes(t *testing.T) {
 		{name: "healthy by HEAD", method: "HEAD", path: "/-/healthy", code: 200},
 		{name: "healthy by POST", method: "POST", path: "/-/healthy", code: 405, allow: "GET, HEAD"},
 		{name: "ready", method: "GET", path: "/-/ready", code: 200, body: "is ready"},
-		{name: "reload", method: "POST", path: "/-/reload", code: 200, body: "Reloaded.", told: "reload"},
-		{name: "reload by PUT", method: "PUT", path: "/-/reload", code: 200, told: "reload"},
+		{name: "reload", method: "POST", path: "/-/reload", code: 200, body: "Reloaded.", asked: "reload"},
+		{name: "reload by PUT", method: "PUT", path: "/-/reload", code: 200, asked: "reload"},
 		{name: "reload by GET", method: "GET", path: "/-/reload", code: 405, allow: "POST, PUT"},
-		{name: "a refused reload says why", method: "POST", path: "/-/reload", err: errors.New("f:1:1: bad"), code: 500, body: "f:1:1: bad\n", told: "reload"},
+		{name: "a refused reload says why", method: "POST", path: "/-/reload", err: errors.New("f:1:1: bad"), code: 500, body: "f:1:1: bad\n", asked: "reload"},
 		{name: "reload without leave", method: "POST", path: "/-/reload", lifecycleOff: true, code: 403, body: "--web.enable-lifecycle"},
-		{name: "pause needs no leave", method: "POST", path: "/-/pause", lifecycleOff: true, code: 200, body: "Paused.", told: "pause 0s"},
-		{name: "pause by PUT", method: "PUT", path: "/-/pause", code: 200, told: "pause 0s"},
-		{name: "pause for a time", method: "POST", path: "/-/pause?for=2h", code: 200, told: "pause 2h0m0s"},
+		{name: "pause needs no leave", method: "POST", path: "/-/pause", lifecycleOff: true, code: 200, body: "Paused.", asked: "pause 0s"},
+		{name: "pause by PUT", method: "PUT", path: "/-/pause", code: 200, asked: "pause 0s"},
+		{name: "pause for a time", method: "POST", path: "/-/pause?for=2h", code: 200, asked: "pause 2h0m0s"},
 		{name: "pause for nonsense", method: "POST", path: "/-/pause?for=soon", code: 400, body: "must be a duration"},
 		{name: "pause for less than nothing", method: "POST", path: "/-/pause?for=-1h", code: 400, body: "must be a duration"},
 		{name: "pause by GET", method: "GET", path: "/-/pause", code: 405, allow: "POST, PUT"},
-		{name: "a pause that fails", method: "POST", path: "/-/pause", err: errors.New("disk full"), code: 500, body: "disk full", told: "pause 0s"},
+		{name: "a pause that fails", method: "POST", path: "/-/pause", err: errors.New("disk full"), code: 500, body: "disk full", asked: "pause 0s"},
 		{name: "resume needs leave", method: "POST", path: "/-/resume", lifecycleOff: true, code: 403, body: "--web.enable-lifecycle"},
-		{name: "resume", method: "POST", path: "/-/resume", code: 200, body: "Resumed.", told: "resume"},
+		{name: "resume", method: "POST", path: "/-/resume", code: 200, body: "Resumed.", asked: "resume"},
 		{name: "style", method: "GET", path: "/assets/style.css", code: 200, body: "--bg"},
 		{name: "no such asset", method: "GET", path: "/assets/nothing.css", code: 404},
 		{name: "templates are no assets", method: "GET", path: "/assets/..%2ftemplates%2fframe.html", code: 400},
@@ -54,8 +54,8 @@ func TestRoutes(t *testing.T) {
 			if w.Code != c.code || !strings.Contains(w.Body.String(), c.body) || w.Header().Get("Allow") != c.allow {
 				t.Errorf("%s %s = %d %s, Allow %q, want %d with %q, Allow %q", c.method, c.path, w.Code, w.Body, w.Header().Get("Allow"), c.code, c.body, c.allow)
 			}
-			if got := strings.Join(f.told, ","); got != c.told {
-				t.Errorf("the daemon was told %q, want %q", got, c.told)
+			if got := strings.Join(f.asked, ","); got != c.asked {
+				t.Errorf("the daemon was asked for %q, want %q", got, c.asked)
 			}
 			if w.Header().Get("X-Content-Type-Options") != "nosniff" {
 				t.Error("the browser may guess what the answer is")
@@ -81,10 +81,10 @@ func TestBrowsersChangeNothingForOtherSites(t *testing.T) {
 		{name: "no browser", host: "perfd.example:9797", code: 200},
 		{name: "another site", host: "perfd.example:9797", site: "cross-site", origin: "https://evil.example", code: 403},
 		{name: "another name of the same site", host: "perfd.example:9797", site: "same-site", origin: "http://wiki.example", code: 403},
-		{name: "a browser that tells only the origin", host: "perfd.example:9797", origin: "https://evil.example", code: 403},
+		{name: "a browser that sends only the origin", host: "perfd.example:9797", origin: "https://evil.example", code: 403},
 		{name: "a page of nowhere", host: "127.0.0.1:9797", origin: "null", code: 403},
 		{name: "a name that was made to point here", host: "evil.example:9797", site: "same-origin", origin: "http://evil.example:9797", code: 403},
-		{name: "the same from a browser that tells only the origin", host: "evil.example:9797", origin: "http://evil.example:9797", code: 403},
+		{name: "the same from a browser that sends only the origin", host: "evil.example:9797", origin: "http://evil.example:9797", code: 403},
 		{name: "its own page by address", host: "127.0.0.1:9797", site: "same-origin", origin: "http://127.0.0.1:9797", code: 200},
 		{name: "its own page by IPv6 address", host: "[::1]:9797", origin: "http://[::1]:9797", code: 200},
 		{name: "its own page by an IPv6 address without port", host: "[::1]", origin: "http://[::1]", code: 200},
@@ -108,8 +108,8 @@ func TestBrowsersChangeNothingForOtherSites(t *testing.T) {
 			}
 			w := httptest.NewRecorder()
 			handler(f, true).ServeHTTP(w, r)
-			if told := len(f.told) > 0; w.Code != c.code || told != (c.code == 200) {
-				t.Errorf("%s: POST %s = %d, daemon told %t, want %d", c.name, path, w.Code, told, c.code)
+			if asked := len(f.asked) > 0; w.Code != c.code || asked != (c.code == 200) {
+				t.Errorf("%s: POST %s = %d, daemon asked %t, want %d", c.name, path, w.Code, asked, c.code)
 			}
 		}
 	}

@@ -61,7 +61,7 @@ func TestConfigMistakes(t *testing.T) {
 			t.Errorf("%s: got %v, want a mistake at %s", c.text, err, c.path)
 		}
 		if err != nil && strings.Contains(err.Error(), "secret@") {
-			t.Errorf("%s: the message tells the password: %v", c.text, err)
+			t.Errorf("%s: the message holds the password: %v", c.text, err)
 		}
 	}
 }

@@ -84,7 +84,7 @@ func TestADeadCollectorCostsSpansOnly(t *testing.T) {
 		var log bytes.Buffer
 		e := start(t, Options{
 			Config: Config{QueueSize: 20, BatchSize: 10}, client: client, Log: slog.New(slog.NewTextHandler(&log, nil)),
-			Exported: func(output.Exported) { t.Error("told of an export") },
+			Exported: func(output.Exported) { t.Error("an export was reported") },
 		})
 		tracer := e.tracer(shop())
 		before := time.Now()

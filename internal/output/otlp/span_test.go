@@ -26,8 +26,8 @@ func (httpLike) Span(_ *load.Result, address []byte, span *tracepb.Span) {
 func TestSpansOfAnIteration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &fakeClient{}
-		var told []output.Exported
-		e := start(t, Options{Version: "1.2", Instance: "host-1", client: client, Exported: func(x output.Exported) { told = append(told, x) }})
+		var exported []output.Exported
+		e := start(t, Options{Version: "1.2", Instance: "host-1", client: client, Exported: func(x output.Exported) { exported = append(exported, x) }})
 		s := shop()
 		s.Release = "r7"
 		s.Steps[0].Span = httpLike{}
@@ -109,8 +109,8 @@ func TestSpansOfAnIteration(t *testing.T) {
 			{Scenario: "shop", Step: "buy", Cause: load.Reset, Duration: millis(10), ResponseTime: millis(10), Trace: id, Span: load.SpanID{3}, At: wall(43), Sampled: true},
 			{Scenario: "shop", Step: "buy", Cause: load.Canceled, Duration: millis(1), ResponseTime: millis(1), Trace: id, Span: load.SpanID{4}, At: wall(44), Sampled: true},
 			{Scenario: "shop", Step: "", Cause: load.Status, Duration: millis(32), ResponseTime: millis(34), Trace: id, Span: root, At: wall(44), Sampled: true},
-		}, told); diff != "" {
-			t.Errorf("told (-want +got):\n%s", diff)
+		}, exported); diff != "" {
+			t.Errorf("exported (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -165,7 +165,7 @@ func TestAFaultOfAProtocolCostsItsAttributesOnly(t *testing.T) {
 func TestSpanOfARun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &fakeClient{}
-		e := start(t, Options{client: client, Exported: func(output.Exported) { t.Error("told of a run") }})
+		e := start(t, Options{client: client, Exported: func(output.Exported) { t.Error("a run was reported") }})
 		id := newID()
 		e.RunEnded(output.RunSpan{
 			Scenario: "shop", Run: "run-1", Test: "nightly", Trace: id, Start: zero, End: zero.Add(time.Minute), Result: "fail",

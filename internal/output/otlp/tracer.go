@@ -21,8 +21,8 @@ type Tracer struct {
 	exporter *Exporter
 	run      output.Run
 
-	// The open window, by step. Nearly all requests are neither slowest nor the first to
-	// fail, which two loads tell; who may be takes mu and looks again.
+	// The open window, by step. Two loads show that nearly all requests are neither slowest
+	// nor the first to fail; the others take mu and look again.
 	steps []stepWindow
 
 	mu       sync.Mutex

@@ -30,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A sample is what a receiver took. Stale markers and histograms are told apart by their text.
+// A sample is what a receiver took. Stale markers and histograms differ in their text.
 type sample struct {
 	at   int64
 	text string
@@ -335,7 +335,7 @@ func (r *rig) finished(from time.Time, n int) {
 // close frees what a writer has that was never started.
 func (r *rig) close() { _, _ = r.detach(), r.queue.Close() }
 
-// crash lets go of everything without any of a stop's care.
+// crash ends everything without what a stop does.
 func (r *rig) crash(stop func()) {
 	stop()
 	r.close()
