@@ -88,6 +88,7 @@ func lastTicks(windows []*load.Window) map[string]int {
 }
 
 func TestWhatWasAcknowledgedOutlivesAKill(t *testing.T) {
+	t.Parallel()
 	rounds := 50
 	switch {
 	case testing.Short():

@@ -34,6 +34,7 @@ func hasty(h *History) *History {
 }
 
 func TestThinningLosesAndRepeatsNothing(t *testing.T) {
+	t.Parallel()
 	h := hasty(opened(t, Options{}))
 	const ticks = 9 * 24 * 360
 	stride := 3
@@ -237,6 +238,7 @@ func TestPartsOfAFoldCountNoMore(t *testing.T) {
 }
 
 func TestReadersAreNotDisturbedByThinning(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	h := opened(t, Options{Dir: dir})
 	const ticks = 3000
@@ -266,6 +268,7 @@ func TestReadersAreNotDisturbedByThinning(t *testing.T) {
 }
 
 func TestADiskThatIsFullDoesNotStopTheBounds(t *testing.T) {
+	t.Parallel()
 	faults := 0
 	h := hasty(opened(t, Options{MaxBytes: 100 << 10, Fault: func(error) { faults++ }}))
 	write := h.write
@@ -305,6 +308,7 @@ func TestAgeIsBounded(t *testing.T) {
 }
 
 func TestAYearStaysInItsBound(t *testing.T) {
+	t.Parallel()
 	const steps, most = 50, 8 << 20
 	days, pace := 400, 12*time.Hour
 	if testing.Short() || raced {
@@ -365,6 +369,7 @@ func TestAYearStaysInItsBound(t *testing.T) {
 }
 
 func TestRunKeepsUp(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	h := opened(t, Options{Dir: dir, Now: func() time.Time { return zero.Add(24 * time.Hour) }})
 	must(t, h.Append(interval("a", 1), nil))

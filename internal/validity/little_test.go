@@ -63,9 +63,18 @@ func check(t *testing.T, seed uint64, perSecond float64, mean time.Duration, slo
 	return broken, busy
 }
 
+// seeds is how many simulations there are of each case.
+func seeds() uint64 {
+	if testing.Short() {
+		return 4
+	}
+	return 20
+}
+
 func TestLittlesLawHoldsForAWholeRecord(t *testing.T) {
+	t.Parallel()
 	broken, spans := 0, 0
-	for seed := range uint64(20) {
+	for seed := range seeds() {
 		for _, c := range []struct {
 			rate float64
 			mean time.Duration
@@ -85,8 +94,9 @@ func TestLittlesLawHoldsForAWholeRecord(t *testing.T) {
 }
 
 func TestLittlesLawFindsWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	found, spans := 0, 0
-	for seed := range uint64(20) {
+	for seed := range seeds() {
 		n, _ := check(t, seed, 50, 2*time.Second, 0, 0.3, 61)
 		found += n
 		spans += 2

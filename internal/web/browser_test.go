@@ -41,6 +41,9 @@ func chromium(t *testing.T, args ...string) string {
 // TestPageIsLiveInABrowser sees what only a browser can: that the page's policy
 // lets its style and script in, and that the script brings what is new.
 func TestPageIsLiveInABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser takes seconds to start")
+	}
 	if _, err := exec.LookPath("chromium"); err != nil {
 		t.Skip("chromium is not installed: the page's script is not run")
 	}

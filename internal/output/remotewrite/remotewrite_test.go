@@ -44,6 +44,7 @@ func want(from time.Time, n int) (all []sample) {
 }
 
 func TestEverySampleArrivesInBothProtocols(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"1.0", "2.0"} {
 		t.Run(protocol, func(t *testing.T) {
 			r := prometheus.NewRegistry()
@@ -116,6 +117,7 @@ func reorder(got map[string]string) map[string]string {
 }
 
 func TestAnOutageLosesNothingAndKeepsTheOrder(t *testing.T) {
+	t.Parallel()
 	r, turn := counters(300)
 	to := newReceiver(t)
 	var fails []int
@@ -153,6 +155,7 @@ func TestAnOutageLosesNothingAndKeepsTheOrder(t *testing.T) {
 // The receiver is slow at random, and its connections end at random, before
 // and after it took what they brought.
 func TestAnUnreliableReceiverGetsEverySeriesInOrder(t *testing.T) {
+	t.Parallel()
 	r, turn := counters(1000)
 	to := newReceiver(t)
 	to.answer = func(int, *http.Request, map[string][]sample) (int, map[string]string, string) {
@@ -176,10 +179,14 @@ func TestAnUnreliableReceiverGetsEverySeriesInOrder(t *testing.T) {
 	}
 }
 
-// An outage of ten minutes at one snapshot each 15 s, in fake time on this side
-// of the receiver.
+// Forty snapshots with timestamps 15 s apart are what an outage of ten minutes leaves.
 func TestTenMinutesOfOutageAreDrained(t *testing.T) {
-	r, turn := counters(2000)
+	t.Parallel()
+	n := 2000
+	if testing.Short() {
+		n = 300
+	}
+	r, turn := counters(n)
 	to := newReceiver(t)
 	from := base()
 	w := newRig(t, t.TempDir(), r, endpointOf(t, to.URL, ""))
@@ -189,10 +196,10 @@ func TestTenMinutesOfOutageAreDrained(t *testing.T) {
 	}
 	began := time.Now()
 	stop := w.startEndpoints()
-	to.took(counterName(1999), 40)
-	t.Logf("40 snapshots of 2,000 series drained in %v", time.Since(began).Round(time.Millisecond))
+	to.took(counterName(n-1), 40)
+	t.Logf("40 snapshots of %d series drained in %v", n, time.Since(began).Round(time.Millisecond))
 	w.crash(stop)
-	for i := range 2000 {
+	for i := range n {
 		got := to.got[counterName(i)]
 		for k, s := range got {
 			if s != (sample{from.Add(time.Duration(k) * 15 * time.Second).UnixMilli(), fmt.Sprint(k + 1)}) {
@@ -206,6 +213,7 @@ func TestTenMinutesOfOutageAreDrained(t *testing.T) {
 }
 
 func TestACrashLosesNothing(t *testing.T) {
+	t.Parallel()
 	r, turn := counters(50)
 	to := newReceiver(t)
 	to.answer = func(int, *http.Request, map[string][]sample) (int, map[string]string, string) {
@@ -284,6 +292,7 @@ func TestTheRequestUnderWayKeepsItsBounds(t *testing.T) {
 }
 
 func TestRetryAfterIsHonoured(t *testing.T) {
+	t.Parallel()
 	r, turn := counters(1)
 	to := newReceiver(t)
 	var at []time.Time

@@ -24,6 +24,7 @@ func configured(fingerprint string, endpoints ...Config) []output.Configured {
 // While the receiver is away the endpoint is changed, first to one that cannot
 // be built. The receiver gets all samples, in order and once, and nothing ends.
 func TestAnotherConfigurationGoesOnWithTheQueue(t *testing.T) {
+	t.Parallel()
 	registry, turn := counters(20)
 	to := newReceiver(t)
 	away := true
