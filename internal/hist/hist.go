@@ -7,7 +7,7 @@
 // and from hdrhistogram-go differ by at most one native bucket, while a
 // histogram of log-normal latencies takes 2 to 5 KB where hdrhistogram-go's dense array
 // takes 36 KB (188 KB at three digits). The unit of 1 ns costs no memory here:
-// octaves nobody uses are not there.
+// octaves without values do not exist.
 //
 // The package imports no other package of perfd.
 package hist
