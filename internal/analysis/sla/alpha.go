@@ -20,8 +20,8 @@ type spent struct {
 	at     time.Time
 }
 
-// maxEpochs bounds the ledger: a release every ten minutes for 30 days. Epochs
-// beyond have the last share.
+// maxEpochs bounds the ledger: a release every ten minutes for 30 days. Beyond it
+// the oldest epochs are forgotten, and their shares are free again.
 const maxEpochs = 4320
 
 // share returns the share of Alpha that epoch j has, counted from 1. The first has
