@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Whatever prints a secret, on purpose or not, prints no secret.
+// No way of printing a secret shows its text.
 func TestSecretsAreNeverPrinted(t *testing.T) {
 	const secret = "hunter2hunter2"
 	type holder struct {

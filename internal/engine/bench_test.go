@@ -24,7 +24,7 @@ func (c *counter) Started(int)                  {}
 func (c *counter) Iteration(*load.Iteration)    { c.ended.Add(1) }
 func (c *counter) Drop(_ load.Reason, n uint64) { c.dropped.Add(int64(n)) }
 
-// An idler is a VU whose iterations take no time, or think once for so long.
+// An idler is a VU whose iterations take no time, or pause once.
 type idler struct {
 	e     *Engine
 	think time.Duration
@@ -135,7 +135,7 @@ func BenchmarkThinking(b *testing.B) {
 	}
 }
 
-// memory is what the heap holds after a collection.
+// memory is the size of the heap after a collection, in bytes.
 func memory() uint64 {
 	runtime.GC()
 	runtime.GC()

@@ -49,7 +49,7 @@ func (p every) Arrivals(from time.Duration, shard, of int) iter.Seq[time.Duratio
 	}
 }
 
-// steps is a closed plan: so many VUs from so long on. The last step is its end.
+// steps is a closed plan whose number of VUs changes at given times. The last step is its end.
 type steps []step
 
 type step struct {
@@ -83,11 +83,11 @@ type bounded struct {
 
 func (p bounded) End() pace.End { return pace.End{Total: p.total, PerVU: p.perVU} }
 
-// An act is one thing a fake VU does in an iteration: ask a target that takes
-// so long to answer, then think for so long.
+// An act is a part of an iteration of a fake VU: a request that takes the time ask,
+// then a pause of the time think.
 type act struct{ ask, think time.Duration }
 
-// A fake is a VU that performs acts, and holds the engine to the contract of VU.
+// A fake is a VU that performs acts and checks that the engine keeps the contract of VU.
 type fake struct {
 	t    testing.TB
 	run  *run
@@ -166,7 +166,7 @@ func (f *fake) Close() {
 	f.run.open.Add(-1)
 }
 
-// A run is an engine with fake VUs, and what came of it.
+// A run is an engine with fake VUs, and a sink that records what it reports.
 type run struct {
 	t      testing.TB
 	engine *Engine

@@ -11,9 +11,9 @@ import (
 	"github.com/perfd/perfd/internal/pace"
 )
 
-// TestAnyOrders runs random plans under random requests. The fake VUs hold the
+// TestAnyRequests runs random plans under random requests. The fake VUs hold the
 // engine to the contract of VU, and run.do to its accounts.
-func TestAnyOrders(t *testing.T) {
+func TestAnyRequests(t *testing.T) {
 	for seed := range uint64(300) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))

@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,6 +224,35 @@ func TestOneMoreExecutor(t *testing.T) {
 				t.Errorf("%d iterations, want 25", iterations)
 			}
 		})
+	}
+}
+
+// A run of perfd once ends when its iterations are done, whatever its schedule
+// says, and nothing more is sent.
+func TestOneMoreExecutorEndsARun(t *testing.T) {
+	var served atomic.Int64
+	shop := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }))
+	defer shop.Close()
+	file := write(t, "{cron: '@daily'}", "{executor: toy-batch, size: 25, workers: 3}")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, bytes.ReplaceAll(text, []byte("http://127.0.0.1:9798"), []byte(shop.URL)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set := withToys()
+	var summary bytes.Buffer
+	code, err := command.Once(t.Context(), app.Options{ConfigFile: file, Kinds: &set, Grace: 10 * time.Second, Log: slog.New(slog.DiscardHandler)},
+		command.OnceOptions{Scenario: "toy", Format: "json", Summary: &summary, Progress: io.Discard})
+	if err != nil || code != command.OncePassed {
+		t.Fatalf("Once = %d, %v, want %d\n%s", code, err, command.OncePassed, summary.String())
+	}
+	if got := served.Load(); got != 25 {
+		t.Errorf("the shop served %d requests, want 25", got)
+	}
+	if !strings.Contains(summary.String(), `"requests": 25`) {
+		t.Errorf("the summary does not say 25 requests:\n%s", summary.String())
 	}
 }
 

@@ -126,7 +126,7 @@ func TestPoissonArrivalsDependOnSeedAndScenario(t *testing.T) {
 	}
 }
 
-// Cells with one arrival or none must not all fall to the same shard.
+// Cells with one arrival or none must not all belong to the same shard.
 func TestQuietPoissonShardsShareEvenly(t *testing.T) {
 	p := openPlan(t, "{executor: constant-arrival-rate, rate: 0.2/s, arrivals: poisson, max_vus: 1}")
 	const shards, length = 4, 20_000 * time.Second // 4,000 arrivals

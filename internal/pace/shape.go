@@ -85,7 +85,8 @@ func (t Target) Level() float64 {
 	return t.Rate.PerSecond()
 }
 
-// A follower is an executor's block whose level follows a shape.
+// A follower is an executor's block whose level follows a shape. It embeds shaped,
+// so that an executor with stages is a file of this package.
 type follower interface{ follows() *shaped }
 
 // A shaped is what the blocks of all executors with stages have in common.

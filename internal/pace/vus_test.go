@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A step is a number of VUs from an instant on.
+// A step is a change of the number of VUs.
 type step struct {
 	At  time.Duration
 	VUs int
