@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,9 +20,9 @@ import (
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/kind"
+	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
-	"github.com/perfd/perfd/internal/protocol/http"
 	"github.com/perfd/perfd/internal/protocol/protocoltest"
 	"github.com/perfd/perfd/internal/wire"
 )
@@ -100,7 +101,12 @@ func listen(t testing.TB, serve func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-var kinds = kind.Set{Protocols: []protocol.Kind{http.Kind, echoKind}}
+// kinds is what perfd ships and one more protocol.
+var kinds = func() kind.Set {
+	all := builtin.Kinds()
+	all.Protocols = append(slices.Clip(all.Protocols), echoKind)
+	return all
+}()
 
 // document loads a configuration of one scenario with the given flow, whose
 // target answers HTTP at one address and echo at another.
