@@ -20,6 +20,7 @@ import (
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/protocol/http"
 	"github.com/perfd/perfd/internal/protocol/protocoltest"
@@ -100,7 +101,10 @@ func listen(t testing.TB, serve func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-var kinds = kind.Set{Protocols: []protocol.Kind{http.Kind, echoKind}}
+var kinds = kind.Set{
+	Protocols: []protocol.Kind{http.Kind, echoKind},
+	Executors: []pace.Executor{pace.ConstantVUs, pace.ConstantArrivalRate},
+}
 
 // document loads a configuration of one scenario with the given flow, whose
 // target answers HTTP at one address and echo at another.
