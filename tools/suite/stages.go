@@ -96,10 +96,11 @@ func (s step) again(pkg string, tests []string) string {
 // for the pages excepted; what ./test/... starts is installed by make deps.
 var unit = []string{"./alerts/...", "./cmd/...", "./config/...", "./dashboards/...", "./internal/..."}
 
-// simulated are the packages that simulate error rates and whose code runs in
-// one goroutine: their full tests run without the race detector, under which they
-// are ten times as slow, and their short tests with it.
-var simulated = []string{"./internal/analysis/...", "./internal/stats/..."}
+// sequential are the packages whose code runs in one goroutine and whose full
+// tests compute for long: they simulate error rates, or try every value at every
+// place of a document. The full tests run without the race detector, under which
+// they are ten times as slow, and the short ones with it.
+var sequential = []string{"./internal/analysis/...", "./internal/config", "./internal/stats"}
 
 var groups = map[string][]stage{
 	"check": {
@@ -122,12 +123,12 @@ var groups = map[string][]stage{
 			{packages: []string{"./dashboards/build"}, hint: "make dashboards"},
 		}},
 		{name: "unit", steps: []step{
-			{flags: []string{"-race", "-timeout=30m"}, packages: unit, except: simulated},
-			{flags: []string{"-race", "-short", "-timeout=30m"}, packages: simulated},
+			{flags: []string{"-race", "-timeout=30m"}, packages: unit, except: sequential},
+			{flags: []string{"-race", "-short", "-timeout=30m"}, packages: sequential},
 		}},
-		{name: "simulate", steps: []step{
+		{name: "compute", steps: []step{
 			// The daemon in fake time judges weeks.
-			{flags: []string{"-timeout=20m"}, packages: append([]string{"./internal/app/..."}, simulated...)},
+			{flags: []string{"-timeout=20m"}, packages: append([]string{"./internal/app/..."}, sequential...)},
 		}},
 		{name: "bench", steps: []step{
 			{flags: []string{"-race", "-count=1", "-timeout=10m"}, packages: []string{"./bench/..."}},
