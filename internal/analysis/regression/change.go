@@ -14,6 +14,7 @@ import (
 type point struct {
 	block
 	origin
+	usual [len(statistics)]float32 // level of like hours before it; NaN where there are none
 }
 
 const (
@@ -38,6 +39,9 @@ type shift struct {
 	in            stats.Interval // of the change from before to after
 	points        [2]int         // before and after
 	like          block          // a point at whose load it was found
+	season        bool           // the levels are those of like hours
+	hours         int            // since the change that have like hours before it
+	epoch         int64          // when the level before began, in ns; 0 where it is not known to have begun
 }
 
 // to is the change to a level, as in result.
@@ -74,7 +78,14 @@ func (p *pair) addPoint(b block, o origin) {
 	if len(p.points) >= keptPoints {
 		p.points = slices.Delete(p.points, 0, len(p.points)-keptPoints+1)
 	}
-	p.points = append(p.points, point{b, o})
+	x := point{block: b, origin: o}
+	for i, s := range statistics {
+		x.usual[i] = float32(math.NaN())
+		if level, ok := (usual{points: p.points, statistic: s}).at(&x, 0, x.start); ok {
+			x.usual[i] = float32(level)
+		}
+	}
+	p.points = append(p.points, x)
 	p.grown = true
 }
 
@@ -109,20 +120,15 @@ func (p *pair) search(level, margin float64) {
 	var found []*shift
 	var clearest float64
 	for _, s := range statistics {
-		x, at := column(series, s)
-		for _, c := range slices.Backward(stats.Changes(x, stats.ChangeOptions{Level: level})) {
-			m := lasting(s, x, c)
-			if m == nil || explained(series, at[c.First], at[c.Last]) || !m.matters(margin) {
-				continue
-			}
-			m.at, m.surely = series[at[c.At]].began(), series[at[c.Last]].began()
-			if len(found) == 0 || c.P < clearest {
-				clearest = c.P
-				found = slices.Insert(found, 0, m)
-			} else {
-				found = append(found, m)
-			}
-			break
+		m, chance := p.newest(series, s, level, margin)
+		if m == nil {
+			continue
+		}
+		if len(found) == 0 || chance < clearest {
+			clearest = chance
+			found = slices.Insert(found, 0, m)
+		} else {
+			found = append(found, m)
 		}
 	}
 	if len(found) == 0 {
@@ -133,6 +139,50 @@ func (p *pair) search(level, margin float64) {
 	for _, m := range found {
 		p.moved.worse = append(p.moved.worse, m.statistic)
 	}
+}
+
+// newest returns the newest change of a statistic that lasts, that no release and no
+// season explains, and that matters; and its p-value. A series with a season is searched in its
+// deviations from like hours.
+func (p *pair) newest(series []point, s string, level, margin float64) (*shift, float64) {
+	x, at := column(series, s)
+	r, deviating := deviations(series, s)
+	season := seasonal(x, r)
+	if season {
+		x, at = r, deviating
+	}
+	for _, c := range slices.Backward(stats.Changes(x, stats.ChangeOptions{Level: level})) {
+		if !lasting(x, c) || worseSign(s)*(c.After-c.Before) < 0 || explained(series, at[c.First], at[c.Last]) {
+			continue
+		}
+		like, known := p.besideLikeHours(series, s, at[c.At])
+		if !known {
+			continue
+		}
+		m := newShift(s, c.Before, c.After, c.Size, c.At, len(x)-c.At)
+		if season {
+			m = newShift(s, like.after-like.by, like.after, c.Size, c.At, len(x)-c.At)
+		}
+		m.season, m.hours, m.epoch = season, like.hours, like.epoch
+		if !m.matters(margin) || !m.beyondLikeHours(like, margin) {
+			continue
+		}
+		m.at, m.surely = series[at[c.At]].began(), series[at[c.Last]].began()
+		return m, c.P
+	}
+	return nil, 1
+}
+
+// beyondLikeHours says whether like hours confirm a change: at least half of it, and more than the practical margin.
+func (m *shift) beyondLikeHours(like alike, margin float64) bool {
+	sign := worseSign(m.statistic)
+	least := math.Abs(limit(m.statistic, m.before, margin))
+	size := sign * (m.after - m.before)
+	by := sign * like.by
+	if m.statistic != errorRatio {
+		size, by = math.Abs(math.Log(m.after/m.before)), math.Abs(math.Expm1(like.by))*math.Copysign(1, by)
+	}
+	return by >= least && by >= size/2
 }
 
 // column returns a statistic of those points that have it, and which these are.
@@ -155,14 +205,10 @@ func explained(series []point, first, last int) bool {
 	return false
 }
 
-// lasting returns a change of a statistic if the series still is at its new level
-// or further on.
-func lasting(s string, x []float64, c stats.Change) *shift {
+// lasting says whether a series still is at the new level of a change or further on.
+func lasting(x []float64, c stats.Change) bool {
 	now := stats.Median(x[max(c.At, len(x)-leastLevel):])
-	if back := (c.Before + c.After) / 2; (now < back) == (c.After > c.Before) {
-		return nil
-	}
-	return newShift(s, c.Before, c.After, c.Size, c.At, len(x)-c.At)
+	return (now < (c.Before+c.After)/2) != (c.After > c.Before)
 }
 
 // newShift returns a change between levels as blocks have them.
@@ -191,7 +237,7 @@ func (s *scenario) gather() {
 	same := make([]*shift, len(s.pairs))
 	for i, p := range s.pairs {
 		if same[i] = p.moved; same[i] == nil {
-			same[i] = p.like(first, s.Margin)
+			same[i] = p.changeLike(first, s.Margin)
 		}
 		if same[i] == nil {
 			return
@@ -203,19 +249,30 @@ func (s *scenario) gather() {
 	}
 }
 
-// like returns the change of a pair at the time of another's; nil where there is none.
-func (p *pair) like(m *shift, margin float64) *shift {
+// changeLike returns the change of a pair at the time of another's; nil where there is none.
+func (p *pair) changeLike(m *shift, margin float64) *shift {
 	series := p.series()
 	x, at := column(series, m.statistic)
+	if m.season {
+		x, at = deviations(series, m.statistic)
+	}
 	cut, _ := slices.BinarySearchFunc(at, m.at.UnixNano(), func(i int, t int64) int {
 		return cmp.Compare(series[i].start, t)
 	})
-	if cut < leastLevel || len(x)-cut < leastLevel {
+	if cut < leastLevel || len(x)-cut < leastAlike {
+		return nil
+	}
+	like, known := p.besideLikeHours(series, m.statistic, at[cut])
+	if !known {
 		return nil
 	}
 	_, size := stats.HodgesLehmann(x[:cut], x[cut:], confidence)
 	out := newShift(m.statistic, stats.Median(x[:cut]), stats.Median(x[cut:]), size, cut, len(x)-cut)
-	if !out.matters(margin) {
+	if m.season {
+		out = newShift(m.statistic, like.after-like.by, like.after, size, cut, len(x)-cut)
+	}
+	out.season, out.hours, out.epoch = m.season, like.hours, like.epoch
+	if !out.matters(margin) || !out.beyondLikeHours(like, margin) {
 		return nil
 	}
 	out.surely, out.worse, out.like = m.surely, []string{m.statistic}, series[len(series)-1].block
@@ -248,17 +305,32 @@ func (p *pair) follow(series []point, margin float64) {
 		p.moved = nil // nobody can tell any more
 		return
 	}
-	x, _ := column(series, m.statistic)
-	if len(x) < leastLevel || !near(&series[len(series)-1].block, &m.like) {
+	if !near(&series[len(series)-1].block, &m.like) {
 		return
 	}
-	m.now = stats.Median(x[len(x)-leastLevel:])
-	if m.statistic != errorRatio {
-		m.now = math.Exp(m.now)
+	recent := series[max(0, len(series)-leastLevel):]
+	if series[len(series)-1].start < m.at.Add(usualWeeks*week*time.Hour).UnixNano() && p.points[0].start < m.at.UnixNano() {
+		// By day and by week levels differ: hours that have no like hours before the change say nothing.
+		like, known := p.compareHours(recent, m.statistic, m.epoch, m.at.UnixNano())
+		if !known {
+			return
+		}
+		m.now = m.before + like.by
+		if m.statistic != errorRatio {
+			m.now = m.before * math.Exp(like.by)
+		}
+	} else {
+		x, _ := column(series[max(0, len(series)-week):], m.statistic)
+		if len(x) < leastLevel {
+			return
+		}
+		if m.now = stats.Median(x); m.statistic != errorRatio {
+			m.now = math.Exp(m.now)
+		}
 	}
 	if !m.beyond(m.now, margin) {
 		p.moved = nil
-		p.since = series[len(series)-leastLevel].began()
+		p.since = recent[0].began()
 	}
 }
 

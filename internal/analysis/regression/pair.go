@@ -8,11 +8,11 @@ import (
 
 // Bounds on what a pair remembers.
 const (
-	keptBlocks = 800 // of the release under way and of the one before
-	keptBefore = 100 // of each release before these
-	keptStints = 5   // releases before
-	keptRuns   = 200 // of each release
-	keptPoints = 720 // of an hour or a run
+	keptBlocks = 800      // of the release under way and of the one before
+	keptBefore = 100      // of each release before these
+	keptStints = 5        // releases before
+	keptRuns   = 200      // of each release
+	keptPoints = 6 * week // of an hour or a run
 )
 
 // A pair is one step of a scenario, or the scenario as a whole where step is empty.

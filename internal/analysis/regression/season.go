@@ -1,0 +1,220 @@
+package regression
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/perfd/perfd/internal/stats"
+)
+
+// The hours of a day and of a week.
+const (
+	day  = 24
+	week = 7 * day
+)
+
+const (
+	// usualWeeks is how many weeks before an hour are looked at for the same hour of the week.
+	usualWeeks = 4
+	// usualDays is how many days of the same type before an hour are looked at for the
+	// same hour of the day, among those of the last two weeks.
+	usualDays = 5
+	// leastSeason is how many deviations from like hours tell whether a series has a season.
+	leastSeason = 24
+	// seasonShare is the share of a series' mean absolute deviation that is left after like hours are
+	// taken away, from which it has no season. Differences of independent values deviate by
+	// 1.1 to 1.4 times as much as the values do.
+	seasonShare = 0.8
+	// leastAlike is how many hours since a change must have like hours before it.
+	leastAlike = 3
+	// besideChange is how many hours before a change its deviations are compared with.
+	besideChange = 48
+)
+
+// hour is the number of the hour since 1970 in which a block began, to the nearest one.
+func (b *block) hour() int64 { return (b.start + int64(30*time.Minute)) / int64(time.Hour) }
+
+// hourOfWeek counts hours of a week in UTC from its Monday's midnight: 1970 began on a Thursday.
+func hourOfWeek(hour int64) int64 { return (hour + 3*day) % week }
+
+// weekend says whether an hour of the week belongs to Saturday or Sunday.
+func weekend(ofWeek int64) bool { return ofWeek >= 5*day }
+
+// midweek says whether an hour of the week is one of a working day in every time zone
+// and in every custom of weekends: Monday noon to Thursday evening, in UTC.
+func midweek(ofWeek int64) bool { return ofWeek >= 12 && ofWeek < 3*day+18 }
+
+// A usual finds the like hours of the points of a pair: the same hour of the week in the weeks
+// before, and the same hour of earlier days of its type.
+type usual struct {
+	points    []point
+	statistic string
+	// worst takes the worse of like hours, so that one that was as bad is no reason to
+	// call another; without it the median of them counts.
+	worst bool
+}
+
+// at returns the level of like hours of a point that began at or after from and before another
+// instant, in nanoseconds. Weeks know every season; days must be two, or one of
+// which no custom makes a weekend.
+func (u usual) at(x *point, from, before int64) (level float64, ok bool) {
+	hour := x.hour()
+	sign := worseSign(u.statistic)
+	find := func(hour int64) (float64, bool) {
+		i, found := slices.BinarySearchFunc(u.points, hour, func(p point, h int64) int { return cmp.Compare(p.hour(), h) })
+		if !found {
+			return 0, false
+		}
+		p := &u.points[i]
+		if p.start < from || p.start >= before || p.observer != x.observer || !near(&p.block, &x.block) {
+			return 0, false
+		}
+		v := sign * p.value(u.statistic)
+		return v, !math.IsNaN(v)
+	}
+	var weeks, days []float64
+	for k := int64(1); k <= usualWeeks; k++ {
+		if v, found := find(hour - k*week); found {
+			weeks = append(weeks, v)
+		}
+	}
+	clear := false
+	if len(weeks) == 0 || u.worst {
+		of := hourOfWeek(hour)
+		for k := int64(1); k < 14 && len(days) < usualDays; k++ {
+			other := hourOfWeek(hour - k*day)
+			if weekend(other) != weekend(of) {
+				continue
+			}
+			if v, found := find(hour - k*day); found {
+				days = append(days, v)
+				clear = clear || midweek(of) && midweek(other)
+			}
+		}
+	}
+	if len(days) == 1 && !clear {
+		days = nil
+	}
+	switch {
+	case len(weeks) == 0 && len(days) == 0:
+		return 0, false
+	case !u.worst && len(weeks) > 0:
+		return sign * stats.Median(weeks), true
+	case !u.worst:
+		return sign * stats.Median(days), true
+	case len(days) == 0:
+		return sign * upperMedian(weeks), true
+	case len(weeks) == 0:
+		return sign * upperMedian(days), true
+	}
+	return sign * max(upperMedian(weeks), upperMedian(days)), true
+}
+
+// upperMedian is the median, the larger of two in the middle.
+func upperMedian(x []float64) float64 {
+	slices.Sort(x)
+	return x[len(x)/2]
+}
+
+// worseSign is 1 for a statistic that is worse when it rises, -1 for one that is worse when it falls.
+func worseSign(statistic string) float64 {
+	if statistic == rate {
+		return -1
+	}
+	return 1
+}
+
+// deviations returns what a statistic deviates by from like hours in those points that
+// have both, and which these are.
+func deviations(series []point, statistic string) (r []float64, at []int) {
+	column := slices.Index(statistics[:], statistic)
+	for i := range series {
+		if d := series[i].value(statistic) - float64(series[i].usual[column]); !math.IsNaN(d) {
+			r, at = append(r, d), append(at, i)
+		}
+	}
+	return r, at
+}
+
+// seasonal says whether a series has a season: whether deviations from like hours are smaller
+// than those from the median.
+func seasonal(x, deviations []float64) bool {
+	return len(deviations) >= leastSeason && spread(deviations) < seasonShare*spread(x)
+}
+
+// spread is the mean absolute deviation from the median.
+func spread(x []float64) float64 {
+	m, sum := stats.Median(x), 0.0
+	for _, v := range x {
+		sum += math.Abs(v - m)
+	}
+	return sum / float64(len(x))
+}
+
+// An alike is a statistic since an instant beside like hours before it.
+type alike struct {
+	before, after float64 // medians, as blocks have them
+	by            float64 // by how much it is higher since: no more than like hours prove
+	hours         int     // that have like hours
+	epoch         int64   // since when like hours count, in ns; 0 for all
+}
+
+// besideLikeHours compares the points of a series from an index on with like hours
+// before it, first with those since an instant at which another level began: a release, or what was accepted.
+// Where these have no like hours, levels before that instant count, and then only by how much more than just before
+// the change the series deviates from them.
+func (p *pair) besideLikeHours(series []point, statistic string, from int) (a alike, known bool) {
+	since := max(0, p.since.UnixNano()) // the zero time is before 1970
+	for i := from - 1; i > 0; i-- {
+		if series[i].release != series[i-1].release {
+			since = max(since, series[i].start)
+			break
+		}
+	}
+	change := series[from].start
+	if a, known = p.compareHours(series[from:], statistic, since, change); known || since <= 0 {
+		return a, known
+	}
+	if a, known = p.compareHours(series[from:], statistic, 0, change); !known {
+		return a, false
+	}
+	u := usual{points: p.points, statistic: statistic, worst: true}
+	var before []float64
+	for i := range series[max(0, from-besideChange):from] {
+		x := &series[max(0, from-besideChange)+i]
+		if level, ok := u.at(x, 0, x.start); ok {
+			if v := x.value(statistic); !math.IsNaN(v) {
+				before = append(before, v-level)
+			}
+		}
+	}
+	if len(before) > 0 {
+		already := stats.Median(before)
+		if sign := worseSign(statistic); sign*already > 0 {
+			a.by -= already
+			a.before += already
+		}
+	}
+	return a, true
+}
+
+// compareHours compares points with like hours from one instant to another.
+func (p *pair) compareHours(list []point, statistic string, from, before int64) (a alike, known bool) {
+	u := usual{points: p.points, statistic: statistic, worst: true}
+	var is, was, by []float64
+	for i := range list {
+		v := list[i].value(statistic)
+		if math.IsNaN(v) {
+			continue
+		}
+		if level, ok := u.at(&list[i], from, before); ok {
+			is, was, by = append(is, v), append(was, level), append(by, v-level)
+		}
+	}
+	if len(by) < leastAlike {
+		return alike{}, false
+	}
+	return alike{stats.Median(was), stats.Median(is), stats.Median(by), len(by), from}, true
+}
