@@ -31,6 +31,10 @@ type pair struct {
 	looked   string   // why there was none
 	standing *standing
 
+	anchor      *stint   // whose level was accepted: the first, one that was accepted, or one that was proven better
+	sinceAnchor int      // releases that began since
+	crept       []result // of the latest comparison with it
+
 	points []point
 	since  time.Time // points before do not count
 	moved  *shift    // a change that no release explains
@@ -49,7 +53,8 @@ type stint struct {
 	next                int    // size at which the next look is due; 0 until the first
 	bad                 bool   // a regression stands
 	accepted            bool   // its level is the baseline whatever was before
-	retired             bool   // a level that was given up: a later one was accepted
+	acceptedAt          time.Time
+	retired             bool // a level that was given up: a later one was accepted
 }
 
 func newPair(step string) *pair {
@@ -118,7 +123,10 @@ func (p *pair) stint(o origin, at time.Time) *stint {
 	}
 	s := &stint{origin: o, start: at, chains: 1, last: o.chain, bad: p.standing != nil}
 	p.stints = append(p.stints, s)
-	p.results, p.looked = nil, ""
+	p.results, p.crept, p.looked = nil, nil, ""
+	if p.sinceAnchor++; p.anchor == nil || p.anchor.observer != s.observer {
+		p.setAnchor(s)
+	}
 	p.forget()
 	return s
 }
@@ -129,7 +137,7 @@ func (p *pair) forget() {
 		if len(p.stints) <= keptStints+1 {
 			return
 		}
-		if p.standing != nil && p.standing.baseline == s {
+		if s == p.anchor || p.standing != nil && p.standing.baseline == s {
 			continue
 		}
 		p.stints = append(p.stints[:i], p.stints[i+1:]...)

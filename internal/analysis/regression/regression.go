@@ -41,7 +41,13 @@ type Analysis struct {
 	scenarios map[string]*scenario
 	order     []*scenario
 	settling  map[string]settling // by target
-	accepted  []string            // IDs, the newest last
+	accepted  []acceptance        // the newest last
+}
+
+// An acceptance is the ID of a finding whose level was accepted at an instant.
+type acceptance struct {
+	finding string
+	at      time.Time
 }
 
 // settling is when the windows of a target's newest release begin to count.
@@ -151,7 +157,7 @@ func (a *Analysis) Event(e load.Event) {
 	case load.ReleaseChanged:
 		a.settling[e.Target] = settling{e.Release, e.Settled}
 	case load.FindingTaken:
-		a.accepted = append(a.accepted, e.Finding)
+		a.accepted = append(a.accepted, acceptance{e.Finding, e.At})
 		a.accepted = a.accepted[max(0, len(a.accepted)-keptAccepted):]
 		for _, s := range a.order {
 			a.accept(s)
@@ -266,29 +272,52 @@ func (a *Analysis) accept(s *scenario) {
 	if len(a.accepted) == 0 {
 		return
 	}
-	regression := func(step string, p *pair) bool {
-		return a.taken(analysis.ID(load.KindRegression, s.Name, step, p.standing.release))
-	}
-	change := func(step string, p *pair) bool { return a.taken(changeID(s.Name, step, p.moved.at)) }
 	for _, p := range s.pairs {
 		steps := []string{p.step, ""}
 		if p.step == "" {
 			steps = append(steps, s.Steps...)
 		}
-		if p.standing != nil && slices.ContainsFunc(steps, func(step string) bool { return regression(step, p) }) {
-			p.accept()
-			s.dirty = true
+		for _, step := range steps {
+			if p.standing == nil {
+				break
+			}
+			if at, ok := a.acceptedSince(regressionID(s.Name, step, p.standing.release), p.standing.at); ok {
+				p.accept(at)
+				s.dirty = true
+			}
 		}
-		if p.moved != nil && slices.ContainsFunc(steps, func(step string) bool { return change(step, p) }) {
-			since := p.moved.surely
-			p.acceptChange(since)
-			s.own().acceptChange(since)
-			s.dirty = true
+		for _, step := range steps {
+			if p.moved == nil {
+				break
+			}
+			_, ok := a.acceptedSince(changeID(s.Name, step, p.moved.at), p.moved.at)
+			if cur := p.current(); !ok && cur != nil {
+				_, ok = a.acceptedSince(regressionID(s.Name, step, cur.release), p.moved.at)
+			}
+			if ok {
+				since := p.moved.surely
+				p.acceptChange(since)
+				s.own().acceptChange(since)
+				s.dirty = true
+			}
 		}
 	}
 }
 
-func (a *Analysis) taken(id string) bool { return slices.Contains(a.accepted, id) }
+// acceptedSince returns when a finding that began at an instant was accepted. What was accepted before
+// it began is another level.
+func (a *Analysis) acceptedSince(id string, began time.Time) (at time.Time, ok bool) {
+	for _, x := range slices.Backward(a.accepted) {
+		if x.finding == id && !x.at.Before(began) {
+			return x.at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+func regressionID(scenario, step, release string) string {
+	return analysis.ID(load.KindRegression, scenario, step, release)
+}
 
 func changeID(scenario, step string, at time.Time) string {
 	return analysis.ID(load.KindChange, scenario, step, at.UTC().Format(time.RFC3339))

@@ -314,12 +314,13 @@ func TestAnAcceptedLevelIsTheBaseline(t *testing.T) {
 	for _, early := range []bool{false, true} {
 		_, f := regressed(t, 8)
 		r := newRig(t, 8)
-		if early { // as history says it, if a coarser one finds it later
-			r.a.Event(load.Event{Kind: load.FindingTaken, Finding: f.ID})
-		}
 		r.feed(time.Hour)
 		r.release("v1.1.0")
 		r.slower(1.15)
+		if early { // as history says it, if a coarser one finds it later
+			r.feed(5 * time.Minute)
+			r.a.Event(load.Event{At: r.load.Now, Kind: load.FindingTaken, Finding: f.ID})
+		}
 		r.feed(30 * time.Minute)
 		if !early {
 			one(t, r.failing(), load.KindRegression, load.Fail)

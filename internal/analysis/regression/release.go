@@ -34,6 +34,7 @@ type standing struct {
 	length          time.Duration
 	requestsASecond float64
 	unit            unit
+	creep           int // releases since the baseline, none of which was called worse than the one before it; 0 of one release
 }
 
 // unit is what current is compared with its baseline by: intervals where no
@@ -72,6 +73,11 @@ func (p *pair) baseline() (*stint, string) {
 	cur := p.current()
 	if cur.accepted {
 		return nil, whyAccepted
+	}
+	for _, s := range slices.Backward(p.stints[:len(p.stints)-1]) {
+		if s.accepted && !s.retired && s.release == cur.release && s.observer == cur.observer {
+			return s, "" // it was here before, at a level that was accepted
+		}
 	}
 	why := whyFirst
 	for _, s := range slices.Backward(p.stints[:len(p.stints)-1]) {
@@ -165,7 +171,42 @@ func (p *pair) look(margin float64) {
 		results[i].p = min(1, results[i].p*spend(cur.looks))
 	}
 	p.results = results
+	p.lookBack(base, n, margin)
 }
+
+// lookBack compares the current release with the level that was accepted, beside the comparison with
+// the release before it: many small steps make a large one.
+func (p *pair) lookBack(base *stint, n int, margin float64) {
+	p.crept = nil
+	cur := p.current()
+	if p.anchor == nil || p.anchor == base || p.anchor == cur || p.anchor.observer != cur.observer || p.anchor.release == cur.release {
+		return
+	}
+	u := cur.unit(p.anchor)
+	if u != cur.unit(base) {
+		n = cur.seen[u]
+	}
+	results, why := p.compareWith(p.anchor, cur, u, n, margin)
+	if why != "" {
+		return
+	}
+	better := 0
+	for i := range results {
+		r := &results[i]
+		if (r.statistic == p50 || r.statistic == p95) && r.in.Upper <= -margin {
+			better++
+		}
+		r.p = min(1, r.p*spend(cur.looks))
+	}
+	if better == 2 {
+		p.setAnchor(cur) // what is proven to be better is the level to hold
+		return
+	}
+	p.crept = results
+}
+
+// setAnchor makes the level of a stint the one that later releases are held to together.
+func (p *pair) setAnchor(s *stint) { p.anchor, p.sinceAnchor = s, 0 }
 
 // compareWith compares the last n units of a stint with a baseline.
 func (p *pair) compareWith(base, cur *stint, u unit, n int, margin float64) ([]result, string) {
@@ -204,15 +245,20 @@ func (p *pair) follows(st *standing) bool {
 	return slices.ContainsFunc(p.results, func(r result) bool { return r.statistic == st.statistic && r.beyond })
 }
 
-// convict makes a regression stand of what was proven.
-func (p *pair) convict(proven []result) {
+// convict makes a regression stand of what was proven against the release before, or, where
+// crept is set, against the level that was accepted.
+func (p *pair) convict(proven []result, crept bool) {
 	cur := p.current()
 	base, _ := p.baseline()
+	results, releases := p.results, 0
+	if crept {
+		base, results, releases = p.anchor, p.crept, p.sinceAnchor
+	}
 	if base == nil {
 		return
 	}
 	clearest := slices.MinFunc(proven, func(a, b result) int { return cmp.Compare(a.p, b.p) })
-	st := &standing{release: cur.release, since: base.release, baseline: base, at: cur.start, statistic: clearest.statistic}
+	st := &standing{release: cur.release, since: base.release, baseline: base, at: cur.start, statistic: clearest.statistic, creep: releases}
 	for _, r := range proven {
 		st.worse = append(st.worse, r.statistic)
 	}
@@ -220,7 +266,7 @@ func (p *pair) convict(proven []result) {
 	st.checked = cur.seen[st.unit]
 	p.standing = st
 	cur.bad = true
-	st.take(p.results, cur)
+	st.take(results, cur)
 }
 
 // take keeps the newest numbers of a regression.
@@ -294,8 +340,8 @@ func (p *pair) recover(n int, results []result, u unit) {
 	}
 }
 
-// accept makes the level of the release that brought a regression the baseline.
-func (p *pair) accept() {
+// accept makes the level of the release that brought a regression the baseline from an instant on.
+func (p *pair) accept(at time.Time) {
 	if p.standing == nil {
 		return
 	}
@@ -308,7 +354,10 @@ func (p *pair) accept() {
 	for i, s := range p.stints {
 		s.bad, s.retired = false, s.retired || i < from
 	}
-	p.stints[from].accepted = true
+	p.stints[from].accepted, p.stints[from].acceptedAt = true, at
+	p.setAnchor(p.stints[from])
+	p.sinceAnchor = len(p.stints) - 1 - from
+	p.crept = nil
 	p.standing, p.results, p.looked = nil, nil, ""
 	p.fresh = true
 }
@@ -318,34 +367,48 @@ func (p *pair) accept() {
 // together, and large enough to matter.
 func (s *scenario) family() {
 	type entry struct {
-		p *pair
-		r result
+		p     *pair
+		r     result
+		crept bool
 	}
 	var all []entry
 	var ps []float64
+	tests := len(s.pairs) * len(statistics)
+	if slices.ContainsFunc(s.pairs, func(p *pair) bool { return p.crept != nil }) {
+		tests *= 2
+	}
 	for _, p := range s.pairs {
 		if p.standing != nil {
 			continue
 		}
 		for _, r := range p.results {
-			all = append(all, entry{p, r})
-			ps = append(ps, r.p)
+			all, ps = append(all, entry{p, r, false}), append(ps, r.p)
+		}
+		for _, r := range p.crept {
+			all, ps = append(all, entry{p, r, true}), append(ps, r.p)
 		}
 	}
 	// What could not be compared yet counts, or the level would shift with it.
-	for len(ps) < len(s.pairs)*len(statistics) {
+	for len(ps) < tests {
 		ps = append(ps, 1)
 	}
 	adjusted := stats.Holm(ps)
-	proven := map[*pair][]result{}
+	proven, crept := map[*pair][]result{}, map[*pair][]result{}
 	for i, e := range all {
 		if adjusted[i] <= oneSided && e.r.beyond {
-			proven[e.p] = append(proven[e.p], e.r)
+			if e.crept {
+				crept[e.p] = append(crept[e.p], e.r)
+			} else {
+				proven[e.p] = append(proven[e.p], e.r)
+			}
 		}
 	}
 	for _, p := range s.pairs {
-		if len(proven[p]) > 0 {
-			p.convict(proven[p])
+		switch {
+		case len(proven[p]) > 0:
+			p.convict(proven[p], false)
+		case len(crept[p]) > 0:
+			p.convict(crept[p], true)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/amount"
-	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -60,17 +59,18 @@ func (s *scenario) report() {
 	for _, p := range told {
 		s.findings = append(s.findings, s.regression(p))
 	}
+	changed := func(p *pair) bool { return p.moved != nil }
+	changes := s.extentOf(load.KindChange, changed, changed)
 	if cur := s.own().current(); cur != nil {
 		compared := true
-		if len(told) == 0 {
+		if len(told) == 0 && !(slices.Contains(changes, s.own()) && s.own().reopened()) {
 			s.findings = append(s.findings, s.watched(cur))
 			_, why := s.own().baseline()
 			compared = why != whyFirst && why != whyAccepted
 		}
 		s.say(cur.release, compared)
 	}
-	changed := func(p *pair) bool { return p.moved != nil }
-	for _, p := range s.extentOf(load.KindChange, changed, changed) {
+	for _, p := range changes {
 		s.findings = append(s.findings, s.change(p))
 	}
 }
@@ -97,7 +97,7 @@ func (s *scenario) name(p *pair) string {
 func (s *scenario) regression(p *pair) load.Finding {
 	st := p.standing
 	f := load.Finding{
-		ID: analysis.ID(load.KindRegression, s.Name, p.step, st.release), Kind: load.KindRegression, Verdict: load.Fail, Scenario: s.Name, Step: p.step, Target: p.target,
+		ID: regressionID(s.Name, p.step, st.release), Kind: load.KindRegression, Verdict: load.Fail, Scenario: s.Name, Step: p.step, Target: p.target,
 		Statistic: st.statistic, Release: st.release, Baseline: st.since, Since: st.at, Confidence: confidence, Unit: "ratio", Limit: load.Number(s.Margin),
 	}
 	r := p.latest(st.statistic)
@@ -110,14 +110,17 @@ func (s *scenario) regression(p *pair) load.Finding {
 	f.Value, f.Lower, f.Upper = load.Number(r.change), load.Number(r.in.Lower), load.Number(r.in.Upper)
 	f.Limit = load.Number(limit(r.statistic, r.before, s.Margin))
 	var b strings.Builder
-	b.WriteString(r.sentence(s.name(p), st.release, st.since))
+	if st.creep > 0 {
+		f.Evidence = []load.Fact{{Name: "releases since the baseline", Value: load.Number(p.sinceAnchor)}}
+	}
+	b.WriteString(r.sentence(s.name(p), st, p.sinceAnchor))
 	fmt.Fprintf(&b, ", over %.0f and %.0f %s", r.worth[0], r.worth[1], st.units())
 	for _, other := range st.results {
 		if other.statistic != r.statistic && other.beyond {
 			fmt.Fprintf(&b, "; %s %s", label(other.statistic), other.signed(other.change))
 		}
 	}
-	f.Evidence = r.facts()
+	f.Evidence = append(r.facts(), f.Evidence...)
 	for _, other := range st.results {
 		if other.statistic != r.statistic {
 			f.Evidence = append(f.Evidence, load.Fact{Name: "change of " + other.statistic, Value: load.Number(other.change), Unit: "ratio"})
@@ -130,11 +133,30 @@ func (s *scenario) regression(p *pair) load.Finding {
 			}
 		}
 	}
-	if cur := p.current(); cur.release != st.release {
+	if cur := p.current(); cur.release != st.release && st.creep == 0 {
 		fmt.Fprintf(&b, "; %s did not mend it", cur.release)
 	}
 	f.Sentence = b.String()
 	return f
+}
+
+// span says between which releases a regression lies; of one that crept, over how many releases.
+func (st *standing) span(releases int) string {
+	switch {
+	case st.creep > 0 && st.baseline.accepted:
+		return fmt.Sprintf("since the accepted release %s, in %d releases none of which was called worse than the one before it", st.since, releases)
+	case st.creep > 0:
+		return fmt.Sprintf("since the first release %s, in %d releases none of which was called worse than the one before it", st.since, releases)
+	case st.since == st.release:
+		return fmt.Sprintf("since %s than in %s when it was accepted", st.release, st.since)
+	}
+	return fmt.Sprintf("since %s than in %s", st.release, st.since)
+}
+
+// reopened says whether the change of a pair is a later slowdown of a release whose level was accepted.
+func (p *pair) reopened() bool {
+	cur := p.current()
+	return p.moved != nil && cur != nil && cur.accepted && p.moved.at.After(cur.acceptedAt)
 }
 
 // latest is the latest result of a statistic, nil where it was not compared.
@@ -160,17 +182,19 @@ func (st *standing) units() string {
 }
 
 // sentence says a change for the worse.
-func (r *result) sentence(name, release, baseline string) string {
+func (r *result) sentence(name string, st *standing, releases int) string {
 	in := fmt.Sprintf("(95 %% interval %s to %s)", r.signed(r.in.Lower), r.signed(r.in.Upper))
+	span := st.span(releases)
 	switch r.statistic {
 	case errorRatio:
-		return fmt.Sprintf("error ratio of %s is %s since %s and was %s in %s: %s %s", name, amount.Share(r.after), release, amount.Share(r.before), baseline, r.signed(r.change), in)
+		if st.creep == 0 && st.since != st.release {
+			return fmt.Sprintf("error ratio of %s is %s since %s and was %s in %s: %s %s", name, amount.Share(r.after), st.release, amount.Share(r.before), st.since, r.signed(r.change), in)
+		}
+		return fmt.Sprintf("error ratio of %s is higher %s: %s to %s, %s %s", name, span, amount.Share(r.before), amount.Share(r.after), r.signed(r.change), in)
 	case rate:
-		return fmt.Sprintf("rate of %s is %s lower since %s than in %s: %s to %s %s",
-			name, percent(-r.change), release, baseline, amount.Of(r.before, "per_second"), amount.Of(r.after, "per_second"), in)
+		return fmt.Sprintf("rate of %s is %s lower %s: %s to %s %s", name, percent(-r.change), span, amount.Of(r.before, "per_second"), amount.Of(r.after, "per_second"), in)
 	}
-	return fmt.Sprintf("%s of %s is %s slower since %s than in %s: %s to %s %s",
-		r.statistic, name, percent(r.change), release, baseline, amount.Seconds(r.before), amount.Seconds(r.after), in)
+	return fmt.Sprintf("%s of %s is %s slower %s: %s to %s %s", r.statistic, name, percent(r.change), span, amount.Seconds(r.before), amount.Seconds(r.after), in)
 }
 
 // signed writes a change with its sign; of error ratios in points.
@@ -205,7 +229,7 @@ func (s *scenario) watched(cur *stint) load.Finding {
 	p := s.own()
 	nan := load.Number(math.NaN())
 	f := load.Finding{
-		ID: analysis.ID(load.KindRegression, s.Name, "", cur.release), Kind: load.KindRegression, Scenario: s.Name, Target: s.Target,
+		ID: regressionID(s.Name, "", cur.release), Kind: load.KindRegression, Scenario: s.Name, Target: s.Target,
 		Release: cur.release, Since: cur.start, Value: nan, Lower: nan, Upper: nan, Limit: load.Number(s.Margin), Confidence: confidence, Unit: "ratio",
 	}
 	base, why := p.baseline()
@@ -315,8 +339,21 @@ func (s *scenario) change(p *pair) load.Finding {
 	default:
 		levels = amount.Seconds(m.before) + " to " + amount.Seconds(m.after)
 	}
-	f.Sentence = fmt.Sprintf("%s of %s changed by %s at about %s and no release explains it: %s %s, over %d and %d hours or runs",
-		label(m.statistic), s.name(p), r.signed(r.change), m.at.UTC().Format("2006-01-02 15:04 UTC"), levels, in, m.points[0], m.points[1])
+	since := m.at.UTC().Format("2006-01-02 15:04 UTC")
+	than := ""
+	if m.season {
+		than = " beside the same hours of the days and weeks before"
+	}
+	f.Evidence = append(f.Evidence, load.Fact{Name: "hours that have like hours before", Value: load.Number(m.hours)})
+	if p.reopened() {
+		cur := p.current()
+		f.ID, f.Kind, f.Release, f.Baseline = regressionID(s.Name, p.step, cur.release), load.KindRegression, cur.release, cur.release
+		f.Sentence = fmt.Sprintf("%s of %s changed by %s%s at about %s, after %s was accepted on %s: %s %s, over %d and %d hours or runs",
+			label(m.statistic), s.name(p), r.signed(r.change), than, since, cur.release, cur.acceptedAt.UTC().Format("2006-01-02 15:04 UTC"), levels, in, m.points[0], m.points[1])
+		return f
+	}
+	f.Sentence = fmt.Sprintf("%s of %s changed by %s%s at about %s and no release explains it: %s %s, over %d and %d hours or runs",
+		label(m.statistic), s.name(p), r.signed(r.change), than, since, levels, in, m.points[0], m.points[1])
 	return f
 }
 
