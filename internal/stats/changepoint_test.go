@@ -42,8 +42,6 @@ func clean(r *rand.Rand, kind string, n int) []float64 {
 	return x
 }
 
-func square(x float64) float64 { return x * x }
-
 func TestCleanSeriesDoNotChange(t *testing.T) {
 	for _, c := range []struct {
 		kind string

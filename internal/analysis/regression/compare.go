@@ -168,14 +168,14 @@ func correlationTime(x, y []float64) float64 {
 		if len(x) < len(y) {
 			x = y
 		}
-		return stats.IntegratedTime(x)
+		return stats.CorrelationTime(x)
 	}
 	// Both are short: their mean, or chance would decide.
 	n, m := float64(len(x)), float64(len(y))
 	if n+m == 0 {
 		return 1
 	}
-	return (n*stats.IntegratedTime(x) + m*stats.IntegratedTime(y)) / (n + m)
+	return (n*stats.CorrelationTime(x) + m*stats.CorrelationTime(y)) / (n + m)
 }
 
 // values returns a statistic of the blocks that have it.

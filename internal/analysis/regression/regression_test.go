@@ -312,8 +312,8 @@ func TestTheSameReleaseCanMend(t *testing.T) {
 
 func TestAnAcceptedLevelIsTheBaseline(t *testing.T) {
 	for _, early := range []bool{false, true} {
-		_, f := regressed(t, 8)
-		r := newRig(t, 8)
+		_, f := regressed(t, 28)
+		r := newRig(t, 28)
 		r.feed(time.Hour)
 		r.release("v1.1.0")
 		r.slower(1.15)
