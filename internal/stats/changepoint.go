@@ -86,7 +86,7 @@ func Changes(x []float64, o ChangeOptions) []Change {
 		return nil
 	}
 	s := series{x, normalScores(x)}
-	cuts := s.confirm(s.split(nil, 0, len(x), o.Level), o.Level)
+	cuts := s.besideDrift(s.confirm(s.split(nil, 0, len(x), o.Level), o.Level), o.Level)
 	found := make([]Change, len(cuts))
 	for i := range cuts {
 		cuts[i] = s.place(cuts, i)
@@ -453,7 +453,7 @@ func (s *series) confirm(cuts []int, level float64) []int {
 		weakest, at := -1.0, 0
 		for i, cut := range cuts {
 			b := s.between(cuts, i, level)
-			if b.at != 0 && b.p <= level && s.drifts(b) {
+			if b.at != 0 && b.p <= level && s.drifts(b, level) {
 				b.p = level * (1 + rounding) // goes after those that are not significant
 			}
 			if b.p > weakest {
@@ -472,6 +472,31 @@ func (s *series) confirm(cuts []int, level float64) []int {
 	return cuts
 }
 
+// besideDrift drops, where one line describes the whole series better than all levels between
+// cuts do, those cuts that are not significant beside the line: a drift can be cut into many steps.
+func (s *series) besideDrift(cuts []int, level float64) []int {
+	if len(cuts) < 2 {
+		return cuts // confirm has compared a single one
+	}
+	n := len(s.x)
+	at, rest := 0, 0.0
+	for _, cut := range append(slices.Clone(cuts), n) {
+		rest += squares(s.x[at:cut], Mean(s.x[at:cut]))
+		at = cut
+	}
+	t := make([]float64, n)
+	for i := range t {
+		t[i] = float64(i)
+	}
+	_, line := withoutLine(t, s.x)
+	// Each cut has two parameters, its place and a level; the line has one more than a level.
+	price := math.Log(float64(n)) * float64(2*len(cuts)-1)
+	if tiny := tinyRest(s.x); float64(n)*math.Log((squares(line, 0)+tiny)/(rest+tiny)) >= price {
+		return cuts
+	}
+	return slices.DeleteFunc(cuts, func(cut int) bool { return !math.IsInf(sloped(s.x, cut, level), 1) })
+}
+
 // between returns the best split between the neighbours of a cut.
 func (s *series) between(cuts []int, i int, level float64) split {
 	from, to := s.neighbours(cuts, i)
@@ -479,29 +504,37 @@ func (s *series) between(cuts []int, i int, level float64) split {
 }
 
 // drifts says whether a line, or a line that begins or ends on the way, describes
-// the stretch of a split better than a step there does.
-func (s *series) drifts(b split) bool {
-	n := b.to - b.from
-	z, t, step := s.z[b.from:b.to], make([]float64, n), make([]float64, n)
+// the stretch of a split better than a step there does: of the normal scores, or clearly so of the
+// values, whose scores bend where a drift is larger than the noise.
+func (s *series) drifts(b split, level float64) bool {
+	return sloped(s.z[b.from:b.to], b.at-b.from, level) < lineWorth || sloped(s.x[b.from:b.to], b.at-b.from, level) < -lineWorth
+}
+
+// sloped is by how much, in -2 log likelihood, a step at an index describes values better than the best
+// line; +Inf where the step is significant beside a line, at a level.
+func sloped(v []float64, at int, level float64) float64 {
+	n := len(v)
+	t, step := make([]float64, n), make([]float64, n)
 	for i := range t {
 		t[i] = float64(i)
-		if b.from+i >= b.at {
+		if i >= at {
 			step[i] = 1
 		}
 	}
-	_, flat := withoutLine(step, z)
-	_, line := withoutLine(t, z)
+	_, flat := withoutLine(step, v)
+	_, line := withoutLine(t, v)
 	_, own := withoutLine(t, step)
 	_, both := withoutLine(own, line)
 	r := Autocorrelation(both, 1)
 	phi := min(max(0, r+(3*(1+r)+2*r)/float64(n)), maxPhi)
+	tiny := tinyRest(v) + math.SmallestNonzeroFloat64
 	gain := func(from, to []float64) float64 {
-		return float64(n) * math.Log((squares(from, 0)+rounding)/(squares(to, 0)+rounding)) * (1 - phi) / (1 + phi)
+		return float64(n) * math.Log((squares(from, 0)+tiny)/(squares(to, 0)+tiny)) * (1 - phi) / (1 + phi)
 	}
-	if gain(line, both) >= besideLine && gain(line, flat) >= -besideLine {
-		return false
+	if least := besideLine + 2*math.Log(0.01/min(level, 0.01)); gain(line, both) >= least && gain(line, flat) >= -least {
+		return math.Inf(1)
 	}
-	least := gain(line, flat) - lineWorth
+	worth := gain(line, flat)
 	ramp := make([]float64, n)
 	for _, share := range ramps {
 		begin, end := share[0]*float64(n-1), share[1]*float64(n-1)
@@ -511,10 +544,10 @@ func (s *series) drifts(b split) bool {
 		for i := range ramp {
 			ramp[i] = min(max(float64(i), begin), end)
 		}
-		_, bent := withoutLine(ramp, z)
-		least = min(least, gain(bent, flat))
+		_, bent := withoutLine(ramp, v)
+		worth = min(worth, gain(bent, flat)+lineWorth)
 	}
-	return least < 0
+	return worth
 }
 
 // ramps are where in a stretch lines begin and end. A ramp is slow if it has leastRamp values.

@@ -14,7 +14,8 @@ import (
 type point struct {
 	block
 	origin
-	usual [len(statistics)]float32 // level of like hours before it; NaN where there are none
+	usual  [len(statistics)]float32 // level of like hours before it; NaN where there are none
+	weekly [len(statistics)]bool    // usual is of the same hour of the week
 }
 
 const (
@@ -81,8 +82,8 @@ func (p *pair) addPoint(b block, o origin) {
 	x := point{block: b, origin: o}
 	for i, s := range statistics {
 		x.usual[i] = float32(math.NaN())
-		if level, ok := (usual{points: p.points, statistic: s}).at(&x, 0, x.start); ok {
-			x.usual[i] = float32(level)
+		if level, weekly, ok := (usual{points: p.points, statistic: s}).at(&x, 0, x.start); ok {
+			x.usual[i], x.weekly[i] = float32(level), weekly
 		}
 	}
 	p.points = append(p.points, x)
@@ -164,7 +165,7 @@ func (p *pair) newest(series []point, s string, level, margin float64) (*shift, 
 			m = newShift(s, like.after-like.by, like.after, c.Size, c.At, len(x)-c.At)
 		}
 		m.season, m.hours, m.epoch = season, like.hours, like.epoch
-		if !m.matters(margin) || !m.beyondLikeHours(like, margin) {
+		if !m.matters(margin) || !m.beyondLikeHours(like, margin) || !m.confirms(beyondDrift(x, c.At), margin) {
 			continue
 		}
 		m.at, m.surely = series[at[c.At]].began(), series[at[c.Last]].began()
@@ -173,16 +174,40 @@ func (p *pair) newest(series []point, s string, level, margin float64) (*shift, 
 	return nil, 1
 }
 
-// beyondLikeHours says whether like hours confirm a change: at least half of it, and more than the practical margin.
-func (m *shift) beyondLikeHours(like alike, margin float64) bool {
+// beyondLikeHours says whether like hours confirm a change.
+func (m *shift) beyondLikeHours(like alike, margin float64) bool { return m.confirms(like.by, margin) }
+
+// confirms says whether a difference, as blocks have it, is at least half of a change and more than the practical margin.
+func (m *shift) confirms(by, margin float64) bool {
 	sign := worseSign(m.statistic)
 	least := math.Abs(limit(m.statistic, m.before, margin))
-	size := sign * (m.after - m.before)
-	by := sign * like.by
+	size, by := sign*(m.after-m.before), sign*by
 	if m.statistic != errorRatio {
-		size, by = math.Abs(math.Log(m.after/m.before)), math.Abs(math.Expm1(like.by))*math.Copysign(1, by)
+		size = math.Abs(math.Log(m.after / m.before))
+		least = math.Log1p(least)
 	}
 	return by >= least && by >= size/2
+}
+
+// beyondDrift is by how much values from an index on lie above the line that those of the week before
+// rose along, in the median of two days; a line that falls, for what is above, is taken for level.
+func beyondDrift(x []float64, at int) float64 {
+	before, after := x[max(0, at-week):at], x[at:min(len(x), at+2*day)]
+	track := stats.Track{Y: before}
+	for i := range before {
+		track.T = append(track.T, float64(i))
+	}
+	slope := stats.Slopes(track).Median()
+	level := stats.Median(before)
+	if rise := stats.Median(after) - level; slope*rise < 0 || math.IsNaN(slope) {
+		slope = 0
+	}
+	middle := float64(len(before)-1) / 2
+	var above []float64
+	for i, v := range after {
+		above = append(above, v-level-slope*(float64(len(before)+i)-middle))
+	}
+	return stats.Median(above)
 }
 
 // column returns a statistic of those points that have it, and which these are.

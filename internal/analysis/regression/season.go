@@ -57,9 +57,9 @@ type usual struct {
 }
 
 // at returns the level of like hours of a point that began at or after from and before another
-// instant, in nanoseconds. Weeks know every season; days must be two, or one of
-// which no custom makes a weekend.
-func (u usual) at(x *point, from, before int64) (level float64, ok bool) {
+// instant, in nanoseconds, and whether hours of the week are among them. Weeks know every season; days must be
+// two, or one of which no custom makes a weekend.
+func (u usual) at(x *point, from, before int64) (level float64, weekly, ok bool) {
 	hour := x.hour()
 	sign := worseSign(u.statistic)
 	find := func(hour int64) (float64, bool) {
@@ -97,19 +97,22 @@ func (u usual) at(x *point, from, before int64) (level float64, ok bool) {
 	if len(days) == 1 && !clear {
 		days = nil
 	}
+	weekly = len(weeks) > 0
 	switch {
-	case len(weeks) == 0 && len(days) == 0:
-		return 0, false
-	case !u.worst && len(weeks) > 0:
-		return sign * stats.Median(weeks), true
+	case !weekly && len(days) == 0:
+		return 0, false, false
+	case !u.worst && weekly:
+		level = stats.Median(weeks)
 	case !u.worst:
-		return sign * stats.Median(days), true
+		level = stats.Median(days)
 	case len(days) == 0:
-		return sign * upperMedian(weeks), true
-	case len(weeks) == 0:
-		return sign * upperMedian(days), true
+		level = upperMedian(weeks)
+	case !weekly:
+		level = upperMedian(days)
+	default:
+		level = max(upperMedian(weeks), upperMedian(days))
 	}
-	return sign * max(upperMedian(weeks), upperMedian(days)), true
+	return sign * level, weekly, true
 }
 
 // upperMedian is the median, the larger of two in the middle.
@@ -127,13 +130,25 @@ func worseSign(statistic string) float64 {
 }
 
 // deviations returns what a statistic deviates by from like hours in those points that
-// have both, and which these are.
+// have both, and which these are: from hours of the week once there are leastSeason such
+// points, from hours of the day before. The two are not mixed, because a drift makes them differ.
 func deviations(series []point, statistic string) (r []float64, at []int) {
 	column := slices.Index(statistics[:], statistic)
+	var byWeek, byDay []int
 	for i := range series {
-		if d := series[i].value(statistic) - float64(series[i].usual[column]); !math.IsNaN(d) {
-			r, at = append(r, d), append(at, i)
+		switch x := &series[i]; {
+		case math.IsNaN(x.value(statistic) - float64(x.usual[column])):
+		case x.weekly[column]:
+			byWeek = append(byWeek, i)
+		default:
+			byDay = append(byDay, i)
 		}
+	}
+	if at = byDay; len(byWeek) >= leastSeason {
+		at = byWeek
+	}
+	for _, i := range at {
+		r = append(r, series[i].value(statistic)-float64(series[i].usual[column]))
 	}
 	return r, at
 }
@@ -184,7 +199,7 @@ func (p *pair) besideLikeHours(series []point, statistic string, from int) (a al
 	var before []float64
 	for i := range series[max(0, from-besideChange):from] {
 		x := &series[max(0, from-besideChange)+i]
-		if level, ok := u.at(x, 0, x.start); ok {
+		if level, _, ok := u.at(x, 0, x.start); ok {
 			if v := x.value(statistic); !math.IsNaN(v) {
 				before = append(before, v-level)
 			}
@@ -209,7 +224,7 @@ func (p *pair) compareHours(list []point, statistic string, from, before int64) 
 		if math.IsNaN(v) {
 			continue
 		}
-		if level, ok := u.at(&list[i], from, before); ok {
+		if level, _, ok := u.at(&list[i], from, before); ok {
 			is, was, by = append(is, v), append(was, level), append(by, v-level)
 		}
 	}
