@@ -18,18 +18,6 @@ type point struct {
 	weekly [len(statistics)]bool    // usual is of the same hour of the week
 }
 
-const (
-	// searched is how many of the last points are searched for changes.
-	searched = 200
-	// changeLevel is how likely a search finds a change where there is none in any
-	// step or statistic of a scenario.
-	changeLevel = 0.01
-	// byRelease is within how many points of a release a change belongs to it.
-	byRelease = 3
-	// leastLevel is how many points of a level tell that it is back.
-	leastLevel = 5
-)
-
 // A shift is a change of level that no release explains and that lasts.
 type shift struct {
 	at, surely    time.Time // the likeliest instant, and the last one possible
@@ -97,7 +85,7 @@ func (p *pair) series() []point {
 	}
 	latest := &p.points[len(p.points)-1]
 	var out []point
-	for i := len(p.points) - 1; i >= 0 && len(out) < searched; i-- {
+	for i := len(p.points) - 1; i >= 0 && len(out) < thresholds.Searched; i-- {
 		x := &p.points[i]
 		if x.observer != latest.observer || x.start < p.since.UnixNano() {
 			break
@@ -222,7 +210,7 @@ func column(series []point, s string) (x []float64, at []int) {
 
 // explained says whether a release changed between two points, or close to them.
 func explained(series []point, first, last int) bool {
-	for i := max(1, first-byRelease); i <= min(len(series)-1, last+byRelease); i++ {
+	for i := max(1, first-thresholds.ByRelease); i <= min(len(series)-1, last+thresholds.ByRelease); i++ {
 		if series[i].release != series[i-1].release {
 			return true
 		}
@@ -232,7 +220,7 @@ func explained(series []point, first, last int) bool {
 
 // lasting says whether a series still is at the new level of a change or further on.
 func lasting(x []float64, c stats.Change) bool {
-	now := stats.Median(x[max(c.At, len(x)-leastLevel):])
+	now := stats.Median(x[max(c.At, len(x)-thresholds.LastLevel):])
 	return (now < (c.Before+c.After)/2) != (c.After > c.Before)
 }
 
@@ -256,7 +244,7 @@ func (s *scenario) gather() {
 			first = p.moved
 		}
 	}
-	if first == nil || s.told[load.KindChange] != undecided {
+	if first == nil || s.extents[load.KindChange] != undecided {
 		return
 	}
 	same := make([]*shift, len(s.pairs))
@@ -284,14 +272,14 @@ func (p *pair) changeLike(m *shift, margin float64) *shift {
 	cut, _ := slices.BinarySearchFunc(at, m.at.UnixNano(), func(i int, t int64) int {
 		return cmp.Compare(series[i].start, t)
 	})
-	if cut < leastLevel || len(x)-cut < leastAlike {
+	if cut < thresholds.LastLevel || len(x)-cut < thresholds.Alike {
 		return nil
 	}
 	like, known := p.besideLikeHours(series, m.statistic, at[cut])
 	if !known {
 		return nil
 	}
-	_, size := stats.HodgesLehmann(x[:cut], x[cut:], confidence)
+	_, size := stats.HodgesLehmann(x[:cut], x[cut:], thresholds.Confidence)
 	out := newShift(m.statistic, stats.Median(x[:cut]), stats.Median(x[cut:]), size, cut, len(x)-cut)
 	if m.season {
 		out = newShift(m.statistic, like.after-like.by, like.after, size, cut, len(x)-cut)
@@ -327,14 +315,14 @@ func (m *shift) beyond(level, margin float64) bool {
 func (p *pair) follow(series []point, margin float64) {
 	m := p.moved
 	if len(series) == 0 || series[len(series)-1].observer != p.observer(m.at) {
-		p.moved = nil // nobody can tell any more
+		p.moved = nil // the two observers are not comparable
 		return
 	}
 	if !near(&series[len(series)-1].block, &m.like) {
 		return
 	}
-	recent := series[max(0, len(series)-leastLevel):]
-	if series[len(series)-1].start < m.at.Add(usualWeeks*week*time.Hour).UnixNano() && p.points[0].start < m.at.UnixNano() {
+	recent := series[max(0, len(series)-thresholds.LastLevel):]
+	if series[len(series)-1].start < m.at.Add(time.Duration(thresholds.UsualWeeks*week)*time.Hour).UnixNano() && p.points[0].start < m.at.UnixNano() {
 		// By day and by week levels differ: hours that have no like hours before the change say nothing.
 		like, known := p.compareHours(recent, m.statistic, m.epoch, m.at.UnixNano())
 		if !known {
@@ -346,7 +334,7 @@ func (p *pair) follow(series []point, margin float64) {
 		}
 	} else {
 		x, _ := column(series[max(0, len(series)-week):], m.statistic)
-		if len(x) < leastLevel {
+		if len(x) < thresholds.LastLevel {
 			return
 		}
 		if m.now = stats.Median(x); m.statistic != errorRatio {

@@ -22,7 +22,7 @@ import (
 	"github.com/perfd/perfd/internal/metric"
 )
 
-// DefaultMargin is the relative change below which nobody cares.
+// DefaultMargin is the relative change below which a worsening has no practical importance.
 const DefaultMargin = 0.05
 
 // A Scenario is what is compared.
@@ -65,7 +65,7 @@ type scenario struct {
 	chain        int       // of runs without a pause between them
 	began, ended time.Time // of the chain; ended is zero while a run is under way
 
-	told     map[load.Kind]extent
+	extents  map[load.Kind]extent
 	findings []load.Finding
 	said     []statement // of releases, the newest last
 	dirty    bool
@@ -96,7 +96,7 @@ func (a *Analysis) configure(list []Scenario) {
 		}
 		s := old[c.Name]
 		if s == nil {
-			s = &scenario{told: map[load.Kind]extent{}}
+			s = &scenario{extents: map[load.Kind]extent{}}
 		}
 		var pairs []*pair
 		for _, step := range append(slices.Clone(c.Steps), "") {
@@ -202,7 +202,7 @@ func (s *scenario) finish() {
 // evaluate looks at what closed since the last time.
 func (a *Analysis) evaluate(s *scenario) {
 	fresh, grown := false, false
-	level := changeLevel / float64(len(s.pairs)*len(statistics))
+	level := thresholds.ChangeLevel / float64(len(s.pairs)*len(statistics))
 	for _, p := range s.pairs {
 		if p.fresh {
 			fresh = true
@@ -278,10 +278,10 @@ func (a *Analysis) accept(s *scenario) {
 			steps = append(steps, s.Steps...)
 		}
 		for _, step := range steps {
-			if p.standing == nil {
+			if p.confirmed == nil {
 				break
 			}
-			if at, ok := a.acceptedSince(regressionID(s.Name, step, p.standing.release), p.standing.at); ok {
+			if at, ok := a.acceptedSince(regressionID(s.Name, step, p.confirmed.release), p.confirmed.at); ok {
 				p.accept(at)
 				s.dirty = true
 			}
@@ -334,7 +334,7 @@ func (a *Analysis) Collect(send analysis.Send) {
 
 func (p *pair) collect(name string, send analysis.Send) {
 	for _, statistic := range statistics {
-		released := p.standing != nil && slices.Contains(p.standing.worse, statistic)
+		released := p.confirmed != nil && slices.Contains(p.confirmed.worse, statistic)
 		moved := p.moved != nil && slices.Contains(p.moved.worse, statistic)
 		send(metric.RegressionSuspected, analysis.Number(released || moved), name, p.step, statistic)
 		if c := p.relative(statistic); !math.IsNaN(c) {
@@ -342,7 +342,7 @@ func (p *pair) collect(name string, send analysis.Send) {
 		}
 		switch {
 		case released:
-			send(metric.RegressionInfo, 1, name, p.step, statistic, p.target, p.standing.release, p.standing.since)
+			send(metric.RegressionInfo, 1, name, p.step, statistic, p.target, p.confirmed.release, p.confirmed.since)
 		case moved:
 			send(metric.RegressionInfo, 1, name, p.step, statistic, p.target, "", "")
 		}
@@ -352,7 +352,7 @@ func (p *pair) collect(name string, send analysis.Send) {
 // relative is the change of a statistic over what it was in the release before, or before a
 // change that no release explains; NaN where it is unknown.
 func (p *pair) relative(statistic string) float64 {
-	if p.moved != nil && p.moved.statistic == statistic && p.standing == nil {
+	if p.moved != nil && p.moved.statistic == statistic && p.confirmed == nil {
 		r := result{statistic: statistic, before: p.moved.before, change: p.moved.to(p.moved.now)}
 		return r.relative()
 	}

@@ -423,7 +423,7 @@ func TestFailuresAndRates(t *testing.T) {
 	r.load.ErrorRatio = 0.01
 	r.feed(time.Hour)
 	f := one(t, r.failing(), load.KindRegression, load.Fail)
-	if f.Statistic != errorRatio || !strings.Contains(f.Sentence, "error ratio of shop-soak is ") || f.Value < 0.005 || f.Value > 0.015 || f.Limit != leastErrors {
+	if f.Statistic != errorRatio || !strings.Contains(f.Sentence, "error ratio of shop-soak is ") || f.Value < 0.005 || f.Value > 0.015 || f.Limit != load.Number(thresholds.Errors) {
 		t.Errorf("%+v, want an error ratio of 1 %%", f)
 	}
 
@@ -547,11 +547,11 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 	s := r.a.scenarios["shop-soak"]
 	for _, p := range s.pairs {
 		blocks := 0
-		for _, st := range p.stints {
+		for _, st := range p.deployments {
 			blocks += len(st.blocks) + len(st.tails) + len(st.runs)
 		}
-		if len(p.stints) > keptStints+1 || blocks > 4*keptBlocks+keptStints*(2*keptBefore+keptRuns) || len(p.points) > keptPoints {
-			t.Errorf("%q keeps %d stints, %d blocks, %d points", p.step, len(p.stints), blocks, len(p.points))
+		if len(p.deployments) > keptDeployments+1 || blocks > 4*keptBlocks+keptDeployments*(2*keptBefore+keptRuns) || len(p.points) > keptPoints {
+			t.Errorf("%q keeps %d deployments, %d blocks, %d points", p.step, len(p.deployments), blocks, len(p.points))
 		}
 	}
 	if len(s.said) > keptStatements {

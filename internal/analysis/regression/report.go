@@ -11,7 +11,7 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// An extent says whether findings are told of the scenario as a whole or of its
+// An extent says whether findings are of the scenario as a whole or of its
 // steps. It is decided once, when something is found, or findings would come and
 // go as proofs arrive.
 type extent uint8
@@ -22,48 +22,48 @@ const (
 	apart
 )
 
-// extentOf returns the pairs that findings are told of, of those that a kind of
-// finding stands in: the scenario alone where all its steps are affected, or where no
+// extentOf returns the pairs that findings are of, of those that a kind of
+// finding holds in: the scenario alone where all its steps are affected, or where no
 // single step is.
-func (s *scenario) extentOf(kind load.Kind, stands, follows func(*pair) bool) []*pair {
+func (s *scenario) extentOf(kind load.Kind, holds, follows func(*pair) bool) []*pair {
 	own, steps := s.own(), s.pairs[:len(s.pairs)-1]
-	var standing []*pair
+	var affected []*pair
 	for _, p := range steps {
-		if stands(p) {
-			standing = append(standing, p)
+		if holds(p) {
+			affected = append(affected, p)
 		}
 	}
-	if len(standing) == 0 && !stands(own) {
-		delete(s.told, kind)
+	if len(affected) == 0 && !holds(own) {
+		delete(s.extents, kind)
 		return nil
 	}
-	if s.told[kind] == undecided {
-		s.told[kind] = apart
-		if stands(own) && !slices.ContainsFunc(steps, func(p *pair) bool { return !follows(p) }) {
-			s.told[kind] = whole
+	if s.extents[kind] == undecided {
+		s.extents[kind] = apart
+		if holds(own) && !slices.ContainsFunc(steps, func(p *pair) bool { return !follows(p) }) {
+			s.extents[kind] = whole
 		}
 	}
-	if stands(own) && (len(standing) == 0 || s.told[kind] == whole) {
+	if holds(own) && (len(affected) == 0 || s.extents[kind] == whole) {
 		return []*pair{own}
 	}
-	s.told[kind] = apart
-	return standing
+	s.extents[kind] = apart
+	return affected
 }
 
 // report makes the findings anew.
 func (s *scenario) report() {
 	s.dirty = false
 	s.findings = nil
-	stands := func(p *pair) bool { return p.standing != nil }
-	told := s.extentOf(load.KindRegression, stands, func(p *pair) bool { return p.follows(s.own().standing) })
-	for _, p := range told {
+	holds := func(p *pair) bool { return p.confirmed != nil }
+	reported := s.extentOf(load.KindRegression, holds, func(p *pair) bool { return p.follows(s.own().confirmed) })
+	for _, p := range reported {
 		s.findings = append(s.findings, s.regression(p))
 	}
 	changed := func(p *pair) bool { return p.moved != nil }
 	changes := s.extentOf(load.KindChange, changed, changed)
 	if cur := s.own().current(); cur != nil {
 		compared := true
-		if len(told) == 0 && !(slices.Contains(changes, s.own()) && s.own().reopened()) {
+		if len(reported) == 0 && !(slices.Contains(changes, s.own()) && s.own().reopened()) {
 			s.findings = append(s.findings, s.watched(cur))
 			_, why := s.own().baseline()
 			compared = why != whyFirst && why != whyAccepted
@@ -93,12 +93,12 @@ func (s *scenario) name(p *pair) string {
 	return s.Name + "/" + p.step
 }
 
-// regression is the finding of a regression that stands.
+// regression is the finding of a regression that holds.
 func (s *scenario) regression(p *pair) load.Finding {
-	st := p.standing
+	st := p.confirmed
 	f := load.Finding{
 		ID: regressionID(s.Name, p.step, st.release), Kind: load.KindRegression, Verdict: load.Fail, Scenario: s.Name, Step: p.step, Target: p.target,
-		Statistic: st.statistic, Release: st.release, Baseline: st.since, Since: st.at, Confidence: confidence, Unit: "ratio", Limit: load.Number(s.Margin),
+		Statistic: st.statistic, Release: st.release, Baseline: st.since, Since: st.at, Confidence: thresholds.Confidence, Unit: "ratio", Limit: load.Number(s.Margin),
 	}
 	r := p.latest(st.statistic)
 	if r == nil {
@@ -141,7 +141,7 @@ func (s *scenario) regression(p *pair) load.Finding {
 }
 
 // span says between which releases a regression lies; of one that crept, over how many releases.
-func (st *standing) span(releases int) string {
+func (st *confirmed) span(releases int) string {
 	switch {
 	case st.creep > 0 && st.baseline.accepted:
 		return fmt.Sprintf("since the accepted release %s, in %d releases none of which was called worse than the one before it", st.since, releases)
@@ -162,8 +162,8 @@ func (p *pair) reopened() bool {
 // latest is the latest result of a statistic, nil where it was not compared.
 func (p *pair) latest(statistic string) *result {
 	list := p.results
-	if p.standing != nil {
-		list = p.standing.results
+	if p.confirmed != nil {
+		list = p.confirmed.results
 	}
 	for i := range list {
 		if list[i].statistic == statistic {
@@ -174,7 +174,7 @@ func (p *pair) latest(statistic string) *result {
 }
 
 // units names what a comparison counts.
-func (st *standing) units() string {
+func (st *confirmed) units() string {
 	if st.unit == runs {
 		return "runs"
 	}
@@ -182,7 +182,7 @@ func (st *standing) units() string {
 }
 
 // sentence says a change for the worse.
-func (r *result) sentence(name string, st *standing, releases int) string {
+func (r *result) sentence(name string, st *confirmed, releases int) string {
 	in := fmt.Sprintf("(95 %% interval %s to %s)", r.signed(r.in.Lower), r.signed(r.in.Upper))
 	span := st.span(releases)
 	switch r.statistic {
@@ -225,12 +225,12 @@ func (r *result) facts() []load.Fact {
 }
 
 // watched is the finding of a scenario in which nothing is proven to be worse.
-func (s *scenario) watched(cur *stint) load.Finding {
+func (s *scenario) watched(cur *deployment) load.Finding {
 	p := s.own()
 	nan := load.Number(math.NaN())
 	f := load.Finding{
 		ID: regressionID(s.Name, "", cur.release), Kind: load.KindRegression, Scenario: s.Name, Target: s.Target,
-		Release: cur.release, Since: cur.start, Value: nan, Lower: nan, Upper: nan, Limit: load.Number(s.Margin), Confidence: confidence, Unit: "ratio",
+		Release: cur.release, Since: cur.start, Value: nan, Lower: nan, Upper: nan, Limit: load.Number(s.Margin), Confidence: thresholds.Confidence, Unit: "ratio",
 	}
 	base, why := p.baseline()
 	if base == nil {
@@ -257,7 +257,7 @@ func (s *scenario) watched(cur *stint) load.Finding {
 }
 
 // alone says why a release is compared with none.
-func (s *scenario) alone(cur *stint, why string) (sentence, needed string) {
+func (s *scenario) alone(cur *deployment, why string) (sentence, needed string) {
 	switch why {
 	case whyObserver:
 		return fmt.Sprintf("the observer changed: %s of %s is measured by another perfd, machine, flow or workload than what was before", cur.release, s.Name),
@@ -301,7 +301,7 @@ func (s *scenario) compared(f *load.Finding) {
 }
 
 // nextLook says what the next look takes.
-func (p *pair) nextLook(base *stint) string {
+func (p *pair) nextLook(base *deployment) string {
 	cur := p.current()
 	u := cur.unit(base)
 	left := max(1, cur.next-cur.seen[u])
@@ -324,7 +324,7 @@ func (s *scenario) change(p *pair) load.Finding {
 	f := load.Finding{
 		ID: changeID(s.Name, p.step, m.at), Kind: load.KindChange, Verdict: load.Fail, Scenario: s.Name, Step: p.step, Target: p.target, Statistic: m.statistic,
 		Since: m.at, Value: load.Number(m.to(m.after)), Lower: load.Number(m.in.Lower), Upper: load.Number(m.in.Upper),
-		Limit: load.Number(limit(m.statistic, m.before, s.Margin)), Confidence: confidence, Unit: "ratio",
+		Limit: load.Number(limit(m.statistic, m.before, s.Margin)), Confidence: thresholds.Confidence, Unit: "ratio",
 	}
 	r := result{statistic: m.statistic, before: m.before, after: m.after, change: m.to(m.after), in: m.in}
 	f.Evidence = append(r.facts()[:2:2],

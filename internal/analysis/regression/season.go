@@ -15,24 +15,6 @@ const (
 	week = 7 * day
 )
 
-const (
-	// usualWeeks is how many weeks before an hour are looked at for the same hour of the week.
-	usualWeeks = 4
-	// usualDays is how many days of the same type before an hour are looked at for the
-	// same hour of the day, among those of the last two weeks.
-	usualDays = 5
-	// leastSeason is how many deviations from like hours tell whether a series has a season.
-	leastSeason = 24
-	// seasonShare is the share of a series' mean absolute deviation that is left after like hours are
-	// taken away, from which it has no season. Differences of independent values deviate by
-	// 1.1 to 1.4 times as much as the values do.
-	seasonShare = 0.8
-	// leastAlike is how many hours since a change must have like hours before it.
-	leastAlike = 3
-	// besideChange is how many hours before a change its deviations are compared with.
-	besideChange = 48
-)
-
 // hour is the number of the hour since 1970 in which a block began, to the nearest one.
 func (b *block) hour() int64 { return (b.start + int64(30*time.Minute)) / int64(time.Hour) }
 
@@ -75,7 +57,7 @@ func (u usual) at(x *point, from, before int64) (level float64, weekly, ok bool)
 		return v, !math.IsNaN(v)
 	}
 	var weeks, days []float64
-	for k := int64(1); k <= usualWeeks; k++ {
+	for k := int64(1); k <= int64(thresholds.UsualWeeks); k++ {
 		if v, found := find(hour - k*week); found {
 			weeks = append(weeks, v)
 		}
@@ -83,7 +65,7 @@ func (u usual) at(x *point, from, before int64) (level float64, weekly, ok bool)
 	clear := false
 	if len(weeks) == 0 || u.worst {
 		of := hourOfWeek(hour)
-		for k := int64(1); k < 14 && len(days) < usualDays; k++ {
+		for k := int64(1); k < 14 && len(days) < thresholds.UsualDays; k++ {
 			other := hourOfWeek(hour - k*day)
 			if weekend(other) != weekend(of) {
 				continue
@@ -130,7 +112,7 @@ func worseSign(statistic string) float64 {
 }
 
 // deviations returns what a statistic deviates by from like hours in those points that
-// have both, and which these are: from hours of the week once there are leastSeason such
+// have both, and which these are: from hours of the week once there are Season such
 // points, from hours of the day before. The two are not mixed, because a drift makes them differ.
 func deviations(series []point, statistic string) (r []float64, at []int) {
 	column := slices.Index(statistics[:], statistic)
@@ -144,7 +126,7 @@ func deviations(series []point, statistic string) (r []float64, at []int) {
 			byDay = append(byDay, i)
 		}
 	}
-	if at = byDay; len(byWeek) >= leastSeason {
+	if at = byDay; len(byWeek) >= thresholds.Season {
 		at = byWeek
 	}
 	for _, i := range at {
@@ -156,7 +138,7 @@ func deviations(series []point, statistic string) (r []float64, at []int) {
 // seasonal says whether a series has a season: whether deviations from like hours are smaller
 // than those from the median.
 func seasonal(x, deviations []float64) bool {
-	return len(deviations) >= leastSeason && spread(deviations) < seasonShare*spread(x)
+	return len(deviations) >= thresholds.Season && spread(deviations) < thresholds.SeasonShare*spread(x)
 }
 
 // spread is the mean absolute deviation from the median.
@@ -197,8 +179,8 @@ func (p *pair) besideLikeHours(series []point, statistic string, from int) (a al
 	}
 	u := usual{points: p.points, statistic: statistic, worst: true}
 	var before []float64
-	for i := range series[max(0, from-besideChange):from] {
-		x := &series[max(0, from-besideChange)+i]
+	for i := range series[max(0, from-thresholds.BesideChange):from] {
+		x := &series[max(0, from-thresholds.BesideChange)+i]
 		if level, _, ok := u.at(x, 0, x.start); ok {
 			if v := x.value(statistic); !math.IsNaN(v) {
 				before = append(before, v-level)
@@ -228,7 +210,7 @@ func (p *pair) compareHours(list []point, statistic string, from, before int64) 
 			is, was, by = append(is, v), append(was, level), append(by, v-level)
 		}
 	}
-	if len(by) < leastAlike {
+	if len(by) < thresholds.Alike {
 		return alike{}, false
 	}
 	return alike{stats.Median(was), stats.Median(is), stats.Median(by), len(by), from}, true

@@ -107,7 +107,7 @@ func (s *sheet) fewRuns() {
 		for range n {
 			before, after := runsOf(r, 5, 1), runsOf(r, 5, c.slower)
 			for _, x := range compare(side{before, before}, side{after, after}, runs, DefaultMargin) {
-				if x.statistic == p95 && x.p <= oneSided && x.beyond {
+				if x.statistic == p95 && x.p <= thresholds.WorseLevel && x.beyond {
 					called++
 				}
 			}
@@ -168,7 +168,7 @@ func (s *sheet) cleanSeries() {
 		r := rand.New(rand.NewPCG(4, 1))
 		alarms := 0
 		for range n {
-			if len(stats.Changes(noise(r, c.kind, 100), stats.ChangeOptions{Level: changeLevel})) > 0 {
+			if len(stats.Changes(noise(r, c.kind, 100), stats.ChangeOptions{Level: thresholds.ChangeLevel})) > 0 {
 				alarms++
 			}
 		}
@@ -180,7 +180,7 @@ func (s *sheet) cleanSeries() {
 // watchedSeries searches after each point, as the analysis does, for what
 // deviates by 3 %.
 func (s *sheet) watchedSeries() {
-	const n = 60
+	const n = 50
 	for _, kind := range []string{"normal", "autocorrelation .5"} {
 		r := rand.New(rand.NewPCG(5, 1))
 		alarms := 0
@@ -193,7 +193,7 @@ func (s *sheet) watchedSeries() {
 					start: at.UnixNano(), end: at.Add(time.Hour).UnixNano(), seconds: 3600, requests: 18000,
 					p50: nan, p95: float32(-3 + 0.03*v), p99: nan,
 				}, origin{})
-				p.search(changeLevel/20, DefaultMargin)
+				p.search(thresholds.ChangeLevel/20, DefaultMargin)
 				if p.moved != nil {
 					alarms++
 					break
@@ -225,7 +225,7 @@ func (s *sheet) found(n, from, to int, sd float64) int {
 		for i := from; i < to; i++ {
 			x[i] += sd
 		}
-		changes := stats.Changes(x, stats.ChangeOptions{Level: changeLevel})
+		changes := stats.Changes(x, stats.ChangeOptions{Level: thresholds.ChangeLevel})
 		if closeTo(changes, from) && (to == 100 || closeTo(changes, to)) {
 			count++
 		}
@@ -264,9 +264,9 @@ func (c *course) level(at time.Time) float64 {
 	return v
 }
 
-// watch searches after each of so many hours, of which those from an index on are higher, and
-// returns the changes that were found, in order, as indices of hours.
-func (c *course) watch(r *rand.Rand, hours, from int, by float64) (found []int) {
+// watch searches after each of so many hours from the first searched one, of which those from an index on are
+// higher, and returns the changes that were found, in order, as indices of hours.
+func (c *course) watch(r *rand.Rand, first, hours, from int, by float64) (found []int) {
 	p, nan := newPair(""), float32(math.NaN())
 	noise := r.NormFloat64()
 	for i := range hours {
@@ -279,8 +279,11 @@ func (c *course) watch(r *rand.Rand, hours, from int, by float64) (found []int) 
 		p.addPoint(block{
 			start: at.UnixNano(), end: at.Add(time.Hour).UnixNano(), seconds: 3600, requests: 18000, p50: nan, p95: float32(v), p99: nan,
 		}, origin{})
+		if i < first {
+			continue
+		}
 		before := p.moved
-		if p.search(changeLevel/20, DefaultMargin); p.moved != nil && before == nil {
+		if p.search(thresholds.ChangeLevel/20, DefaultMargin); p.moved != nil && before == nil {
 			found = append(found, int(p.moved.at.Sub(c.start).Hours()))
 		}
 	}
@@ -312,7 +315,7 @@ func (s *sheet) seasons() {
 		for range n {
 			c := draw(r)
 			kind.set(&c, r)
-			if len(c.watch(r, 2*week, 2*week, 0)) > 0 {
+			if len(c.watch(r, 0, 2*week, 2*week, 0)) > 0 {
 				alarms++
 			}
 		}
@@ -326,7 +329,7 @@ func (s *sheet) seasons() {
 			c := draw(r)
 			kind.set(&c, r)
 			from := 2*week + r.IntN(5*day)
-			if at := c.watch(r, from+2*day, from, math.Log(1.2+0.2*r.Float64())); len(at) > 0 && at[len(at)-1] >= from-6 {
+			if at := c.watch(r, from-3*day, from+2*day, from, math.Log(1.2+0.2*r.Float64())); len(at) > 0 && at[len(at)-1] >= from-6 {
 				found++
 			}
 		}
