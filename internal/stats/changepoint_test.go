@@ -202,8 +202,7 @@ func TestSmallSeries(t *testing.T) {
 		x    string
 		want []int
 	}{
-		{"fourteen equal values, then others, the lowest first",
-			"5 5 5 5 5 5 5 5 5 5 5 5 5 5 6.1 7.3 7.2 7.4 7.1", []int{14}},
+		{"fourteen equal values, then others, the lowest first", "5 5 5 5 5 5 5 5 5 5 5 5 5 5 6.1 7.3 7.2 7.4 7.1", []int{14}},
 		{"fourteen equal values, then scattered ones", "0 0 0 0 0 0 0 0 0 0 0 0 0 0 3 1 4 1 5 9 2 6", []int{14}},
 		{"scattered values, then equal ones", "5 9 2 6 3 1 4 8 1 5 9 7 3 5 2 20 20 20 20 20 20 20 20", []int{15}},
 		{"three of another value after fourteen", "0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 1 1", []int{14}},
@@ -216,7 +215,7 @@ func TestSmallSeries(t *testing.T) {
 		{"a wider spread", "50 51 49 50 52 48 50 51 49 50 51 49 50 48 52 50 51 49 50 50 40 61 38 59 47 64 36 58 53 41 62 45 55 37 60 49", nil},
 	} {
 		var x []float64
-		for _, field := range strings.Fields(c.x) {
+		for field := range strings.FieldsSeq(c.x) {
 			v, err := strconv.ParseFloat(field, 64)
 			if err != nil {
 				t.Fatal(err)

@@ -63,7 +63,7 @@ func (s *scenario) report() {
 	changes := s.extentOf(load.KindChange, changed, changed)
 	if cur := s.own().current(); cur != nil {
 		compared := true
-		if len(reported) == 0 && !(slices.Contains(changes, s.own()) && s.own().reopened()) {
+		if len(reported) == 0 && (!slices.Contains(changes, s.own()) || !s.own().reopened()) {
 			s.findings = append(s.findings, s.watched(cur))
 			_, why := s.own().baseline()
 			compared = why != whyFirst && why != whyAccepted

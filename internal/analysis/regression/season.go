@@ -62,7 +62,7 @@ func (u usual) at(x *point, from, before int64) (level float64, weekly, ok bool)
 			weeks = append(weeks, v)
 		}
 	}
-	clear := false
+	midweekDay := false
 	if len(weeks) == 0 || u.worst {
 		of := hourOfWeek(hour)
 		for k := int64(1); k < 14 && len(days) < thresholds.UsualDays; k++ {
@@ -72,11 +72,11 @@ func (u usual) at(x *point, from, before int64) (level float64, weekly, ok bool)
 			}
 			if v, found := find(hour - k*day); found {
 				days = append(days, v)
-				clear = clear || midweek(of) && midweek(other)
+				midweekDay = midweekDay || midweek(of) && midweek(other)
 			}
 		}
 	}
-	if len(days) == 1 && !clear {
+	if len(days) == 1 && !midweekDay {
 		days = nil
 	}
 	weekly = len(weeks) > 0
