@@ -299,7 +299,7 @@ func FindTrend(tracks []Track, inflation float64) Trend {
 		out.Points += len(t.T)
 		out.Span += t.span()
 	}
-	k, factor := pooledKendall(tracks, out.Slope)
+	k, factor := pooledKendall(tracks, out.Slope, true)
 	k = k.Scaled(inflation)
 	out.Factor, out.P = factor*inflation, risingBy(k, factor)
 	out.In = slopes.Interval(widened(k.Variance, k.N, factor), 0.95)
@@ -311,17 +311,20 @@ func FindTrend(tracks []Track, inflation float64) Trend {
 	}
 	lateSlopes := Slopes(late...)
 	out.Late = lateSlopes.Median()
-	lateK, lateFactor := pooledKendall(late, out.Late)
+	// The later halves say whether growth goes on that the whole has proven: their correlation is
+	// taken as it is found, for the bias of so few values would hide most of it.
+	lateK, _ := pooledKendall(late, out.Late, false)
 	lateK = lateK.Scaled(inflation)
-	out.LateP = risingBy(lateK, lateFactor)
-	out.LateIn = lateSlopes.Interval(widened(lateK.Variance, lateK.N, lateFactor), 0.95)
+	out.LateP = lateK.Rising()
+	out.LateIn = lateSlopes.Interval(lateK.Variance, 0.95)
 	out.Shape, out.Steps = shapeOf(tracks)
 	return out
 }
 
-// pooledKendall returns the sum of the statistics of the tracks, each with a variance
-// that is corrected for the autocorrelation of all tracks about their slope.
-func pooledKendall(tracks []Track, slope float64) (k Kendall, factor float64) {
+// pooledKendall adds the tracks up, each with a variance that the autocorrelation of all of them about
+// their slope corrects: unbiased, by no less than a first-order autoregression does whose coefficient
+// is corrected for the number of values.
+func pooledKendall(tracks []Track, slope float64, unbiased bool) (k Kendall, factor float64) {
 	flat := make([][]float64, len(tracks))
 	n, longest := 0, 0
 	for i, t := range tracks {
@@ -332,7 +335,7 @@ func pooledKendall(tracks []Track, slope float64) (k Kendall, factor float64) {
 	h := HamedRao{PositiveOnly: true}
 	rho := rankCorrelations(flat, longest/4)
 	phi := 0.0
-	if len(rho) > 0 {
+	if unbiased && len(rho) > 0 {
 		phi = persistence(rho[0], float64(n)/float64(len(tracks)))
 	}
 	raw := 0.0

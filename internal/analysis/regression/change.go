@@ -29,6 +29,7 @@ type shift struct {
 	points        [2]int         // before and after
 	like          block          // a point at whose load it was found
 	season        bool           // the levels are those of like hours
+	chance        float64        // probability of a change as marked in a series that has none
 	hours         int            // since the change that have like hours before it
 	epoch         int64          // when the level before began, in ns; 0 where it is not known to have begun
 }
@@ -152,7 +153,7 @@ func (p *pair) newest(series []point, s string, level, margin float64) (*shift, 
 		if season {
 			m = newShift(s, like.after-like.by, like.after, c.Size, c.At, len(x)-c.At)
 		}
-		m.season, m.hours, m.epoch = season, like.hours, like.epoch
+		m.season, m.hours, m.epoch, m.chance = season, like.hours, like.epoch, c.P
 		if !m.matters(margin) || !m.beyondLikeHours(like, margin) || !m.confirms(beyondDrift(x, c.At), margin) {
 			continue
 		}
@@ -284,7 +285,7 @@ func (p *pair) changeLike(m *shift, margin float64) *shift {
 	if m.season {
 		out = newShift(m.statistic, like.after-like.by, like.after, size, cut, len(x)-cut)
 	}
-	out.season, out.hours, out.epoch = m.season, like.hours, like.epoch
+	out.season, out.hours, out.epoch, out.chance = m.season, like.hours, like.epoch, m.chance
 	if !out.matters(margin) || !out.beyondLikeHours(like, margin) {
 		return nil
 	}

@@ -344,7 +344,7 @@ func (s *scenario) change(p *pair) load.Finding {
 	if m.season {
 		than = " beside the same hours of the days and weeks before"
 	}
-	f.Evidence = append(f.Evidence, load.Fact{Name: "hours that have like hours before", Value: load.Number(m.hours)})
+	f.Evidence = append(f.Evidence, load.Fact{Name: "hours that have like hours before", Value: load.Number(m.hours)}, load.Fact{Name: "probability by chance", Value: load.Number(m.chance)})
 	if p.reopened() {
 		cur := p.current()
 		f.ID, f.Kind, f.Release, f.Baseline = regressionID(s.Name, p.step, cur.release), load.KindRegression, cur.release, cur.release
