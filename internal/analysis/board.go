@@ -113,13 +113,16 @@ const (
 // put puts a finding that holds on the board.
 func (b *Board) put(f load.Finding) change {
 	e := b.known[f.ID]
-	if e == nil || e.State != load.Active && e.State != load.Accepted {
+	// A finding that began after it was accepted is worse than what was accepted. One that began before
+	// is reported because the event of the acceptance has not reached the analysis yet.
+	reopened := e != nil && e.State == load.Accepted && f.Since.After(e.Ended)
+	if e == nil || reopened || e.State != load.Active && e.State != load.Accepted {
 		f.State = load.Active
 		b.known[f.ID] = &entry{Finding: f, stored: f.Updated}
 		return becameActive
 	}
 	if e.State == load.Accepted {
-		return unchanged // the event of the acceptance has not reached the analysis yet
+		return unchanged
 	}
 	f.State, f.Since = load.Active, e.Since
 	e.Finding = f

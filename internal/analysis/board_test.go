@@ -98,12 +98,38 @@ func TestOnlyActiveRegressionsAreAccepted(t *testing.T) {
 		t.Fatalf("accept: %+v, %v", f, err)
 	}
 	// What its analysis found before it heard of it does not bring it back.
-	b.Report(kinds, at(2), []load.Finding{regression(load.Fail, 2)})
+	b.Report(kinds, at(2), []load.Finding{regression(load.Fail, 0)})
 	if f := b.Findings(); f[0].State != load.Accepted || b.Active()[load.KindRegression] != 0 {
 		t.Errorf("an accepted finding is reported again: %+v", f)
 	}
 	if _, err := b.Accept("regression-1", at(3)); !errors.Is(err, ErrNotAcceptable) {
 		t.Errorf("accepted twice: %v", err)
+	}
+}
+
+func TestALaterSlowdownReopensWhatWasAccepted(t *testing.T) {
+	b, d := newBoard()
+	b.Report(kinds, at(0), []load.Finding{regression(load.Fail, 0)})
+	if _, err := b.Accept("regression-1", at(10)); err != nil {
+		t.Fatal(err)
+	}
+	for m := 20; m < 24; m++ {
+		b.Report(kinds, at(m), []load.Finding{regression(load.Fail, 15)})
+	}
+	if f := b.Findings(); len(f) != 1 || f[0].State != load.Active || f[0].Since != at(15) || !f[0].Ended.IsZero() || b.Active()[load.KindRegression] != 1 {
+		t.Errorf("what began after it was accepted is %+v, want it active again", f)
+	}
+	if diff := cmp.Diff([]string{"regression-1 active", "regression-1 accepted", "regression-1 active"}, d.stored); diff != "" {
+		t.Errorf("stored (-want +got):\n%s", diff)
+	}
+	// It can be accepted again, and by a later process too.
+	if f, err := b.Accept("regression-1", at(30)); err != nil || f.Ended != at(30) {
+		t.Errorf("accepted again: %+v, %v", f, err)
+	}
+	later, _ := newBoard(b.Findings()...)
+	later.Report(kinds, at(40), []load.Finding{regression(load.Fail, 15)})
+	if n := later.Active()[load.KindRegression]; n != 0 {
+		t.Error("a later process reopens what began before it was accepted")
 	}
 }
 

@@ -79,12 +79,19 @@ func WelchEffective(x, y []float64, nx, ny, level float64) Shift {
 	if len(x) < 2 || len(y) < 2 || !(nx > 1 && ny > 1) {
 		return unknown(estimate, "fewer than two effective values in a sample: the shift has no interval")
 	}
-	vx, vy := Variance(x)/nx, Variance(y)/ny
+	vx, vy := varianceOfMean(x, nx), varianceOfMean(y, ny)
 	freedom := (vx + vy) * (vx + vy) / (vx*vx/(nx-1) + vy*vy/(ny-1))
 	if vx+vy == 0 {
 		freedom = nx + ny - 2
 	}
 	return between(estimate, math.Sqrt(vx+vy), freedom, level)
+}
+
+// varianceOfMean is the variance of the mean of dependent values that are worth n independent ones. They
+// lie closer about their own mean than about that of the process, by 1-1/n of its variance.
+func varianceOfMean(x []float64, n float64) float64 {
+	size := float64(len(x))
+	return Variance(x) * (size - 1) / (size * (n - 1))
 }
 
 // Student compares the means of two samples of independent values with the same

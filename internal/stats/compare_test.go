@@ -254,6 +254,37 @@ func TestWelchEffectiveHoldsItsLevelOnCorrelatedValues(t *testing.T) {
 	}
 }
 
+// At a nominal 1 % one-sided, with the power that is left for a shift by a standard deviation.
+func TestWelchEffectiveUnderAutocorrelation(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 3))
+	runs := tries(2000, 400)
+	for _, c := range []struct {
+		phi          float64
+		n            int
+		level, power float64
+	}{{0, 40, 0.015, 0.9}, {0.5, 40, 0.015, 0.3}, {0.5, 100, 0.015, 0.85}, {0.9, 100, 0.02, 0.05}, {0.9, 400, 0.02, 0.6}} {
+		alarms, found := 0, 0
+		for range runs {
+			x, y := wander(r, c.phi, c.n), wander(r, c.phi, c.n)
+			if WelchEffective(x, y, EffectiveSize(x), EffectiveSize(y), 0.95).Above(0) < 0.01 {
+				alarms++
+			}
+			for i := range y {
+				y[i]++
+			}
+			if WelchEffective(x, y, EffectiveSize(x), EffectiveSize(y), 0.95).Above(0) < 0.01 {
+				found++
+			}
+		}
+		if got := float64(alarms) / float64(runs); got > c.level+b2f(testing.Short())*0.01 {
+			t.Errorf("correlation %g, %d values: %.1f %% false alarms at 1 %%, want %.1f %% at most", c.phi, c.n, 100*got, 100*c.level)
+		}
+		if got := float64(found) / float64(runs); got < c.power {
+			t.Errorf("correlation %g, %d values: %.0f %% of shifts by a deviation found, want %.0f %%", c.phi, c.n, 100*got, 100*c.power)
+		}
+	}
+}
+
 // wander returns a first-order autoregression of variance 1.
 func wander(r *rand.Rand, phi float64, n int) []float64 {
 	x := make([]float64, n)

@@ -61,6 +61,21 @@ func IntegratedTime(x []float64) float64 {
 	return max(1, 2*sum/c0-1)
 }
 
+// CorrelationTime is IntegratedTime for few observations, in which the sum over lags ends too early
+// and autocorrelations about the observations' own mean are too small: no less than the time of a first-order
+// autoregression, (1+phi)/(1-phi), whose phi is the lag-1 autocorrelation with its bias of -(1+3 phi)/n
+// taken away (Marriott and Pope, "Bias in the Estimation of Autocorrelations", Biometrika 41 (1954)). An
+// autocorrelation that independent observations exceed in one case of twenty, 1.645/sqrt(n), adds nothing.
+func CorrelationTime(x []float64) float64 {
+	n := float64(len(x))
+	r := Autocorrelation(x, 1)
+	if n < 4 || r*math.Sqrt(n) < 1.645 {
+		return IntegratedTime(x)
+	}
+	phi := min((n*r+1)/(n-3), maxPersistence)
+	return max(IntegratedTime(x), (1+phi)/(1-phi))
+}
+
 // EffectiveSize returns the number of independent observations that give the mean of
-// x the same variance: n over the integrated autocorrelation time.
-func EffectiveSize(x []float64) float64 { return float64(len(x)) / IntegratedTime(x) }
+// x the same variance: n over the correlation time.
+func EffectiveSize(x []float64) float64 { return float64(len(x)) / CorrelationTime(x) }

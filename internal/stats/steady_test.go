@@ -35,7 +35,7 @@ func TestIntegratedTimeOfAutoregression(t *testing.T) {
 		if math.Abs(got/want-1) > 0.15 {
 			t.Errorf("rho %g: IntegratedTime = %.2f, want %.2f", rho, got, want)
 		}
-		if size := EffectiveSize(x); math.Abs(size*got-float64(n)) > 1e-6 {
+		if size := EffectiveSize(x); math.Abs(size*CorrelationTime(x)-float64(n)) > 1e-6 || size > float64(n)/got || size < float64(n)/got*0.85 {
 			t.Errorf("rho %g: EffectiveSize = %g, with time %g of %d values", rho, size, got, n)
 		}
 	}

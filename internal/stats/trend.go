@@ -299,10 +299,10 @@ func FindTrend(tracks []Track, inflation float64) Trend {
 		out.Points += len(t.T)
 		out.Span += t.span()
 	}
-	k, factor := pooledKendall(tracks, out.Slope)
+	k, factor := pooledKendall(tracks, out.Slope, true)
 	k = k.Scaled(inflation)
-	out.Factor, out.P = factor*inflation, k.Rising()
-	out.In = slopes.Interval(k.Variance, 0.95)
+	out.Factor, out.P = factor*inflation, risingBy(k, factor)
+	out.In = slopes.Interval(widened(k.Variance, k.N, factor), 0.95)
 	out.Level, out.Noise = levelAndNoise(tracks, out.Slope)
 
 	late := make([]Track, len(tracks))
@@ -311,7 +311,9 @@ func FindTrend(tracks []Track, inflation float64) Trend {
 	}
 	lateSlopes := Slopes(late...)
 	out.Late = lateSlopes.Median()
-	lateK, _ := pooledKendall(late, out.Late)
+	// The later halves say whether growth goes on that the whole has proven: their correlation is
+	// taken as it is found, for the bias of so few values would hide most of it.
+	lateK, _ := pooledKendall(late, out.Late, false)
 	lateK = lateK.Scaled(inflation)
 	out.LateP = lateK.Rising()
 	out.LateIn = lateSlopes.Interval(lateK.Variance, 0.95)
@@ -319,9 +321,10 @@ func FindTrend(tracks []Track, inflation float64) Trend {
 	return out
 }
 
-// pooledKendall returns the sum of the statistics of the tracks, each with a variance
-// that is corrected for the autocorrelation of all tracks about their slope.
-func pooledKendall(tracks []Track, slope float64) (k Kendall, factor float64) {
+// pooledKendall adds the tracks up, each with a variance that the autocorrelation of all of them about
+// their slope corrects: unbiased, by no less than a first-order autoregression does whose coefficient
+// is corrected for the number of values.
+func pooledKendall(tracks []Track, slope float64, unbiased bool) (k Kendall, factor float64) {
 	flat := make([][]float64, len(tracks))
 	n, longest := 0, 0
 	for i, t := range tracks {
@@ -331,16 +334,73 @@ func pooledKendall(tracks []Track, slope float64) (k Kendall, factor float64) {
 	}
 	h := HamedRao{PositiveOnly: true}
 	rho := rankCorrelations(flat, longest/4)
+	phi := 0.0
+	if unbiased && len(rho) > 0 {
+		phi = persistence(rho[0], float64(n)/float64(len(tracks)))
+	}
 	raw := 0.0
 	for _, t := range tracks {
 		one := MannKendall(t.Y)
 		raw += one.Variance
-		k = k.Plus(one.Scaled(h.factor(one.N, rho, n)))
+		k = k.Plus(one.Scaled(max(h.factor(one.N, rho, n), persistentFactor(one.N, phi))))
 	}
 	if raw == 0 {
 		return k, 1
 	}
 	return k, k.Variance / raw
+}
+
+// freedomOf is the degrees of freedom of a variance of n values that correlation widens
+// by a factor: the number of independent ones, because a correlation estimated from few is itself
+// uncertain. Without correlation it is so many that Student's t is normal.
+func freedomOf(n int, factor float64) float64 { return max(1, float64(n)/factor) }
+
+// risingBy is Kendall.Rising with Student's t in place of the normal distribution where a factor
+// widened the variance.
+func risingBy(k Kendall, factor float64) float64 {
+	if k.Variance <= 0 || factor <= 1 {
+		return k.Rising()
+	}
+	return student(freedomOf(k.N, factor)).Survival((k.S - 1) / math.Sqrt(k.Variance))
+}
+
+// widened is a variance of S whose normal interval at 95 % is Student's.
+func widened(variance float64, n int, factor float64) float64 {
+	if factor <= 1 {
+		return variance
+	}
+	return variance * square(student(freedomOf(n, factor)).Quantile(0.975)/distuv.UnitNormal.Quantile(0.975))
+}
+
+func square(x float64) float64 { return x * x }
+
+// maxPersistence bounds the autoregression that a trend is judged beside: beyond it, a
+// series is a random walk, and every stretch of it has a trend.
+const maxPersistence = 0.98
+
+// persistence is the coefficient of a first-order autoregression of whose n values about a line the
+// lag-1 autocorrelation is r: taking a level and a slope away biases r by -(2+4 phi)/n
+// (Kendall, "Note on Bias in the Estimation of Autocorrelation", Biometrika 41 (1954), to the first order; Shaman
+// and Stine, "The Bias of Autoregressive Coefficient Estimators", J. American Statistical Association 83 (1988)).
+func persistence(r, n float64) float64 {
+	if n <= 4 {
+		return maxPersistence
+	}
+	return min(max(0, (n*r+2)/(n-4)), maxPersistence)
+}
+
+// persistentFactor is what the variance of S of n values is to be multiplied by where
+// they are an autoregression with coefficient phi: Hamed and Rao's sum over all lags of phi^lag.
+func persistentFactor(n int, phi float64) float64 {
+	if n < 3 {
+		return 1
+	}
+	f, sum, rho := float64(n), 0.0, 1.0
+	for k := 1.0; k < f-2; k++ {
+		rho *= phi
+		sum += (f - k) * (f - k - 1) * (f - k - 2) * rho
+	}
+	return 1 + 2*sum/(f*(f-1)*(f-2))
 }
 
 // levelAndNoise returns the median of the levels at which the tracks begin, and the

@@ -207,6 +207,37 @@ func TestFindTrendUnderAutocorrelation(t *testing.T) {
 	}
 }
 
+// At a nominal 1 % one-sided, with the power that is left for a rise by four standard deviations.
+func TestFindTrendHoldsItsLevel(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 4))
+	runs := tries(1500, 200)
+	for _, c := range []struct {
+		rho          float64
+		n            int
+		level, power float64
+	}{{0, 48, 0.015, 0.98}, {0.5, 48, 0.02, 0.75}, {0.5, 100, 0.02, 0.97}, {0.9, 48, 0.04, 0.15}, {0.9, 100, 0.03, 0.25}} {
+		alarms, found := 0, 0
+		for range runs {
+			track := equallySpaced(wander(r, c.rho, c.n))
+			if FindTrend([]Track{track}, 1).P < 0.01 {
+				alarms++
+			}
+			for i := range track.Y {
+				track.Y[i] += 4 * float64(i) / float64(c.n)
+			}
+			if FindTrend([]Track{track}, 1).P < 0.01 {
+				found++
+			}
+		}
+		if got := float64(alarms) / float64(runs); got > c.level+b2f(testing.Short())*0.02 {
+			t.Errorf("rho %g, %d values: %.1f %% false alarms at 1 %%, want %.1f %% at most", c.rho, c.n, 100*got, 100*c.level)
+		}
+		if got := float64(found) / float64(runs); got < c.power {
+			t.Errorf("rho %g, %d values: %.0f %% of rises found, want %.0f %%", c.rho, c.n, 100*got, 100*c.power)
+		}
+	}
+}
+
 func TestShapes(t *testing.T) {
 	shape := func(name string, want Shape, level func(u float64) float64) {
 		t.Helper()

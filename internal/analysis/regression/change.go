@@ -14,19 +14,9 @@ import (
 type point struct {
 	block
 	origin
+	usual  [len(statistics)]float32 // level of like hours before it; NaN where there are none
+	weekly [len(statistics)]bool    // usual is of the same hour of the week
 }
-
-const (
-	// searched is how many of the last points are searched for changes.
-	searched = 200
-	// changeLevel is how likely a search finds a change where there is none in any
-	// step or statistic of a scenario.
-	changeLevel = 0.01
-	// byRelease is within how many points of a release a change belongs to it.
-	byRelease = 3
-	// leastLevel is how many points of a level tell that it is back.
-	leastLevel = 5
-)
 
 // A shift is a change of level that no release explains and that lasts.
 type shift struct {
@@ -38,6 +28,10 @@ type shift struct {
 	in            stats.Interval // of the change from before to after
 	points        [2]int         // before and after
 	like          block          // a point at whose load it was found
+	season        bool           // the levels are those of like hours
+	chance        float64        // probability of a change as marked in a series that has none
+	hours         int            // since the change that have like hours before it
+	epoch         int64          // when the level before began, in ns; 0 where it is not known to have begun
 }
 
 // to is the change to a level, as in result.
@@ -74,7 +68,14 @@ func (p *pair) addPoint(b block, o origin) {
 	if len(p.points) >= keptPoints {
 		p.points = slices.Delete(p.points, 0, len(p.points)-keptPoints+1)
 	}
-	p.points = append(p.points, point{b, o})
+	x := point{block: b, origin: o}
+	for i, s := range statistics {
+		x.usual[i] = float32(math.NaN())
+		if level, weekly, ok := (usual{points: p.points, statistic: s}).at(&x, 0, x.start); ok {
+			x.usual[i], x.weekly[i] = float32(level), weekly
+		}
+	}
+	p.points = append(p.points, x)
 	p.grown = true
 }
 
@@ -85,7 +86,7 @@ func (p *pair) series() []point {
 	}
 	latest := &p.points[len(p.points)-1]
 	var out []point
-	for i := len(p.points) - 1; i >= 0 && len(out) < searched; i-- {
+	for i := len(p.points) - 1; i >= 0 && len(out) < thresholds.Searched; i-- {
 		x := &p.points[i]
 		if x.observer != latest.observer || x.start < p.since.UnixNano() {
 			break
@@ -109,20 +110,15 @@ func (p *pair) search(level, margin float64) {
 	var found []*shift
 	var clearest float64
 	for _, s := range statistics {
-		x, at := column(series, s)
-		for _, c := range slices.Backward(stats.Changes(x, stats.ChangeOptions{Level: level})) {
-			m := lasting(s, x, c)
-			if m == nil || explained(series, at[c.First], at[c.Last]) || !m.matters(margin) {
-				continue
-			}
-			m.at, m.surely = series[at[c.At]].began(), series[at[c.Last]].began()
-			if len(found) == 0 || c.P < clearest {
-				clearest = c.P
-				found = slices.Insert(found, 0, m)
-			} else {
-				found = append(found, m)
-			}
-			break
+		m, chance := p.newest(series, s, level, margin)
+		if m == nil {
+			continue
+		}
+		if len(found) == 0 || chance < clearest {
+			clearest = chance
+			found = slices.Insert(found, 0, m)
+		} else {
+			found = append(found, m)
 		}
 	}
 	if len(found) == 0 {
@@ -133,6 +129,74 @@ func (p *pair) search(level, margin float64) {
 	for _, m := range found {
 		p.moved.worse = append(p.moved.worse, m.statistic)
 	}
+}
+
+// newest returns the newest change of a statistic that lasts, that no release and no
+// season explains, and that matters; and its p-value. A series with a season is searched in its
+// deviations from like hours.
+func (p *pair) newest(series []point, s string, level, margin float64) (*shift, float64) {
+	x, at := column(series, s)
+	r, deviating := deviations(series, s)
+	season := seasonal(x, r)
+	if season {
+		x, at = r, deviating
+	}
+	for _, c := range slices.Backward(stats.Changes(x, stats.ChangeOptions{Level: level})) {
+		if !lasting(x, c) || worseSign(s)*(c.After-c.Before) < 0 || explained(series, at[c.First], at[c.Last]) {
+			continue
+		}
+		like, known := p.besideLikeHours(series, s, at[c.At])
+		if !known {
+			continue
+		}
+		m := newShift(s, c.Before, c.After, c.Size, c.At, len(x)-c.At)
+		if season {
+			m = newShift(s, like.after-like.by, like.after, c.Size, c.At, len(x)-c.At)
+		}
+		m.season, m.hours, m.epoch, m.chance = season, like.hours, like.epoch, c.P
+		if !m.matters(margin) || !m.beyondLikeHours(like, margin) || !m.confirms(beyondDrift(x, c.At), margin) {
+			continue
+		}
+		m.at, m.surely = series[at[c.At]].began(), series[at[c.Last]].began()
+		return m, c.P
+	}
+	return nil, 1
+}
+
+// beyondLikeHours says whether like hours confirm a change.
+func (m *shift) beyondLikeHours(like alike, margin float64) bool { return m.confirms(like.by, margin) }
+
+// confirms says whether a difference, as blocks have it, is at least half of a change and more than the practical margin.
+func (m *shift) confirms(by, margin float64) bool {
+	sign := worseSign(m.statistic)
+	least := math.Abs(limit(m.statistic, m.before, margin))
+	size, by := sign*(m.after-m.before), sign*by
+	if m.statistic != errorRatio {
+		size = math.Abs(math.Log(m.after / m.before))
+		least = math.Log1p(least)
+	}
+	return by >= least && by >= size/2
+}
+
+// beyondDrift is by how much values from an index on lie above the line that those of the week before
+// rose along, in the median of two days; a line that falls, for what is above, is taken for level.
+func beyondDrift(x []float64, at int) float64 {
+	before, after := x[max(0, at-week):at], x[at:min(len(x), at+2*day)]
+	track := stats.Track{Y: before}
+	for i := range before {
+		track.T = append(track.T, float64(i))
+	}
+	slope := stats.Slopes(track).Median()
+	level := stats.Median(before)
+	if rise := stats.Median(after) - level; slope*rise < 0 || math.IsNaN(slope) {
+		slope = 0
+	}
+	middle := float64(len(before)-1) / 2
+	var above []float64
+	for i, v := range after {
+		above = append(above, v-level-slope*(float64(len(before)+i)-middle))
+	}
+	return stats.Median(above)
 }
 
 // column returns a statistic of those points that have it, and which these are.
@@ -147,7 +211,7 @@ func column(series []point, s string) (x []float64, at []int) {
 
 // explained says whether a release changed between two points, or close to them.
 func explained(series []point, first, last int) bool {
-	for i := max(1, first-byRelease); i <= min(len(series)-1, last+byRelease); i++ {
+	for i := max(1, first-thresholds.ByRelease); i <= min(len(series)-1, last+thresholds.ByRelease); i++ {
 		if series[i].release != series[i-1].release {
 			return true
 		}
@@ -155,14 +219,10 @@ func explained(series []point, first, last int) bool {
 	return false
 }
 
-// lasting returns a change of a statistic if the series still is at its new level
-// or further on.
-func lasting(s string, x []float64, c stats.Change) *shift {
-	now := stats.Median(x[max(c.At, len(x)-leastLevel):])
-	if back := (c.Before + c.After) / 2; (now < back) == (c.After > c.Before) {
-		return nil
-	}
-	return newShift(s, c.Before, c.After, c.Size, c.At, len(x)-c.At)
+// lasting says whether a series still is at the new level of a change or further on.
+func lasting(x []float64, c stats.Change) bool {
+	now := stats.Median(x[max(c.At, len(x)-thresholds.LastLevel):])
+	return (now < (c.Before+c.After)/2) != (c.After > c.Before)
 }
 
 // newShift returns a change between levels as blocks have them.
@@ -185,13 +245,13 @@ func (s *scenario) gather() {
 			first = p.moved
 		}
 	}
-	if first == nil || s.told[load.KindChange] != undecided {
+	if first == nil || s.extents[load.KindChange] != undecided {
 		return
 	}
 	same := make([]*shift, len(s.pairs))
 	for i, p := range s.pairs {
 		if same[i] = p.moved; same[i] == nil {
-			same[i] = p.like(first, s.Margin)
+			same[i] = p.changeLike(first, s.Margin)
 		}
 		if same[i] == nil {
 			return
@@ -203,19 +263,30 @@ func (s *scenario) gather() {
 	}
 }
 
-// like returns the change of a pair at the time of another's; nil where there is none.
-func (p *pair) like(m *shift, margin float64) *shift {
+// changeLike returns the change of a pair at the time of another's; nil where there is none.
+func (p *pair) changeLike(m *shift, margin float64) *shift {
 	series := p.series()
 	x, at := column(series, m.statistic)
+	if m.season {
+		x, at = deviations(series, m.statistic)
+	}
 	cut, _ := slices.BinarySearchFunc(at, m.at.UnixNano(), func(i int, t int64) int {
 		return cmp.Compare(series[i].start, t)
 	})
-	if cut < leastLevel || len(x)-cut < leastLevel {
+	if cut < thresholds.LastLevel || len(x)-cut < thresholds.Alike {
 		return nil
 	}
-	_, size := stats.HodgesLehmann(x[:cut], x[cut:], confidence)
+	like, known := p.besideLikeHours(series, m.statistic, at[cut])
+	if !known {
+		return nil
+	}
+	_, size := stats.HodgesLehmann(x[:cut], x[cut:], thresholds.Confidence)
 	out := newShift(m.statistic, stats.Median(x[:cut]), stats.Median(x[cut:]), size, cut, len(x)-cut)
-	if !out.matters(margin) {
+	if m.season {
+		out = newShift(m.statistic, like.after-like.by, like.after, size, cut, len(x)-cut)
+	}
+	out.season, out.hours, out.epoch, out.chance = m.season, like.hours, like.epoch, m.chance
+	if !out.matters(margin) || !out.beyondLikeHours(like, margin) {
 		return nil
 	}
 	out.surely, out.worse, out.like = m.surely, []string{m.statistic}, series[len(series)-1].block
@@ -245,20 +316,35 @@ func (m *shift) beyond(level, margin float64) bool {
 func (p *pair) follow(series []point, margin float64) {
 	m := p.moved
 	if len(series) == 0 || series[len(series)-1].observer != p.observer(m.at) {
-		p.moved = nil // nobody can tell any more
+		p.moved = nil // the two observers are not comparable
 		return
 	}
-	x, _ := column(series, m.statistic)
-	if len(x) < leastLevel || !near(&series[len(series)-1].block, &m.like) {
+	if !near(&series[len(series)-1].block, &m.like) {
 		return
 	}
-	m.now = stats.Median(x[len(x)-leastLevel:])
-	if m.statistic != errorRatio {
-		m.now = math.Exp(m.now)
+	recent := series[max(0, len(series)-thresholds.LastLevel):]
+	if series[len(series)-1].start < m.at.Add(time.Duration(thresholds.UsualWeeks*week)*time.Hour).UnixNano() && p.points[0].start < m.at.UnixNano() {
+		// By day and by week levels differ: hours that have no like hours before the change say nothing.
+		like, known := p.compareHours(recent, m.statistic, m.epoch, m.at.UnixNano())
+		if !known {
+			return
+		}
+		m.now = m.before + like.by
+		if m.statistic != errorRatio {
+			m.now = m.before * math.Exp(like.by)
+		}
+	} else {
+		x, _ := column(series[max(0, len(series)-week):], m.statistic)
+		if len(x) < thresholds.LastLevel {
+			return
+		}
+		if m.now = stats.Median(x); m.statistic != errorRatio {
+			m.now = math.Exp(m.now)
+		}
 	}
 	if !m.beyond(m.now, margin) {
 		p.moved = nil
-		p.since = series[len(series)-leastLevel].began()
+		p.since = recent[0].began()
 	}
 }
 

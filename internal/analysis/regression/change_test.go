@@ -175,7 +175,7 @@ func TestMetrics(t *testing.T) {
 	if len(watched) != 4*len(statistics) || watched["perfd_regression_suspected shop-soak login p95"] != 0 {
 		t.Errorf("%v, want 0 for each statistic of each step and of the scenario", watched)
 	}
-	r, _ = regressed(t, 1)
+	r, _ = regressed(t, 2)
 	r.feed(2 * time.Hour)
 	got := r.metrics()
 	for _, step := range []string{"", "login", "list", "checkout"} {

@@ -17,18 +17,6 @@ const (
 
 var statistics = [...]string{p50, p95, p99, errorRatio, rate}
 
-const (
-	confidence = 0.95
-	// leastEffective is how many independent intervals a side must be worth.
-	leastEffective = 8
-	// leastRuns is how many runs both sides must have together where runs are the unit.
-	leastRuns = 6
-	// equalLoad is by how much loads may differ that count as equal.
-	equalLoad = 0.10
-	// leastErrors is the share of additional failures below which nobody cares.
-	leastErrors = 0.001
-)
-
 // A result is the comparison of one statistic.
 type result struct {
 	statistic     string
@@ -77,7 +65,7 @@ func near(a, b *block) bool {
 }
 
 func ratioNear(a, b, noise float64) bool {
-	return math.Abs(a-b) <= (equalLoad+noise)*b
+	return math.Abs(a-b) <= (thresholds.EqualLoad+noise)*b
 }
 
 // atLoad returns the blocks whose load is like's.
@@ -143,39 +131,36 @@ func shiftOf(x, y []float64, u unit) (s stats.Shift, worth [2]float64, ok bool) 
 	if u == runs {
 		worth = [2]float64{float64(len(x)), float64(len(y))}
 		switch {
-		case len(x) == 0 || len(y) == 0 || len(x)+len(y) < leastRuns:
+		case len(x) == 0 || len(y) == 0 || len(x)+len(y) < thresholds.Runs:
 			return s, worth, false
 		case min(len(x), len(y)) >= 4:
-			return stats.Welch(x, y, confidence), worth, true
+			return stats.Welch(x, y, thresholds.Confidence), worth, true
 		}
-		return stats.Student(x, y, confidence), worth, true
+		return stats.Student(x, y, thresholds.Confidence), worth, true
 	}
 	tau := correlationTime(x, y)
 	worth = [2]float64{float64(len(x)) / tau, float64(len(y)) / tau}
-	if min(worth[0], worth[1]) < leastEffective {
+	if min(worth[0], worth[1]) < float64(thresholds.Effective) {
 		return s, worth, false
 	}
-	return stats.WelchEffective(x, y, worth[0], worth[1], confidence), worth, true
+	return stats.WelchEffective(x, y, worth[0], worth[1], thresholds.Confidence), worth, true
 }
-
-// settled is how many intervals tell for how long neighbours resemble each other.
-const settled = 40
 
 // correlationTime is for how many intervals they do. It is the longer side's to
 // say: a release that has just begun is too short to know.
 func correlationTime(x, y []float64) float64 {
-	if len(x) >= settled || len(y) >= settled {
+	if len(x) >= thresholds.Settled || len(y) >= thresholds.Settled {
 		if len(x) < len(y) {
 			x = y
 		}
-		return stats.IntegratedTime(x)
+		return stats.CorrelationTime(x)
 	}
 	// Both are short: their mean, or chance would decide.
 	n, m := float64(len(x)), float64(len(y))
 	if n+m == 0 {
 		return 1
 	}
-	return (n*stats.IntegratedTime(x) + m*stats.IntegratedTime(y)) / (n + m)
+	return (n*stats.CorrelationTime(x) + m*stats.CorrelationTime(y)) / (n + m)
 }
 
 // values returns a statistic of the blocks that have it.
@@ -211,7 +196,7 @@ func (b *block) value(s string) float64 {
 // compareErrors compares shares of failures as counts: a logarithm has no place
 // for none. Failures come in clusters, so counts are those that independent ones would be worth.
 func compareErrors(before, after []block, u unit, margin float64) (result, bool) {
-	if u == intervals && min(len(before), len(after)) < leastEffective || len(before) == 0 || len(after) == 0 || len(before)+len(after) < leastRuns {
+	if u == intervals && min(len(before), len(after)) < thresholds.Effective || len(before) == 0 || len(after) == 0 || len(before)+len(after) < thresholds.Runs {
 		return result{}, false
 	}
 	kx, nx, dx := clustered(before)
@@ -221,7 +206,7 @@ func compareErrors(before, after []block, u unit, margin float64) (result, bool)
 		statistic: errorRatio, before: kx / nx, after: ky / ny, worth: [2]float64{float64(len(before)), float64(len(after))},
 		p: stats.CountsAbove(kx/de, nx/de, ky/de, ny/de),
 	}
-	r.change, r.in = stats.ProportionShift(kx/de, nx/de, ky/de, ny/de, confidence)
+	r.change, r.in = stats.ProportionShift(kx/de, nx/de, ky/de, ny/de, thresholds.Confidence)
 	allowed := limit(errorRatio, r.before, margin)
 	r.beyond = r.change >= allowed
 	r.inside = r.in.Upper < allowed
@@ -232,7 +217,7 @@ func compareErrors(before, after []block, u unit, margin float64) (result, bool)
 func limit(statistic string, before, margin float64) float64 {
 	switch statistic {
 	case errorRatio:
-		return max(leastErrors, margin*before)
+		return max(thresholds.Errors, margin*before)
 	case rate:
 		return -margin
 	}
@@ -250,7 +235,7 @@ func clustered(list []block) (failed, requests, effect float64) {
 		shares[i] = list[i].errors()
 	}
 	effect = stats.DesignEffect(k, n)
-	if len(list) >= settled {
+	if len(list) >= thresholds.Settled {
 		effect *= stats.IntegratedTime(shares)
 	}
 	return failed, requests, effect

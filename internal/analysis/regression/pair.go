@@ -8,11 +8,11 @@ import (
 
 // Bounds on what a pair remembers.
 const (
-	keptBlocks = 800 // of the release under way and of the one before
-	keptBefore = 100 // of each release before these
-	keptStints = 5   // releases before
-	keptRuns   = 200 // of each release
-	keptPoints = 720 // of an hour or a run
+	keptBlocks      = 800      // of the release under way and of the one before
+	keptBefore      = 100      // of each release before these
+	keptDeployments = 5        // releases before
+	keptRuns        = 200      // of each release
+	keptPoints      = 6 * week // of an hour or a run
 )
 
 // A pair is one step of a scenario, or the scenario as a whole where step is empty.
@@ -24,12 +24,16 @@ type pair struct {
 	session    folder // everything since the last pause between runs
 	hour       folder
 
-	stints []*stint // the newest last
-	fresh  bool     // a block closed since the last look
+	deployments []*deployment // the newest last
+	fresh       bool          // a block closed since the last look
 
-	results  []result // of the latest comparison
-	looked   string   // why there was none
-	standing *standing
+	results   []result // of the latest comparison
+	looked    string   // why there was none
+	confirmed *confirmed
+
+	anchor      *deployment // whose level was accepted: the first, one that was accepted, or one that was proven better
+	sinceAnchor int         // releases that began since
+	crept       []result    // of the latest comparison with it
 
 	points []point
 	since  time.Time // points before do not count
@@ -37,8 +41,8 @@ type pair struct {
 	grown  bool      // a point was added since the last search
 }
 
-// A stint is the time during which one release was measured by one observer.
-type stint struct {
+// A deployment is the time during which one release was measured by one observer.
+type deployment struct {
 	origin              // of its first block
 	start               time.Time
 	blocks, tails, runs []block
@@ -47,9 +51,10 @@ type stint struct {
 	last                int    // the newest of them
 	looks               int    // spent
 	next                int    // size at which the next look is due; 0 until the first
-	bad                 bool   // a regression stands
+	bad                 bool   // a regression holds
 	accepted            bool   // its level is the baseline whatever was before
-	retired             bool   // a level that was given up: a later one was accepted
+	acceptedAt          time.Time
+	retired             bool // a level that was given up: a later one was accepted
 }
 
 func newPair(step string) *pair {
@@ -74,13 +79,13 @@ func (p *pair) add(w *load.Window, o origin) {
 	}
 	p.session.add(w, o, "")
 	if b := p.fine.add(w, o, w.Run); b != nil {
-		s := p.stint(o, b.began())
+		s := p.deployment(o, b.began())
 		s.blocks = keep(s.blocks, *b, keptBlocks)
 		s.seen[intervals]++
 		p.fresh = true
 	}
 	if b := p.tail.add(w, o, w.Run); b != nil {
-		s := p.stint(o, b.began())
+		s := p.deployment(o, b.began())
 		s.tails = keep(s.tails, *b, keptBlocks)
 	}
 }
@@ -90,58 +95,61 @@ func (p *pair) add(w *load.Window, o origin) {
 func (p *pair) endSession() {
 	o, at := p.session.origin, p.session.start
 	if b := p.session.close(); b != nil {
-		s := p.stint(o, at)
+		s := p.deployment(o, at)
 		s.runs = keep(s.runs, *b, keptRuns)
 		s.seen[runs]++
 		p.fresh = true
 	}
 }
 
-// stint returns the stint of an origin, a new one where the last is another's.
-func (p *pair) stint(o origin, at time.Time) *stint {
-	if n := len(p.stints); n > 0 {
-		if s := p.stints[n-1]; s.release == o.release && s.observer == o.observer {
+// deployment returns the deployment of an origin, a new one where the last is another's.
+func (p *pair) deployment(o origin, at time.Time) *deployment {
+	if n := len(p.deployments); n > 0 {
+		if s := p.deployments[n-1]; s.release == o.release && s.observer == o.observer {
 			if s.last != o.chain {
 				s.last = o.chain
 				s.chains++
 			}
 			return s
 		}
-		s := p.stints[n-1]
+		s := p.deployments[n-1]
 		if n > 1 {
-			before := p.stints[n-2]
+			before := p.deployments[n-2]
 			before.blocks, before.tails = last(before.blocks, keptBefore), last(before.tails, keptBefore)
 		}
-		if p.standing != nil && s.observer != o.observer {
-			p.standing = nil // nobody can tell any more
+		if p.confirmed != nil && s.observer != o.observer {
+			p.confirmed = nil // the two observers are not comparable
 		}
 	}
-	s := &stint{origin: o, start: at, chains: 1, last: o.chain, bad: p.standing != nil}
-	p.stints = append(p.stints, s)
-	p.results, p.looked = nil, ""
+	s := &deployment{origin: o, start: at, chains: 1, last: o.chain, bad: p.confirmed != nil}
+	p.deployments = append(p.deployments, s)
+	p.results, p.crept, p.looked = nil, nil, ""
+	if p.sinceAnchor++; p.anchor == nil || p.anchor.observer != s.observer {
+		p.setAnchor(s)
+	}
 	p.forget()
 	return s
 }
 
-// forget lets the oldest stint go that nothing needs any more.
+// forget lets the oldest deployment go that nothing needs any more.
 func (p *pair) forget() {
-	for i, s := range p.stints {
-		if len(p.stints) <= keptStints+1 {
+	for i, s := range p.deployments {
+		if len(p.deployments) <= keptDeployments+1 {
 			return
 		}
-		if p.standing != nil && p.standing.baseline == s {
+		if s == p.anchor || p.confirmed != nil && p.confirmed.baseline == s {
 			continue
 		}
-		p.stints = append(p.stints[:i], p.stints[i+1:]...)
+		p.deployments = append(p.deployments[:i], p.deployments[i+1:]...)
 		return
 	}
 }
 
-func (p *pair) current() *stint {
-	if len(p.stints) == 0 {
+func (p *pair) current() *deployment {
+	if len(p.deployments) == 0 {
 		return nil
 	}
-	return p.stints[len(p.stints)-1]
+	return p.deployments[len(p.deployments)-1]
 }
 
 // keep appends to a list of at most n blocks.

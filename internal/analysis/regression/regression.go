@@ -22,7 +22,7 @@ import (
 	"github.com/perfd/perfd/internal/metric"
 )
 
-// DefaultMargin is the relative change below which nobody cares.
+// DefaultMargin is the relative change below which a worsening has no practical importance.
 const DefaultMargin = 0.05
 
 // A Scenario is what is compared.
@@ -41,7 +41,13 @@ type Analysis struct {
 	scenarios map[string]*scenario
 	order     []*scenario
 	settling  map[string]settling // by target
-	accepted  []string            // IDs, the newest last
+	accepted  []acceptance        // the newest last
+}
+
+// An acceptance is the ID of a finding whose level was accepted at an instant.
+type acceptance struct {
+	finding string
+	at      time.Time
 }
 
 // settling is when the windows of a target's newest release begin to count.
@@ -59,7 +65,7 @@ type scenario struct {
 	chain        int       // of runs without a pause between them
 	began, ended time.Time // of the chain; ended is zero while a run is under way
 
-	told     map[load.Kind]extent
+	extents  map[load.Kind]extent
 	findings []load.Finding
 	said     []statement // of releases, the newest last
 	dirty    bool
@@ -90,7 +96,7 @@ func (a *Analysis) configure(list []Scenario) {
 		}
 		s := old[c.Name]
 		if s == nil {
-			s = &scenario{told: map[load.Kind]extent{}}
+			s = &scenario{extents: map[load.Kind]extent{}}
 		}
 		var pairs []*pair
 		for _, step := range append(slices.Clone(c.Steps), "") {
@@ -151,7 +157,7 @@ func (a *Analysis) Event(e load.Event) {
 	case load.ReleaseChanged:
 		a.settling[e.Target] = settling{e.Release, e.Settled}
 	case load.FindingTaken:
-		a.accepted = append(a.accepted, e.Finding)
+		a.accepted = append(a.accepted, acceptance{e.Finding, e.At})
 		a.accepted = a.accepted[max(0, len(a.accepted)-keptAccepted):]
 		for _, s := range a.order {
 			a.accept(s)
@@ -196,7 +202,7 @@ func (s *scenario) finish() {
 // evaluate looks at what closed since the last time.
 func (a *Analysis) evaluate(s *scenario) {
 	fresh, grown := false, false
-	level := changeLevel / float64(len(s.pairs)*len(statistics))
+	level := thresholds.ChangeLevel / float64(len(s.pairs)*len(statistics))
 	for _, p := range s.pairs {
 		if p.fresh {
 			fresh = true
@@ -266,29 +272,52 @@ func (a *Analysis) accept(s *scenario) {
 	if len(a.accepted) == 0 {
 		return
 	}
-	regression := func(step string, p *pair) bool {
-		return a.taken(analysis.ID(load.KindRegression, s.Name, step, p.standing.release))
-	}
-	change := func(step string, p *pair) bool { return a.taken(changeID(s.Name, step, p.moved.at)) }
 	for _, p := range s.pairs {
 		steps := []string{p.step, ""}
 		if p.step == "" {
 			steps = append(steps, s.Steps...)
 		}
-		if p.standing != nil && slices.ContainsFunc(steps, func(step string) bool { return regression(step, p) }) {
-			p.accept()
-			s.dirty = true
+		for _, step := range steps {
+			if p.confirmed == nil {
+				break
+			}
+			if at, ok := a.acceptedSince(regressionID(s.Name, step, p.confirmed.release), p.confirmed.at); ok {
+				p.accept(at)
+				s.dirty = true
+			}
 		}
-		if p.moved != nil && slices.ContainsFunc(steps, func(step string) bool { return change(step, p) }) {
-			since := p.moved.surely
-			p.acceptChange(since)
-			s.own().acceptChange(since)
-			s.dirty = true
+		for _, step := range steps {
+			if p.moved == nil {
+				break
+			}
+			_, ok := a.acceptedSince(changeID(s.Name, step, p.moved.at), p.moved.at)
+			if cur := p.current(); !ok && cur != nil {
+				_, ok = a.acceptedSince(regressionID(s.Name, step, cur.release), p.moved.at)
+			}
+			if ok {
+				since := p.moved.surely
+				p.acceptChange(since)
+				s.own().acceptChange(since)
+				s.dirty = true
+			}
 		}
 	}
 }
 
-func (a *Analysis) taken(id string) bool { return slices.Contains(a.accepted, id) }
+// acceptedSince returns when a finding that began at an instant was accepted. What was accepted before
+// it began is another level.
+func (a *Analysis) acceptedSince(id string, began time.Time) (at time.Time, ok bool) {
+	for _, x := range slices.Backward(a.accepted) {
+		if x.finding == id && !x.at.Before(began) {
+			return x.at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+func regressionID(scenario, step, release string) string {
+	return analysis.ID(load.KindRegression, scenario, step, release)
+}
 
 func changeID(scenario, step string, at time.Time) string {
 	return analysis.ID(load.KindChange, scenario, step, at.UTC().Format(time.RFC3339))
@@ -305,7 +334,7 @@ func (a *Analysis) Collect(send analysis.Send) {
 
 func (p *pair) collect(name string, send analysis.Send) {
 	for _, statistic := range statistics {
-		released := p.standing != nil && slices.Contains(p.standing.worse, statistic)
+		released := p.confirmed != nil && slices.Contains(p.confirmed.worse, statistic)
 		moved := p.moved != nil && slices.Contains(p.moved.worse, statistic)
 		send(metric.RegressionSuspected, analysis.Number(released || moved), name, p.step, statistic)
 		if c := p.relative(statistic); !math.IsNaN(c) {
@@ -313,7 +342,7 @@ func (p *pair) collect(name string, send analysis.Send) {
 		}
 		switch {
 		case released:
-			send(metric.RegressionInfo, 1, name, p.step, statistic, p.target, p.standing.release, p.standing.since)
+			send(metric.RegressionInfo, 1, name, p.step, statistic, p.target, p.confirmed.release, p.confirmed.since)
 		case moved:
 			send(metric.RegressionInfo, 1, name, p.step, statistic, p.target, "", "")
 		}
@@ -323,7 +352,7 @@ func (p *pair) collect(name string, send analysis.Send) {
 // relative is the change of a statistic over what it was in the release before, or before a
 // change that no release explains; NaN where it is unknown.
 func (p *pair) relative(statistic string) float64 {
-	if p.moved != nil && p.moved.statistic == statistic && p.standing == nil {
+	if p.moved != nil && p.moved.statistic == statistic && p.confirmed == nil {
 		r := result{statistic: statistic, before: p.moved.before, change: p.moved.to(p.moved.now)}
 		return r.relative()
 	}

@@ -11,34 +11,28 @@ import (
 // A release is looked at whenever it has twice as many intervals as at the last
 // look, and look k may spend 1/(k(k+1)) of the error: together no more than all
 // of it, however long the release stays. Intervals are looked at first when there are
-// firstLook of them, a few more than they must be worth; runs from the first.
-const (
-	firstLook = 12
-	// oneSided is how likely a release that is no worse may be called worse by any
-	// look, step or statistic of its scenario.
-	oneSided = (1 - confidence) / 2
-)
-
+// FirstLook of them, a few more than they must be worth; runs from the first.
 // spend returns the factor by which a p-value of look k, counted from 1, grows.
 func spend(k int) float64 { return float64(k * (k + 1)) }
 
-// A standing is a regression that was proven, and not yet proven gone.
-type standing struct {
+// A confirmed regression was proven, and is not proven to be gone.
+type confirmed struct {
 	release, since  string // the release that brought it; its baseline's name
-	baseline        *stint
+	baseline        *deployment
 	at              time.Time
 	statistic       string   // the clearest when it was found
 	worse           []string // all that were proven
-	checked         int      // blocks of the current stint when it was last looked for recovery
+	checked         int      // blocks of the current deployment when it was last looked for recovery
 	results         []result // the newest
 	length          time.Duration
 	requestsASecond float64
 	unit            unit
+	creep           int // releases since the baseline, none of which was called worse than the one before it; 0 of one release
 }
 
 // unit is what current is compared with its baseline by: intervals where no
 // pause between runs divides the two, else runs, because runs differ.
-func (s *stint) unit(baseline *stint) unit {
+func (s *deployment) unit(baseline *deployment) unit {
 	if baseline.last == s.chain && s.chains == 1 {
 		return intervals
 	}
@@ -46,7 +40,7 @@ func (s *stint) unit(baseline *stint) unit {
 }
 
 // newest is the block whose load others are held to.
-func (s *stint) newest(u unit) *block {
+func (s *deployment) newest(u unit) *block {
 	list := s.blocks
 	if u == runs {
 		list = s.runs
@@ -57,8 +51,8 @@ func (s *stint) newest(u unit) *block {
 	return &list[len(list)-1]
 }
 
-// side returns the blocks of a stint at a load.
-func (s *stint) side(u unit, like *block) side {
+// side returns the blocks of a deployment at a load.
+func (s *deployment) side(u unit, like *block) side {
 	if u == runs {
 		at := atLoad(s.runs, like)
 		return side{at, at}
@@ -66,15 +60,20 @@ func (s *stint) side(u unit, like *block) side {
 	return side{atLoad(s.blocks, like), atLoad(s.tails, like)}
 }
 
-// baseline returns the latest stint that current may be compared with; nil and
+// baseline returns the latest deployment that current may be compared with; nil and
 // why where there is none.
-func (p *pair) baseline() (*stint, string) {
+func (p *pair) baseline() (*deployment, string) {
 	cur := p.current()
 	if cur.accepted {
 		return nil, whyAccepted
 	}
+	for _, s := range slices.Backward(p.deployments[:len(p.deployments)-1]) {
+		if s.accepted && !s.retired && s.release == cur.release && s.observer == cur.observer {
+			return s, "" // it was here before, at a level that was accepted
+		}
+	}
 	why := whyFirst
-	for _, s := range slices.Backward(p.stints[:len(p.stints)-1]) {
+	for _, s := range slices.Backward(p.deployments[:len(p.deployments)-1]) {
 		if s.bad || s.retired || s.release == cur.release {
 			continue
 		}
@@ -83,7 +82,7 @@ func (p *pair) baseline() (*stint, string) {
 		}
 		why = whyObserver
 	}
-	for _, s := range p.stints[:len(p.stints)-1] {
+	for _, s := range p.deployments[:len(p.deployments)-1] {
 		if s.release == cur.release && s.observer != cur.observer {
 			why = whyObserver
 		}
@@ -103,14 +102,14 @@ const (
 
 // before returns the baseline's blocks at a load. Where they are few, those of
 // the releases before it that were as good come with them.
-func (p *pair) before(baseline *stint, u unit, like *block) side {
-	enough := 4 * leastEffective
+func (p *pair) before(baseline *deployment, u unit, like *block) side {
+	enough := 4 * thresholds.Effective
 	if u == runs {
-		enough = leastRuns
+		enough = thresholds.Runs
 	}
 	var out side
-	from := slices.Index(p.stints, baseline)
-	for _, s := range slices.Backward(p.stints[:from+1]) {
+	from := slices.Index(p.deployments, baseline)
+	for _, s := range slices.Backward(p.deployments[:from+1]) {
 		if s != baseline && (s.bad || s.retired || s.observer != baseline.observer) {
 			continue
 		}
@@ -128,7 +127,7 @@ func (p *pair) before(baseline *stint, u unit, like *block) side {
 func (p *pair) look(margin float64) {
 	p.fresh = false
 	cur := p.current()
-	if p.standing != nil {
+	if p.confirmed != nil {
 		p.recheck(margin)
 		return
 	}
@@ -140,7 +139,7 @@ func (p *pair) look(margin float64) {
 	u := cur.unit(base)
 	n := cur.seen[u]
 	if cur.next == 0 {
-		cur.next = firstLook
+		cur.next = thresholds.FirstLook
 		if u == runs {
 			cur.next = 1
 		}
@@ -153,7 +152,7 @@ func (p *pair) look(margin float64) {
 	}
 	results, why := p.compareWith(base, cur, u, n, margin)
 	if p.looked = why; why != "" {
-		cur.next = n + firstLook // nothing was spent
+		cur.next = n + thresholds.FirstLook // nothing was spent
 		if u == runs {
 			cur.next = n + 1
 		}
@@ -165,10 +164,45 @@ func (p *pair) look(margin float64) {
 		results[i].p = min(1, results[i].p*spend(cur.looks))
 	}
 	p.results = results
+	p.lookBack(base, n, margin)
 }
 
-// compareWith compares the last n units of a stint with a baseline.
-func (p *pair) compareWith(base, cur *stint, u unit, n int, margin float64) ([]result, string) {
+// lookBack compares the current release with the level that was accepted, beside the comparison with
+// the release before it: many small steps make a large one.
+func (p *pair) lookBack(base *deployment, n int, margin float64) {
+	p.crept = nil
+	cur := p.current()
+	if p.anchor == nil || p.anchor == base || p.anchor == cur || p.anchor.observer != cur.observer || p.anchor.release == cur.release {
+		return
+	}
+	u := cur.unit(p.anchor)
+	if u != cur.unit(base) {
+		n = cur.seen[u]
+	}
+	results, why := p.compareWith(p.anchor, cur, u, n, margin)
+	if why != "" {
+		return
+	}
+	better := 0
+	for i := range results {
+		r := &results[i]
+		if (r.statistic == p50 || r.statistic == p95) && r.in.Upper <= -margin {
+			better++
+		}
+		r.p = min(1, r.p*spend(cur.looks))
+	}
+	if better == 2 {
+		p.setAnchor(cur) // what is proven to be better is the level to hold
+		return
+	}
+	p.crept = results
+}
+
+// setAnchor makes the level of a deployment the one that later releases are held to together.
+func (p *pair) setAnchor(s *deployment) { p.anchor, p.sinceAnchor = s, 0 }
+
+// compareWith compares the last n units of a deployment with a baseline.
+func (p *pair) compareWith(base, cur *deployment, u unit, n int, margin float64) ([]result, string) {
 	like := cur.newest(u)
 	if like == nil {
 		return nil, whyEarly
@@ -192,39 +226,44 @@ func (p *pair) compareWith(base, cur *stint, u unit, n int, margin float64) ([]r
 
 // passed says whether everything that was compared is proven to be no worse.
 func (p *pair) passed() bool {
-	return p.standing == nil && len(p.results) > 0 && !slices.ContainsFunc(p.results, func(r result) bool { return !r.inside })
+	return p.confirmed == nil && len(p.results) > 0 && !slices.ContainsFunc(p.results, func(r result) bool { return !r.inside })
 }
 
 // follows says whether a pair is as bad as another in its clearest statistic,
 // proven or not; one that was not compared yet may be.
-func (p *pair) follows(st *standing) bool {
-	if p.standing != nil || len(p.results) == 0 {
+func (p *pair) follows(st *confirmed) bool {
+	if p.confirmed != nil || len(p.results) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(p.results, func(r result) bool { return r.statistic == st.statistic && r.beyond })
 }
 
-// convict makes a regression stand of what was proven.
-func (p *pair) convict(proven []result) {
+// confirm records a regression that was proven against the release before or, where
+// crept is set, against the level that was accepted.
+func (p *pair) confirm(proven []result, crept bool) {
 	cur := p.current()
 	base, _ := p.baseline()
+	results, releases := p.results, 0
+	if crept {
+		base, results, releases = p.anchor, p.crept, p.sinceAnchor
+	}
 	if base == nil {
 		return
 	}
 	clearest := slices.MinFunc(proven, func(a, b result) int { return cmp.Compare(a.p, b.p) })
-	st := &standing{release: cur.release, since: base.release, baseline: base, at: cur.start, statistic: clearest.statistic}
+	st := &confirmed{release: cur.release, since: base.release, baseline: base, at: cur.start, statistic: clearest.statistic, creep: releases}
 	for _, r := range proven {
 		st.worse = append(st.worse, r.statistic)
 	}
 	st.unit = cur.unit(base)
 	st.checked = cur.seen[st.unit]
-	p.standing = st
+	p.confirmed = st
 	cur.bad = true
-	st.take(p.results, cur)
+	st.take(results, cur)
 }
 
 // take keeps the newest numbers of a regression.
-func (st *standing) take(results []result, cur *stint) {
+func (st *confirmed) take(results []result, cur *deployment) {
 	st.results = results
 	if b := cur.newest(st.unit); b != nil {
 		st.length = time.Duration(float64(b.seconds) * float64(time.Second)).Round(10 * time.Second)
@@ -234,12 +273,12 @@ func (st *standing) take(results []result, cur *stint) {
 
 // recheck looks whether a regression is gone: whether of the last 24, 48, 96 … intervals, or
 // the last runs, every statistic that was worse is proven to be back inside the
-// margin. Not proven either way, it stands.
+// margin. Not proven either way, it holds.
 func (p *pair) recheck(margin float64) {
-	st, cur := p.standing, p.current()
+	st, cur := p.confirmed, p.current()
 	u := cur.unit(st.baseline)
 	n := cur.seen[u]
-	step := firstLook
+	step := thresholds.FirstLook
 	if u == runs {
 		step = 1
 	}
@@ -266,7 +305,7 @@ func (p *pair) recheck(margin float64) {
 }
 
 // gone says whether everything that was worse is proven to be no more.
-func (st *standing) gone(results []result) bool {
+func (st *confirmed) gone(results []result) bool {
 	for _, s := range st.worse {
 		i := slices.IndexFunc(results, func(r result) bool { return r.statistic == s })
 		if i < 0 || !results[i].inside {
@@ -276,10 +315,10 @@ func (st *standing) gone(results []result) bool {
 	return true
 }
 
-// recover ends a regression; the last n units of the current stint are back at the baseline.
+// recover ends a regression; the last n units of the current deployment are back at the baseline.
 func (p *pair) recover(n int, results []result, u unit) {
 	cur := p.current()
-	p.standing, p.results, p.looked = nil, results, ""
+	p.confirmed, p.results, p.looked = nil, results, ""
 	cur.bad = false
 	cur.looks++
 	if u == intervals {
@@ -294,58 +333,75 @@ func (p *pair) recover(n int, results []result, u unit) {
 	}
 }
 
-// accept makes the level of the release that brought a regression the baseline.
-func (p *pair) accept() {
-	if p.standing == nil {
+// accept makes the level of the release that brought a regression the baseline from an instant on.
+func (p *pair) accept(at time.Time) {
+	if p.confirmed == nil {
 		return
 	}
-	from := len(p.stints) - 1
-	for i, s := range p.stints {
-		if s.start.Equal(p.standing.at) {
+	from := len(p.deployments) - 1
+	for i, s := range p.deployments {
+		if s.start.Equal(p.confirmed.at) {
 			from = i
 		}
 	}
-	for i, s := range p.stints {
+	for i, s := range p.deployments {
 		s.bad, s.retired = false, s.retired || i < from
 	}
-	p.stints[from].accepted = true
-	p.standing, p.results, p.looked = nil, nil, ""
+	p.deployments[from].accepted, p.deployments[from].acceptedAt = true, at
+	p.setAnchor(p.deployments[from])
+	p.sinceAnchor = len(p.deployments) - 1 - from
+	p.crept = nil
+	p.confirmed, p.results, p.looked = nil, nil, ""
 	p.fresh = true
 }
 
 // family holds the p-values of all pairs of a scenario against each other, and
-// convicts those whose worsening is proven at all looks, steps and statistics
+// confirms those whose worsening is proven at all looks, steps and statistics
 // together, and large enough to matter.
 func (s *scenario) family() {
 	type entry struct {
-		p *pair
-		r result
+		p     *pair
+		r     result
+		crept bool
 	}
 	var all []entry
 	var ps []float64
+	tests := len(s.pairs) * len(statistics)
+	if slices.ContainsFunc(s.pairs, func(p *pair) bool { return p.crept != nil }) {
+		tests *= 2
+	}
 	for _, p := range s.pairs {
-		if p.standing != nil {
+		if p.confirmed != nil {
 			continue
 		}
 		for _, r := range p.results {
-			all = append(all, entry{p, r})
-			ps = append(ps, r.p)
+			all, ps = append(all, entry{p, r, false}), append(ps, r.p)
+		}
+		for _, r := range p.crept {
+			all, ps = append(all, entry{p, r, true}), append(ps, r.p)
 		}
 	}
 	// What could not be compared yet counts, or the level would shift with it.
-	for len(ps) < len(s.pairs)*len(statistics) {
+	for len(ps) < tests {
 		ps = append(ps, 1)
 	}
 	adjusted := stats.Holm(ps)
-	proven := map[*pair][]result{}
+	proven, crept := map[*pair][]result{}, map[*pair][]result{}
 	for i, e := range all {
-		if adjusted[i] <= oneSided && e.r.beyond {
-			proven[e.p] = append(proven[e.p], e.r)
+		if adjusted[i] <= thresholds.WorseLevel && e.r.beyond {
+			if e.crept {
+				crept[e.p] = append(crept[e.p], e.r)
+			} else {
+				proven[e.p] = append(proven[e.p], e.r)
+			}
 		}
 	}
 	for _, p := range s.pairs {
-		if len(proven[p]) > 0 {
-			p.convict(proven[p])
+		switch {
+		case len(proven[p]) > 0:
+			p.confirm(proven[p], false)
+		case len(crept[p]) > 0:
+			p.confirm(crept[p], true)
 		}
 	}
 }

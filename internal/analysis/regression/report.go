@@ -8,11 +8,10 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/amount"
-	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
 
-// An extent says whether findings are told of the scenario as a whole or of its
+// An extent says whether findings are of the scenario as a whole or of its
 // steps. It is decided once, when something is found, or findings would come and
 // go as proofs arrive.
 type extent uint8
@@ -23,54 +22,55 @@ const (
 	apart
 )
 
-// extentOf returns the pairs that findings are told of, of those that a kind of
-// finding stands in: the scenario alone where all its steps are affected, or where no
+// extentOf returns the pairs that findings are of, of those that a kind of
+// finding holds in: the scenario alone where all its steps are affected, or where no
 // single step is.
-func (s *scenario) extentOf(kind load.Kind, stands, follows func(*pair) bool) []*pair {
+func (s *scenario) extentOf(kind load.Kind, holds, follows func(*pair) bool) []*pair {
 	own, steps := s.own(), s.pairs[:len(s.pairs)-1]
-	var standing []*pair
+	var affected []*pair
 	for _, p := range steps {
-		if stands(p) {
-			standing = append(standing, p)
+		if holds(p) {
+			affected = append(affected, p)
 		}
 	}
-	if len(standing) == 0 && !stands(own) {
-		delete(s.told, kind)
+	if len(affected) == 0 && !holds(own) {
+		delete(s.extents, kind)
 		return nil
 	}
-	if s.told[kind] == undecided {
-		s.told[kind] = apart
-		if stands(own) && !slices.ContainsFunc(steps, func(p *pair) bool { return !follows(p) }) {
-			s.told[kind] = whole
+	if s.extents[kind] == undecided {
+		s.extents[kind] = apart
+		if holds(own) && !slices.ContainsFunc(steps, func(p *pair) bool { return !follows(p) }) {
+			s.extents[kind] = whole
 		}
 	}
-	if stands(own) && (len(standing) == 0 || s.told[kind] == whole) {
+	if holds(own) && (len(affected) == 0 || s.extents[kind] == whole) {
 		return []*pair{own}
 	}
-	s.told[kind] = apart
-	return standing
+	s.extents[kind] = apart
+	return affected
 }
 
 // report makes the findings anew.
 func (s *scenario) report() {
 	s.dirty = false
 	s.findings = nil
-	stands := func(p *pair) bool { return p.standing != nil }
-	told := s.extentOf(load.KindRegression, stands, func(p *pair) bool { return p.follows(s.own().standing) })
-	for _, p := range told {
+	holds := func(p *pair) bool { return p.confirmed != nil }
+	reported := s.extentOf(load.KindRegression, holds, func(p *pair) bool { return p.follows(s.own().confirmed) })
+	for _, p := range reported {
 		s.findings = append(s.findings, s.regression(p))
 	}
+	changed := func(p *pair) bool { return p.moved != nil }
+	changes := s.extentOf(load.KindChange, changed, changed)
 	if cur := s.own().current(); cur != nil {
 		compared := true
-		if len(told) == 0 {
+		if len(reported) == 0 && (!slices.Contains(changes, s.own()) || !s.own().reopened()) {
 			s.findings = append(s.findings, s.watched(cur))
 			_, why := s.own().baseline()
 			compared = why != whyFirst && why != whyAccepted
 		}
 		s.say(cur.release, compared)
 	}
-	changed := func(p *pair) bool { return p.moved != nil }
-	for _, p := range s.extentOf(load.KindChange, changed, changed) {
+	for _, p := range changes {
 		s.findings = append(s.findings, s.change(p))
 	}
 }
@@ -93,12 +93,12 @@ func (s *scenario) name(p *pair) string {
 	return s.Name + "/" + p.step
 }
 
-// regression is the finding of a regression that stands.
+// regression is the finding of a regression that holds.
 func (s *scenario) regression(p *pair) load.Finding {
-	st := p.standing
+	st := p.confirmed
 	f := load.Finding{
-		ID: analysis.ID(load.KindRegression, s.Name, p.step, st.release), Kind: load.KindRegression, Verdict: load.Fail, Scenario: s.Name, Step: p.step, Target: p.target,
-		Statistic: st.statistic, Release: st.release, Baseline: st.since, Since: st.at, Confidence: confidence, Unit: "ratio", Limit: load.Number(s.Margin),
+		ID: regressionID(s.Name, p.step, st.release), Kind: load.KindRegression, Verdict: load.Fail, Scenario: s.Name, Step: p.step, Target: p.target,
+		Statistic: st.statistic, Release: st.release, Baseline: st.since, Since: st.at, Confidence: thresholds.Confidence, Unit: "ratio", Limit: load.Number(s.Margin),
 	}
 	r := p.latest(st.statistic)
 	if r == nil {
@@ -110,14 +110,17 @@ func (s *scenario) regression(p *pair) load.Finding {
 	f.Value, f.Lower, f.Upper = load.Number(r.change), load.Number(r.in.Lower), load.Number(r.in.Upper)
 	f.Limit = load.Number(limit(r.statistic, r.before, s.Margin))
 	var b strings.Builder
-	b.WriteString(r.sentence(s.name(p), st.release, st.since))
+	if st.creep > 0 {
+		f.Evidence = []load.Fact{{Name: "releases since the baseline", Value: load.Number(p.sinceAnchor)}}
+	}
+	b.WriteString(r.sentence(s.name(p), st, p.sinceAnchor))
 	fmt.Fprintf(&b, ", over %.0f and %.0f %s", r.worth[0], r.worth[1], st.units())
 	for _, other := range st.results {
 		if other.statistic != r.statistic && other.beyond {
 			fmt.Fprintf(&b, "; %s %s", label(other.statistic), other.signed(other.change))
 		}
 	}
-	f.Evidence = r.facts()
+	f.Evidence = append(r.facts(), f.Evidence...)
 	for _, other := range st.results {
 		if other.statistic != r.statistic {
 			f.Evidence = append(f.Evidence, load.Fact{Name: "change of " + other.statistic, Value: load.Number(other.change), Unit: "ratio"})
@@ -130,18 +133,37 @@ func (s *scenario) regression(p *pair) load.Finding {
 			}
 		}
 	}
-	if cur := p.current(); cur.release != st.release {
+	if cur := p.current(); cur.release != st.release && st.creep == 0 {
 		fmt.Fprintf(&b, "; %s did not mend it", cur.release)
 	}
 	f.Sentence = b.String()
 	return f
 }
 
+// span says between which releases a regression lies; of one that crept, over how many releases.
+func (st *confirmed) span(releases int) string {
+	switch {
+	case st.creep > 0 && st.baseline.accepted:
+		return fmt.Sprintf("since the accepted release %s, in %d releases none of which was called worse than the one before it", st.since, releases)
+	case st.creep > 0:
+		return fmt.Sprintf("since the first release %s, in %d releases none of which was called worse than the one before it", st.since, releases)
+	case st.since == st.release:
+		return fmt.Sprintf("since %s than in %s when it was accepted", st.release, st.since)
+	}
+	return fmt.Sprintf("since %s than in %s", st.release, st.since)
+}
+
+// reopened says whether the change of a pair is a later slowdown of a release whose level was accepted.
+func (p *pair) reopened() bool {
+	cur := p.current()
+	return p.moved != nil && cur != nil && cur.accepted && p.moved.at.After(cur.acceptedAt)
+}
+
 // latest is the latest result of a statistic, nil where it was not compared.
 func (p *pair) latest(statistic string) *result {
 	list := p.results
-	if p.standing != nil {
-		list = p.standing.results
+	if p.confirmed != nil {
+		list = p.confirmed.results
 	}
 	for i := range list {
 		if list[i].statistic == statistic {
@@ -152,7 +174,7 @@ func (p *pair) latest(statistic string) *result {
 }
 
 // units names what a comparison counts.
-func (st *standing) units() string {
+func (st *confirmed) units() string {
 	if st.unit == runs {
 		return "runs"
 	}
@@ -160,17 +182,19 @@ func (st *standing) units() string {
 }
 
 // sentence says a change for the worse.
-func (r *result) sentence(name, release, baseline string) string {
+func (r *result) sentence(name string, st *confirmed, releases int) string {
 	in := fmt.Sprintf("(95 %% interval %s to %s)", r.signed(r.in.Lower), r.signed(r.in.Upper))
+	span := st.span(releases)
 	switch r.statistic {
 	case errorRatio:
-		return fmt.Sprintf("error ratio of %s is %s since %s and was %s in %s: %s %s", name, amount.Share(r.after), release, amount.Share(r.before), baseline, r.signed(r.change), in)
+		if st.creep == 0 && st.since != st.release {
+			return fmt.Sprintf("error ratio of %s is %s since %s and was %s in %s: %s %s", name, amount.Share(r.after), st.release, amount.Share(r.before), st.since, r.signed(r.change), in)
+		}
+		return fmt.Sprintf("error ratio of %s is higher %s: %s to %s, %s %s", name, span, amount.Share(r.before), amount.Share(r.after), r.signed(r.change), in)
 	case rate:
-		return fmt.Sprintf("rate of %s is %s lower since %s than in %s: %s to %s %s",
-			name, percent(-r.change), release, baseline, amount.Of(r.before, "per_second"), amount.Of(r.after, "per_second"), in)
+		return fmt.Sprintf("rate of %s is %s lower %s: %s to %s %s", name, percent(-r.change), span, amount.Of(r.before, "per_second"), amount.Of(r.after, "per_second"), in)
 	}
-	return fmt.Sprintf("%s of %s is %s slower since %s than in %s: %s to %s %s",
-		r.statistic, name, percent(r.change), release, baseline, amount.Seconds(r.before), amount.Seconds(r.after), in)
+	return fmt.Sprintf("%s of %s is %s slower %s: %s to %s %s", r.statistic, name, percent(r.change), span, amount.Seconds(r.before), amount.Seconds(r.after), in)
 }
 
 // signed writes a change with its sign; of error ratios in points.
@@ -201,12 +225,12 @@ func (r *result) facts() []load.Fact {
 }
 
 // watched is the finding of a scenario in which nothing is proven to be worse.
-func (s *scenario) watched(cur *stint) load.Finding {
+func (s *scenario) watched(cur *deployment) load.Finding {
 	p := s.own()
 	nan := load.Number(math.NaN())
 	f := load.Finding{
-		ID: analysis.ID(load.KindRegression, s.Name, "", cur.release), Kind: load.KindRegression, Scenario: s.Name, Target: s.Target,
-		Release: cur.release, Since: cur.start, Value: nan, Lower: nan, Upper: nan, Limit: load.Number(s.Margin), Confidence: confidence, Unit: "ratio",
+		ID: regressionID(s.Name, "", cur.release), Kind: load.KindRegression, Scenario: s.Name, Target: s.Target,
+		Release: cur.release, Since: cur.start, Value: nan, Lower: nan, Upper: nan, Limit: load.Number(s.Margin), Confidence: thresholds.Confidence, Unit: "ratio",
 	}
 	base, why := p.baseline()
 	if base == nil {
@@ -233,7 +257,7 @@ func (s *scenario) watched(cur *stint) load.Finding {
 }
 
 // alone says why a release is compared with none.
-func (s *scenario) alone(cur *stint, why string) (sentence, needed string) {
+func (s *scenario) alone(cur *deployment, why string) (sentence, needed string) {
 	switch why {
 	case whyObserver:
 		return fmt.Sprintf("the observer changed: %s of %s is measured by another perfd, machine, flow or workload than what was before", cur.release, s.Name),
@@ -277,7 +301,7 @@ func (s *scenario) compared(f *load.Finding) {
 }
 
 // nextLook says what the next look takes.
-func (p *pair) nextLook(base *stint) string {
+func (p *pair) nextLook(base *deployment) string {
 	cur := p.current()
 	u := cur.unit(base)
 	left := max(1, cur.next-cur.seen[u])
@@ -300,7 +324,7 @@ func (s *scenario) change(p *pair) load.Finding {
 	f := load.Finding{
 		ID: changeID(s.Name, p.step, m.at), Kind: load.KindChange, Verdict: load.Fail, Scenario: s.Name, Step: p.step, Target: p.target, Statistic: m.statistic,
 		Since: m.at, Value: load.Number(m.to(m.after)), Lower: load.Number(m.in.Lower), Upper: load.Number(m.in.Upper),
-		Limit: load.Number(limit(m.statistic, m.before, s.Margin)), Confidence: confidence, Unit: "ratio",
+		Limit: load.Number(limit(m.statistic, m.before, s.Margin)), Confidence: thresholds.Confidence, Unit: "ratio",
 	}
 	r := result{statistic: m.statistic, before: m.before, after: m.after, change: m.to(m.after), in: m.in}
 	f.Evidence = append(r.facts()[:2:2],
@@ -315,8 +339,21 @@ func (s *scenario) change(p *pair) load.Finding {
 	default:
 		levels = amount.Seconds(m.before) + " to " + amount.Seconds(m.after)
 	}
-	f.Sentence = fmt.Sprintf("%s of %s changed by %s at about %s and no release explains it: %s %s, over %d and %d hours or runs",
-		label(m.statistic), s.name(p), r.signed(r.change), m.at.UTC().Format("2006-01-02 15:04 UTC"), levels, in, m.points[0], m.points[1])
+	since := m.at.UTC().Format("2006-01-02 15:04 UTC")
+	than := ""
+	if m.season {
+		than = " beside the same hours of the days and weeks before"
+	}
+	f.Evidence = append(f.Evidence, load.Fact{Name: "hours that have like hours before", Value: load.Number(m.hours)}, load.Fact{Name: "probability by chance", Value: load.Number(m.chance)})
+	if p.reopened() {
+		cur := p.current()
+		f.ID, f.Kind, f.Release, f.Baseline = regressionID(s.Name, p.step, cur.release), load.KindRegression, cur.release, cur.release
+		f.Sentence = fmt.Sprintf("%s of %s changed by %s%s at about %s, after %s was accepted on %s: %s %s, over %d and %d hours or runs",
+			label(m.statistic), s.name(p), r.signed(r.change), than, since, cur.release, cur.acceptedAt.UTC().Format("2006-01-02 15:04 UTC"), levels, in, m.points[0], m.points[1])
+		return f
+	}
+	f.Sentence = fmt.Sprintf("%s of %s changed by %s%s at about %s and no release explains it: %s %s, over %d and %d hours or runs",
+		label(m.statistic), s.name(p), r.signed(r.change), than, since, levels, in, m.points[0], m.points[1])
 	return f
 }
 

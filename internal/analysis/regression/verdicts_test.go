@@ -63,6 +63,7 @@ func TestVerdicts(t *testing.T) {
 	s.fewRuns()
 	s.cleanSeries()
 	s.steps()
+	s.seasons()
 	analysistest.Table(t, "regression", s.rows.String())
 }
 
@@ -106,7 +107,7 @@ func (s *sheet) fewRuns() {
 		for range n {
 			before, after := runsOf(r, 5, 1), runsOf(r, 5, c.slower)
 			for _, x := range compare(side{before, before}, side{after, after}, runs, DefaultMargin) {
-				if x.statistic == p95 && x.p <= oneSided && x.beyond {
+				if x.statistic == p95 && x.p <= thresholds.WorseLevel && x.beyond {
 					called++
 				}
 			}
@@ -167,7 +168,7 @@ func (s *sheet) cleanSeries() {
 		r := rand.New(rand.NewPCG(4, 1))
 		alarms := 0
 		for range n {
-			if len(stats.Changes(noise(r, c.kind, 100), stats.ChangeOptions{Level: changeLevel})) > 0 {
+			if len(stats.Changes(noise(r, c.kind, 100), stats.ChangeOptions{Level: thresholds.ChangeLevel})) > 0 {
 				alarms++
 			}
 		}
@@ -179,7 +180,7 @@ func (s *sheet) cleanSeries() {
 // watchedSeries searches after each point, as the analysis does, for what
 // deviates by 3 %.
 func (s *sheet) watchedSeries() {
-	const n = 100
+	const n = 50
 	for _, kind := range []string{"normal", "autocorrelation .5"} {
 		r := rand.New(rand.NewPCG(5, 1))
 		alarms := 0
@@ -192,7 +193,7 @@ func (s *sheet) watchedSeries() {
 					start: at.UnixNano(), end: at.Add(time.Hour).UnixNano(), seconds: 3600, requests: 18000,
 					p50: nan, p95: float32(-3 + 0.03*v), p99: nan,
 				}, origin{})
-				p.search(changeLevel/20, DefaultMargin)
+				p.search(thresholds.ChangeLevel/20, DefaultMargin)
 				if p.moved != nil {
 					alarms++
 					break
@@ -224,7 +225,7 @@ func (s *sheet) found(n, from, to int, sd float64) int {
 		for i := from; i < to; i++ {
 			x[i] += sd
 		}
-		changes := stats.Changes(x, stats.ChangeOptions{Level: changeLevel})
+		changes := stats.Changes(x, stats.ChangeOptions{Level: thresholds.ChangeLevel})
 		if closeTo(changes, from) && (to == 100 || closeTo(changes, to)) {
 			count++
 		}
@@ -239,6 +240,101 @@ func closeTo(changes []stats.Change, at int) bool {
 		}
 	}
 	return false
+}
+
+// A course is how a level goes by hour of the day and of the week in a time zone, drawn for one series.
+type course struct {
+	zone           time.Duration
+	weekend, hours float64 // logarithms of the level on weekends, and in office hours
+	open, close    int
+	rising         float64 // in a week
+	phi, sd        float64
+	start          time.Time
+}
+
+func (c *course) level(at time.Time) float64 {
+	local := at.Add(c.zone)
+	v := c.rising * at.Sub(c.start).Hours() / week
+	if local.Weekday() == time.Saturday || local.Weekday() == time.Sunday {
+		return v + c.weekend
+	}
+	if h := local.Hour(); h >= c.open && h < c.close {
+		v += c.hours
+	}
+	return v
+}
+
+// watch searches after each of so many hours from the first searched one, of which those from an index on are
+// higher, and returns the changes that were found, in order, as indices of hours.
+func (c *course) watch(r *rand.Rand, first, hours, from int, by float64) (found []int) {
+	p, nan := newPair(""), float32(math.NaN())
+	noise := r.NormFloat64()
+	for i := range hours {
+		at := c.start.Add(time.Duration(i) * time.Hour)
+		v := -3 + c.level(at) + c.sd*noise
+		noise = c.phi*noise + math.Sqrt(1-c.phi*c.phi)*r.NormFloat64()
+		if i >= from {
+			v += by
+		}
+		p.addPoint(block{
+			start: at.UnixNano(), end: at.Add(time.Hour).UnixNano(), seconds: 3600, requests: 18000, p50: nan, p95: float32(v), p99: nan,
+		}, origin{})
+		if i < first {
+			continue
+		}
+		before := p.moved
+		if p.search(thresholds.ChangeLevel/20, DefaultMargin); p.moved != nil && before == nil {
+			found = append(found, int(p.moved.at.Sub(c.start).Hours()))
+		}
+	}
+	return found
+}
+
+// seasons judges with courses that nothing was tuned on: other depths, hours, noise and starts.
+func (s *sheet) seasons() {
+	const n = 25
+	draw := func(r *rand.Rand) course {
+		return course{
+			zone: time.Duration(r.IntN(24)-11) * time.Hour, phi: 0.5 * r.Float64(), sd: 0.01 + 0.03*r.Float64(),
+			start: analysistest.Zero.Add(time.Duration(r.IntN(week)) * time.Hour), open: 7 + r.IntN(3), close: 16 + r.IntN(4),
+		}
+	}
+	kinds := []struct {
+		name string
+		bar  float64
+		set  func(*course, *rand.Rand)
+	}{
+		{"quick weekends, by 10 to 40 %", 0.04, func(c *course, r *rand.Rand) { c.weekend = math.Log(0.9 - 0.3*r.Float64()) }},
+		{"office hours, slower by 10 to 60 %", 0.04, func(c *course, r *rand.Rand) { c.hours = math.Log(1.1 + 0.5*r.Float64()) }},
+		{"a drift by 3 to 15 % a week", 0.1, func(c *course, r *rand.Rand) { c.rising = 0.03 + 0.12*r.Float64() }},
+	}
+	s.head("two weeks of hours, searched each hour as one of 20 statistics", "false changes")
+	for i, kind := range kinds {
+		r := rand.New(rand.NewPCG(11, uint64(i)))
+		alarms := 0
+		for range n {
+			c := draw(r)
+			kind.set(&c, r)
+			if len(c.watch(r, 0, 2*week, 2*week, 0)) > 0 {
+				alarms++
+			}
+		}
+		s.most(kind.name, alarms, n, kind.bar)
+	}
+	s.head("the same in the third week, slower by 20 to 40 % from a random hour on", "found within two days")
+	for i, kind := range kinds[:2] {
+		r := rand.New(rand.NewPCG(12, uint64(i)))
+		found := 0
+		for range n {
+			c := draw(r)
+			kind.set(&c, r)
+			from := 2*week + r.IntN(5*day)
+			if at := c.watch(r, from-3*day, from+2*day, from, math.Log(1.2+0.2*r.Float64())); len(at) > 0 && at[len(at)-1] >= from-6 {
+				found++
+			}
+		}
+		s.least(kind.name, found, n, 0.85)
+	}
 }
 
 func TestVerdictsShortly(t *testing.T) {
