@@ -83,7 +83,7 @@ func newBench(t *testing.T, dir string) *bench {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		b.Judge.Run(ctx)
+		b.Run(ctx)
 	}()
 	b.stop = func() {
 		cancel()
@@ -144,7 +144,7 @@ func TestARunWaitsForItsLastWindow(t *testing.T) {
 		if d := cmp.Diff([]string{"pass", "pass"}, b.results); d != "" {
 			t.Errorf("results (-want +got):\n%s", d)
 		}
-		var counts = map[string]float64{}
+		counts := map[string]float64{}
 		b.CollectRuns(func(d *metric.Desc, v float64, labels ...string) { counts[labels[1]] += v }, "shop")
 		if counts["pass"] != 2 || len(counts) != len(results) {
 			t.Errorf("runs counted: %v, want 2 passes and every result at least at 0", counts)
