@@ -49,8 +49,8 @@ type Analysis interface {
 	Collect(send Send)
 }
 
-// Send takes the value of a metric, with the value of each of its labels in order.
-type Send func(d *metric.Desc, value float64, labels ...string)
+// Send takes the value of a metric, with a value for each of its labels.
+type Send = metric.Send
 
 // Number returns 1 for true and 0 for false.
 func Number(b bool) float64 {

@@ -3,8 +3,11 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/perfd/perfd/internal/config"
 )
 
 // serveReloads reloads on SIGHUP and when a file that holds a secret changed,
@@ -46,27 +49,61 @@ func (a *App) Reload() error {
 		return errors.New("perfd is stopping")
 	}
 	doc, err := Load(a.opts)
-	if err != nil {
-		a.reloads.note(err)
-		return err
+	if err == nil {
+		err = changeAll(doc, a.changeOutputs, a.changeJudge, a.changeFleet)
 	}
-	outputs, err := a.outputs.Prepare(doc.Outputs, doc.Dir)
-	if err != nil {
-		a.reloads.note(err)
-		return err
+	a.reloads.note(err)
+	return err
+}
+
+// A change of a part of the daemon to a new document: everything in it that can
+// fail has succeeded, and nothing that runs was touched. One of the two is called.
+type change interface {
+	Commit()
+	Abort()
+}
+
+// A preparation makes the change of one part.
+type preparation func(*config.Document) (change, error)
+
+// changeAll changes all parts to a document, in order, or none of them.
+func changeAll(doc *config.Document, parts ...preparation) error {
+	var prepared []change
+	for _, prepare := range parts {
+		c, err := prepare(doc)
+		if err != nil {
+			for _, p := range slices.Backward(prepared) {
+				p.Abort()
+			}
+			return err
+		}
+		prepared = append(prepared, c)
 	}
-	change, err := a.fleet.Prepare(doc)
-	if err != nil {
-		outputs.Abort()
-		a.reloads.note(err)
-		return err
+	for _, c := range prepared {
+		c.Commit()
 	}
-	a.judge.Configure(doc.Description())
-	outputs.Commit()
-	change.Commit()
-	a.reloads.note(nil)
 	return nil
 }
+
+func (a *App) changeOutputs(doc *config.Document) (change, error) {
+	return a.outputs.Prepare(doc.Outputs, doc.Dir)
+}
+
+func (a *App) changeFleet(doc *config.Document) (change, error) { return a.fleet.Prepare(doc) }
+
+func (a *App) changeJudge(doc *config.Document) (change, error) {
+	d := doc.Description()
+	return infallible(func() { a.judge.Configure(d) }), nil
+}
+
+// infallible is a change that needs no preparation.
+type infallible func()
+
+// Commit makes the change.
+func (f infallible) Commit() { f() }
+
+// Abort does nothing.
+func (f infallible) Abort() {}
 
 // reloads remembers how the last load of the configuration went. Its zero value
 // is ready.
