@@ -1,0 +1,68 @@
+package stats
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// The probabilities are those of Kendall, "Rank Correlation Methods", appendix
+// table 1, also Hollander and Wolfe, "Nonparametric Statistical Methods", table A.30.
+func TestKendallTailIsThePublishedTable(t *testing.T) {
+	for _, c := range []struct {
+		n    int
+		s    float64
+		want string
+	}{
+		{4, 6, "0.042"}, {4, 4, "0.167"}, {5, 10, "0.0083"}, {5, 8, "0.042"}, {6, 15, "0.0014"}, {6, 11, "0.028"},
+		{7, 21, "0.00020"}, {7, 13, "0.035"}, {8, 16, "0.031"}, {9, 20, "0.022"}, {10, 21, "0.036"}, {10, 27, "0.0083"},
+	} {
+		digits := 3
+		if len(c.want) > 5 {
+			digits = len(c.want) - 2
+		}
+		if got := fmt.Sprintf("%.*f", digits, KendallTail(c.n, c.s)); got != c.want {
+			t.Errorf("n %d, S %g: %s, want %s", c.n, c.s, got, c.want)
+		}
+	}
+}
+
+func TestTrendInflationIsHamedAndRaosSum(t *testing.T) {
+	// n = 4: 1 + 2 (3·2·1 ρ) / (4·3·2) = 1 + ρ/2.
+	if got := TrendInflation(4, 0.5); got != 1.25 {
+		t.Errorf("%g, want 1.25", got)
+	}
+	if got := TrendInflation(100, 0); got != 1 {
+		t.Errorf("%g without autocorrelation, want 1", got)
+	}
+	// Of a long series it nears (1+ρ)/(1-ρ), the factor of a mean.
+	if got, want := TrendInflation(100_000, 0.8), 9.0; math.Abs(got-want) > 0.01 {
+		t.Errorf("%g, want %g", got, want)
+	}
+}
+
+func TestAR1IsUnbiased(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, rho := range []float64{0, 0.5, 0.8} {
+		const n, series = 100, 2000
+		sum := 0.0
+		for range series {
+			y, u := make([]float64, n), make([]float64, n)
+			x := r.NormFloat64() / math.Sqrt(1-rho*rho)
+			for i := range y {
+				y[i], u[i] = x, float64(i)
+				x = rho*x + r.NormFloat64()
+			}
+			_, rest := withoutLine(u, y)
+			raw := Autocorrelation(rest, 1)
+			sum += (raw + 2./n) / (1 - 4./n)
+			if got := AR1(rest, true); got < 0 || got > 1 || raw > 0.1 && got <= raw {
+				t.Fatalf("AR1 %g of a raw autocorrelation of %g", got, raw)
+			}
+		}
+		if got := sum / series; math.Abs(got-rho) > 0.03 {
+			t.Errorf("mean of %.3f, want %g", got, rho)
+		}
+	}
+}
