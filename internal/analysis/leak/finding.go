@@ -9,13 +9,12 @@ import (
 	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
-	"github.com/perfd/perfd/internal/stats"
 )
 
 const confidence = 0.95
 
 // finding says what an examination came to.
-func (m *member) finding(x *examination, verdict load.Verdict, at time.Time) load.Finding {
+func (m *member) finding(x *examination, verdict load.Verdict, o objection, at time.Time) load.Finding {
 	r := m.resource
 	f := load.Finding{
 		ID: analysis.ID(load.KindLeak, r.target.name, r.Name, m.name), Kind: load.KindLeak, Verdict: verdict,
@@ -32,26 +31,26 @@ func (m *member) finding(x *examination, verdict load.Verdict, at time.Time) loa
 		return f
 	}
 	f.Confidence = confidence
-	f.Value, f.Lower, f.Upper = load.Number(x.trend.Slope), load.Number(x.trend.In.Lower), load.Number(x.trend.In.Upper)
+	f.Value, f.Lower, f.Upper = load.Number(x.trend.slope), load.Number(x.trend.in.Lower), load.Number(x.trend.in.Upper)
 	f.Evidence = append(f.Evidence, m.facts(x)...)
 	f.Doubts = doubts(x)
 	name := m.title()
 	switch verdict {
 	case load.Fail:
 		f.Since = instant(x.from)
-		parts := []string{fmt.Sprintf("%s grows %s (95 %% interval %s)", name, m.perHour(x.trend.Slope), m.between(x.trend.In.Lower, x.trend.In.Upper))}
-		if x.requests && x.perRequest.Slope > 0 {
-			parts = append(parts, m.perRequest(x.perRequest.Slope))
+		parts := []string{fmt.Sprintf("%s grows %s (95 %% interval %s)", name, m.perHour(x.trend.slope), m.between(x.trend.in.Lower, x.trend.in.Upper))}
+		if x.requests && x.perRequest.slope > 0 {
+			parts = append(parts, m.perRequest(x.perRequest.slope))
 		}
 		if soonest, latest, ok := m.toLimit(x); ok {
-			parts = append(parts, fmt.Sprintf("%s to its limit of %s", span(soonest, latest, m.untilLimit(x, x.trend.Slope)), m.amount(r.Limit)))
+			parts = append(parts, fmt.Sprintf("%s to its limit of %s", span(soonest, latest, m.untilLimit(x, x.trend.slope)), m.amount(r.Limit)))
 		}
 		f.Sentence = strings.Join(parts, ", ")
 	case load.Pass:
-		f.Sentence = fmt.Sprintf("%s does not grow: its floor of %s changed by %s at most over %s", name, m.amount(x.floor), amount.Share(max(0, min(x.upper, x.late))), duration(x.span))
+		f.Sentence = fmt.Sprintf("%s does not grow: its floor of %s changed by %s at most over %s", name, m.amount(x.floor), amount.Share(max(0, x.upper)), duration(x.span))
 	default:
 		f.Sentence = fmt.Sprintf("whether %s grows is not known: its floor changes by %s (95 %% interval %s) over %s%s",
-			name, m.perHour(x.trend.Slope), m.between(x.trend.In.Lower, x.trend.In.Upper), duration(x.span), objection(x))
+			name, m.perHour(x.trend.slope), m.between(x.trend.in.Lower, x.trend.in.Upper), duration(x.span), o.words(x))
 		f.Needed = fmt.Sprintf("about %s more of load", duration(max(600, x.span)))
 	}
 	return f
@@ -77,23 +76,23 @@ func (m *member) facts(x *examination) []load.Fact {
 	unit := m.unit()
 	out := []load.Fact{
 		{Name: "span", Value: load.Number(x.span), Unit: "seconds"},
-		{Name: "points", Value: load.Number(x.trend.Points)},
+		{Name: "points", Value: load.Number(x.trend.points)},
 		{Name: "lifetimes", Value: load.Number(x.lives)},
 		{Name: "floor", Value: load.Number(x.floor), Unit: unit},
 		{Name: "growth", Value: load.Number(x.growth), Unit: "ratio"},
-		{Name: "probability by chance", Value: load.Number(x.trend.P)},
-		{Name: "widened for autocorrelation", Value: load.Number(x.trend.Factor)},
+		{Name: "probability by chance", Value: load.Number(x.trend.p)},
+		{Name: "widened for autocorrelation", Value: load.Number(x.trend.factor)},
 	}
 	if x.requests {
 		out = append(out,
-			load.Fact{Name: unit + " per request", Value: load.Number(x.perRequest.Slope), Unit: unit},
-			load.Fact{Name: unit + " per request, at least", Value: load.Number(x.perRequest.In.Lower), Unit: unit},
-			load.Fact{Name: unit + " per request, at most", Value: load.Number(x.perRequest.In.Upper), Unit: unit},
+			load.Fact{Name: unit + " per request", Value: load.Number(x.perRequest.slope), Unit: unit},
+			load.Fact{Name: unit + " per request, at least", Value: load.Number(x.perRequest.in.Lower), Unit: unit},
+			load.Fact{Name: unit + " per request, at most", Value: load.Number(x.perRequest.in.Upper), Unit: unit},
 			load.Fact{Name: "requests", Value: load.Number(x.rate), Unit: "per_second"})
 	}
 	if soonest, latest, ok := m.toLimit(x); ok {
 		out = append(out,
-			load.Fact{Name: "to the limit", Value: load.Number(m.untilLimit(x, x.trend.Slope)), Unit: "seconds"},
+			load.Fact{Name: "to the limit", Value: load.Number(m.untilLimit(x, x.trend.slope)), Unit: "seconds"},
 			load.Fact{Name: "to the limit, at least", Value: load.Number(soonest), Unit: "seconds"},
 			load.Fact{Name: "to the limit, at most", Value: load.Number(latest), Unit: "seconds"})
 	}
@@ -105,25 +104,23 @@ func doubts(x *examination) []string {
 	if x.span < day {
 		out = append(out, "less than a day: a cache that is still filling looks the same")
 	}
-	if x.daily {
-		out = append(out, "the level follows the time of day beside the load that perfd sends")
-	}
 	if x.rate == 0 {
 		out = append(out, "perfd sent nothing meanwhile")
 	}
 	return out
 }
 
-// objection says why a rise is not taken for growth.
-func objection(x *examination) string {
-	switch x.trend.Shape {
-	case stats.Steps:
-		return fmt.Sprintf(", in %d steps rather than steadily", x.trend.Steps)
-	case stats.Slowing:
+// words says why a rise is not taken for a leak.
+func (o objection) words(x *examination) string {
+	switch o {
+	case stepped:
+		return fmt.Sprintf(", in %d steps rather than steadily", x.trend.steps)
+	case slowing:
 		return ", more and more slowly"
-	}
-	if x.trend.P < alpha && x.trend.Late < x.trend.Slope/2 {
+	case fading:
 		return ", less in its later half"
+	case withinPast:
+		return ", to a level that it had before"
 	}
 	return ""
 }
@@ -134,17 +131,17 @@ func (m *member) lacking(x *examination) (sentence, needed string) {
 	switch x.lack {
 	case cycles:
 		return fmt.Sprintf("whether %s grows is not known: %d cycles of collection seen, of about %s each", name, x.cycles, duration(x.cycle)),
-			fmt.Sprintf("%d cycles, about %s more; or a level without cycles, such as live heap after collection", leastCycles, duration(float64(leastCycles-x.cycles)*x.cycle))
+			fmt.Sprintf("%d cycles, about %s more; or a level without cycles, such as live heap after collection", Defaults.MinCycles, duration(float64(Defaults.MinCycles-x.cycles)*x.cycle))
 	case blocks:
-		missing := float64(leastBlocks)/(1-warmUp) - float64(x.blocks)/(1-warmUp)
+		missing := float64(Defaults.MinBlocks)/(1-Defaults.WarmUp) - float64(x.blocks)/(1-Defaults.WarmUp)
 		return fmt.Sprintf("whether %s grows is not known: %d floors past the warm-up", name, x.blocks),
-			fmt.Sprintf("%d floors, about %s more", leastBlocks, duration(max(60, missing*x.block)))
+			fmt.Sprintf("%d floors, about %s more", Defaults.MinBlocks, duration(max(60, missing*x.block)))
 	case contrast:
 		return fmt.Sprintf("whether %s grows is not known: load rose or fell along with time", name),
 			"load that goes up and down, or stays"
 	}
 	return fmt.Sprintf("whether %s grows is not known: %d readings", name, x.readings),
-		fmt.Sprintf("%d readings of one lifetime", leastReadings)
+		fmt.Sprintf("%d readings of one lifetime", Defaults.MinReadings)
 }
 
 // untilLimit returns the seconds until the peaks reach the limit at a slope, +Inf without growth.
@@ -161,7 +158,7 @@ func (m *member) untilLimit(x *examination, slope float64) float64 {
 
 // toLimit returns the interval of untilLimit; ok is false without a limit.
 func (m *member) toLimit(x *examination) (soonest, latest float64, ok bool) {
-	return m.untilLimit(x, x.trend.In.Upper), m.untilLimit(x, x.trend.In.Lower), m.resource.Limit > 0
+	return m.untilLimit(x, x.trend.in.Upper), m.untilLimit(x, x.trend.in.Lower), m.resource.Limit > 0
 }
 
 func (m *member) amount(v float64) string {

@@ -4,26 +4,21 @@ import (
 	"math"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/stats"
 )
 
 const (
-	// alpha is spread over the doublings of a lifetime from ten minutes to a month, and over the
-	// windows that one look takes: the whole, its last half and its last quarter.
-	alpha     = 0.01
-	doublings = 12
-	windows   = 3
-	alphaLook = alpha / doublings / windows
-
-	// A look is due when a lifetime has grown by an eighth, a day at most.
-	growthOfLook = 1. / 8
+	// A look is due when a lifetime has grown by growthOfLook, a day at most.
+	growthOfLook = 1. / 12
 )
 
 // A judgement is what the last look at a member came to.
 type judgement struct {
-	due     float64 // when the next look is due; 0 is now
-	looked  bool
-	verdict load.Verdict
-	x       examination
+	due       float64 // when the next look is due; 0 is now
+	looked    bool
+	verdict   load.Verdict
+	objection objection
+	x         examination
 }
 
 // look examines the member at an instant if that is due.
@@ -32,31 +27,105 @@ func (m *member) look(at float64, t *traffic) {
 	if len(m.life.points) == 0 || j.looked && at < j.due {
 		return
 	}
-	j.looked = true
 	j.due = at + min(max((at-m.life.began)*growthOfLook, 10), day)
-	kind := m.resource.Kind
-	always := math.Inf(-1)
-	whole := examine(m.stretches(always, at), m.readings(always, at), t)
-	verdict, chosen := whole.verdict(kind, alphaLook), whole
-	settled := verdict == load.Pass
-	span := at - m.life.began
-	for _, share := range [...]float64{0.5, 0.25} {
-		if verdict == load.Fail || whole.daily && share*span < 2*day {
-			break
-		}
-		from := at - share*span
-		late := examine([]stretch{{points: m.life.between(from, at)}}, m.life.count(from, at), t)
-		switch late.verdict(kind, alphaLook) {
-		case load.Fail:
-			verdict, chosen = load.Fail, late
-		case load.Pass:
-			settled = true
-		}
-	}
-	if j.verdict == load.Fail && verdict != load.Fail && !settled && whole.lack != cycles {
+	verdict, objection, x := m.examine(math.Inf(-1), at, t, false)
+	if j.looked && j.verdict == load.Fail && verdict == load.Inconclusive && (objection == chance || objection == small) {
 		return // what was proven holds until something else is
 	}
-	j.verdict, j.x = verdict, chosen
+	j.looked = true
+	j.verdict, j.objection, j.x = verdict, objection, x
+}
+
+// examine judges what was read between two instants: all lifetimes, the last one,
+// and the last one's later half and quarter, so that growth that began late is found.
+func (m *member) examine(from, to float64, t *traffic, begins bool) (load.Verdict, objection, examination) {
+	th := &Defaults
+	r := &m.resource.Resource
+	all := m.stretches(from, to)
+	for i := range all {
+		all[i].fresh = all[i].fresh || begins
+		all[i].falls = findCollections(all[i].points, th)
+	}
+	current := all[len(all)-1]
+	whole := examine(all[len(all)-1:], m.life.count(from, to), t, th)
+	against := chance
+	if whole.lack == enough {
+		if against = whole.objects(r, th); against == none {
+			return load.Fail, none, whole
+		}
+	}
+	if len(all) > 1 {
+		pooled := examine(all, m.readings(from, to), t, th)
+		if pooled.lack == enough && pooled.lives > 1 {
+			o := pooled.objects(r, th)
+			if o == none {
+				return load.Fail, none, pooled
+			}
+			if whole.lack != enough {
+				whole, against = pooled, o
+			}
+		}
+	}
+	clean := whole.clean(th)
+	if len(current.points) < th.MinReadings {
+		return load.Inconclusive, against, whole
+	}
+	for _, share := range [...]float64{0.5, 0.25} {
+		cut := current.points[len(current.points)-1].at - share*current.span()
+		part := current.after(cut)
+		late := examine([]stretch{part}, len(part.points), t, th)
+		if late.lack != enough {
+			continue
+		}
+		if late.objects(r, th) == none {
+			if late.exceeds(current, cut) {
+				return load.Fail, none, late
+			}
+			against = withinPast
+		}
+		if share == 0.5 {
+			clean = clean || whole.lack == enough && late.cleanLate(whole.span, th)
+		}
+		if late.trend.p < 0.05 && late.trend.slope*whole.span > th.Growth*math.Abs(late.start) {
+			clean = false
+		}
+	}
+	if clean {
+		return load.Pass, against, whole
+	}
+	return load.Inconclusive, against, whole
+}
+
+// clean says whether growth that matters is ruled out over the window.
+func (x *examination) clean(th *Thresholds) bool {
+	return x.lack == enough && x.lives == 1 && (x.cycle == 0 || x.cycles >= th.MinCyclesPass) && x.upper < th.Growth
+}
+
+// cleanLate says whether growth that matters over span is ruled out by the later half.
+func (x *examination) cleanLate(span float64, th *Thresholds) bool {
+	return (x.cycle == 0 || x.cycles >= th.MinCyclesPass) && x.trend.in.Upper*span < th.Growth*math.Abs(x.start)
+}
+
+// exceeds says whether the floors end above nearly all that was read before an instant.
+func (x *examination) exceeds(s stretch, cut float64) bool {
+	var before []float64
+	for _, f := range s.blocksBefore(cut, x.block) {
+		before = append(before, f.low)
+	}
+	return len(before) == 0 || x.trend.level+x.trend.slope*x.span > stats.Quantile(before, 0.95)
+}
+
+// blocksBefore returns the floors of blocks of a length before an instant.
+func (s stretch) blocksBefore(cut, length float64) []floor {
+	p := s.points
+	for len(p) > 0 && p[len(p)-1].at >= cut {
+		p = p[:len(p)-1]
+	}
+	if len(p) < 2 {
+		return nil
+	}
+	part := stretch{points: p}
+	return part.blocks(max(1, int(part.span()/length)))
 }
 
 // stretches returns the parts of all lifetimes from one instant to another.
@@ -64,9 +133,11 @@ func (m *member) stretches(from, to float64) []stretch {
 	var out []stretch
 	for i := range m.earlier {
 		e := &m.earlier[i]
-		out = append(out, stretch{e.between(from, to), e.began >= from})
+		if p := e.between(from, to); len(p) > 0 {
+			out = append(out, stretch{points: p, fresh: e.began >= from})
+		}
 	}
-	return append(out, stretch{m.life.between(from, to), m.life.began >= from})
+	return append(out, stretch{points: m.life.between(from, to), fresh: m.life.began >= from})
 }
 
 // readings returns how many readings of all lifetimes lie between two instants.

@@ -175,7 +175,7 @@ func (a *Analysis) Judge(at time.Time) []load.Finding {
 	a.judged = now
 	for m := range a.members(now) {
 		m.look(now, &m.resource.target.traffic)
-		out = append(out, m.finding(&m.judgement.x, m.judgement.verdict, at))
+		out = append(out, m.finding(&m.judgement.x, m.judgement.verdict, m.judgement.objection, at))
 	}
 	return out
 }

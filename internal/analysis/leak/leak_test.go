@@ -51,14 +51,14 @@ func (r *rig) judge(t *testing.T) load.Finding {
 	return f
 }
 
-func rising(base, perHour float64) func(float64) float64 {
+func climbing(base, perHour float64) func(float64) float64 {
 	return func(s float64) float64 { return base + perHour*s/3600 }
 }
 
 func TestAFastLeakIsFoundInTenMinutes(t *testing.T) {
 	for _, every := range []time.Duration{time.Second, 15 * time.Second} {
 		r := newRig(0)
-		r.feed(11*time.Minute, every, rising(8, 300))
+		r.feed(11*time.Minute, every, climbing(8, 300))
 		if f := r.judge(t); f.Verdict != load.Fail {
 			t.Errorf("readings every %s: %s, %s", every, f.Sentence, f.Needed)
 		}
@@ -67,15 +67,15 @@ func TestAFastLeakIsFoundInTenMinutes(t *testing.T) {
 
 func TestFewReadingsNeverFail(t *testing.T) {
 	r := newRig(0)
-	r.feed(30*time.Second*(leastReadings-1), 30*time.Second, rising(8, 3000))
-	if f := r.judge(t); f.Verdict != load.Inconclusive || !strings.Contains(f.Needed, "40 readings") {
+	r.feed(30*time.Second*time.Duration(Defaults.MinReadings-1), 30*time.Second, climbing(8, 3000))
+	if f := r.judge(t); f.Verdict != load.Inconclusive || !strings.Contains(f.Needed, "20 readings") {
 		t.Errorf("%s: %s, needed %s", f.Verdict, f.Sentence, f.Needed)
 	}
 }
 
 func TestASlightRiseForAShortWhileIsNotCalledALeak(t *testing.T) {
 	r := newRig(0)
-	r.feed(time.Hour, 15*time.Second, rising(200, 30))
+	r.feed(time.Hour, 15*time.Second, climbing(200, 30))
 	if f := r.judge(t); f.Verdict != load.Inconclusive {
 		t.Errorf("%s: %s", f.Verdict, f.Sentence)
 	}
@@ -83,7 +83,7 @@ func TestASlightRiseForAShortWhileIsNotCalledALeak(t *testing.T) {
 
 func TestTheFindingOfALeak(t *testing.T) {
 	r := newRig(512 * mib)
-	r.feed(50*time.Hour, time.Minute, rising(200, 3.6)) // 3.6 MiB/h at 100 requests per second: 10.5 bytes each
+	r.feed(50*time.Hour, time.Minute, climbing(200, 3.6)) // 3.6 MiB/h at 100 requests per second: 10.5 bytes each
 	f := r.judge(t)
 	if f.Verdict != load.Fail || f.Unit != "bytes_per_second" || f.Confidence != 0.95 {
 		t.Fatalf("%+v", f)
@@ -111,7 +111,7 @@ func TestTheFindingOfALeak(t *testing.T) {
 
 func TestASteadyLevelPasses(t *testing.T) {
 	r := newRig(0)
-	r.feed(24*time.Hour, time.Minute, rising(200, 0))
+	r.feed(24*time.Hour, time.Minute, climbing(200, 0))
 	if f := r.judge(t); f.Verdict != load.Pass {
 		t.Errorf("%s: %s", f.Verdict, f.Sentence)
 	}
@@ -133,7 +133,7 @@ func TestMetrics(t *testing.T) {
 	if got := r.collected(); len(got) != 0 {
 		t.Errorf("before the first judgement: %v", got)
 	}
-	r.feed(50*time.Hour, time.Minute, rising(200, 3.6))
+	r.feed(50*time.Hour, time.Minute, climbing(200, 3.6))
 	r.judge(t)
 	got := r.collected()
 	slope := got["perfd_leak_slope_bytes_per_second"]
@@ -141,13 +141,13 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("of a leak: %v", got)
 	}
 	r = newRig(512 * mib)
-	r.feed(24*time.Hour, time.Minute, rising(200, 0))
+	r.feed(24*time.Hour, time.Minute, climbing(200, 0))
 	r.judge(t)
 	if got := r.collected(); got["perfd_leak_suspected"] != 0 || !math.IsInf(got["perfd_leak_seconds_to_limit"], 1) {
 		t.Errorf("without growth: %v", got)
 	}
 	r = newRig(0)
-	r.feed(24*time.Hour, time.Minute, rising(200, 0))
+	r.feed(24*time.Hour, time.Minute, climbing(200, 0))
 	r.judge(t)
 	if _, ok := r.collected()["perfd_leak_seconds_to_limit"]; ok {
 		t.Error("without a limit there is a time to it")
@@ -156,7 +156,7 @@ func TestMetrics(t *testing.T) {
 
 func TestAnotherReleaseBeginsAnew(t *testing.T) {
 	r := newRig(0)
-	r.feed(50*time.Hour, time.Minute, rising(200, 10))
+	r.feed(50*time.Hour, time.Minute, climbing(200, 10))
 	if f := r.judge(t); f.Verdict != load.Fail {
 		t.Fatalf("%s", f.Sentence)
 	}
@@ -164,7 +164,7 @@ func TestAnotherReleaseBeginsAnew(t *testing.T) {
 	if found := r.Judge(r.now); len(found) != 0 {
 		t.Errorf("of a release that was not read yet: %+v", found)
 	}
-	r.feed(24*time.Hour, time.Minute, rising(200, 0))
+	r.feed(24*time.Hour, time.Minute, climbing(200, 0))
 	if f := r.judge(t); f.Verdict != load.Pass || f.Release != "v2" {
 		t.Errorf("of the next release: %s %s", f.Verdict, f.Sentence)
 	}
@@ -173,10 +173,10 @@ func TestAnotherReleaseBeginsAnew(t *testing.T) {
 func TestARestartKeepsWhatIsKnown(t *testing.T) {
 	r := newRig(0)
 	for range 5 {
-		r.feed(10*time.Hour, time.Minute, rising(200, 10))
+		r.feed(10*time.Hour, time.Minute, climbing(200, 10))
 		r.Event(load.Event{At: r.now, Kind: load.ReleaseChanged, Target: "shop", Release: "v1", Previous: "v1"})
 	}
-	r.feed(30*time.Minute, time.Minute, rising(200, 10))
+	r.feed(30*time.Minute, time.Minute, climbing(200, 10))
 	f := r.judge(t)
 	if f.Verdict != load.Fail {
 		t.Errorf("after five restarts: %s %s, needed %s", f.Verdict, f.Sentence, f.Needed)
@@ -188,8 +188,8 @@ func TestARestartKeepsWhatIsKnown(t *testing.T) {
 
 func TestMemoryThatFallsBelowItsWholeLifeIsAnotherProcess(t *testing.T) {
 	r := newRig(0)
-	r.feed(5*time.Hour, time.Minute, rising(300, 0))
-	r.feed(5*time.Hour, time.Minute, rising(100, 0))
+	r.feed(5*time.Hour, time.Minute, climbing(300, 0))
+	r.feed(5*time.Hour, time.Minute, climbing(100, 0))
 	if m := r.targets["shop"].resources["heap"].members[""]; m.restarts != 1 || len(m.earlier) != 1 {
 		t.Errorf("%d restarts", m.restarts)
 	}
@@ -214,10 +214,10 @@ func TestLevelsThatFallWithTheLoadAreNoRestart(t *testing.T) {
 
 func TestARunIsJudgedByItsOwnTime(t *testing.T) {
 	r := newRig(0)
-	r.feed(30*time.Hour, time.Minute, rising(200, 0))
+	r.feed(30*time.Hour, time.Minute, climbing(200, 0))
 	run := load.Event{At: r.now, Kind: load.RunBegan, Scenario: "soak", Run: "7", Test: "endurance", Target: "shop", Targets: []string{"shop"}}
 	r.Event(run)
-	r.feed(60*time.Hour, time.Minute, rising(200, 2))
+	r.feed(60*time.Hour, time.Minute, climbing(200, 2))
 	run.Kind, run.At = load.RunEnded, r.now
 	r.Event(run)
 	found := r.Run(run, r.now)
@@ -230,7 +230,7 @@ func TestARunIsJudgedByItsOwnTime(t *testing.T) {
 	short := run
 	short.Kind, short.Run, short.Test = load.RunBegan, "8", "load"
 	r.Event(short)
-	r.feed(5*time.Minute, time.Minute, rising(320, 0))
+	r.feed(5*time.Minute, time.Minute, climbing(320, 0))
 	short.Kind = load.RunEnded
 	if found := r.Run(short, r.now); found != nil {
 		t.Errorf("of a short run that proves nothing: %+v", found)
@@ -313,7 +313,7 @@ func TestHistoryAndLiveReadingsGoTogether(t *testing.T) {
 		r.Sample(load.Sample{Target: "shop", Resource: "heap", Start: r.now, End: r.now.Add(10 * time.Minute), Count: 40, Min: 0.99 * v, Mean: v, Max: 1.01 * v, Last: v})
 		r.now = r.now.Add(10 * time.Minute)
 	}
-	r.feed(2*time.Hour, 15*time.Second, rising(0.995*2e8/mib, 0))
+	r.feed(2*time.Hour, 15*time.Second, climbing(0.995*2e8/mib, 0))
 	if f := r.judge(t); f.Verdict != load.Pass {
 		t.Errorf("%s: %s", f.Verdict, f.Sentence)
 	}

@@ -28,16 +28,12 @@ func (a *Analysis) Run(e load.Event, at time.Time) []load.Finding {
 		if t.name != e.Target && !slices.Contains(e.Targets, t.name) {
 			continue
 		}
-		parts := m.stretches(from, now)
-		for i := range parts {
-			parts[i].fresh = true // load begins with the run, and so does what it warms up
-		}
-		x := examine(parts, m.readings(from, now), &t.traffic)
-		verdict := x.verdict(m.resource.Kind, alpha)
+		// Load begins with the run, and so does what it warms up.
+		verdict, against, x := m.examine(from, now, &t.traffic, true)
 		if verdict == load.Inconclusive && e.Test != endurance {
 			continue
 		}
-		f := m.finding(&x, verdict, at)
+		f := m.finding(&x, verdict, against, at)
 		f.ID = analysis.ID(load.KindLeak, e.Run, t.name, m.resource.Name, m.name)
 		f.Scenario, f.Run = e.Scenario, e.Run
 		f.Since = instant(max(from, seconds(f.Since)))
@@ -62,7 +58,7 @@ func (m *member) collect(send analysis.Send) {
 	if limit := m.resource.Limit; limit > 0 {
 		left := math.Inf(1)
 		if j.verdict == load.Fail {
-			left = m.untilLimit(&j.x, j.x.trend.Slope)
+			left = m.untilLimit(&j.x, j.x.trend.slope)
 		}
 		send(metric.LeakSecondsToLimit, left, labels...)
 	}
@@ -73,7 +69,7 @@ func (m *member) collect(send analysis.Send) {
 	if m.resource.Kind == load.ResourceMemory {
 		slope, lower, upper = metric.LeakSlopeBytes, metric.LeakSlopeBytesLower, metric.LeakSlopeBytesUpper
 	}
-	send(slope, j.x.trend.Slope, labels...)
-	send(lower, j.x.trend.In.Lower, labels...)
-	send(upper, j.x.trend.In.Upper, labels...)
+	send(slope, j.x.trend.slope, labels...)
+	send(lower, j.x.trend.in.Lower, labels...)
+	send(upper, j.x.trend.in.Upper, labels...)
 }

@@ -1,0 +1,96 @@
+package leak
+
+// Thresholds are the tunable numbers of the analysis. Defaults holds them with
+// their reasons; docs/verdicts.md has the error rates that they come to.
+type Thresholds struct {
+	// Alpha is the one-sided probability of a trend at one look. The looks at a
+	// growing lifetime are strongly dependent, and each call must pass the tests
+	// of size and shape too, so that all looks together keep the bar of false alarms.
+	Alpha float64
+
+	// Growth is the growth of the floor that matters, as a share of the level
+	// where it began, once a process has been seen for Patience.
+	Growth float64
+	// EarlyGrowth is the growth that matters before: a cache that fills for some
+	// hours seldom comes near it.
+	EarlyGrowth float64
+	// Patience is the time in seconds after which a line is taken at its word: a
+	// process that warms up or fills its caches looks the same before.
+	Patience float64
+	// LimitWithin is the time in seconds within which reaching the limit matters,
+	// however small the growth.
+	LimitWithin float64
+	// MinBytes and MinCount are the least growth that is ever reported.
+	MinBytes, MinCount float64
+
+	// MinReadings is the number of readings below which nothing is judged.
+	MinReadings int
+	// MinBlocks is the number of floors below which the trend test has too little
+	// power, MaxBlocks the number that a window is divided into.
+	MinBlocks, MaxBlocks int
+	// BlockReadings is the number of readings that a block has where there are
+	// enough of them for twice MinBlocks: it sees the floor of quick collections.
+	BlockReadings float64
+	// MinCycles is the number of collections below which the floors between them
+	// are too few, MinCyclesPass the number below which nothing passes.
+	MinCycles, MinCyclesPass int
+	// CyclesPerBlock is the number of collections in a block that surely sees a floor.
+	CyclesPerBlock float64
+	// Drop is the share of the range of readings that a fall must exceed to be
+	// the end of a collection.
+	Drop float64
+	// DropNoise is the number of median differences between readings that it must
+	// exceed too.
+	DropNoise float64
+	// AboveSwing is growth over the swing of collections from which on the
+	// collections need not be waited for.
+	AboveSwing float64
+
+	// WarmUp is the share of a lifetime's beginning that is left out, WarmUpShort
+	// the same for each of several lifetimes.
+	WarmUp, WarmUpShort float64
+
+	// LoadVaries is the coefficient of variation from which on load is taken out
+	// of the floors, MaxInflation the inflation of the slope's variance above
+	// which load and time cannot be told apart.
+	LoadVaries, MaxInflation float64
+
+	// LateSlope is the share of the slope that the later half must have.
+	LateSlope float64
+	// LateP is the probability that the rise of the later half must be below.
+	LateP float64
+	// Bend is the t statistic of a falling curvature from which on growth slows down.
+	Bend float64
+	// StepGain is the factor by which a few steps must leave less of the floors
+	// than a line to be the better description.
+	StepGain float64
+}
+
+// Defaults are the thresholds of every analysis.
+var Defaults = Thresholds{
+	Alpha:          0.004,
+	Growth:         0.03,
+	EarlyGrowth:    0.6,
+	Patience:       5.5 * 3600,
+	LimitWithin:    24 * 3600,
+	MinBytes:       1 << 20,
+	MinCount:       3,
+	MinReadings:    20,
+	MinBlocks:      10,
+	MaxBlocks:      48,
+	BlockReadings:  12,
+	MinCycles:      6,
+	MinCyclesPass:  8,
+	CyclesPerBlock: 2.5,
+	Drop:           0.4,
+	DropNoise:      8,
+	AboveSwing:     4,
+	WarmUp:         0.25,
+	WarmUpShort:    0.30,
+	LoadVaries:     0.05,
+	MaxInflation:   10,
+	LateSlope:      0.4,
+	LateP:          0.1,
+	Bend:           -3,
+	StepGain:       0.6,
+}
