@@ -106,12 +106,8 @@ func (x *examination) cutFloors(used []stretch, total float64, th *Thresholds) [
 	wanted := min(float64(th.MaxBlocks), max(2*float64(th.MinBlocks), float64(points)/th.BlockReadings))
 	x.block = max(total/wanted, th.CyclesPerBlock*x.cycle)
 	slow := x.cycle > 0 && total/x.block < 1.5*float64(th.MinBlocks)
-	if slow && len(used) == 1 {
-		own := used[0].troughs()
-		if len(own) >= th.MinCycles {
-			x.block, x.blocks, x.lives, x.span = x.cycle, len(own), 1, total
-			return [][]floor{own}
-		}
+	if slow && len(used) == 1 && x.cycles < th.MinCycles {
+		slow = false
 		x.block = total / wanted
 		first, end := used[0].points[0].low, used[0].points[len(used[0].points)-1].low
 		if end-first < th.AboveSwing*x.swing {
@@ -121,11 +117,13 @@ func (x *examination) cutFloors(used []stretch, total float64, th *Thresholds) [
 	}
 	var out [][]floor
 	for _, s := range used {
-		n := int(math.Floor(s.span() / x.block * (1 + 1e-9)))
-		if n < minLife {
-			continue
+		var own []floor
+		switch n := int(math.Floor(s.span() / x.block * (1 + 1e-9))); {
+		case slow && len(used) == 1, n < minLife:
+			own = s.troughs()
+		default:
+			own = s.blocks(n)
 		}
-		own := s.blocks(n)
 		if len(own) < minLife {
 			continue
 		}
@@ -133,6 +131,9 @@ func (x *examination) cutFloors(used []stretch, total float64, th *Thresholds) [
 		x.span += s.span()
 		x.lives++
 		out = append(out, own)
+	}
+	if slow && len(used) == 1 {
+		x.block = x.cycle
 	}
 	return out
 }

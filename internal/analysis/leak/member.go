@@ -9,7 +9,7 @@ import (
 const (
 	mostPoints  = 2048 // of the lifetime that is under way: 48 KiB
 	mostMarks   = 4096
-	thinned     = 256 // points of a lifetime that is over
+	thinned     = 512 // points of a lifetime that is over
 	mostEarlier = 7   // lifetimes that are over and of the same release
 	mostMembers = 128 // of one resource
 )
