@@ -73,7 +73,7 @@ func isPulse(x []float64, top int, middle, fall float64) bool {
 			return high-x[j] > fall/2
 		}
 	}
-	return false
+	return top < minLife // a fall at once follows no rise
 }
 
 // sparse takes few of the points: enough for a line to be taken out.

@@ -70,7 +70,7 @@ type Thresholds struct {
 var Defaults = Thresholds{
 	Alpha:          0.004,
 	Growth:         0.03,
-	EarlyGrowth:    0.6,
+	EarlyGrowth:    0.72,
 	Patience:       5.5 * 3600,
 	LimitWithin:    24 * 3600,
 	MinBytes:       1 << 20,

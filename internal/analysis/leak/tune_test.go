@@ -82,5 +82,3 @@ func TestTune(t *testing.T) {
 		}
 	}
 }
-
-func independent() []shape { return nil }
