@@ -1,18 +1,19 @@
 package stats
 
-import "math"
+import (
+	"math"
 
-// AR1 returns the coefficient of a first-order autoregression of the residuals
-// of a regression, corrected for the bias of its estimate: (1 + 3ρ)/n about a
-// mean, (2 + 4ρ)/n about a line (Shaman and Stine, "The Bias of Autoregressive
-// Coefficient Estimators", JASA 83, 1988). line says which. The result lies in
-// [0, 1]; a constant series has 0.
-func AR1(residuals []float64, line bool) float64 {
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// AR1 returns the coefficient ρ of a first-order autoregression of the residuals
+// about a polynomial of so many terms, 1 for a mean and 2 for a line. It is
+// corrected for the bias of its estimate, (terms + (terms+2)ρ)/n (Shaman and
+// Stine, "The Bias of Autoregressive Coefficient Estimators", JASA 83, 1988). The
+// result lies in [0, 1]; a constant series has 0.
+func AR1(residuals []float64, terms int) float64 {
 	n := float64(len(residuals))
-	a, b := 1., 3.
-	if line {
-		a, b = 2, 4
-	}
+	a, b := float64(terms), float64(terms+2)
 	if n <= b+1 {
 		return 0
 	}
@@ -65,3 +66,28 @@ func KendallTail(n int, s float64) float64 {
 // LevelShifts returns the least sums of squares that 0, 1, …, most steps between
 // levels leave of y.
 func LevelShifts(y []float64, most int) []float64 { return stepRests(y, most) }
+
+// RisingSteps returns the one-sided probability of as many rises among the
+// changes from value to value of y without a trend (Moore and Wallis, "Time Series
+// Significance Tests Based on Signs of Differences", JASA 38, 1943). Its variance
+// is that of a random walk, the greatest of all first-order autoregressions, and is
+// widened where rises follow rises. Values that do not change count for neither.
+func RisingSteps(y []float64) float64 {
+	var signs []float64
+	sum := 0.0
+	for i := 1; i < len(y); i++ {
+		if y[i] != y[i-1] {
+			signs = append(signs, math.Copysign(1, y[i]-y[i-1]))
+			sum += signs[len(signs)-1]
+		}
+	}
+	n := float64(len(signs))
+	if n == 0 {
+		return 1
+	}
+	r := min(0.95, AR1(signs, 1))
+	if r < 1.96/math.Sqrt(n) {
+		r = 0
+	}
+	return distuv.UnitNormal.Survival((sum - 1) / math.Sqrt(n*(1+r)/(1-r)))
+}

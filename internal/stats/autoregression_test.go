@@ -57,12 +57,42 @@ func TestAR1IsUnbiased(t *testing.T) {
 			_, rest := withoutLine(u, y)
 			raw := Autocorrelation(rest, 1)
 			sum += (raw + 2./n) / (1 - 4./n)
-			if got := AR1(rest, true); got < 0 || got > 1 || raw > 0.1 && got <= raw {
+			if got := AR1(rest, 2); got < 0 || got > 1 || raw > 0.1 && got <= raw {
 				t.Fatalf("AR1 %g of a raw autocorrelation of %g", got, raw)
 			}
 		}
 		if got := sum / series; math.Abs(got-rho) > 0.03 {
 			t.Errorf("mean of %.3f, want %g", got, rho)
 		}
+	}
+}
+
+// Of a random walk without drift the test keeps its level; a walk that rises at
+// each step has the probability of so many heads.
+func TestRisingStepsHoldsItsLevelOnARandomWalk(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	const n, series = 36, 4000
+	called := 0
+	for range series {
+		y := make([]float64, n)
+		for i := 1; i < n; i++ {
+			y[i] = y[i-1] + r.NormFloat64()
+		}
+		if RisingSteps(y) < 0.01 {
+			called++
+		}
+	}
+	if share := float64(called) / series; share > 0.012 {
+		t.Errorf("%.2f %% of random walks rise at 1 %%", 100*share)
+	}
+	steady := make([]float64, n)
+	for i := range steady {
+		steady[i] = float64(i)
+	}
+	if p := RisingSteps(steady); p > 1e-6 {
+		t.Errorf("a line has p = %g", p)
+	}
+	if p := RisingSteps(make([]float64, n)); p != 1 {
+		t.Errorf("a constant has p = %g, want 1", p)
 	}
 }

@@ -58,24 +58,35 @@ func findTrend(tracks []stats.Track, inflation float64, th *Thresholds) trend {
 	}
 	out.noise = 1.4826 * stats.Median(off)
 
+	if exact {
+		out.bend, out.steps = bend(tracks[0]), steps(tracks[0], th)
+	} else {
+		for _, t := range tracks {
+			out.bend += bend(t) / math.Sqrt(float64(len(tracks)))
+		}
+	}
 	// The autocorrelation that is found on few values is too low: the model's,
 	// corrected for that, is the least that the variance is widened by.
 	mean := len(rest) / len(tracks)
-	out.factor = stats.TrendInflation(mean, stats.AR1(rest, true))
+	rho := stats.AR1(rest, 2)
+	if exact && out.bend > -th.Bend {
+		rest, _ = withoutParabola(tracks[0])
+		rho = stats.AR1(rest, 3)
+	}
+	out.factor = stats.TrendInflation(mean, rho)
 	if exact {
-		out.factor = max(out.factor, stats.HamedRao{Lags: mean / 4, PositiveOnly: true}.Factor(tracks[0].Y))
+		out.factor = max(out.factor, stats.HamedRao{Lags: mean / 4, PositiveOnly: true}.Factor(rest))
 	}
 	out.factor *= inflation
 	raw := k
 	k = k.Scaled(out.factor)
 	out.p = rising(raw, k, exact)
+	if exact && inflation == 1 {
+		out.p = min(out.p, stats.RisingSteps(tracks[0].Y))
+	}
 	out.in = slopes.Interval(k.Variance, 0.95)
 	out.late = stats.Slopes(late...).Median()
 	out.lateP = rising(lateK, lateK, exact)
-	if exact {
-		out.bend = bend(tracks[0])
-		out.steps = steps(tracks[0], th)
-	}
 	return out
 }
 
@@ -89,13 +100,10 @@ func rising(raw, scaled stats.Kendall, exact bool) float64 {
 	return p
 }
 
-// bend returns the t statistic of the second-order term of a parabola through a
-// track, its variance widened for autocorrelation: negative for growth that slows down.
-func bend(t stats.Track) float64 {
+// withoutParabola returns what a parabola leaves of a track, and the
+// second-order coefficient of the parabola over its standard error.
+func withoutParabola(t stats.Track) (rest []float64, curvature float64) {
 	n := len(t.T)
-	if n < 8 {
-		return 0
-	}
 	one, u, square := make([]float64, n), make([]float64, n), make([]float64, n)
 	width := t.T[n-1] - t.T[0]
 	for i, v := range t.T {
@@ -104,19 +112,28 @@ func bend(t stats.Track) float64 {
 	}
 	fit, err := stats.Linear(t.Y, one, u, square)
 	if err != nil {
-		return 0
+		return make([]float64, n), 0
 	}
-	rest, spread := 0.0, 0.0
+	left, spread := 0.0, 0.0
 	for i, r := range fit.Residuals {
-		rest += r * r
+		left += r * r
 		spread += square[i] * square[i]
 	}
-	c := fit.Coefficients[2]
-	if c == 0 {
+	if left == 0 || fit.Coefficients[2] == 0 {
+		return fit.Residuals, 0
+	}
+	return fit.Residuals, fit.Coefficients[2] / math.Sqrt(left/float64(n-3)/spread)
+}
+
+// bend returns the t statistic of the second-order term of a parabola through a
+// track, its variance widened for autocorrelation: negative for growth that slows down.
+func bend(t stats.Track) float64 {
+	if len(t.T) < 8 {
 		return 0
 	}
-	rho := min(0.95, stats.AR1(fit.Residuals, true))
-	return c / math.Sqrt(rest/float64(n-3)/spread*(1+rho)/(1-rho))
+	rest, curvature := withoutParabola(t)
+	rho := min(0.95, stats.AR1(rest, 3))
+	return curvature * math.Sqrt((1-rho)/(1+rho))
 }
 
 // maxSteps is the number of steps up to which a rise is no growth: a staircase of
