@@ -211,6 +211,7 @@ const (
 	chance               // it may be noise
 	small                // it is too little to matter, for the time it has been seen
 	fading               // the later half rises less
+	settles              // it is what a lifetime's curve towards a level makes of it
 	slowing              // more and more slowly
 	stepped              // in a few steps
 	withinPast           // the level has been as high before
@@ -245,10 +246,14 @@ func (x *examination) objects(r *Resource, th *Thresholds) objection {
 // matters says whether growth is enough for the time it has been seen, or leads
 // to the limit soon.
 func (x *examination) matters(r *Resource, th *Thresholds) bool {
-	if x.growth > th.EarlyGrowth {
+	if x.growth > th.Steep {
 		return true
 	}
-	patient := x.span >= (1-th.WarmUp)*th.Patience || x.lives > 1 && x.seen >= th.Patience
+	patience := th.Patience
+	if x.growth > th.Swift {
+		patience = th.SwiftPatience
+	}
+	patient := x.span >= (1-th.WarmUp)*patience || x.lives > 1 && x.seen >= patience
 	if r.Limit > 0 {
 		left := (r.Limit - x.peak) / x.trend.slope
 		if left < th.LimitWithin && (patient || left < x.seen) {

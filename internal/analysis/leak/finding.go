@@ -115,7 +115,7 @@ func (o objection) words(x *examination) string {
 	switch o {
 	case stepped:
 		return fmt.Sprintf(", in %d steps rather than steadily", x.trend.steps)
-	case slowing:
+	case slowing, settles:
 		return ", more and more slowly"
 	case fading:
 		return ", less in its later half"

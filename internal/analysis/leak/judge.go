@@ -27,9 +27,19 @@ func (m *member) look(at float64, t *traffic) {
 	if len(m.life.points) == 0 || j.looked && at < j.due {
 		return
 	}
-	j.due = at + min(max((at-m.life.began)*growthOfLook, 10), day)
+	seen := at - m.life.began
+	j.due = at + min(max(seen*growthOfLook, 10), day)
+	for _, patience := range [...]float64{Defaults.Patience, Defaults.SwiftPatience} {
+		if seen < patience {
+			j.due = min(j.due, m.life.began+patience)
+		}
+	}
+	if at, ok := m.fallsToAnother(t); ok {
+		m.restart(at)
+		j.due = 0
+	}
 	verdict, objection, x := m.examine(math.Inf(-1), at, t, false)
-	if j.looked && j.verdict == load.Fail && verdict == load.Inconclusive && (objection == chance || objection == small) {
+	if j.looked && j.verdict == load.Fail && verdict == load.Inconclusive && x.lack != cycles && (objection == chance || objection == small) {
 		return // what was proven holds until something else is
 	}
 	j.looked = true
@@ -48,9 +58,10 @@ func (m *member) examine(from, to float64, t *traffic, begins bool) (load.Verdic
 	}
 	current := all[len(all)-1]
 	whole := examine(all[len(all)-1:], m.life.count(from, to), t, th)
+	curve := settle(current, t, th)
 	against := chance
 	if whole.lack == enough {
-		if against = whole.objects(r, th); against == none {
+		if against = whole.objectsOf(r, curve, th); against == none {
 			return load.Fail, none, whole
 		}
 	}
@@ -77,14 +88,14 @@ func (m *member) examine(from, to float64, t *traffic, begins bool) (load.Verdic
 		if late.lack != enough {
 			continue
 		}
-		if late.objects(r, th) == none {
+		if late.objectsOf(r, curve, th) == none {
 			if late.exceeds(current, cut) {
 				return load.Fail, none, late
 			}
 			against = withinPast
 		}
 		if share == 0.5 {
-			clean = clean || whole.lack == enough && late.cleanLate(whole.span, th)
+			clean = clean || whole.lack == enough && late.cleanLate(max(whole.span, th.Patience), th)
 		}
 		if late.trend.p < 0.05 && late.trend.slope*whole.span > th.Growth*math.Abs(late.start) {
 			clean = false
@@ -96,9 +107,18 @@ func (m *member) examine(from, to float64, t *traffic, begins bool) (load.Verdic
 	return load.Inconclusive, against, whole
 }
 
+// objectsOf is objects, and whether the rise is only what a curve makes of it.
+func (x *examination) objectsOf(r *Resource, curve settling, th *Thresholds) objection {
+	o := x.objects(r, th)
+	if o == none && x.absolute < th.Unsettled*curve.rise(x.from, x.from+x.span) {
+		return settles
+	}
+	return o
+}
+
 // clean says whether growth that matters is ruled out over the window.
 func (x *examination) clean(th *Thresholds) bool {
-	return x.lack == enough && x.lives == 1 && (x.cycle == 0 || x.cycles >= th.MinCyclesPass) && x.upper < th.Growth
+	return x.lack == enough && x.lives == 1 && (x.cycle == 0 || x.cycles >= th.MinCyclesPass) && x.upper*max(1, th.Patience/x.span) < th.Growth
 }
 
 // cleanLate says whether growth that matters over span is ruled out by the later half.

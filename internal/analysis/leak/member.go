@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/stats"
 )
 
 const (
@@ -19,7 +20,10 @@ const (
 	restartNoise = 3    // and in mean differences between readings
 	restartProof = 3    // readings that must stay below
 	restartBack  = 64   // points before that must all lie above, of a count
-	leastPoints  = 8    // points before there is a floor to drop from
+	// restartCycles is the number of collections that a lifetime must have seen
+	// for a floor below those of late to be another process.
+	restartCycles = 16
+	leastPoints   = 8 // points before there is a floor to drop from
 )
 
 // A reading is one sample, in seconds.
@@ -53,13 +57,62 @@ func (m *member) add(r reading, t *traffic) (restarted float64, ok bool) {
 	if below && len(m.low) < restartProof {
 		return 0, false
 	}
-	ok = below && !t.fell(m.last.at, r.at)
+	ok = below && !t.fell(m.last.at, r.at) && !m.collects()
 	restarted = m.low[0].at
 	for _, l := range m.low {
 		m.keep(l)
 	}
 	m.low = m.low[:0]
 	return restarted, ok
+}
+
+// collects says whether a fall may be the first collection that is seen of a
+// lifetime: memory rose until now, and has not been collected before.
+func (m *member) collects() bool {
+	if m.resource.Kind != load.ResourceMemory {
+		return false
+	}
+	p := m.life.points
+	if len(findCollections(p, &Defaults).at) > 0 {
+		return false
+	}
+	t := sparse(p)
+	return stats.MannKendall(t.Y).Rising() < 0.01
+}
+
+// fallsToAnother returns when the current lifetime ended though its level has
+// been as low before: where the floors under many collections fall by a share.
+func (m *member) fallsToAnother(t *traffic) (at float64, ok bool) {
+	s := stretch{points: m.life.points}
+	if m.resource.Kind != load.ResourceMemory || len(s.points) < restartBack {
+		return 0, false
+	}
+	s.falls = findCollections(s.points, &Defaults)
+	if len(s.falls.at) < restartCycles {
+		return 0, false
+	}
+	n := int(s.span() / (Defaults.CyclesPerBlock * s.falls.length))
+	if n < minLife+1 {
+		return 0, false
+	}
+	floors := s.blocks(min(n, Defaults.MaxBlocks))
+	for i := minLife; i < len(floors); i++ {
+		recent := math.Inf(1)
+		for _, f := range floors[i-minLife : i] {
+			recent = min(recent, f.low)
+		}
+		f := floors[i]
+		if f.low >= (1-restartShare)*recent || t.fell(f.from-(f.to-f.from), f.to) {
+			continue
+		}
+		// The first reading that is as low as no floor before.
+		for _, q := range s.points {
+			if q.at >= floors[i-1].from && q.low < (1-restartShare)*recent {
+				return q.at, true
+			}
+		}
+	}
+	return 0, false
 }
 
 func (m *member) keep(r reading) {

@@ -11,12 +11,15 @@ type Thresholds struct {
 	// Growth is the growth of the floor that matters, as a share of the level
 	// where it began, once a process has been seen for Patience.
 	Growth float64
-	// EarlyGrowth is the growth that matters before: a cache that fills for some
-	// hours seldom comes near it.
-	EarlyGrowth float64
-	// Patience is the time in seconds after which a line is taken at its word: a
-	// process that warms up or fills its caches looks the same before.
+	// Patience is the time in seconds after which a slow line is taken at its
+	// word. A process that warms up looks the same before.
 	Patience float64
+	// Swift is growth beyond which a line has to be seen for SwiftPatience
+	// seconds: caches fill and seldom collections rise as much within hours.
+	Swift, SwiftPatience float64
+	// Steep is growth that matters at once: a heap that is collected when it
+	// has doubled does not come near it.
+	Steep float64
 	// LimitWithin is the time in seconds within which reaching the limit matters,
 	// however small the growth.
 	LimitWithin float64
@@ -61,6 +64,10 @@ type Thresholds struct {
 	LateP float64
 	// Bend is the t statistic of a falling curvature from which on growth slows down.
 	Bend float64
+	// SettlingGain is the share of what a line leaves of a lifetime's floors that a
+	// curve towards a level must leave at most to be the better description, and
+	// Unsettled how many times the curve's rise a rise must be to be growth beside it.
+	SettlingGain, Unsettled float64
 	// StepGain is the factor by which a few steps must leave less of the floors
 	// than a line to be the better description.
 	StepGain float64
@@ -70,8 +77,10 @@ type Thresholds struct {
 var Defaults = Thresholds{
 	Alpha:          0.004,
 	Growth:         0.03,
-	EarlyGrowth:    0.72,
-	Patience:       5.5 * 3600,
+	Patience:       5.9 * 3600,
+	Swift:          0.15,
+	SwiftPatience:  7.9 * 3600,
+	Steep:          0.72,
 	LimitWithin:    24 * 3600,
 	MinBytes:       1 << 20,
 	MinCount:       3,
@@ -92,5 +101,7 @@ var Defaults = Thresholds{
 	LateSlope:      0.4,
 	LateP:          0.1,
 	Bend:           -3,
+	SettlingGain:   0.85,
+	Unsettled:      1.5,
 	StepGain:       0.6,
 }
