@@ -188,6 +188,9 @@ func (x *examination) findTrend(lives [][]floor, t *traffic, th *Thresholds) {
 	x.upper = x.trend.in.Upper * x.span / float64(x.lives) / level
 }
 
+// nearly allows for the readings at both ends of a window.
+const nearly = 0.98
+
 const (
 	// clockLoad is the coefficient of variation of load from which on the number
 	// of requests may be the better clock, clockNoise the share of the noise that
@@ -249,11 +252,7 @@ func (x *examination) matters(r *Resource, th *Thresholds) bool {
 	if x.growth > th.Steep {
 		return true
 	}
-	patience := th.Patience
-	if x.growth > th.Swift {
-		patience = th.SwiftPatience
-	}
-	patient := x.span >= (1-th.WarmUp)*patience || x.lives > 1 && x.seen >= patience
+	patient := x.span >= (1-th.WarmUp)*th.Patience*nearly || x.lives > 1 && x.seen >= th.Patience*nearly
 	if r.Limit > 0 {
 		left := (r.Limit - x.peak) / x.trend.slope
 		if left < th.LimitWithin && (patient || left < x.seen) {

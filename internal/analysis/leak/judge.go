@@ -29,10 +29,8 @@ func (m *member) look(at float64, t *traffic) {
 	}
 	seen := at - m.life.began
 	j.due = at + min(max(seen*growthOfLook, 10), day)
-	for _, patience := range [...]float64{Defaults.Patience, Defaults.SwiftPatience} {
-		if seen < patience {
-			j.due = min(j.due, m.life.began+patience)
-		}
+	if seen < Defaults.Patience {
+		j.due = min(j.due, m.life.began+Defaults.Patience)
 	}
 	if at, ok := m.fallsToAnother(t); ok {
 		m.restart(at)
@@ -110,7 +108,7 @@ func (m *member) examine(from, to float64, t *traffic, begins bool) (load.Verdic
 // objectsOf is objects, and whether the rise is only what a curve makes of it.
 func (x *examination) objectsOf(r *Resource, curve settling, th *Thresholds) objection {
 	o := x.objects(r, th)
-	if o == none && x.absolute < th.Unsettled*curve.rise(x.from, x.from+x.span) {
+	if o == none && x.absolute < th.Unsettled*curve.rise(x.from, x.from+x.span) && curve.slope*x.span < th.Growth*math.Abs(x.start) {
 		return settles
 	}
 	return o

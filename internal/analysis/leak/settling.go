@@ -12,6 +12,7 @@ type settling struct {
 	began  float64 // seconds
 	height float64 // 0 where a line describes the lifetime as well
 	tau    float64 // seconds
+	slope  float64 // per second, of a line beside the curve; 0 where the curve alone does as well
 }
 
 // settlings are the time constants that are tried, as shares of the lifetime.
@@ -49,7 +50,21 @@ func settle(s stretch, t *traffic, th *Thresholds) settling {
 			curve[i] = -math.Exp(-at / tau)
 		}
 		if rest, height := leastSquares(y, append(columns[:len(columns):len(columns)], curve)); rest < best && height > 0 {
-			best, c = rest, settling{s.points[0].at, height, tau}
+			best, c = rest, settling{s.points[0].at, height, tau, 0}
+		}
+	}
+	if c.height == 0 {
+		return c
+	}
+	best *= th.SettlingGain
+	for _, share := range settlings {
+		tau := share * s.span()
+		curve := make([]float64, n)
+		for i, at := range line {
+			curve[i] = -math.Exp(-at / tau)
+		}
+		if rest, slope := leastSquares(y, append(columns[:len(columns):len(columns)], curve, line)); rest < best {
+			best, c.slope = rest, slope
 		}
 	}
 	return c

@@ -14,9 +14,6 @@ type Thresholds struct {
 	// Patience is the time in seconds after which a slow line is taken at its
 	// word. A process that warms up looks the same before.
 	Patience float64
-	// Swift is growth beyond which a line has to be seen for SwiftPatience
-	// seconds: caches fill and seldom collections rise as much within hours.
-	Swift, SwiftPatience float64
 	// Steep is growth that matters at once: a heap that is collected when it
 	// has doubled does not come near it.
 	Steep float64
@@ -77,9 +74,7 @@ type Thresholds struct {
 var Defaults = Thresholds{
 	Alpha:          0.004,
 	Growth:         0.03,
-	Patience:       5.9 * 3600,
-	Swift:          0.15,
-	SwiftPatience:  7.9 * 3600,
+	Patience:       5.8 * 3600,
 	Steep:          0.72,
 	LimitWithin:    24 * 3600,
 	MinBytes:       1 << 20,
