@@ -240,7 +240,7 @@ func (x *examination) objects(r *Resource, th *Thresholds) objection {
 		return stepped
 	case t.bend < th.Bend:
 		return slowing
-	case t.late < th.LateSlope*t.slope || t.lateP >= lateP:
+	case t.flat, t.late < th.LateSlope*t.slope, t.lateP >= lateP:
 		return fading
 	}
 	return none

@@ -61,6 +61,9 @@ type Thresholds struct {
 	LateP float64
 	// Bend is the t statistic of a falling curvature from which on growth slows down.
 	Bend float64
+	// KinkGain is the share of what a line leaves that a line which becomes flat
+	// must leave at most to be the better description.
+	KinkGain float64
 	// SettlingGain is the share of what a line leaves of a lifetime's floors that a
 	// curve towards a level must leave at most to be the better description, and
 	// Unsettled how many times the curve's rise a rise must be to be growth beside it.
@@ -74,7 +77,7 @@ type Thresholds struct {
 var Defaults = Thresholds{
 	Alpha:          0.004,
 	Growth:         0.03,
-	Patience:       5.8 * 3600,
+	Patience:       5.9 * 3600,
 	Steep:          0.72,
 	LimitWithin:    24 * 3600,
 	MinBytes:       1 << 20,
@@ -96,6 +99,7 @@ var Defaults = Thresholds{
 	LateSlope:      0.4,
 	LateP:          0.1,
 	Bend:           -3,
+	KinkGain:       0.65,
 	SettlingGain:   0.85,
 	Unsettled:      1.5,
 	StepGain:       0.6,

@@ -20,6 +20,7 @@ type trend struct {
 	late   float64        // slope of the later halves
 	lateP  float64        // of the later halves rising like that without a trend
 	bend   float64        // t statistic of the curvature; 0 where it is not known
+	flat   bool           // the line becomes flat before its end
 	steps  int            // number of steps that describe the floors better than a line
 }
 
@@ -59,7 +60,7 @@ func findTrend(tracks []stats.Track, inflation float64, th *Thresholds) trend {
 	out.noise = 1.4826 * stats.Median(off)
 
 	if exact {
-		out.bend, out.steps = bend(tracks[0]), steps(tracks[0], th)
+		out.bend, out.steps, out.flat = bend(tracks[0]), steps(tracks[0], th), flattens(tracks[0], th)
 	} else {
 		for _, t := range tracks {
 			out.bend += bend(t) / math.Sqrt(float64(len(tracks)))
@@ -134,6 +135,38 @@ func bend(t stats.Track) float64 {
 	rest, curvature := withoutParabola(t)
 	rho := min(0.95, stats.AR1(rest, 3))
 	return curvature * math.Sqrt((1-rho)/(1+rho))
+}
+
+// flattens says whether a track is described better by a line that bends to less
+// than th.LateSlope of its slope in the track's second half.
+func flattens(t stats.Track, th *Thresholds) bool {
+	n := len(t.T)
+	if n < 12 {
+		return false
+	}
+	one, u, after := make([]float64, n), make([]float64, n), make([]float64, n)
+	for i, v := range t.T {
+		one[i], u[i] = 1, (v-t.T[0])/(t.T[n-1]-t.T[0])
+	}
+	line, _ := leastSquares(t.Y, [][]float64{one, u})
+	for _, knot := range [...]float64{0.5, 0.6, 0.7, 0.8, 0.88} {
+		for i, v := range u {
+			after[i] = max(0, v-knot)
+		}
+		fit, err := stats.Linear(t.Y, one, u, after)
+		if err != nil {
+			continue
+		}
+		rest := 0.0
+		for _, r := range fit.Residuals {
+			rest += r * r
+		}
+		before, change := fit.Coefficients[1], fit.Coefficients[2]
+		if rest < th.KinkGain*line && before > 0 && before+change < th.LateSlope*before {
+			return true
+		}
+	}
+	return false
 }
 
 // maxSteps is the number of steps up to which a rise is no growth: a staircase of
