@@ -15,8 +15,14 @@ type settling struct {
 	slope  float64 // per second, of a line beside the curve; 0 where the curve alone does as well
 }
 
-// settlings are the time constants that are tried, as shares of the lifetime.
-var settlings = [...]float64{1. / 16, 1. / 11, 1. / 8, 1. / 6, 1. / 4, 1. / 3, 1. / 2, 3. / 4, 1, 1.5}
+// settlings are the time constants that are tried, as shares of the lifetime:
+// from a sixteenth to twice of it, each a quarter longer than the one before.
+var settlings = func() (out []float64) {
+	for share := 1. / 16; share <= 2; share *= 1.25 {
+		out = append(out, share)
+	}
+	return out
+}()
 
 // settle fits the curve to a lifetime, the load that was sent beside it.
 func settle(s stretch, t *traffic, th *Thresholds) settling {
