@@ -78,7 +78,7 @@ var Defaults = Thresholds{
 	Alpha:          0.004,
 	Growth:         0.03,
 	Patience:       5.9 * 3600,
-	Steep:          0.72,
+	Steep:          0.65,
 	LimitWithin:    24 * 3600,
 	MinBytes:       1 << 20,
 	MinCount:       3,

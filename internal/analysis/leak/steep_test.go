@@ -1,0 +1,74 @@
+package leak
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// Memory that grows by its first size every 20 minutes is called within half an
+// hour; a warm-up that is as steep at first is not.
+func TestASteepLeakIsCalledWithinHalfAnHour(t *testing.T) {
+	for k := range uint64(20) {
+		r := rand.New(rand.NewPCG(k, 1))
+		base, sd := 1e8*math.Exp(3.7*r.Float64()), uniform(r, 0, 0.02)
+		leaks := newTrace(0.5, base)
+		leaks.each(func(i int, _, v float64) float64 { return v * (1 + float64(i)/20) })
+		if out := leaks.noise(r, 0, sd).watch(); !out.ever {
+			j := out.m.judgement
+			t.Errorf("seed %d: a leak is not called: %s, lack %d, objection %d, %+v", k, j.verdict, j.x.lack, j.objection, j.x.trend)
+		}
+		warms, tau := newTrace(6, base), uniform(r, 20, 40)
+		warms.each(func(i int, _, v float64) float64 { return v * (1 + tau/20*(1-math.Exp(-float64(i)/tau))) })
+		if out := warms.noise(r, 0, sd).watch(); out.ever || out.once == load.Fail {
+			t.Errorf("seed %d: a warm-up is called a leak after %.1f h", k, out.first)
+		}
+	}
+}
+
+func TestACleanLineIsCalledWithinSixHours(t *testing.T) {
+	for k := range uint64(20) {
+		r := rand.New(rand.NewPCG(k, 2))
+		x := newTrace(6, 1e8*math.Exp(3.7*r.Float64()))
+		x.each(func(i int, _, v float64) float64 { return v * (1 + 0.01*float64(i)/60) })
+		if out := x.noise(r, 0, 0.003).watch(); !out.ever {
+			t.Errorf("seed %d: 1 %%/h is not called in six hours", k)
+		}
+	}
+}
+
+// Growth of 2.4 % in 12 h does not matter by its size; it does where it leads to
+// the limit within a day.
+func TestSmallGrowthMattersNearItsLimit(t *testing.T) {
+	for _, c := range []struct {
+		limit float64
+		want  bool
+	}{{0, false}, {8e8, false}, {5.2e8, true}} {
+		r := rand.New(rand.NewPCG(1, 3))
+		x := newTrace(12, 5e8)
+		x.limit = c.limit
+		x.each(func(i int, _, v float64) float64 { return v * (1 + 0.002*float64(i)/60) })
+		if out := x.noise(r, 0, 0.001).watch(); out.ever != c.want || (out.once == load.Fail) != c.want {
+			t.Errorf("limit %g: called %t and at the end %s, want %t", c.limit, out.ever, out.once, c.want)
+		}
+	}
+}
+
+// A judgement of 72 h at a reading a minute, all windows of it.
+func BenchmarkJudgement(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 4))
+	x := newTrace(72, 5e8)
+	x.sawtooth(r, 12, 0.4).noise(r, 0, 0.01)
+	for i := range x.rate {
+		x.rate[i] = 50 * (1 + 0.5*math.Sin(2*math.Pi*float64(i)/1440))
+	}
+	a := New()
+	at := x.feed(a, nil)
+	m := a.targets["shop"].resources["heap"].members[""]
+	for b.Loop() {
+		m.judgement.due = 0
+		m.look(seconds(at), &m.resource.target.traffic)
+	}
+}
