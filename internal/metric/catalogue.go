@@ -295,8 +295,11 @@ var (
 		"Level of a resource that is counted when it was last read.",
 		"target", "resource", "member")
 	LeakSuspected = resources.gauge("perfd_leak_suspected", "",
-		"1 where the resource grows without end.",
+		"1 where the resource is proven to grow without end, 0 where it is proven not to, absent while neither is.",
 		"target", "resource", "member")
+	LeakVerdict = resources.gauge("perfd_leak_verdict", "",
+		"1 for the verdict that holds, 0 for the others: fail for a leak, pass for none, inconclusive while neither is proven.",
+		"target", "resource", "member", "verdict")
 	LeakSlopeBytes = resources.gauge("perfd_leak_slope_bytes_per_second", bytesPerSecond,
 		"Growth of a memory resource's floor, load accounted for.",
 		"target", "resource", "member")
@@ -316,7 +319,7 @@ var (
 		"Upper bound of the growth's 95 % interval.",
 		"target", "resource", "member")
 	LeakSecondsToLimit = resources.gauge("perfd_leak_seconds_to_limit", "",
-		"Time until the resource reaches its limit; +Inf without growth, absent without a limit.",
+		"Time until the resource reaches its limit; +Inf where it is proven not to grow, absent without a limit and while nothing is proven.",
 		"target", "resource", "member")
 	DriftRatio = resources.gauge("perfd_drift_ratio", ratio,
 		"Relative change of the statistic per day over the endurance run, 0 where none is proven.",

@@ -16,7 +16,7 @@ var Kind = analysis.Kind{
 		Speech: analysis.Summed, Topic: "leaks", Clean: "no leak",
 	}},
 	Metrics: []*metric.Desc{
-		metric.LeakSuspected, metric.LeakSlopeBytes, metric.LeakSlopeBytesLower, metric.LeakSlopeBytesUpper,
+		metric.LeakSuspected, metric.LeakVerdict, metric.LeakSlopeBytes, metric.LeakSlopeBytesLower, metric.LeakSlopeBytesUpper,
 		metric.LeakSlopeCount, metric.LeakSlopeCountLower, metric.LeakSlopeCountUpper, metric.LeakSecondsToLimit,
 	},
 }

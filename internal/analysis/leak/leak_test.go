@@ -121,9 +121,10 @@ func TestASteadyLevelPasses(t *testing.T) {
 func (r *rig) collected() map[string]float64 {
 	got := map[string]float64{}
 	r.Collect(func(d *metric.Desc, v float64, labels ...string) {
-		if diff := cmp.Diff([]string{"shop", "heap", ""}, labels); diff == "" {
-			got[d.Name] = v
+		if diff := cmp.Diff([]string{"shop", "heap", ""}, labels[:3]); diff != "" {
+			return
 		}
+		got[strings.Join(append([]string{d.Name}, labels[3:]...), " ")] = v
 	})
 	return got
 }
@@ -133,17 +134,30 @@ func TestMetrics(t *testing.T) {
 	if got := r.collected(); len(got) != 0 {
 		t.Errorf("before the first judgement: %v", got)
 	}
-	r.feed(50*time.Hour, time.Minute, climbing(200, 3.6))
+	verdicts := func(got map[string]float64) [3]float64 {
+		return [3]float64{got["perfd_leak_verdict inconclusive"], got["perfd_leak_verdict pass"], got["perfd_leak_verdict fail"]}
+	}
+	r.feed(10*time.Minute, time.Minute, climbing(200, 3.6))
 	r.judge(t)
 	got := r.collected()
+	if _, ok := got["perfd_leak_suspected"]; ok || verdicts(got) != [3]float64{1, 0, 0} {
+		t.Errorf("while nothing is proven: %v", got)
+	}
+	if _, ok := got["perfd_leak_seconds_to_limit"]; ok {
+		t.Errorf("while nothing is proven there is a time to the limit: %v", got)
+	}
+	r.feed(50*time.Hour, time.Minute, climbing(200.6, 3.6))
+	r.judge(t)
+	got = r.collected()
 	slope := got["perfd_leak_slope_bytes_per_second"]
-	if got["perfd_leak_suspected"] != 1 || !(got["perfd_leak_slope_lower_bytes_per_second"] < slope && slope < got["perfd_leak_slope_upper_bytes_per_second"]) || !(got["perfd_leak_seconds_to_limit"] > 3600) || len(got) != 5 {
+	if got["perfd_leak_suspected"] != 1 || verdicts(got) != [3]float64{0, 0, 1} || !(got["perfd_leak_slope_lower_bytes_per_second"] < slope && slope < got["perfd_leak_slope_upper_bytes_per_second"]) || !(got["perfd_leak_seconds_to_limit"] > 3600) || len(got) != 8 {
 		t.Errorf("of a leak: %v", got)
 	}
 	r = newRig(512 * mib)
 	r.feed(24*time.Hour, time.Minute, climbing(200, 0))
 	r.judge(t)
-	if got := r.collected(); got["perfd_leak_suspected"] != 0 || !math.IsInf(got["perfd_leak_seconds_to_limit"], 1) {
+	got = r.collected()
+	if v, ok := got["perfd_leak_suspected"]; !ok || v != 0 || verdicts(got) != [3]float64{0, 1, 0} || !math.IsInf(got["perfd_leak_seconds_to_limit"], 1) {
 		t.Errorf("without growth: %v", got)
 	}
 	r = newRig(0)

@@ -54,13 +54,18 @@ func (a *Analysis) Collect(send analysis.Send) {
 func (m *member) collect(send analysis.Send) {
 	j := &m.judgement
 	labels := []string{m.resource.target.name, m.resource.Name, m.name}
-	send(metric.LeakSuspected, analysis.Number(j.verdict == load.Fail), labels...)
-	if limit := m.resource.Limit; limit > 0 {
-		left := math.Inf(1)
-		if j.verdict == load.Fail {
-			left = m.untilLimit(&j.x, j.x.trend.slope)
+	for v := range load.NumVerdicts {
+		send(metric.LeakVerdict, analysis.Number(v == j.verdict), append(labels[:len(labels):len(labels)], v.String())...)
+	}
+	if j.verdict != load.Inconclusive {
+		send(metric.LeakSuspected, analysis.Number(j.verdict == load.Fail), labels...)
+		if m.resource.Limit > 0 {
+			left := math.Inf(1)
+			if j.verdict == load.Fail {
+				left = m.untilLimit(&j.x, j.x.trend.slope)
+			}
+			send(metric.LeakSecondsToLimit, left, labels...)
 		}
-		send(metric.LeakSecondsToLimit, left, labels...)
 	}
 	if j.x.lack != enough {
 		return
