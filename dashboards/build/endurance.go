@@ -26,7 +26,10 @@ func endurance() *Dashboard {
 					column{title: "Target", label: "target"},
 					column{title: "Resource", label: "resource"},
 					column{title: "Member", label: "member"},
-					column{title: "Leak", expr: `max by (` + each + `) (perfd_leak_suspected{@target})`, look: coloured(yes)},
+					column{
+						title: "Leak", expr: `1 + max by (` + each + `) (perfd_leak_verdict{@target, verdict="fail"}) - min by (` + each + `) (perfd_leak_verdict{@target, verdict="pass"})`,
+						look: coloured(leaks),
+					},
 					column{title: "Memory", unit: "bytes", expr: `max by (` + each + `) (perfd_target_resource_bytes{@target})`},
 					column{title: "Items", unit: "short", expr: `max by (` + each + `) (perfd_target_resource_items{@target})`},
 					column{title: "Growth per hour, memory", unit: "bytes", expr: `max by (` + each + `) (perfd_leak_slope_bytes_per_second{@target}) * 3600`},

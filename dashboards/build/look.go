@@ -28,7 +28,7 @@ func words(pairs ...string) Mapping {
 
 var (
 	verdicts = words("pass", good, "inconclusive", unknown, "fail", bad)
-	yes      = words("no", good, "yes", bad)
+	leaks    = words("no", good, "not known yet", unknown, "yes", bad)
 	trusted  = words("no", bad, "yes", good)
 )
 
