@@ -191,6 +191,9 @@ func (x *examination) findTrend(lives [][]floor, t *traffic, th *Thresholds) {
 // nearly allows for the readings at both ends of a window.
 const nearly = 0.98
 
+// end returns the level where the line ends.
+func (x *examination) end() float64 { return x.start + x.absolute }
+
 const (
 	// clockLoad is the coefficient of variation of load from which on the number
 	// of requests may be the better clock, clockNoise the share of the noise that

@@ -91,7 +91,7 @@ func TestTheFindingOfALeak(t *testing.T) {
 	if want := 3.6 * mib / 3600; math.Abs(float64(f.Value)-want) > 0.03*want || float64(f.Lower) > want || float64(f.Upper) < want {
 		t.Errorf("slope %g in %g to %g, want %g", f.Value, f.Lower, f.Upper, want)
 	}
-	for _, part := range []string{"heap of shop grows 3.", " MiB/h (95 % interval 3.", " B per request, ", "h ", " to its limit of 512 MiB"} {
+	for _, part := range []string{"heap of shop grows from a floor of 2", " MiB/h (95 % interval 3.", "no load taken out, seen for 37h ", "at most 4 % are ever called so, ", " B per request, ", "h ", " to its limit of 512 MiB"} {
 		if !strings.Contains(f.Sentence, part) {
 			t.Errorf("sentence %q has no %q", f.Sentence, part)
 		}
@@ -99,6 +99,15 @@ func TestTheFindingOfALeak(t *testing.T) {
 	facts := map[string]float64{}
 	for _, e := range f.Evidence {
 		facts[e.Name] = float64(e.Value)
+	}
+	order := []string{"floor at the start", "floor at the end", "growth per hour", "growth per hour, at least", "growth per hour, at most", "taken out for load, at most", "swing of collections, taken out", "span", "harmless ones called so, at most"}
+	for i, name := range order {
+		if f.Evidence[i].Name != name {
+			t.Errorf("fact %d is %q, want %q", i, f.Evidence[i].Name, name)
+		}
+	}
+	if from, to := facts["floor at the start"]/mib, facts["floor at the end"]/mib; math.Abs(to-from-3.6*facts["span"]/3600) > 2 || math.Abs(to-380) > 2 {
+		t.Errorf("floors from %g to %g MiB", from, to)
 	}
 	if v := facts["bytes per request"]; math.Abs(v-10.5) > 0.5 {
 		t.Errorf("%g bytes per request, want 10.5", v)
