@@ -79,6 +79,9 @@ func examine(windows []stretch, count int, t *traffic, th *Thresholds) examinati
 			x.cycles, x.cycle, x.swing = len(s.falls.at), s.falls.length, s.falls.swing
 		}
 	}
+	if len(used) > 1 && x.cycles < 3 { // the falls of several lifetimes are not always collections
+		x.cycles, x.cycle, x.swing = 0, 0, 0
+	}
 	lives := x.cutFloors(used, total, th)
 	if x.lack != enough {
 		return x
@@ -234,6 +237,9 @@ func (x *examination) objects(r *Resource, th *Thresholds) objection {
 	if t.points < 12 {
 		lateP = 0.2
 	}
+	if x.lives > 1 { // the later halves of several are few floors each
+		lateP = 0.3
+	}
 	switch {
 	case t.slope <= 0 || t.p >= th.Alpha:
 		return chance
@@ -252,7 +258,7 @@ func (x *examination) objects(r *Resource, th *Thresholds) objection {
 // matters says whether growth is enough for the time it has been seen, or leads
 // to the limit soon.
 func (x *examination) matters(r *Resource, th *Thresholds) bool {
-	if x.growth > th.Steep {
+	if x.growth > th.Steep && x.lives == 1 {
 		return true
 	}
 	patient := x.span >= (1-th.WarmUp)*th.Patience*nearly || x.lives > 1 && x.seen >= th.Patience*nearly

@@ -32,9 +32,14 @@ func (m *member) look(at float64, t *traffic) {
 	if seen < Defaults.Patience {
 		j.due = min(j.due, m.life.began+Defaults.Patience)
 	}
-	if at, ok := m.fallsToAnother(t); ok {
-		m.restart(at)
-		j.due = 0
+	for range mostEarlier {
+		fall, ok := m.fallsToAnother(t)
+		if !ok {
+			break
+		}
+		due := j.due
+		m.restart(fall)
+		j.due = due
 	}
 	verdict, objection, x := m.examine(math.Inf(-1), at, t, false)
 	if j.looked && j.verdict == load.Fail && verdict == load.Inconclusive && x.lack != cycles && (objection == chance || objection == small) {

@@ -20,10 +20,7 @@ const (
 	restartNoise = 3    // and in mean differences between readings
 	restartProof = 3    // readings that must stay below
 	restartBack  = 64   // points before that must all lie above, of a count
-	// restartCycles is the number of collections that a lifetime must have seen
-	// for a floor below those of late to be another process.
-	restartCycles = 16
-	leastPoints   = 8 // points before there is a floor to drop from
+	leastPoints  = 8    // points before there is a floor to drop from
 )
 
 // A reading is one sample, in seconds.
@@ -78,41 +75,6 @@ func (m *member) collects() bool {
 	}
 	t := sparse(p)
 	return stats.MannKendall(t.Y).Rising() < 0.01
-}
-
-// fallsToAnother returns when the current lifetime ended though its level has
-// been as low before: where the floors under many collections fall by a share.
-func (m *member) fallsToAnother(t *traffic) (at float64, ok bool) {
-	s := stretch{points: m.life.points}
-	if m.resource.Kind != load.ResourceMemory || len(s.points) < restartBack {
-		return 0, false
-	}
-	s.falls = findCollections(s.points, &Defaults)
-	if len(s.falls.at) < restartCycles {
-		return 0, false
-	}
-	n := int(s.span() / (Defaults.CyclesPerBlock * s.falls.length))
-	if n < minLife+1 {
-		return 0, false
-	}
-	floors := s.blocks(min(n, Defaults.MaxBlocks))
-	for i := minLife; i < len(floors); i++ {
-		recent := math.Inf(1)
-		for _, f := range floors[i-minLife : i] {
-			recent = min(recent, f.low)
-		}
-		f := floors[i]
-		if f.low >= (1-restartShare)*recent || t.fell(f.from-(f.to-f.from), f.to) {
-			continue
-		}
-		// The first reading that is as low as no floor before.
-		for _, q := range s.points {
-			if q.at >= floors[i-1].from && q.low < (1-restartShare)*recent {
-				return q.at, true
-			}
-		}
-	}
-	return 0, false
 }
 
 func (m *member) keep(r reading) {

@@ -85,6 +85,14 @@ func shapes() []shape {
 			tau := uniform(r, 5, 20)
 			restart(r, x, func(s, _ float64) float64 { return 1 - 0.5*math.Exp(-s/tau) })
 		})},
+		{"restarts unseen", false, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+			tau := uniform(r, 5, 20)
+			restart(r, x, func(s, _ float64) float64 { return 1 - 0.5*math.Exp(-s/tau) })
+			x.restarts = nil
+			if r.Float64() < 0.5 {
+				gc(r, x)
+			}
+		})},
 		{"falling", false, all, plain(func(r *rand.Rand, x *trace, _ float64) { grow(x, -uniform(r, 0.08, 0.3)) })},
 		{"collector tuned", false, all, plain(func(r *rand.Rand, x *trace, hours float64) {
 			at, a, b := uniform(r, 0.2, 0.8), newTrace(hours, 1), newTrace(hours, 1)
@@ -136,6 +144,18 @@ func shapes() []shape {
 			g := uniform(r, 0.3, 1)
 			restart(r, x, func(s, life float64) float64 { return 1 + g*s/life })
 			gc(r, x)
+		})},
+		{"restarts unseen, collector", true, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+			g := uniform(r, 0.3, 1)
+			restart(r, x, func(s, life float64) float64 { return 1 + g*s/life })
+			x.restarts = nil
+			gc(r, x)
+		})},
+		{"restarts unseen, known limit", true, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+			g := uniform(r, 0.3, 1)
+			x.limit = x.level[0] * (1 + g)
+			restart(r, x, func(s, life float64) float64 { return 1 + g*s/life })
+			x.restarts = nil
 		})},
 		{"AR(1), .95, line", true, all, func(r *rand.Rand, h float64) *trace {
 			x := start(r, h)

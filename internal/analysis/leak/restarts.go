@@ -1,0 +1,122 @@
+package leak
+
+import (
+	"math"
+
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/stats"
+)
+
+const (
+	// recentFloors is the number of floors before a fall that all lie above it, and
+	// lowFloors the number from it on that stay below.
+	recentFloors = 2
+	lowFloors    = 2
+	// quickParts is the number of parts in which quick collections are sought,
+	// quickPart the least readings of one, and quickCollections the least number
+	// of collections in all of them.
+	quickParts       = 12
+	quickPart        = 30
+	quickCollections = 16
+	// quickFall is the largest fall within a few readings, relative to their level,
+	// from which on they see collections too quick to be told from one another.
+	quickFall = 0.08
+	// nearLimit is the share of its limit that a resource had when it was restarted for it.
+	nearLimit = 0.9
+)
+
+// fallsToAnother returns when the current lifetime ended though its level has
+// been as low before. Level alone shows that in two ways: the troughs under many
+// collections fall by a share, or each fall comes from the limit.
+func (m *member) fallsToAnother(t *traffic) (at float64, ok bool) {
+	s := stretch{points: m.life.points}
+	if m.resource.Kind != load.ResourceMemory || len(s.points) < restartBack {
+		return 0, false
+	}
+	s.falls = findCollections(s.points, &Defaults)
+	if at, ok := m.fallsFromLimit(s); ok {
+		return at, true
+	}
+	at, ok = s.floorsFall()
+	return at, ok && !t.fell(at, at+float64(lowFloors)*s.span()*Defaults.BlockReadings/float64(len(s.points)))
+}
+
+// fallsFromLimit returns the first fall where all of them begin near the limit.
+func (m *member) fallsFromLimit(s stretch) (at float64, ok bool) {
+	if m.resource.Limit <= 0 || len(s.falls.at) == 0 {
+		return 0, false
+	}
+	i := 0
+	for _, fall := range s.falls.at {
+		top := math.Inf(-1)
+		for ; i < len(s.points) && s.points[i].at < fall; i++ {
+			if s.points[i].at >= fall-3*s.falls.length/16 {
+				top = max(top, s.points[i].high)
+			}
+		}
+		if top < nearLimit*m.resource.Limit {
+			return 0, false
+		}
+	}
+	return s.falls.at[0], true
+}
+
+// floorsFall returns when the floors under many quick collections fall by a share
+// and stay there. Without such collections the fall may itself be one.
+func (s stretch) floorsFall() (at float64, ok bool) {
+	cycle, ok := s.quickCycle()
+	if !ok {
+		return 0, false
+	}
+	n := int(s.span() / max(Defaults.CyclesPerBlock*cycle, s.span()*Defaults.BlockReadings/float64(len(s.points))))
+	if n < recentFloors+lowFloors {
+		return 0, false
+	}
+	floors := s.blocks(n)
+	for i := recentFloors; i+lowFloors <= len(floors); i++ {
+		recent := math.Inf(1)
+		for _, f := range floors[i-recentFloors : i] {
+			recent = min(recent, f.low)
+		}
+		low := math.Inf(-1)
+		for _, f := range floors[i : i+lowFloors] {
+			low = max(low, f.low)
+		}
+		if low >= (1-restartShare)*recent {
+			continue
+		}
+		// The fall is where a reading is as low as no floor before.
+		for _, q := range s.points {
+			if q.at >= floors[i-1].from && q.low < (1-restartShare)*recent {
+				return q.at, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// quickCycle returns the length of quick collections, found in parts of a
+// lifetime so that growth and falls of other causes do not hide them.
+func (s stretch) quickCycle() (seconds float64, ok bool) {
+	size := max(quickPart, len(s.points)/quickParts)
+	falls, within := 0, []float64{}
+	for i := 0; i+size <= len(s.points); i += size {
+		part := s.points[i : i+size]
+		falls += len(findCollections(part, &Defaults).at)
+		for j := 0; j+int(Defaults.BlockReadings) <= size; j += int(Defaults.BlockReadings) {
+			fall, high := 0.0, math.Inf(-1)
+			for _, q := range part[j : j+int(Defaults.BlockReadings)] {
+				high = max(high, q.low)
+				fall = max(fall, high-q.low)
+			}
+			within = append(within, fall/max(1, math.Abs(high)))
+		}
+	}
+	switch {
+	case falls >= quickCollections:
+		return s.span() / float64(falls), true
+	case stats.Median(within) > quickFall:
+		return 0, true
+	}
+	return 0, false
+}
