@@ -22,10 +22,11 @@ const (
 
 // An examination is what the floors over a window of time say.
 type examination struct {
-	lack lack
-	from float64 // seconds
-	span float64 // seconds of all lifetimes, without their warm-ups
-	seen float64 // seconds of all lifetimes, warm-ups included
+	lack  lack
+	from  float64 // seconds
+	span  float64 // seconds of all lifetimes, without their warm-ups
+	seen  float64 // seconds of all lifetimes, warm-ups included
+	fresh bool    // a lifetime's beginning is among it
 
 	readings, blocks, cycles, lives int
 	cycle, block                    float64 // seconds; cycle is 0 without collections
@@ -51,8 +52,10 @@ const minLife = 4
 func examine(windows []stretch, count int, t *traffic, th *Thresholds) examination {
 	x := examination{readings: count}
 	total, used := 0.0, windows[:0:0]
+	single := windows[len(windows)-1]
 	for _, s := range windows {
 		x.seen += s.span()
+		x.fresh = x.fresh || s.fresh
 		if len(s.points) < minLife {
 			continue
 		}
@@ -82,7 +85,7 @@ func examine(windows []stretch, count int, t *traffic, th *Thresholds) examinati
 	if len(used) > 1 && x.cycles < 3 { // the falls of several lifetimes are not always collections
 		x.cycles, x.cycle, x.swing = 0, 0, 0
 	}
-	lives := x.cutFloors(used, total, th)
+	lives := x.cutFloors(used, single, total, th)
 	if x.lack != enough {
 		return x
 	}
@@ -100,8 +103,9 @@ func examine(windows []stretch, count int, t *traffic, th *Thresholds) examinati
 }
 
 // cutFloors takes the floors of each window: over blocks that see several
-// collections, or between collections where they are too slow for that.
-func (x *examination) cutFloors(used []stretch, total float64, th *Thresholds) [][]floor {
+// collections, or between collections where they are too slow for that. The first
+// collection ends the warm-up of the single lifetime then.
+func (x *examination) cutFloors(used []stretch, single stretch, total float64, th *Thresholds) [][]floor {
 	points := 0
 	for _, s := range used {
 		points += len(s.points)
@@ -109,8 +113,13 @@ func (x *examination) cutFloors(used []stretch, total float64, th *Thresholds) [
 	wanted := min(float64(th.MaxBlocks), max(2*float64(th.MinBlocks), float64(points)/th.BlockReadings))
 	x.block = max(total/wanted, th.CyclesPerBlock*x.cycle)
 	slow := x.cycle > 0 && total/x.block < 1.5*float64(th.MinBlocks)
-	if slow && len(used) == 1 && x.cycles < th.MinCycles {
-		slow = false
+	if slow && len(used) == 1 && len(single.falls.at) >= th.MinCycles {
+		own := single.troughs()
+		x.block, x.blocks, x.lives, x.cycles = x.cycle, len(own), 1, len(own)
+		x.from, x.span = own[0].from, own[len(own)-1].to-own[0].from
+		return [][]floor{own}
+	}
+	if slow && len(used) == 1 {
 		x.block = total / wanted
 		first, end := used[0].points[0].low, used[0].points[len(used[0].points)-1].low
 		if end-first < th.AboveSwing*x.swing {
@@ -121,10 +130,9 @@ func (x *examination) cutFloors(used []stretch, total float64, th *Thresholds) [
 	var out [][]floor
 	for _, s := range used {
 		var own []floor
-		switch n := int(math.Floor(s.span() / x.block * (1 + 1e-9))); {
-		case slow && len(used) == 1, n < minLife:
+		if n := int(math.Floor(s.span() / x.block * (1 + 1e-9))); n < minLife {
 			own = s.troughs()
-		default:
+		} else {
 			own = s.blocks(n)
 		}
 		if len(own) < minLife {
@@ -134,9 +142,6 @@ func (x *examination) cutFloors(used []stretch, total float64, th *Thresholds) [
 		x.span += s.span()
 		x.lives++
 		out = append(out, own)
-	}
-	if slow && len(used) == 1 {
-		x.block = x.cycle
 	}
 	return out
 }
@@ -189,6 +194,14 @@ func (x *examination) findTrend(lives [][]floor, t *traffic, th *Thresholds) {
 	level := max(math.Abs(x.start), 1)
 	x.growth = x.absolute / level
 	x.upper = x.trend.in.Upper * x.span / float64(x.lives) / level
+}
+
+// patient says whether a line has been seen for long enough to be taken at its word.
+func (x *examination) patient(th *Thresholds) bool {
+	if x.fresh {
+		return x.seen >= th.Patience*nearly
+	}
+	return x.span >= (1-th.WarmUp)*th.Patience*nearly
 }
 
 // nearly allows for the readings at both ends of a window.
@@ -247,7 +260,7 @@ func (x *examination) objects(r *Resource, th *Thresholds) objection {
 		return small
 	case t.steps > 0:
 		return stepped
-	case t.bend < th.Bend:
+	case t.bend < th.Bend, t.bend < th.BendEarly && (x.lives > 1 || !x.patient(th)):
 		return slowing
 	case t.flat, t.late < th.LateSlope*t.slope, t.lateP >= lateP:
 		return fading
@@ -258,10 +271,10 @@ func (x *examination) objects(r *Resource, th *Thresholds) objection {
 // matters says whether growth is enough for the time it has been seen, or leads
 // to the limit soon.
 func (x *examination) matters(r *Resource, th *Thresholds) bool {
-	if x.growth > th.Steep && x.lives == 1 {
+	patient := x.patient(th)
+	if x.growth > th.Steep && x.lives == 1 && x.trend.in.Lower*x.span > th.Steep/2*math.Abs(x.start) {
 		return true
 	}
-	patient := x.span >= (1-th.WarmUp)*th.Patience*nearly || x.lives > 1 && x.seen >= th.Patience*nearly
 	if r.Limit > 0 {
 		left := (r.Limit - x.peak) / x.trend.slope
 		if left < th.LimitWithin && (patient || left < x.seen) {

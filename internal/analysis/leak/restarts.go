@@ -37,8 +37,7 @@ func (m *member) fallsToAnother(t *traffic) (at float64, ok bool) {
 	if at, ok := m.fallsFromLimit(s); ok {
 		return at, true
 	}
-	at, ok = s.floorsFall()
-	return at, ok && !t.fell(at, at+float64(lowFloors)*s.span()*Defaults.BlockReadings/float64(len(s.points)))
+	return s.floorsFall(t)
 }
 
 // fallsFromLimit returns the first fall where all of them begin near the limit.
@@ -62,8 +61,8 @@ func (m *member) fallsFromLimit(s stretch) (at float64, ok bool) {
 }
 
 // floorsFall returns when the floors under many quick collections fall by a share
-// and stay there. Without such collections the fall may itself be one.
-func (s stretch) floorsFall() (at float64, ok bool) {
+// and stay there, though the load does not. Without such collections the fall may itself be one.
+func (s stretch) floorsFall(t *traffic) (at float64, ok bool) {
 	cycle, ok := s.quickCycle()
 	if !ok {
 		return 0, false
@@ -82,7 +81,8 @@ func (s stretch) floorsFall() (at float64, ok bool) {
 		for _, f := range floors[i : i+lowFloors] {
 			low = max(low, f.low)
 		}
-		if low >= (1-restartShare)*recent {
+		before, after := floors[i-recentFloors], floors[i]
+		if low >= (1-restartShare)*recent || t.rate(after.from, after.to) < (1-restartShare/2)*t.rate(before.from, before.to) {
 			continue
 		}
 		// The fall is where a reading is as low as no floor before.

@@ -14,8 +14,8 @@ type Thresholds struct {
 	// Patience is the time in seconds after which a slow line is taken at its
 	// word. A process that warms up looks the same before.
 	Patience float64
-	// Steep is growth that matters at once: a heap that is collected when it
-	// has doubled does not come near it.
+	// Steep is growth past the warm-up that matters at once: a heap that is
+	// collected when it has doubled does not come near it.
 	Steep float64
 	// LimitWithin is the time in seconds within which reaching the limit matters,
 	// however small the growth.
@@ -60,7 +60,9 @@ type Thresholds struct {
 	// LateP is the probability that the rise of the later half must be below.
 	LateP float64
 	// Bend is the t statistic of a falling curvature from which on growth slows down.
-	Bend float64
+	// BendEarly is the same for growth that has not been seen for Patience, and for
+	// several lifetimes, each of which warms up.
+	Bend, BendEarly float64
 	// KinkGain is the share of what a line leaves that a line which becomes flat
 	// must leave at most to be the better description.
 	KinkGain float64
@@ -99,6 +101,7 @@ var Defaults = Thresholds{
 	LateSlope:      0.4,
 	LateP:          0.1,
 	Bend:           -3,
+	BendEarly:      -1.5,
 	KinkGain:       0.65,
 	SettlingGain:   0.85,
 	Unsettled:      1.5,
