@@ -39,37 +39,43 @@ func settle(s stretch, t *traffic, th *Thresholds) settling {
 	}
 	floors := s.blocks(n)
 	n = len(floors)
-	one, y, line, loads := make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n)
+	one, y, line, loads, requests := make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n)
 	for i, f := range floors {
-		one[i], y[i], line[i], loads[i] = 1, f.low, f.at-s.points[0].at, t.rate(f.from, f.to)
+		one[i], y[i], line[i], loads[i], requests[i] = 1, f.low, f.at-s.points[0].at, t.rate(f.from, f.to), t.at(f.at)
 	}
 	columns := [][]float64{one}
 	if math.Sqrt(stats.Variance(loads)) > th.LoadVaries*stats.Mean(loads) {
 		columns = append(columns, loads)
 	}
-	best, _ := leastSquares(y, append(columns, line))
-	best *= th.SettlingGain
-	for _, share := range settlings {
-		tau := share * s.span()
+	with := func(c ...[]float64) [][]float64 { return append(columns[:len(columns):len(columns)], c...) }
+	curveOf := func(tau float64) []float64 {
 		curve := make([]float64, n)
 		for i, at := range line {
 			curve[i] = -math.Exp(-at / tau)
 		}
-		if rest, height := leastSquares(y, append(columns[:len(columns):len(columns)], curve)); rest < best && height > 0 {
-			best, c = rest, settling{s.points[0].at, height, tau, 0}
-		}
+		return curve
 	}
-	if c.height == 0 {
-		return c
+	left, _, _ := leastSquares(y, with(line))
+	if len(columns) > 1 {
+		byRequests, _, _ := leastSquares(y, with(requests))
+		left = min(left, byRequests)
 	}
-	best *= th.SettlingGain
+	best, residuals := math.Inf(1), []float64(nil)
 	for _, share := range settlings {
 		tau := share * s.span()
-		curve := make([]float64, n)
-		for i, at := range line {
-			curve[i] = -math.Exp(-at / tau)
+		if rest, height, r := leastSquares(y, with(curveOf(tau))); rest < best && height > 0 {
+			best, residuals, c = rest, r, settling{s.points[0].at, height, tau, 0}
 		}
-		if rest, slope := leastSquares(y, append(columns[:len(columns):len(columns)], curve, line)); rest < best {
+	}
+	// The gain of a number more is a share of the values that are independent.
+	rho := min(0.9, stats.AR1(residuals, 3))
+	gain := max(th.SettlingLeast, 1-th.SettlingGain/float64(n)*(1+rho)/(1-rho))
+	if best >= gain*left {
+		return settling{}
+	}
+	best *= gain
+	for _, share := range settlings {
+		if rest, slope, _ := leastSquares(y, with(curveOf(share*s.span()), line)); rest < best {
 			best, c.slope = rest, slope
 		}
 	}
@@ -84,14 +90,15 @@ func (c settling) rise(from, to float64) float64 {
 	return c.height * (math.Exp(-(from-c.began)/c.tau) - math.Exp(-(to-c.began)/c.tau))
 }
 
-// leastSquares returns the sum of squares that columns leave of y, and the last coefficient.
-func leastSquares(y []float64, columns [][]float64) (rest, last float64) {
+// leastSquares returns the sum of squares that columns leave of y, the last
+// coefficient and the residuals.
+func leastSquares(y []float64, columns [][]float64) (rest, last float64, residuals []float64) {
 	fit, err := stats.Linear(y, columns...)
 	if err != nil {
-		return math.Inf(1), 0
+		return math.Inf(1), 0, nil
 	}
 	for _, r := range fit.Residuals {
 		rest += r * r
 	}
-	return rest, fit.Coefficients[len(columns)-1]
+	return rest, fit.Coefficients[len(columns)-1], fit.Residuals
 }

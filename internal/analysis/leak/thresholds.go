@@ -66,10 +66,11 @@ type Thresholds struct {
 	// KinkGain is the share of what a line leaves that a line which becomes flat
 	// must leave at most to be the better description.
 	KinkGain float64
-	// SettlingGain is the share of what a line leaves of a lifetime's floors that a
-	// curve towards a level must leave at most to be the better description, and
+	// SettlingGain is how many times the share of one independent floor a curve
+	// towards a level must leave less of a lifetime's floors than a line to be the
+	// better description, SettlingLeast the share that suffices at all events, and
 	// Unsettled how many times the curve's rise a rise must be to be growth beside it.
-	SettlingGain, Unsettled float64
+	SettlingGain, SettlingLeast, Unsettled float64
 	// StepGain is the factor by which a few steps must leave less of the floors
 	// than a line to be the better description.
 	StepGain float64
@@ -103,7 +104,8 @@ var Defaults = Thresholds{
 	Bend:           -3,
 	BendEarly:      -1.5,
 	KinkGain:       0.65,
-	SettlingGain:   0.85,
+	SettlingGain:   6,
+	SettlingLeast:  0.3,
 	Unsettled:      1.5,
 	StepGain:       0.6,
 }

@@ -148,7 +148,7 @@ func flattens(t stats.Track, th *Thresholds) bool {
 	for i, v := range t.T {
 		one[i], u[i] = 1, (v-t.T[0])/(t.T[n-1]-t.T[0])
 	}
-	line, _ := leastSquares(t.Y, [][]float64{one, u})
+	line, _, _ := leastSquares(t.Y, [][]float64{one, u})
 	for _, knot := range [...]float64{0.5, 0.6, 0.7, 0.8, 0.88} {
 		for i, v := range u {
 			after[i] = max(0, v-knot)
