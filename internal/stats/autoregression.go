@@ -70,8 +70,8 @@ func LevelShifts(y []float64, most int) []float64 { return stepRests(y, most) }
 // RisingSteps returns the one-sided probability of as many rises among the
 // changes from value to value of y without a trend (Moore and Wallis, "Time Series
 // Significance Tests Based on Signs of Differences", JASA 38, 1943). Its variance
-// is that of a random walk, the greatest of all first-order autoregressions, and is
-// widened where rises follow rises. Values that do not change count for neither.
+// is that of a random walk, the greatest of all first-order autoregressions: rises
+// are as likely as falls. It is widened where rises follow rises. Values that do not change count for neither.
 func RisingSteps(y []float64) float64 {
 	var signs []float64
 	sum := 0.0
@@ -87,7 +87,7 @@ func RisingSteps(y []float64) float64 {
 	}
 	r := min(0.95, AR1(signs, 1))
 	if r < 1.96/math.Sqrt(n) {
-		r = 0
+		return distuv.Binomial{N: n, P: 0.5}.Survival((n+sum)/2 - 1)
 	}
 	return distuv.UnitNormal.Survival((sum - 1) / math.Sqrt(n*(1+r)/(1-r)))
 }

@@ -92,6 +92,9 @@ func TestRisingStepsHoldsItsLevelOnARandomWalk(t *testing.T) {
 	if p := RisingSteps(steady); p > 1e-6 {
 		t.Errorf("a line has p = %g", p)
 	}
+	if p := RisingSteps([]float64{1, 2, 2, 3, 5, 8, 8, 9, 11, 10}); math.Abs(p-8./128) > 1e-12 { // 6 or 7 heads of 7
+		t.Errorf("six rises and a fall have p = %g, want %g", p, 8./128)
+	}
 	if p := RisingSteps(make([]float64, n)); p != 1 {
 		t.Errorf("a constant has p = %g, want 1", p)
 	}

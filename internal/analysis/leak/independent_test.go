@@ -13,17 +13,17 @@ func independent() []shape {
 	day12, day72, day48 := []float64{12}, []float64{72}, []float64{48}
 	process := []float64{8, 24, 72}
 	list := []shape{
-		{"level noise", false, day12, formula(func(*rand.Rand, *trace) {})},
-		{"collector of minutes", false, day12, formula(func(r *rand.Rand, x *trace) { x.collect(r, uniform(r, 3, 12), uniform(r, 0.15, 0.9)) })},
-		{"collector of 30 minutes", false, day12, formula(func(r *rand.Rand, x *trace) { x.collect(r, uniform(r, 25, 40), uniform(r, 0.2, 0.8)) })},
-		{"collector of 6 hours", false, day48, formula(func(r *rand.Rand, x *trace) { x.collect(r, uniform(r, 300, 400), uniform(r, 0.2, 0.8)) })},
-		{"daily load", false, day72, formula(func(r *rand.Rand, x *trace) { x.office(r) })},
-		{"daily load and collector", false, day72, formula(func(r *rand.Rand, x *trace) { x.office(r); x.collect(r, uniform(r, 4, 15), uniform(r, 0.2, 0.5)) })},
-		{"warm-up", false, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "level noise", leak: false, spans: day12, make: formula(func(*rand.Rand, *trace) {})},
+		{name: "collector of minutes", leak: false, spans: day12, make: formula(func(r *rand.Rand, x *trace) { x.collect(r, uniform(r, 3, 12), uniform(r, 0.15, 0.9)) })},
+		{name: "collector of 30 minutes", leak: false, spans: day12, make: formula(func(r *rand.Rand, x *trace) { x.collect(r, uniform(r, 25, 40), uniform(r, 0.2, 0.8)) })},
+		{name: "collector of 6 hours", leak: false, spans: day48, make: formula(func(r *rand.Rand, x *trace) { x.collect(r, uniform(r, 300, 400), uniform(r, 0.2, 0.8)) })},
+		{name: "daily load", leak: false, spans: day72, make: formula(func(r *rand.Rand, x *trace) { x.office(r) })},
+		{name: "daily load and collector", leak: false, spans: day72, make: formula(func(r *rand.Rand, x *trace) { x.office(r); x.collect(r, uniform(r, 4, 15), uniform(r, 0.2, 0.5)) })},
+		{name: "warm-up", leak: false, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			h := uniform(r, 0.25, 1)
 			x.each(func(_ int, u, v float64) float64 { return v * (1 - h/(1+h)*math.Exp(-10*u)) })
 		})},
-		{"cache that fills", false, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "cache that fills", leak: false, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			// A share of the keys is new at each request, until the cache is full.
 			h, full, hits := uniform(r, 0.15, 0.5), uniform(r, 0.25, 0.5), uniform(r, 0, 1)
 			x.each(func(_ int, u, v float64) float64 {
@@ -31,11 +31,11 @@ func independent() []shape {
 				return v * (1 + h*w*(1+hits*(1-w)))
 			})
 		})},
-		{"lasting step", false, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "lasting step", leak: false, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			at := r.IntN(len(x.level))
 			x.each(func(i int, _, v float64) float64 { return v * (1 + 0.15*float64(min(1, i/(at+1)))) })
 		})},
-		{"ratchet", false, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "ratchet", leak: false, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			h, at := uniform(r, 0.05, 0.12), uniform(r, 0.02, 0.1)
 			x.each(func(_ int, u, v float64) float64 {
 				s, next := 0.0, at
@@ -46,20 +46,20 @@ func independent() []shape {
 				return v * (1 + s)
 			})
 		})},
-		{"noise, .95", false, day12, formula(func(r *rand.Rand, x *trace) { x.noise(r, 0.95, uniform(r, 0.01, 0.03)) })},
-		{"noise, .99", false, day12, formula(func(r *rand.Rand, x *trace) { x.noise(r, 0.99, uniform(r, 0.01, 0.03)) })},
-		{"restarts", false, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "noise, .95", leak: false, spans: day12, make: formula(func(r *rand.Rand, x *trace) { x.noise(r, 0.95, uniform(r, 0.01, 0.03)) })},
+		{name: "noise, .99", leak: false, spans: day12, make: formula(func(r *rand.Rand, x *trace) { x.noise(r, 0.99, uniform(r, 0.01, 0.03)) })},
+		{name: "restarts", leak: false, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			n := 2 + r.IntN(3)
 			x.each(func(i int, _, v float64) float64 {
 				since := float64(i % (len(x.level) / n))
 				return v * (0.6 + 0.4*min(1, since/uniform(r, 10, 14)))
 			})
 		})},
-		{"falling level", false, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "falling level", leak: false, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			g := uniform(r, 0.05, 0.4)
 			x.each(func(_ int, u, v float64) float64 { return v * math.Pow(1-g, u) })
 		})},
-		{"tuned by a release", false, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "tuned by a release", leak: false, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			at := uniform(r, 0.3, 0.7)
 			a, b := uniform(r, 0.2, 0.4), uniform(r, 0.5, 1)
 			c, period := 0.0, uniform(r, 5, 9)
@@ -74,7 +74,7 @@ func independent() []shape {
 				return v * (1 + h*c)
 			})
 		})},
-		{"nightly job", false, day72, formula(func(r *rand.Rand, x *trace) {
+		{name: "nightly job", leak: false, spans: day72, make: formula(func(r *rand.Rand, x *trace) {
 			h, at := uniform(r, 0.1, 0.7), uniform(r, 0, 1440)
 			x.each(func(i int, _, v float64) float64 {
 				d := math.Mod(float64(i)-at+1440, 1440)
@@ -85,31 +85,31 @@ func independent() []shape {
 			})
 		})},
 
-		{"line in noise", true, day12, formula(func(r *rand.Rand, x *trace) { x.leakBy(uniform(r, 0.08, 0.2)) })},
-		{"under a fast collector", true, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "line in noise", leak: true, spans: day12, make: formula(func(r *rand.Rand, x *trace) { x.leakBy(uniform(r, 0.08, 0.2)) })},
+		{name: "under a fast collector", leak: true, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			x.leakBy(uniform(r, 0.1, 0.3))
 			x.collect(r, uniform(r, 3, 12), uniform(r, 0.15, 0.9))
 		})},
-		{"under a slow collector", true, day48, formula(func(r *rand.Rand, x *trace) {
+		{name: "under a slow collector", leak: true, spans: day48, make: formula(func(r *rand.Rand, x *trace) {
 			x.leakBy(uniform(r, 0.1, 0.3))
 			x.collect(r, uniform(r, 150, 400), uniform(r, 0.2, 0.8))
 		})},
-		{"under daily load", true, day72, formula(func(r *rand.Rand, x *trace) { x.office(r); x.leakBy(uniform(r, 0.1, 0.3)) })},
-		{"after warm-up", true, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "under daily load", leak: true, spans: day72, make: formula(func(r *rand.Rand, x *trace) { x.office(r); x.leakBy(uniform(r, 0.1, 0.3)) })},
+		{name: "after warm-up", leak: true, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			x.leakBy(uniform(r, 0.1, 0.3))
 			h := uniform(r, 0.25, 0.6)
 			x.each(func(_ int, u, v float64) float64 { return v * (1 - h/(1+h)*math.Exp(-12*u)) })
 		})},
-		{"late onset", true, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "late onset", leak: true, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			at, g := uniform(r, 0.3, 0.5), uniform(r, 0.15, 0.35)
 			x.each(func(_ int, u, v float64) float64 { return v * math.Exp(g*max(0, u-at)) })
 		})},
-		{"staircase", true, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "staircase", leak: true, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			every, g := uniform(r, 40, 110), uniform(r, 0.1, 0.3)
 			n := float64(len(x.level)) / every
 			x.each(func(i int, _, v float64) float64 { return v * (1 + g/n*math.Floor(float64(i)/every)) })
 		})},
-		{"proportional to requests", true, day72, formula(func(r *rand.Rand, x *trace) {
+		{name: "proportional to requests", leak: true, spans: day72, make: formula(func(r *rand.Rand, x *trace) {
 			x.office(r)
 			sum, all, g := 0.0, 0.0, uniform(r, 0.1, 0.3)
 			for _, q := range x.rate {
@@ -117,7 +117,7 @@ func independent() []shape {
 			}
 			x.each(func(i int, _, v float64) float64 { sum += x.rate[i]; return v * (1 + g*sum/all) })
 		})},
-		{"restarts at a limit", true, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "restarts at a limit", leak: true, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			base, g, v := x.level[0], uniform(r, 0.25, 0.6), x.level[0]
 			perMinute := base * g / uniform(r, 150, 300)
 			x.collect(r, uniform(r, 4, 10), 0.2)
@@ -129,11 +129,11 @@ func independent() []shape {
 				return v * garbage / base
 			})
 		})},
-		{"line in noise, .95", true, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "line in noise, .95", leak: true, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			x.leakBy(uniform(r, 0.1, 0.25))
 			x.noise(r, 0.95, uniform(r, 0.01, 0.02))
 		})},
-		{"one endpoint only", true, day12, formula(func(r *rand.Rand, x *trace) {
+		{name: "one endpoint only", leak: true, spans: day12, make: formula(func(r *rand.Rand, x *trace) {
 			g, left, on := uniform(r, 0.12, 0.25), 0.0, false
 			x.each(func(_ int, _, v float64) float64 {
 				if r.Float64() < 0.05 {
@@ -145,7 +145,7 @@ func independent() []shape {
 				return v * (1 + left)
 			})
 		})},
-		{"descriptors one at a time", true, day12, func(r *rand.Rand, hours float64) *trace {
+		{name: "descriptors one at a time", leak: true, spans: day12, make: func(r *rand.Rand, hours float64) *trace {
 			x := newTrace(hours, 0)
 			x.kind = load.ResourceGoroutines
 			base, lost, every := float64(12+r.IntN(120)), 0.0, uniform(r, 15, 60)
@@ -159,17 +159,20 @@ func independent() []shape {
 		}},
 	}
 	for _, c := range []struct {
-		name string
-		leak bool
-		set  func(*heap)
+		name    string
+		leak    bool
+		spans   []float64
+		endless bool
+		set     func(*heap)
 	}{
-		{"process", false, func(*heap) {}},
-		{"process, daily load", false, func(h *heap) { h.daily = true }},
-		{"process, cache", false, func(h *heap) { h.cache = uniform(h.r, 0.2, 0.5) }},
-		{"process leaking by time", true, func(h *heap) { h.perHour = uniform(h.r, 0.1, 0.3) }},
-		{"process leaking by request", true, func(h *heap) { h.daily = true; h.perRequest = uniform(h.r, 0.15, 0.4) }},
+		{"process", false, process, false, func(*heap) {}},
+		{"process, daily load", false, day72, false, func(h *heap) { h.daily = true }},
+		{"process, cache", false, []float64{8}, false, func(h *heap) { h.cache = uniform(h.r, 0.2, 0.5) }},
+		{"process, cache that fills for 8 or 24 h", false, []float64{24, 72}, true, func(h *heap) { h.cache = uniform(h.r, 0.2, 0.5) }},
+		{"process leaking by time", true, process, false, func(h *heap) { h.perHour = uniform(h.r, 0.1, 0.3) }},
+		{"process leaking by request, daily load", true, day72, false, func(h *heap) { h.daily = true; h.perRequest = uniform(h.r, 0.15, 0.4) }},
 	} {
-		list = append(list, shape{c.name, c.leak, process, func(r *rand.Rand, hours float64) *trace {
+		list = append(list, shape{name: c.name, leak: c.leak, spans: c.spans, endless: c.endless, make: func(r *rand.Rand, hours float64) *trace {
 			h := &heap{r: r, live: math.Exp(uniform(r, math.Log(1e8), math.Log(4e9)))}
 			c.set(h)
 			return h.trace(hours)

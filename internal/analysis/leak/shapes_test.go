@@ -44,21 +44,21 @@ func shapes() []shape {
 		})
 	}
 	return []shape{
-		{"level noise", false, all, plain(func(*rand.Rand, *trace, float64) {})},
-		{"collector, minutes", false, all, plain(func(r *rand.Rand, x *trace, _ float64) { gc(r, x) })},
-		{"collector, 30 minutes", false, all, plain(func(r *rand.Rand, x *trace, _ float64) { x.sawtooth(r, 30, uniform(r, 0.2, 0.6)) })},
-		{"collector, 6 hours", false, slow, plain(func(r *rand.Rand, x *trace, _ float64) { x.sawtooth(r, 360, uniform(r, 0.2, 0.6)) })},
-		{"daily load", false, long, plain(func(r *rand.Rand, x *trace, _ float64) { diurnal(r, x) })},
-		{"daily load, collector", false, long, plain(func(r *rand.Rand, x *trace, _ float64) { diurnal(r, x); gc(r, x) })},
-		{"warm-up", false, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "level noise", leak: false, spans: all, make: plain(func(*rand.Rand, *trace, float64) {})},
+		{name: "collector, minutes", leak: false, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) { gc(r, x) })},
+		{name: "collector, 30 minutes", leak: false, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) { x.sawtooth(r, 30, uniform(r, 0.2, 0.6)) })},
+		{name: "collector, 6 hours", leak: false, spans: slow, make: plain(func(r *rand.Rand, x *trace, _ float64) { x.sawtooth(r, 360, uniform(r, 0.2, 0.6)) })},
+		{name: "daily load", leak: false, spans: long, make: plain(func(r *rand.Rand, x *trace, _ float64) { diurnal(r, x) })},
+		{name: "daily load, collector", leak: false, spans: long, make: plain(func(r *rand.Rand, x *trace, _ float64) { diurnal(r, x); gc(r, x) })},
+		{name: "warm-up", leak: false, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			h, tau := uniform(r, 0.2, 0.8), uniform(r, 0.05, 0.12)
 			x.each(func(_ int, u, v float64) float64 { return v * (1 + h*(1-math.Exp(-u/tau))) })
 		})},
-		{"cache", false, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "cache", leak: false, spans: all[:2], make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			h, full := uniform(r, 0.2, 0.6), uniform(r, 0.25, 0.5)
 			x.each(func(_ int, u, v float64) float64 { return v * (1 + h*min(1, u/full)) })
 		})},
-		{"lasting step", false, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "lasting step", leak: false, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			at := uniform(r, 0.1, 0.9)
 			x.each(func(_ int, u, v float64) float64 {
 				if u > at {
@@ -67,7 +67,7 @@ func shapes() []shape {
 				return v
 			})
 		})},
-		{"ratchet", false, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "ratchet", leak: false, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			n, h := 3+r.IntN(3), uniform(r, 0.06, 0.15)
 			shift := r.Float64()
 			x.each(func(_ int, u, v float64) float64 {
@@ -79,13 +79,13 @@ func shapes() []shape {
 				return v
 			})
 		})},
-		{"AR(1), .95", false, all, func(r *rand.Rand, h float64) *trace { return start(r, h).noise(r, 0.95, uniform(r, 0.01, 0.04)) }},
-		{"AR(1), .99", false, all, func(r *rand.Rand, h float64) *trace { return start(r, h).noise(r, 0.99, uniform(r, 0.01, 0.04)) }},
-		{"restarts", false, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "AR(1), .95", leak: false, spans: all, make: func(r *rand.Rand, h float64) *trace { return start(r, h).noise(r, 0.95, uniform(r, 0.01, 0.04)) }},
+		{name: "AR(1), .99", leak: false, spans: all, make: func(r *rand.Rand, h float64) *trace { return start(r, h).noise(r, 0.99, uniform(r, 0.01, 0.04)) }},
+		{name: "restarts", leak: false, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			tau := uniform(r, 5, 20)
 			restart(r, x, func(s, _ float64) float64 { return 1 - 0.5*math.Exp(-s/tau) })
 		})},
-		{"restarts unseen", false, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "restarts unseen", leak: false, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			tau := uniform(r, 5, 20)
 			restart(r, x, func(s, _ float64) float64 { return 1 - 0.5*math.Exp(-s/tau) })
 			x.restarts = nil
@@ -93,8 +93,8 @@ func shapes() []shape {
 				gc(r, x)
 			}
 		})},
-		{"falling", false, all, plain(func(r *rand.Rand, x *trace, _ float64) { grow(x, -uniform(r, 0.08, 0.3)) })},
-		{"collector tuned", false, all, plain(func(r *rand.Rand, x *trace, hours float64) {
+		{name: "falling", leak: false, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) { grow(x, -uniform(r, 0.08, 0.3)) })},
+		{name: "collector tuned", leak: false, spans: all, make: plain(func(r *rand.Rand, x *trace, hours float64) {
 			at, a, b := uniform(r, 0.2, 0.8), newTrace(hours, 1), newTrace(hours, 1)
 			a.sawtooth(r, uniform(r, 4, 20), uniform(r, 0.2, 0.4))
 			b.sawtooth(r, uniform(r, 10, 40), uniform(r, 0.4, 0.8))
@@ -105,7 +105,7 @@ func shapes() []shape {
 				return v * a.level[i]
 			})
 		})},
-		{"nightly job", false, []float64{12, 24, 72}, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "nightly job", leak: false, spans: []float64{12, 24, 72}, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			at, length, h := r.IntN(1440), 30+r.IntN(60), uniform(r, 0.2, 0.6)
 			x.each(func(i int, _, v float64) float64 {
 				if (i+1440-at)%1440 < length {
@@ -115,54 +115,54 @@ func shapes() []shape {
 			})
 		})},
 
-		{"line", true, all, plain(func(r *rand.Rand, x *trace, _ float64) { grow(x, uniform(r, 0.08, 0.2)) })},
-		{"line, collector", true, all, plain(func(r *rand.Rand, x *trace, _ float64) { grow(x, uniform(r, 0.1, 0.3)); gc(r, x) })},
-		{"line, slow collector", true, slow, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "line", leak: true, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) { grow(x, uniform(r, 0.08, 0.2)) })},
+		{name: "line, collector", leak: true, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) { grow(x, uniform(r, 0.1, 0.3)); gc(r, x) })},
+		{name: "line, slow collector", leak: true, spans: slow, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			grow(x, uniform(r, 0.1, 0.3))
 			x.sawtooth(r, uniform(r, 120, 360), uniform(r, 0.2, 0.6))
 		})},
-		{"daily load, line", true, long, plain(func(r *rand.Rand, x *trace, _ float64) { diurnal(r, x); grow(x, uniform(r, 0.1, 0.3)); gc(r, x) })},
-		{"after warm-up", true, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "daily load, line", leak: true, spans: long, make: plain(func(r *rand.Rand, x *trace, _ float64) { diurnal(r, x); grow(x, uniform(r, 0.1, 0.3)); gc(r, x) })},
+		{name: "after warm-up", leak: true, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			h, tau, g := uniform(r, 0.2, 0.6), uniform(r, 0.03, 0.1), uniform(r, 0.1, 0.3)
 			x.each(func(_ int, u, v float64) float64 { return v * (1 + h*(1-math.Exp(-u/tau)) + g*u) })
 		})},
-		{"late onset", true, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "late onset", leak: true, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			from, g := uniform(r, 0.25, 0.55), uniform(r, 0.15, 0.3)
 			x.each(func(_ int, u, v float64) float64 { return v * (1 + g*max(0, u-from)/(1-from)) })
 		})},
-		{"staircase", true, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "staircase", leak: true, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			n, g := float64(6+r.IntN(10)), uniform(r, 0.1, 0.3)
 			x.each(func(_ int, u, v float64) float64 { return v * (1 + g*math.Floor(u*n)/n) })
 		})},
-		{"per request", true, long, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "per request", leak: true, spans: long, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			diurnal(r, x)
 			sent, g := 0.0, uniform(r, 0.1, 0.3)/50/float64(len(x.level))
 			x.each(func(i int, _, v float64) float64 { sent += x.rate[i]; return v * (1 + g*sent) })
 			gc(r, x)
 		})},
-		{"restarts at a limit", true, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "restarts at a limit", leak: true, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			g := uniform(r, 0.3, 1)
 			restart(r, x, func(s, life float64) float64 { return 1 + g*s/life })
 			gc(r, x)
 		})},
-		{"restarts unseen, collector", true, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "restarts unseen, collector", leak: true, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			g := uniform(r, 0.3, 1)
 			restart(r, x, func(s, life float64) float64 { return 1 + g*s/life })
 			x.restarts = nil
 			gc(r, x)
 		})},
-		{"restarts unseen, known limit", true, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "restarts unseen, known limit", leak: true, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			g := uniform(r, 0.3, 1)
 			x.limit = x.level[0] * (1 + g)
 			restart(r, x, func(s, life float64) float64 { return 1 + g*s/life })
 			x.restarts = nil
 		})},
-		{"AR(1), .95, line", true, all, func(r *rand.Rand, h float64) *trace {
+		{name: "AR(1), .95, line", leak: true, spans: all, make: func(r *rand.Rand, h float64) *trace {
 			x := start(r, h)
 			grow(x, uniform(r, 0.1, 0.25))
 			return x.noise(r, 0.95, uniform(r, 0.01, 0.025))
 		}},
-		{"one endpoint", true, all, plain(func(r *rand.Rand, x *trace, _ float64) {
+		{name: "one endpoint", leak: true, spans: all, make: plain(func(r *rand.Rand, x *trace, _ float64) {
 			// A share of the traffic comes and goes and leaves memory while it is there.
 			period, left := uniform(r, 20, 60), 0.0
 			g := uniform(r, 0.1, 0.2) * 2 / float64(len(x.level))
@@ -174,14 +174,14 @@ func shapes() []shape {
 			})
 			gc(r, x)
 		})},
-		{"goroutines", true, all, func(r *rand.Rand, hours float64) *trace {
+		{name: "goroutines", leak: true, spans: all, make: func(r *rand.Rand, hours float64) *trace {
 			x := newTrace(hours, math.Floor(uniform(r, 15, 200)))
 			x.kind = load.ResourceGoroutines
 			g, jitter := uniform(r, 0.2, 0.6), uniform(r, 0.3, 2)
 			x.each(func(_ int, u, v float64) float64 { return math.Floor(v*(1+g*u) + jitter*math.Abs(r.NormFloat64())) })
 			return x
 		}},
-		{"off-heap", true, all, func(r *rand.Rand, hours float64) *trace {
+		{name: "off-heap", leak: true, spans: all, make: func(r *rand.Rand, hours float64) *trace {
 			x := start(r, hours)
 			grow(x, uniform(r, 0.1, 0.25))
 			x.noise(r, 0.9, 0.006)

@@ -93,6 +93,10 @@ type shape struct {
 	leak  bool
 	spans []float64 // hours
 	make  func(r *rand.Rand, hours float64) *trace
+
+	// endless says that the class rises on a line for longer than a line takes to
+	// be called: no look can tell it from a leak before it ends. It is beside the bars.
+	endless bool
 }
 
 func uniform(r *rand.Rand, a, b float64) float64 { return a + (b-a)*r.Float64() }
