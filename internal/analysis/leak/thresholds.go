@@ -107,5 +107,5 @@ var Defaults = Thresholds{
 	SettlingGain:   6,
 	SettlingLeast:  0.3,
 	Unsettled:      1.5,
-	StepGain:       0.6,
+	StepGain:       0.5,
 }
