@@ -184,7 +184,7 @@ func (x *examination) findTrend(lives [][]floor, t *traffic, th *Thresholds) {
 		x.perRequest = findTrend(byRequests, inflation, th)
 		// Load that came late leaves few floors that requests tell apart.
 		x.requests = !math.IsInf(x.perRequest.in.Width(), 0) && !math.IsNaN(x.perRequest.slope)
-		if x.requests && sd > clockLoad*mean && x.perRequest.noise < clockNoise*x.trend.noise {
+		if x.requests && sd > th.ClockLoad*mean && x.perRequest.noise < th.ClockNoise*x.trend.noise {
 			x.clocked = true
 			x.trend = x.perRequest.perSecond(x.rate)
 		}
@@ -209,14 +209,6 @@ const nearly = 0.98
 
 // end returns the level where the line ends.
 func (x *examination) end() float64 { return x.start + x.absolute }
-
-const (
-	// clockLoad is the coefficient of variation of load from which on the number
-	// of requests may be the better clock, clockNoise the share of the noise that
-	// it must leave at most.
-	clockLoad  = 0.20
-	clockNoise = 0.9
-)
 
 // perSecond turns growth per request into growth per second.
 func (t trend) perSecond(rate float64) trend {
@@ -247,11 +239,8 @@ func (x *examination) objects(r *Resource, th *Thresholds) objection {
 		least = th.MinBytes
 	}
 	lateP := th.LateP
-	if t.points < 12 {
-		lateP = 0.2
-	}
-	if x.lives > 1 { // the later halves of several are few floors each
-		lateP = 0.3
+	if t.points < 12 || x.lives > 1 {
+		lateP = th.LatePFew
 	}
 	switch {
 	case t.slope <= 0 || t.p >= th.Alpha:

@@ -7,11 +7,6 @@ import (
 	"github.com/perfd/perfd/internal/stats"
 )
 
-const (
-	// A look is due when a lifetime has grown by growthOfLook, a day at most.
-	growthOfLook = 1. / 12
-)
-
 // A judgement is what the last look at a member came to.
 type judgement struct {
 	due       float64 // when the next look is due; 0 is now
@@ -28,7 +23,7 @@ func (m *member) look(at float64, t *traffic) {
 		return
 	}
 	seen := at - m.life.began
-	j.due = at + min(max(seen*growthOfLook, 10), day)
+	j.due = at + min(max(seen*Defaults.LookGrowth, 10), day)
 	if seen < Defaults.Patience {
 		j.due = min(j.due, m.life.began+Defaults.Patience)
 	}

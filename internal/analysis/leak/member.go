@@ -13,14 +13,7 @@ const (
 	thinned     = 512 // points of a lifetime that is over
 	mostEarlier = 7   // lifetimes that are over and of the same release
 	mostMembers = 128 // of one resource
-)
-
-const (
-	restartShare = 0.12 // of the floor, which a drop must exceed to be a restart
-	restartNoise = 3    // and in mean differences between readings
-	restartProof = 3    // readings that must stay below
-	restartBack  = 64   // points before that must all lie above, of a count
-	leastPoints  = 8    // points before there is a floor to drop from
+	minPoints   = 8   // before there is a floor to fall from
 )
 
 // A reading is one sample, in seconds.
@@ -49,9 +42,9 @@ type member struct {
 // add takes a reading. It returns when the process restarted, if that is when this reading proves it.
 func (m *member) add(r reading, t *traffic) (restarted float64, ok bool) {
 	floor := m.recentFloor()
-	below := floor-r.high > max(restartShare*math.Abs(floor), restartNoise*m.swing)
+	below := floor-r.high > max(Defaults.RestartShare*math.Abs(floor), Defaults.RestartNoise*m.swing)
 	m.low = append(m.low, r)
-	if below && len(m.low) < restartProof {
+	if below && len(m.low) < Defaults.RestartReadings {
 		return 0, false
 	}
 	ok = below && !t.fell(m.last.at, r.at) && !m.collects()
@@ -98,7 +91,7 @@ func (m *member) restart(at float64) {
 	m.life.readings -= next.readings
 	m.life.points = m.life.between(math.Inf(-1), math.Nextafter(at, 0))
 	m.life.thin(thinned)
-	if len(m.life.points) >= leastPoints {
+	if len(m.life.points) >= minPoints {
 		m.earlier = append(m.earlier, m.life)
 	}
 	if len(m.earlier) > mostEarlier {
@@ -123,14 +116,14 @@ func (m *member) forget() {
 // lifetime is another process. Counts have no such cycles: a level below that of late will do.
 func (m *member) recentFloor() float64 {
 	p := m.life.points
-	if len(p) < leastPoints {
+	if len(p) < minPoints {
 		return math.Inf(-1)
 	}
 	if m.resource.Kind == load.ResourceMemory {
 		return m.lowest
 	}
 	floor := math.Inf(1)
-	for _, q := range p[max(0, len(p)-restartBack):] {
+	for _, q := range p[max(0, len(p)-Defaults.RestartPoints):] {
 		floor = min(floor, q.low)
 	}
 	return floor

@@ -7,30 +7,12 @@ import (
 	"github.com/perfd/perfd/internal/stats"
 )
 
-const (
-	// recentFloors is the number of floors before a fall that all lie above it, and
-	// lowFloors the number from it on that stay below.
-	recentFloors = 2
-	lowFloors    = 2
-	// quickParts is the number of parts in which quick collections are sought,
-	// quickPart the least readings of one, and quickCollections the least number
-	// of collections in all of them.
-	quickParts       = 12
-	quickPart        = 30
-	quickCollections = 16
-	// quickFall is the largest fall within a few readings, relative to their level,
-	// from which on they see collections too quick to be told from one another.
-	quickFall = 0.08
-	// nearLimit is the share of its limit that a resource had when it was restarted for it.
-	nearLimit = 0.9
-)
-
 // fallsToAnother returns when the current lifetime ended though its level has
-// been as low before. Level alone shows that in two ways: the troughs under many
+// been as low before. Level alone shows that in two ways: the floors under quick
 // collections fall by a share, or each fall comes from the limit.
 func (m *member) fallsToAnother(t *traffic) (at float64, ok bool) {
 	s := stretch{points: m.life.points}
-	if m.resource.Kind != load.ResourceMemory || len(s.points) < restartBack {
+	if m.resource.Kind != load.ResourceMemory || len(s.points) < Defaults.RestartPoints {
 		return 0, false
 	}
 	s.falls = findCollections(s.points, &Defaults)
@@ -40,9 +22,10 @@ func (m *member) fallsToAnother(t *traffic) (at float64, ok bool) {
 	return s.floorsFall(t)
 }
 
-// fallsFromLimit returns the first fall where all of them begin near the limit.
+// fallsFromLimit returns the first fall where all of them begin near the limit
+// and they are too few and too rare for a collector that runs there.
 func (m *member) fallsFromLimit(s stretch) (at float64, ok bool) {
-	if m.resource.Limit <= 0 || len(s.falls.at) == 0 {
+	if k := len(s.falls.at); m.resource.Limit <= 0 || k == 0 || k >= Defaults.MinCycles || s.span() < Defaults.Patience {
 		return 0, false
 	}
 	i := 0
@@ -53,7 +36,7 @@ func (m *member) fallsFromLimit(s stretch) (at float64, ok bool) {
 				top = max(top, s.points[i].high)
 			}
 		}
-		if top < nearLimit*m.resource.Limit {
+		if top < Defaults.NearLimit*m.resource.Limit {
 			return 0, false
 		}
 	}
@@ -68,26 +51,26 @@ func (s stretch) floorsFall(t *traffic) (at float64, ok bool) {
 		return 0, false
 	}
 	n := int(s.span() / max(Defaults.CyclesPerBlock*cycle, s.span()*Defaults.BlockReadings/float64(len(s.points))))
-	if n < recentFloors+lowFloors {
+	if n < Defaults.RecentFloors+Defaults.LowFloors {
 		return 0, false
 	}
 	floors := s.blocks(n)
-	for i := recentFloors; i+lowFloors <= len(floors); i++ {
+	for i := Defaults.RecentFloors; i+Defaults.LowFloors <= len(floors); i++ {
 		recent := math.Inf(1)
-		for _, f := range floors[i-recentFloors : i] {
+		for _, f := range floors[i-Defaults.RecentFloors : i] {
 			recent = min(recent, f.low)
 		}
 		low := math.Inf(-1)
-		for _, f := range floors[i : i+lowFloors] {
+		for _, f := range floors[i : i+Defaults.LowFloors] {
 			low = max(low, f.low)
 		}
-		before, after := floors[i-recentFloors], floors[i]
-		if low >= (1-restartShare)*recent || t.rate(after.from, after.to) < (1-restartShare/2)*t.rate(before.from, before.to) {
+		before, after := floors[i-Defaults.RecentFloors], floors[i]
+		if low >= (1-Defaults.RestartShare)*recent || t.rate(after.from, after.to) < (1-Defaults.RestartShare/2)*t.rate(before.from, before.to) {
 			continue
 		}
 		// The fall is where a reading is as low as no floor before.
 		for _, q := range s.points {
-			if q.at >= floors[i-1].from && q.low < (1-restartShare)*recent {
+			if q.at >= floors[i-1].from && q.low < (1-Defaults.RestartShare)*recent {
 				return q.at, true
 			}
 		}
@@ -98,7 +81,7 @@ func (s stretch) floorsFall(t *traffic) (at float64, ok bool) {
 // quickCycle returns the length of quick collections, found in parts of a
 // lifetime so that growth and falls of other causes do not hide them.
 func (s stretch) quickCycle() (seconds float64, ok bool) {
-	size := max(quickPart, len(s.points)/quickParts)
+	size := max(Defaults.QuickPart, len(s.points)/Defaults.QuickParts)
 	falls, within := 0, []float64{}
 	for i := 0; i+size <= len(s.points); i += size {
 		part := s.points[i : i+size]
@@ -113,9 +96,9 @@ func (s stretch) quickCycle() (seconds float64, ok bool) {
 		}
 	}
 	switch {
-	case falls >= quickCollections:
+	case falls >= Defaults.QuickCollections:
 		return s.span() / float64(falls), true
-	case stats.Median(within) > quickFall:
+	case stats.Median(within) > Defaults.QuickFall:
 		return 0, true
 	}
 	return 0, false

@@ -55,7 +55,7 @@ func (m *member) collect(send analysis.Send) {
 	j := &m.judgement
 	labels := []string{m.resource.target.name, m.resource.Name, m.name}
 	for v := range load.NumVerdicts {
-		send(metric.LeakVerdict, analysis.Number(v == j.verdict), append(labels[:len(labels):len(labels)], v.String())...)
+		send(metric.LeakVerdict, analysis.Number(v == j.verdict), append(slices.Clip(labels), v.String())...)
 	}
 	if j.verdict != load.Inconclusive {
 		send(metric.LeakSuspected, analysis.Number(j.verdict == load.Fail), labels...)

@@ -2,6 +2,7 @@ package leak
 
 import (
 	"math"
+	"slices"
 
 	"github.com/perfd/perfd/internal/stats"
 )
@@ -47,7 +48,7 @@ func settle(s stretch, t *traffic, th *Thresholds) settling {
 	if math.Sqrt(stats.Variance(loads)) > th.LoadVaries*stats.Mean(loads) {
 		columns = append(columns, loads)
 	}
-	with := func(c ...[]float64) [][]float64 { return append(columns[:len(columns):len(columns)], c...) }
+	with := func(c ...[]float64) [][]float64 { return append(slices.Clip(columns), c...) }
 	curveOf := func(tau float64) []float64 {
 		curve := make([]float64, n)
 		for i, at := range line {

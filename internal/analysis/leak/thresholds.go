@@ -8,6 +8,9 @@ type Thresholds struct {
 	// of size and shape too, so that all looks together keep the bar of false alarms.
 	Alpha float64
 
+	// LookGrowth is the share by which a lifetime has grown when the next look at it is due.
+	LookGrowth float64
+
 	// Growth is the growth of the floor that matters, as a share of the level
 	// where it began, once a process has been seen for Patience.
 	Growth float64
@@ -55,10 +58,16 @@ type Thresholds struct {
 	// which load and time cannot be told apart.
 	LoadVaries, MaxInflation float64
 
+	// ClockLoad is the coefficient of variation of load from which on the number of
+	// requests may be the better clock of growth, ClockNoise the share of the noise
+	// that it must leave at most.
+	ClockLoad, ClockNoise float64
+
 	// LateSlope is the share of the slope that the later half must have.
 	LateSlope float64
-	// LateP is the probability that the rise of the later half must be below.
-	LateP float64
+	// LateP is the probability that the rise of the later half must be below,
+	// LatePFew the same where its floors are few, as those of several lifetimes are.
+	LateP, LatePFew float64
 	// Bend is the t statistic of a falling curvature from which on growth slows down.
 	// BendEarly is the same for growth that has not been seen for Patience, and for
 	// several lifetimes, each of which warms up.
@@ -74,6 +83,28 @@ type Thresholds struct {
 	// StepGain is the factor by which a few steps must leave less of the floors
 	// than a line to be the better description.
 	StepGain float64
+
+	// RestartShare is the share of the floor that a fall must exceed to be a
+	// restart, RestartNoise the number of mean differences between readings that it
+	// must exceed too, and RestartReadings the readings that must stay below.
+	RestartShare, RestartNoise float64
+	RestartReadings            int
+	// RestartPoints is the number of points before a fall that must all lie above
+	// it, of a resource that is counted.
+	RestartPoints int
+	// RecentFloors is the number of floors before a fall under quick collections
+	// that all lie above it, LowFloors the number from it on that stay below.
+	RecentFloors, LowFloors int
+	// QuickCollections is the number of collections from which on they are quick
+	// beside a lifetime. They are sought in QuickParts parts of it, of QuickPart
+	// readings at least.
+	QuickCollections, QuickParts, QuickPart int
+	// QuickFall is the largest fall within a few readings, relative to their level,
+	// from which on they see collections too quick to be told from one another.
+	QuickFall float64
+	// NearLimit is the share of its limit from which a resource falls when its
+	// process is restarted for it.
+	NearLimit float64
 }
 
 // Defaults are the thresholds of every analysis.
@@ -108,4 +139,20 @@ var Defaults = Thresholds{
 	SettlingLeast:  0.3,
 	Unsettled:      1.5,
 	StepGain:       0.5,
+	LookGrowth:     1. / 12,
+	ClockLoad:      0.20,
+	ClockNoise:     0.9,
+	LatePFew:       0.3,
+
+	RestartShare:     0.12,
+	RestartNoise:     3,
+	RestartReadings:  3,
+	RestartPoints:    64,
+	RecentFloors:     2,
+	LowFloors:        2,
+	QuickCollections: 16,
+	QuickParts:       12,
+	QuickPart:        30,
+	QuickFall:        0.08,
+	NearLimit:        0.9,
 }
