@@ -238,7 +238,10 @@ func (x *examination) objects(r *Resource, th *Thresholds) objection {
 	if r.Kind == load.ResourceMemory {
 		least = th.MinBytes
 	}
-	lateP := th.LateP
+	lateP, lateSlope := th.LateP, th.LateSlope
+	if x.lives > 1 {
+		lateSlope = th.LateSlopeShort
+	}
 	if t.points < 12 || x.lives > 1 {
 		lateP = th.LatePFew
 	}
@@ -247,11 +250,11 @@ func (x *examination) objects(r *Resource, th *Thresholds) objection {
 		return chance
 	case x.absolute < least || !x.matters(r, th):
 		return small
-	case t.steps > 0:
+	case t.steps > 0 && (t.steps < maxSteps || t.late < th.StairSlope*t.slope):
 		return stepped
 	case t.bend < th.Bend, t.bend < th.BendEarly && (x.lives > 1 || !x.patient(th)):
 		return slowing
-	case t.flat, t.late < th.LateSlope*t.slope, t.lateP >= lateP:
+	case t.flat, t.late < lateSlope*t.slope, t.lateP >= lateP:
 		return fading
 	}
 	return none

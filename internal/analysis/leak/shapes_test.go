@@ -181,6 +181,18 @@ func shapes() []shape {
 			x.each(func(_ int, u, v float64) float64 { return math.Floor(v*(1+g*u) + jitter*math.Abs(r.NormFloat64())) })
 			return x
 		}},
+		{name: "connections lost by chance", leak: true, spans: all, make: func(r *rand.Rand, hours float64) *trace {
+			x := newTrace(hours, math.Floor(uniform(r, 10, 100)))
+			x.kind = load.ResourceGoroutines
+			odds, lost, busy := uniform(r, 10, 40)/float64(len(x.level)), 0.0, uniform(r, 1, 5)
+			x.each(func(_ int, _, v float64) float64 {
+				if r.Float64() < odds {
+					lost++
+				}
+				return v + lost + math.Floor(busy*r.Float64())
+			})
+			return x
+		}},
 		{name: "off-heap", leak: true, spans: all, make: func(r *rand.Rand, hours float64) *trace {
 			x := start(r, hours)
 			grow(x, uniform(r, 0.1, 0.25))

@@ -63,8 +63,9 @@ type Thresholds struct {
 	// that it must leave at most.
 	ClockLoad, ClockNoise float64
 
-	// LateSlope is the share of the slope that the later half must have.
-	LateSlope float64
+	// LateSlope is the share of the slope that the later half must have,
+	// LateSlopeShort the same of several lifetimes, each of which warms up.
+	LateSlope, LateSlopeShort float64
 	// LateP is the probability that the rise of the later half must be below,
 	// LatePFew the same where its floors are few, as those of several lifetimes are.
 	LateP, LatePFew float64
@@ -83,6 +84,9 @@ type Thresholds struct {
 	// StepGain is the factor by which a few steps must leave less of the floors
 	// than a line to be the better description.
 	StepGain float64
+	// StairSlope is the share of the slope that the later half of as many steps as
+	// are told from a line must have: steps that do not shrink go on.
+	StairSlope float64
 
 	// RestartShare is the share of the floor that a fall must exceed to be a
 	// restart, RestartNoise the number of mean differences between readings that it
