@@ -80,7 +80,7 @@ func tallies(list []shape, n int, salt uint64) []tally {
 // called and 60 % of each class; at least half of the harmless pass and at most
 // 1 % of the leaks. The traces come from a generator that no threshold was chosen on.
 func TestVerdictsOnTraces(t *testing.T) {
-	n := 12
+	n := 10
 	if testing.Short() || raceEnabled {
 		n = 1
 	}
