@@ -279,21 +279,6 @@ func Holm(p []float64) []float64 {
 	return out
 }
 
-// BenjaminiHochberg returns p-values adjusted for their number: of those at or below
-// alpha, the expected share that belongs to true hypotheses is alpha or less, if they
-// are independent or positively dependent (Benjamini and Hochberg, "Controlling the False Discovery
-// Rate", J. Royal Statistical Society B 57 (1995)).
-func BenjaminiHochberg(p []float64) []float64 {
-	out := make([]float64, len(p))
-	after := 1.0
-	order := rising(p)
-	for i, at := range slices.Backward(order) {
-		after = min(after, p[at]*float64(len(p))/float64(i+1))
-		out[at] = after
-	}
-	return out
-}
-
 // rising returns the indices of p from its smallest value to its largest.
 func rising(p []float64) []int {
 	order := make([]int, len(p))

@@ -150,28 +150,6 @@ func equallySpaced(y []float64) Track {
 	return Track{T: t, Y: y}
 }
 
-// YueWang returns the factor by which autocorrelation multiplies the variance of S
-// (Yue and Wang 2004), from the autocorrelations at lags 1 to lags of the detrended,
-// equally spaced values y.
-func YueWang(y []float64, lags int) float64 {
-	d, n := detrended(y), float64(len(y))
-	factor := 1.0
-	for k := 1; k <= min(lags, len(y)-1); k++ {
-		factor += 2 * (1 - float64(k)/n) * Autocorrelation(d, k)
-	}
-	return factor
-}
-
-// YueWangAR1 returns YueWang over all lags of the autoregressive process that has
-// the lag-1 autocorrelation of y, in closed form.
-func YueWangAR1(y []float64) float64 {
-	r, n := Autocorrelation(detrended(y), 1), float64(len(y))
-	if r >= 1 || n < 2 {
-		return n
-	}
-	return 1 + 2*(math.Pow(r, n+1)-n*r*r+(n-1)*r)/(n*(r-1)*(r-1))
-}
-
 // A Track is one stretch of a series between two interruptions: levels Y at
 // rising instants T, of the same length.
 type Track struct{ T, Y []float64 }
