@@ -24,7 +24,7 @@ type member struct {
 	took time.Duration // feeding, once live, and judging
 }
 
-// A Replayed analysis is told where history ends.
+// A Replayed analysis learns where history ends.
 type Replayed interface {
 	// Live is called once, after the last item out of history: what follows happens
 	// now. An Analysis that never hears it, such as that of `perfd analyze`, is in the past.

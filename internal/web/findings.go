@@ -64,23 +64,23 @@ func (s *server) accept(w http.ResponseWriter, r *http.Request) {
 
 // release takes the release that a pipeline says a target now runs.
 func (s *server) release(w http.ResponseWriter, r *http.Request) {
-	var told struct {
+	var pushed struct {
 		Target  string `json:"target"`
 		Release string `json:"release"`
 	}
-	if err := readJSON(r, &told); err != nil {
+	if err := readJSON(r, &pushed); err != nil {
 		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	for _, field := range []struct{ name, value string }{{"target", told.Target}, {"release", told.Release}} {
+	for _, field := range []struct{ name, value string }{{"target", pushed.Target}, {"release", pushed.Release}} {
 		if field.value == "" {
 			refuse(w, http.StatusBadRequest, field.name+": is required")
 			return
 		}
 	}
-	switch err := s.Verdicts.Release(told.Target, told.Release); {
+	switch err := s.Verdicts.Release(pushed.Target, pushed.Release); {
 	case errors.Is(err, ErrUnknownTarget):
-		refuse(w, http.StatusNotFound, ErrUnknownTarget.Error()+": "+told.Target)
+		refuse(w, http.StatusNotFound, ErrUnknownTarget.Error()+": "+pushed.Target)
 	case err != nil:
 		refuse(w, http.StatusBadRequest, err.Error())
 	default:

@@ -10,7 +10,7 @@ import (
 // An overview is the first line of the landing page: what somebody across the
 // room wants to know.
 type overview struct {
-	Mood        string // good, warn, bad or idle: the colour
+	Tone        string // good, warn, bad or idle: the colour
 	Headline    string
 	Scenarios   int
 	Running     int
@@ -46,27 +46,27 @@ func overviewOf(st Status, scenarios []Scenario, kinds analysis.Kinds, findings 
 	o.Objectives, o.Broken, o.Active = sum.Objectives.All, sum.Objectives.Failing, sum.Others
 	switch {
 	case st.Paused:
-		o.Mood, o.Headline = "warn", "Load is paused"
+		o.Tone, o.Headline = "warn", "Load is paused"
 	case !st.Ready:
-		o.Mood, o.Headline = "warn", "Not ready"
+		o.Tone, o.Headline = "warn", "Not ready"
 	case o.Broken > 1:
-		o.Mood, o.Headline = "bad", fmt.Sprintf("%d objectives fail", o.Broken)
+		o.Tone, o.Headline = "bad", fmt.Sprintf("%d objectives fail", o.Broken)
 	case sum.Verdict() == load.Fail:
-		o.Mood, o.Headline = "bad", sum.Gravest.Headline
+		o.Tone, o.Headline = "bad", sum.Gravest.Headline
 	case o.Failing > 0:
-		o.Mood, o.Headline = "bad", "Requests fail"
+		o.Tone, o.Headline = "bad", "Requests fail"
 	case o.Invalid > 0:
-		o.Mood, o.Headline = "warn", "perfd disturbs its measurement"
+		o.Tone, o.Headline = "warn", "perfd disturbs its measurement"
 	case o.Running > 0:
-		o.Mood, o.Headline = "good", "Load is on"
+		o.Tone, o.Headline = "good", "Load is on"
 	default:
-		o.Mood, o.Headline = "idle", "Nothing is due"
+		o.Tone, o.Headline = "idle", "Nothing is due"
 	}
 	return o
 }
 
-// mood is the colour of a scenario's state.
-func mood(s Scenario) string {
+// stateTone is the colour of a scenario's state.
+func stateTone(s Scenario) string {
 	switch s.State {
 	case "running":
 		return "good"
@@ -76,10 +76,10 @@ func mood(s Scenario) string {
 	return "idle"
 }
 
-// moodOf is the colour of all that is known of a scenario.
-func moodOf(s Scenario, known analysis.Summary) string {
+// scenarioTone is the colour of all that is known of a scenario.
+func scenarioTone(s Scenario, known analysis.Summary) string {
 	if known.Verdict() == load.Fail {
 		return "bad"
 	}
-	return mood(s)
+	return stateTone(s)
 }

@@ -22,7 +22,7 @@ func asset(w http.ResponseWriter, r *http.Request) {
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"seconds": seconds, "rate": rate, "failed": failed, "asked": asked, "share": share, "spread": spreadOf,
-	"ago": ago, "since": since, "when": when, "mood": mood,
+	"ago": ago, "since": since, "when": when, "stateTone": stateTone,
 	"measured": analysis.Measured, "interval": analysis.Interval, "confidence": confidence, "evidence": evidence, "kind": analysis.Kinds(nil).Word, "place": analysis.Place, "tone": tone, "over": over, "at": at,
 	"alarming": func(ratio float64) bool { return ratio >= alarming },
 }).ParseFS(files, "templates/*.html"))
@@ -53,7 +53,7 @@ type page struct {
 
 	// A scenario's page.
 	Scenario   Detail
-	Mood       string // the colour of what is known of it
+	Tone       string // the colour of what is known of it
 	Objectives []load.Finding
 	Runs       []load.Finding
 	Debug      bool // the configuration is open from the start
@@ -104,7 +104,7 @@ func (s *server) scenarioPage(w http.ResponseWriter, r *http.Request) {
 	}
 	p.Runs = p.Runs[:min(runsListed, len(p.Runs))]
 	p.list(newsOf(s.Kinds, findings, d))
-	p.Mood = moodOf(d.Scenario, s.Kinds.Sum(slices.Concat(p.Objectives, p.Findings)))
+	p.Tone = scenarioTone(d.Scenario, s.Kinds.Sum(slices.Concat(p.Objectives, p.Findings)))
 	s.render(w, http.StatusOK, "scenario.html", p)
 }
 

@@ -98,36 +98,36 @@ func TestOverview(t *testing.T) {
 		findings  []load.Finding
 		want      overview
 	}{
-		{"nothing", ready, nil, nil, overview{Mood: "idle", Headline: "Nothing is due"}},
-		{"one waits", ready, []Scenario{{State: "waiting", Valid: true}}, nil, overview{Mood: "idle", Headline: "Nothing is due", Scenarios: 1}},
-		{"one runs", ready, []Scenario{good, {Valid: true}}, nil, overview{Mood: "good", Headline: "Load is on", Scenarios: 2, Running: 1, RequestRate: 10}},
-		{"one is invalid", ready, []Scenario{good, invalid}, nil, overview{Mood: "warn", Headline: "perfd disturbs its measurement", Scenarios: 2, Running: 2, RequestRate: 20, Invalid: 1}},
-		{"one fails, which is worse", ready, []Scenario{failing, invalid}, nil, overview{Mood: "bad", Headline: "Requests fail", Scenarios: 2, Running: 2, RequestRate: 20, DropRate: 3, Invalid: 1, Failing: 1}},
-		{"paused", Status{Ready: true, Paused: true}, []Scenario{failing}, nil, overview{Mood: "warn", Headline: "Load is paused", Scenarios: 1, Running: 1, RequestRate: 10, DropRate: 3, Failing: 1}},
-		{"not ready", Status{}, nil, nil, overview{Mood: "warn", Headline: "Not ready"}},
+		{"nothing", ready, nil, nil, overview{Tone: "idle", Headline: "Nothing is due"}},
+		{"one waits", ready, []Scenario{{State: "waiting", Valid: true}}, nil, overview{Tone: "idle", Headline: "Nothing is due", Scenarios: 1}},
+		{"one runs", ready, []Scenario{good, {Valid: true}}, nil, overview{Tone: "good", Headline: "Load is on", Scenarios: 2, Running: 1, RequestRate: 10}},
+		{"one is invalid", ready, []Scenario{good, invalid}, nil, overview{Tone: "warn", Headline: "perfd disturbs its measurement", Scenarios: 2, Running: 2, RequestRate: 20, Invalid: 1}},
+		{"one fails, which is worse", ready, []Scenario{failing, invalid}, nil, overview{Tone: "bad", Headline: "Requests fail", Scenarios: 2, Running: 2, RequestRate: 20, DropRate: 3, Invalid: 1, Failing: 1}},
+		{"paused", Status{Ready: true, Paused: true}, []Scenario{failing}, nil, overview{Tone: "warn", Headline: "Load is paused", Scenarios: 1, Running: 1, RequestRate: 10, DropRate: 3, Failing: 1}},
+		{"not ready", Status{}, nil, nil, overview{Tone: "warn", Headline: "Not ready"}},
 		{
 			"an active finding is worse than requests that fail", ready,
 			[]Scenario{failing},
 			[]load.Finding{{Kind: load.KindDrift, State: load.Active}, {Kind: load.KindLeak, State: load.Active}, {Kind: load.KindRegression, State: load.Recovered}},
-			overview{Mood: "bad", Headline: "A target leaks", Scenarios: 1, Running: 1, RequestRate: 10, DropRate: 3, Failing: 1, Active: 2},
+			overview{Tone: "bad", Headline: "A target leaks", Scenarios: 1, Running: 1, RequestRate: 10, DropRate: 3, Failing: 1, Active: 2},
 		},
 		{
 			"an objective that fails is worst", ready,
 			[]Scenario{good},
 			[]load.Finding{{Kind: load.KindRegression, State: load.Active}, objective("a", load.Fail, load.Active), objective("b", load.Pass, "")},
-			overview{Mood: "bad", Headline: "An objective fails", Scenarios: 1, Running: 1, RequestRate: 10, Objectives: 2, Broken: 1, Active: 1},
+			overview{Tone: "bad", Headline: "An objective fails", Scenarios: 1, Running: 1, RequestRate: 10, Objectives: 2, Broken: 1, Active: 1},
 		},
 		{
 			"two that fail", ready,
 			[]Scenario{good},
 			[]load.Finding{objective("a", load.Fail, load.Active), objective("b", load.Fail, load.Active)},
-			overview{Mood: "bad", Headline: "2 objectives fail", Scenarios: 1, Running: 1, RequestRate: 10, Objectives: 2, Broken: 2},
+			overview{Tone: "bad", Headline: "2 objectives fail", Scenarios: 1, Running: 1, RequestRate: 10, Objectives: 2, Broken: 2},
 		},
 		{
 			"objectives that fail no more", ready,
 			[]Scenario{good},
 			[]load.Finding{objective("a", load.Fail, load.Recovered), objective("b", load.Pass, "")},
-			overview{Mood: "good", Headline: "Load is on", Scenarios: 1, Running: 1, RequestRate: 10, Objectives: 2},
+			overview{Tone: "good", Headline: "Load is on", Scenarios: 1, Running: 1, RequestRate: 10, Objectives: 2},
 		},
 	} {
 		if diff := cmp.Diff(c.want, overviewOf(c.status, c.scenarios, kinds, c.findings)); diff != "" {

@@ -102,7 +102,7 @@ func TestHostileNamesAreText(t *testing.T) {
 	}
 }
 
-func TestMoodOfAScenario(t *testing.T) {
+func TestToneOfAScenario(t *testing.T) {
 	s := Scenario{State: "running"}
 	for _, c := range []struct {
 		name                 string
@@ -115,8 +115,8 @@ func TestMoodOfAScenario(t *testing.T) {
 		{"a leak", nil, []load.Finding{{State: load.Recovered}, {State: load.Active}}, "bad"},
 		{"a leak that was", nil, []load.Finding{{State: load.Recovered}}, "good"},
 	} {
-		if got := moodOf(s, kinds.Sum(slices.Concat(c.objectives, c.findings))); got != c.want {
-			t.Errorf("%s: mood = %s, want %s", c.name, got, c.want)
+		if got := scenarioTone(s, kinds.Sum(slices.Concat(c.objectives, c.findings))); got != c.want {
+			t.Errorf("%s: tone = %s, want %s", c.name, got, c.want)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func (s stretch) troughs() []floor {
 				f.at, f.low = q.at, q.low
 			}
 		}
-		// One that has just begun is told the load of before.
+		// One that has just begun has the load of before.
 		f.from = min(f.from, f.to-s.falls.length/8)
 		if !math.IsInf(f.low, 1) {
 			out = append(out, f)

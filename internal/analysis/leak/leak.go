@@ -143,7 +143,7 @@ func (r *resource) forgetGone(at, longer float64) {
 func (a *Analysis) Event(e load.Event) {
 	switch e.Kind {
 	case load.RunBegan:
-		if len(a.runs) >= mostRuns { // their ends were never told
+		if len(a.runs) >= mostRuns { // their ends were never reported
 			clear(a.runs)
 		}
 		a.runs[e.Run] = seconds(e.At)

@@ -17,7 +17,7 @@ const (
 	QueueFull    Reason = iota // more spans than queue_size waited
 	ExportFailed               // the collector was not reached, refused, or took a part only
 	Shutdown                   // the exporter was closed before they were delivered
-	TooManySteps               // the iteration had more requests than a trail holds
+	TooManySteps               // the iteration had more requests than a trace holds
 	NumReasons
 )
 
