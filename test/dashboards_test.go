@@ -54,6 +54,7 @@ var mayBeEmpty = map[string]string{
 
 	"endurance.json/Resources E":               "a slope takes hours of readings",
 	"endurance.json/Resources D":               "a slope takes hours of readings",
+	"endurance.json/Resources F":               "no time to a limit is known before growth, or that there is none, is proven",
 	"endurance.json/Memory: growth per hour A": "a slope takes hours of readings",
 	"endurance.json/Memory: growth per hour B": "a slope takes hours of readings",
 	"endurance.json/Memory: growth per hour C": "a slope takes hours of readings",
