@@ -5,8 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/perfd/perfd/dashboards"
 )
@@ -66,13 +64,5 @@ func writeDashboards(o dashboardsOptions) error {
 		}
 		return nil
 	}
-	if err := os.MkdirAll(o.Folder, 0o755); err != nil {
-		return err
-	}
-	for _, f := range files {
-		if err := os.WriteFile(filepath.Join(o.Folder, f.Name), f.Text, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+	return writeFolder(o.Folder, files)
 }

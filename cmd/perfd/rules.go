@@ -5,8 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/perfd/perfd/alerts"
@@ -76,13 +74,5 @@ func writeRules(o rulesOptions) error {
 		_, err := o.Out.Write(one(files))
 		return err
 	}
-	if err := os.MkdirAll(o.Folder, 0o755); err != nil {
-		return err
-	}
-	for _, f := range files {
-		if err := os.WriteFile(filepath.Join(o.Folder, f.Name), f.Text, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+	return writeFolder(o.Folder, files)
 }
