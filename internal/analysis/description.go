@@ -1,6 +1,10 @@
 package analysis
 
-import "github.com/perfd/perfd/internal/objective"
+import (
+	"time"
+
+	"github.com/perfd/perfd/internal/objective"
+)
 
 // A Description is what is configured, as far as analyses may ask: built once
 // from the document, the same for all of them. It is read-only and may be kept.
@@ -46,4 +50,8 @@ type Resource struct {
 	Name  string
 	Kind  string  // load.ResourceMemory, …
 	Limit float64 // in bytes or a count; 0 where there is none
+	// WarnAt is the share of Limit, in (0, 1], from which a warning is wanted.
+	WarnAt float64
+	// Every is the time between two reads.
+	Every time.Duration
 }

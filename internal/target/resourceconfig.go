@@ -28,6 +28,7 @@ type ResourceConfig struct {
 	Member     block.Text        `yaml:"member" doc:"Label that tells several series apart, such as pod: each is watched by itself. Without it there must be one series."`
 	Every      block.Duration    `yaml:"every" doc:"Time between two reads (default 15s, from 1s to 1h)."`
 	Limit      Level             `yaml:"limit" doc:"Level at which the target breaks: a size such as 2GiB for memory, a whole number for others. Findings say when it will be reached."`
+	WarnAt     block.Ratio       `yaml:"warn_at" doc:"Share of the limit from which findings and alerts say that the resource is near it (default 85%)."`
 }
 
 // A Level is a size or a whole number, depending on the kind of its resource.
@@ -70,7 +71,7 @@ type resourceFields ResourceConfig
 
 // DecodeBlock decodes the block over its defaults.
 func (c *ResourceConfig) DecodeBlock(n *block.Node, errs *block.Errors) {
-	*c = ResourceConfig{Every: block.Duration(15 * time.Second)}
+	*c = ResourceConfig{Every: block.Duration(15 * time.Second), WarnAt: 0.85}
 	block.Decode(n, (*resourceFields)(c), errs)
 	c.Limit.decode(c.Kind, errs)
 }
@@ -87,6 +88,14 @@ func (c *resourceFields) Validate(at *block.Node, errs *block.Errors) {
 		errs.Add(n.Pos, n.Path, "must be memory, goroutines, threads, descriptors or connections, got %s", n.Found()).Hint = block.Nearest(c.Kind, kinds)
 	}
 	checkSpan(at, "every", c.Every, shortestEvery, longestEvery, errs)
+	if n := at.Get("warn_at"); n != nil {
+		if c.WarnAt <= 0 || c.WarnAt > 1 {
+			errs.Add(n.Pos, n.Path, "must be more than 0%% and at most 100%%, got %s", n.Found())
+		}
+		if at.Get("limit") == nil {
+			errs.Add(n.Pos, n.Path, "needs the limit that it is a share of").Hint = "add limit: SIZE or NUMBER"
+		}
+	}
 	checkFilled(at, errs, "scrape", "metric", "prometheus", "query", "member")
 	checkMetric(at, c.Metric, errs)
 	checkReference(c.Scrape, errs)

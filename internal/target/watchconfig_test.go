@@ -16,7 +16,7 @@ name: shop
 url: https://shop.staging.example.com
 release: {url: /version, json: git_sha, settle: 10m}
 resources:
-  - {name: heap, kind: memory, scrape: /metrics, metric: go_gc_heap_live_bytes, labels: {area: old}, limit: 2GiB}
+  - {name: heap, kind: memory, scrape: /metrics, metric: go_gc_heap_live_bytes, labels: {area: old}, limit: 2GiB, warn_at: 90%}
   - {name: threads, kind: threads, scrape: "https://shop.staging.example.com/metrics", metric: go_threads, every: 1m, limit: 500}
   - {name: pods, kind: memory, prometheus: "http://prometheus:9090", query: 'container_memory_working_set_bytes{pod=~"shop-.*"}', member: pod}
 `, &c); got != "" {
@@ -32,10 +32,10 @@ resources:
 	if diff := cmp.Diff(map[string]string{"area": "old"}, heap.Labels); diff != "" {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
-	if heap.Limit.Value != 2<<30 || heap.Every.D() != 15*time.Second || heap.Metric.S != "go_gc_heap_live_bytes" || heap.Kind != "memory" {
+	if heap.Limit.Value != 2<<30 || heap.WarnAt != 0.9 || heap.Every.D() != 15*time.Second || heap.Metric.S != "go_gc_heap_live_bytes" || heap.Kind != "memory" {
 		t.Errorf("heap = %+v", heap)
 	}
-	if threads.Limit.Value != 500 || threads.Every.D() != time.Minute {
+	if threads.Limit.Value != 500 || threads.WarnAt != 0.85 || threads.Every.D() != time.Minute {
 		t.Errorf("threads = %+v", threads)
 	}
 	if pods.Limit.Value != 0 || pods.Member.S != "pod" || pods.Query.S != `container_memory_working_set_bytes{pod=~"shop-.*"}` {
@@ -125,6 +125,10 @@ func TestResourceConfigMistakes(t *testing.T) {
 		{"memory without a unit", "{name: a, kind: memory, scrape: /m, metric: a, limit: 5}", "x.yaml:1:55: limit: a size needs a unit, got 5\n\thint: write \"5B\", \"5kB\" or \"5MiB\""},
 		{"a count with a unit", "{name: a, kind: threads, scrape: /m, metric: a, limit: 5MiB}", `x.yaml:1:56: limit: must be a whole number, got "5MiB"`},
 		{"no limit at all", "{name: a, kind: threads, scrape: /m, metric: a, limit: 0}", "x.yaml:1:56: limit: must be more than 0, got 0"},
+		{"a warning without a limit", "{name: a, kind: threads, scrape: /m, metric: a, warn_at: 80%}", "x.yaml:1:58: warn_at: needs the limit that it is a share of\n\thint: add limit: SIZE or NUMBER"},
+		{"a warning at nothing", "{name: a, kind: threads, scrape: /m, metric: a, limit: 5, warn_at: 0}", "x.yaml:1:68: warn_at: must be more than 0% and at most 100%, got 0"},
+		{"a warning beyond the limit", "{name: a, kind: threads, scrape: /m, metric: a, limit: 5, warn_at: 101%}", `x.yaml:1:68: warn_at: must be more than 0% and at most 100%, got "101%"`},
+		{"a warning at a size", "{name: a, kind: threads, scrape: /m, metric: a, limit: 5, warn_at: 4MiB}", "x.yaml:1:68: warn_at: must be a share such as 0.1% or 0.001, got \"4MiB\"\n\thint: write 5% or 0.05"},
 		{"a list of labels", "{name: a, kind: threads, scrape: /m, metric: a, labels: [b]}", "x.yaml:1:57: labels: must be a mapping, got a list"},
 		{"a number for a label", "{name: a, kind: threads, scrape: /m, metric: a, labels: {b: 1}}", "x.yaml:1:61: labels.b: must be text, got 1\n\thint: write \"1\""},
 	} {

@@ -8,6 +8,7 @@ import (
 	"github.com/perfd/perfd/internal/analysis/drift"
 	"github.com/perfd/perfd/internal/analysis/efficiency"
 	"github.com/perfd/perfd/internal/analysis/leak"
+	"github.com/perfd/perfd/internal/analysis/limit"
 	"github.com/perfd/perfd/internal/analysis/regression"
 	"github.com/perfd/perfd/internal/analysis/sla"
 	"github.com/perfd/perfd/internal/kind"
@@ -42,6 +43,7 @@ func Kinds() kind.Set {
 			sla.Kind,
 			regression.Kind,
 			leak.Kind,
+			limit.Kind,
 			drift.Kind,
 			cleanup.Kind,
 			efficiency.Kind,
