@@ -163,7 +163,10 @@ func New(opts Options) (_ *App, err error) {
 	if err := a.openOutputs(doc); err != nil {
 		return nil, err
 	}
-	return a, a.listen()
+	if err := a.listen(); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // openHistory opens what perfd remembers.
