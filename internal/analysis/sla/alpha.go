@@ -20,8 +20,8 @@ type spent struct {
 	at     time.Time
 }
 
-// maxEpochs bounds the ledger: a release every ten minutes for 30 days. Beyond it
-// the oldest epochs are forgotten, and their shares are free again.
+// maxEpochs bounds the ledger: a release every ten minutes for 30 days. Epochs
+// beyond it share the smallest share until older ones are out of the Span.
 const maxEpochs = 4320
 
 // share returns the share of Alpha that epoch j has, counted from 1. The first has
@@ -41,7 +41,11 @@ func (l *ledger) next(at time.Time) {
 		l.ended = append(l.ended, spent{l.current, at})
 	}
 	l.ended = slices.DeleteFunc(l.ended, func(s spent) bool { return at.Sub(s.at) >= defaults.Span })
-	l.ended = l.ended[max(0, len(l.ended)-maxEpochs):]
+	if len(l.ended) > maxEpochs {
+		// The epochs that end last with the smallest share free nothing when they are forgotten.
+		i := slices.IndexFunc(l.ended, func(s spent) bool { return s.number == maxEpochs })
+		l.ended = slices.Delete(l.ended, i, i+1)
+	}
 	taken := make([]bool, maxEpochs+1)
 	for _, s := range l.ended {
 		taken[s.number] = true

@@ -69,7 +69,7 @@ func (c *clause) finding(s *scenario, at time.Time) load.Finding {
 		f.Needed = c.needed(now)
 	}
 	if t.events > 0 && t.intervals < defaults.FirstLook {
-		f.Doubts = append(f.Doubts, fmt.Sprintf("%s of evidence: how bad events cluster is hardly known", minutes(float64(t.intervals))))
+		f.Doubts = append(f.Doubts, minutes(float64(t.intervals))+" of evidence: how bad events cluster is hardly known")
 	}
 	if recent.excluded > recent.counted {
 		f.Doubts = append(f.Doubts, fmt.Sprintf("%v of the last %v do not count%s", recent.excluded, recent.excluded+recent.counted, c.excluded()))
@@ -248,14 +248,17 @@ func (c *clause) needed(t tally) string {
 		c.shown.asked, c.shown.needed = t, c.test.needed(t)
 	}
 	more, per := c.shown.needed, t.events/max(1, float64(t.intervals))
-	wait := float64(max(0, defaults.FirstLook-t.intervals))
+	wait := 0.0
+	if _, ratio := c.test.(*ratio); !ratio || !c.good(t.value) {
+		wait = float64(max(0, defaults.FirstLook-t.intervals)) // a pass waits for no number of intervals
+	}
 	switch {
 	case t.events == 0:
-		return minutes(float64(defaults.FirstLook)) + " of load that counts"
+		return "load that counts"
 	case math.IsInf(more, 1):
 		return "the value is too near the limit for more " + c.events() + " to settle it soon"
 	}
-	wait = max(wait, math.Ceil(more/per))
+	wait = max(wait, math.Ceil(more/per), 1)
 	return fmt.Sprintf("%s more %s, about %s", atLeast(max(more, wait*per)), c.events(), minutes(wait))
 }
 
@@ -272,6 +275,8 @@ func minutes(n float64) string {
 		return atLeast(n/(24*60)) + " days"
 	case n >= 180:
 		return atLeast(n/60) + " hours"
+	case n < 1:
+		return "less than 1 minute"
 	case n == 1:
 		return "1 minute"
 	}

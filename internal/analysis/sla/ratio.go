@@ -20,7 +20,8 @@ import (
 type ratio struct {
 	core
 	limit   float64
-	mixture stats.Mixture
+	mixture stats.Mixture // of a breach, and of intervals
+	passing stats.Mixture // of a pass
 
 	spread dispersion // of all intervals
 	before lagged     // of all but the latest
@@ -33,6 +34,7 @@ type ratio struct {
 	open       tally // the interval under way
 	openBegan  time.Time
 	windows    int    // number of windows of the epoch
+	minOver    int    // how many of the latest windows must be over the limit for a breach
 	overBudget uint32 // bit i is set where the window i before the latest was over the limit
 	worse      alternatives
 	better     alternatives
@@ -65,7 +67,8 @@ type tally struct {
 // newRatio returns the test of a share that may be limit at most, 0 < limit < 1.
 func newRatio(limit float64) *ratio {
 	return &ratio{
-		limit: limit, mixture: stats.NewMixture(limit, defaults.Sharpest/min(limit, 1-limit), defaults.Alpha*defaults.Usual/2), asked: tally{events: -1},
+		limit: limit, mixture: stats.NewMixture(limit, defaults.Sharpest/min(limit, 1-limit), defaults.Alpha*defaults.Usual/2),
+		passing: stats.NewMixture(limit, defaults.SharpestPass/min(limit, 1-limit), defaults.Alpha*defaults.UsualPass/2), asked: tally{events: -1},
 		worse: newAlternatives(limit, defaults.Worse), better: newAlternatives(limit, defaults.Better),
 	}
 }
@@ -132,14 +135,16 @@ func (r *ratio) fold() {
 	r.open = tally{}
 }
 
-// step adds a window to the quick test. One half of the weight is on a start with
-// the epoch, the other half is spread over starts within Span.
+// step adds a window to the quick test.
 func (r *ratio) step(start time.Time, length time.Duration, events, bad float64) {
-	weight := 0.5 * min(1, length.Seconds()/defaults.Span.Seconds())
+	weight := defaults.AnyStart * min(1, length.Seconds()/defaults.Span.Seconds())
 	if r.windows == 1 {
-		weight = 0.5
+		weight = 1 - defaults.AnyStart
 	}
-	r.worse.step(start, weight, r.before.forBreach(), events, bad, defaults.MaxWindow)
+	// A window that is longer than an interval holds more than a few bad seconds.
+	long := max(1, length.Minutes())
+	r.minOver = max(1, int(math.Ceil(float64(defaults.MinOver)/long)))
+	r.worse.step(start, weight, r.before.forBreach(), events, bad, defaults.MaxWindow*long)
 	r.better.step(start, weight, r.recovery(), events, bad, math.Inf(1))
 }
 
@@ -147,17 +152,15 @@ func (r *ratio) step(start time.Time, length time.Duration, events, bad float64)
 // from the last one.
 func (r *ratio) look(at time.Time, folded bool) {
 	now, proven := load.Inconclusive, r.tally
-	if folded && r.all.intervals >= defaults.FirstLook {
-		now = r.usual()
+	switch {
+	// A standing pass must not hide a breach, so the quick test of one comes first.
+	case r.verdict != load.Fail && r.worse.value() >= 1/(r.spend()*defaults.Quick) && r.lasts():
+		now, proven = load.Fail, func() tally { return r.since(r.worse, at, r.before.forBreach()) }
+	case folded || r.verdict == load.Inconclusive:
+		now = r.usual(folded)
 	}
-	if now == load.Inconclusive {
-		enough := 1 / (r.spend() * defaults.Quick)
-		switch {
-		case r.worse.value() >= enough && bits.OnesCount32(r.overBudget&(1<<defaults.Windows-1)) >= defaults.MinOver:
-			now, proven = load.Fail, func() tally { return r.since(r.worse, at, r.before.forBreach()) }
-		case r.better.value() >= enough && r.all.intervals >= defaults.FirstLook:
-			now, proven = load.Pass, func() tally { return r.since(r.better, at, r.recovery()) }
-		}
+	if now == load.Inconclusive && r.better.value() >= 1/(r.spend()*defaults.QuickPass) {
+		now, proven = load.Pass, func() tally { return r.since(r.better, at, r.recovery()) }
 	}
 	changed := now != r.verdict
 	if now == load.Inconclusive || !changed && !folded {
@@ -167,18 +170,29 @@ func (r *ratio) look(at time.Time, folded bool) {
 	if !changed {
 		return
 	}
+	was := r.verdict
+	r.verdict = now
 	switch {
 	case now == load.Fail:
 		r.beforeBreach, r.recovering = r.before.dispersion, dispersion{}
-	case r.verdict == load.Fail:
+	case was == load.Fail:
 		r.spread = r.beforeBreach.plus(r.recovering)
 		r.before.set(r.spread)
+	default:
+		// A first pass ends no epoch: what it spent was for a pass, and the tests of a
+		// breach go on with what they have not spent.
+		return
 	}
-	r.verdict = now
 	r.reset(at)
 }
 
-// recovery returns the design effect that the quick test proves a pass with.
+// lasts reports whether enough of the latest windows are over the limit for a
+// breach: a few bad seconds are none.
+func (r *ratio) lasts() bool {
+	return bits.OnesCount32(r.overBudget&(1<<defaults.Windows-1)) >= r.minOver
+}
+
+// recovery returns the design effect that a pass is proven with.
 func (r *ratio) recovery() float64 {
 	if r.verdict != load.Fail {
 		return r.spread.forPass()
@@ -187,15 +201,19 @@ func (r *ratio) recovery() float64 {
 	return d.forPass()
 }
 
-// usual returns the verdict that all evidence of the epoch proves.
-func (r *ratio) usual() load.Verdict {
+// usual returns the verdict that all evidence of the epoch proves. A breach is
+// asked for when an interval has ended and FirstLook of them are known; a pass at
+// any time, because its design effect is a bound until it is known.
+func (r *ratio) usual(folded bool) load.Verdict {
+	bad, events := r.all.bad, r.all.events
 	bound := math.Log(1 / (r.spend() * defaults.Usual))
-	effect, _ := r.spread.effect()
-	if r.mixture.Proves(r.all.bad/effect, r.all.events/effect, bound) > 0 {
+	if effect, _ := r.spread.effect(); folded && r.all.intervals >= defaults.FirstLook && r.mixture.Proves(bad/effect, events/effect, bound) > 0 {
 		return load.Fail
 	}
-	effect = r.spread.forPass()
-	if r.mixture.Proves(r.all.bad/effect, r.all.events/effect, bound) < 0 {
+	bad, events = bad+r.open.bad, events+r.open.events
+	effect := r.recovery()
+	bound = math.Log(1 / (r.spend() * defaults.UsualPass))
+	if r.passing.Proves(bad/effect, events/effect, bound) < 0 {
 		return load.Pass
 	}
 	return load.Inconclusive
@@ -244,10 +262,14 @@ func (r *ratio) needed(t tally) float64 {
 	bound := math.Log(1 / (r.spend() * defaults.Usual))
 	effect := t.effect
 	if t.value < r.limit {
-		effect = r.spread.forPass()
+		bound, effect = math.Log(1/(r.spend()*defaults.UsualPass)), r.recovery()
+	}
+	mixture := &r.mixture
+	if t.value < r.limit {
+		mixture = &r.passing
 	}
 	proves := func(times float64) bool {
-		return r.mixture.Proves(t.bad*times/effect, t.events*times/effect, bound) != 0
+		return mixture.Proves(t.bad*times/effect, t.events*times/effect, bound) != 0
 	}
 	low, high := 1.0, 1.0
 	for !proves(high) {

@@ -13,21 +13,27 @@ type Thresholds struct {
 	// called met. Every verdict is proven, and every interval drawn, at 1 - Alpha.
 	Alpha float64
 	Span  time.Duration // also that of error budgets
-	// Usual and Quick are the shares of Alpha that the two tests of an objective
-	// have: the test of all evidence of an epoch, and that of the latest evidence,
-	// whenever it began. They add up to 1. The usual test has more because it decides
-	// nearly every case.
-	Usual, Quick float64
+	// Usual and Quick are the shares of Alpha that the two tests of a breach have:
+	// that of all evidence of an epoch, and that of the latest evidence, whenever it
+	// began. UsualPass and QuickPass are those of a pass, which spends an Alpha of its
+	// own. Each pair adds up to 1. The usual test of a pass has more because only a
+	// recovery needs the other.
+	Usual, Quick         float64
+	UsualPass, QuickPass float64
+	// AnyStart is the weight that the quick test of a share spreads evenly over starts
+	// within Span; the rest is on a start with the epoch.
+	AnyStart float64
 
 	// Interval is the length that windows are folded to before they are evidence:
 	// longer than what makes requests alike, such as one pause of a garbage collector.
 	Interval time.Duration
-	// FirstLook is the number of intervals below which the usual test decides
-	// nothing, because how bad events cluster is not known yet.
+	// FirstLook is the number of intervals below which the usual test of a breach, and
+	// both of a rate, decide nothing, because how bad events cluster is not known yet.
 	FirstLook int
 	// Sharpest is the sample for which the usual test is tuned: as many bad events
 	// where the limit is just met, or as many intervals of a rate.
-	Sharpest float64
+	// A pass is tuned for SharpestPass, which is smaller, because most objectives are met by far.
+	Sharpest, SharpestPass float64
 
 	// HalfLife is the number of intervals after which the weight of an interval in
 	// the estimate of the design effect has halved: traffic of four hours ago says
@@ -40,6 +46,9 @@ type Thresholds struct {
 	// under Alpha.
 	BreachEffect, BreachIntervals float64
 	PassEffect, PassBad           float64
+	// Correlated is from how many standard errors on the correlation of neighbouring
+	// batches is taken for one, so that longer batches are asked; LeastBatches is how many of them there must be.
+	Correlated, LeastBatches float64
 
 	// MaxWindow bounds the logarithm of the likelihood ratio that one window may
 	// contribute to a breach, so that a few bad seconds are no breach.
@@ -83,11 +92,11 @@ type Burn struct {
 // DefaultThresholds returns the thresholds that perfd uses.
 func DefaultThresholds() Thresholds {
 	return Thresholds{
-		Alpha: 0.05, Span: 30 * 24 * time.Hour, Usual: 0.6, Quick: 0.4,
-		Interval: time.Minute, FirstLook: 30, Sharpest: 50,
-		HalfLife: 240, BreachEffect: 3, BreachIntervals: 5, PassEffect: 4, PassBad: 20,
+		Alpha: 0.05, Span: 30 * 24 * time.Hour, Usual: 0.5, Quick: 0.5, UsualPass: 0.8, QuickPass: 0.2, AnyStart: 0.75,
+		Interval: time.Minute, FirstLook: 30, Sharpest: 50, SharpestPass: 8,
+		HalfLife: 240, BreachEffect: 3, BreachIntervals: 5, PassEffect: 5, PassBad: 14, Correlated: 2, LeastBatches: 8,
 		MaxWindow: 6, MinOver: 4, Windows: 18,
-		Worse:        []Alternative{{1.2, 1.3, 1.3}, {1.5, 1.3, 1.3}, {2, 1.3, 1.3}, {8, 1.7, 1.7}},
+		Worse:        []Alternative{{1.5, 1, 1}, {2, 1, 1}, {8, 1.4, 1.4}},
 		Better:       []Alternative{{0.8, 1, 1}, {0.5, 1, 1}, {0.1, 1, 1}},
 		Shifts:       [3]float64{0.5, 1, 3},
 		RunIntervals: 10, RunMinutes: 5, Runs: 3,
