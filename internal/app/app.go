@@ -151,14 +151,18 @@ func New(opts Options) (_ *App, err error) {
 	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Circumstances: a.circumstances, Windows: a.window})
 	a.registry = newRegistry(a)
 	a.outputs = a.newOutputs()
+	timeline := validity.NewTimeline()
 	a.fleet, err = fleet.New(doc, fleet.Options{
+		Timeline: timeline,
 		Shard: opts.Shard, Shards: opts.Shards, Grace: opts.Grace, Recorder: a.recorder, State: kept, Judge: a.judge,
 		Outputs: a.outputs, Log: a.log, NewWaiter: opts.NewWaiter, Transport: opts.Transport,
 	})
 	if err != nil {
 		return nil, &UsageError{err}
 	}
-	a.monitor = validity.NewMonitor(validity.MonitorOptions{Root: opts.Root, Disturbed: a.fleet.Disturbed, NoPorts: a.fleet.NoPorts})
+	a.monitor = validity.NewMonitor(validity.MonitorOptions{
+		Timeline: timeline, Limit: a.fleet.MayBeLate, Disturbed: a.fleet.Disturbed, NoPorts: a.fleet.NoPorts, Root: opts.Root,
+	})
 	a.reloads.note(nil)
 	if err := a.openOutputs(doc); err != nil {
 		return nil, err

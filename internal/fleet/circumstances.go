@@ -6,7 +6,6 @@ import (
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/pace"
-	"github.com/perfd/perfd/internal/validity"
 )
 
 // Window keeps a window that ended for the pages, as the last of its scenario
@@ -31,27 +30,26 @@ func (f *Fleet) Circumstances(own *load.Window) (load.Circumstances, func(target
 	c := load.Circumstances{
 		Run: s.runDuring(own.Start, own.End), Release: releases[s.cfg.Target.S], Planned: s.planned(own.Start, own.End),
 	}
-	judged := *own
-	judged.Run = c.Run
-	judged.Flags = f.flags(s, own.Start, own.End)
+	c.Flags = f.flags(s, own.Start, own.End)
 	// The window of a step that ended alone does not hold what was under way: the scenario's own follows.
 	if own.Iterations != nil {
+		c.Flags.Invalid, c.Stalled = s.valid.Window(own, s.cfg.Program.Requests)
+		judged := *own
+		judged.Circumstances = c
 		busy, broken, from, to := s.balance.Window(&judged)
 		c.Busy = busy
 		if broken {
-			s.valid.Disturbed(validity.LittlesLaw, from, to)
-			judged.Flags.Invalid |= 1 << validity.LittlesLaw
+			c.Flags.Invalid |= s.valid.Broken(from, to)
 			s.log.Warn("what was recorded does not add up to what was under way", "from", from, "to", to)
 		}
 	}
-	c.Flags = judged.Flags
 	c.Flags.Settling = settling
 	return c, func(target string) string { return releases[target] }
 }
 
 // flags says how a scenario's measurement was disturbed between two instants.
 func (f *Fleet) flags(s *Scenario, start, end time.Time) load.Flags {
-	flags := load.Flags{Paused: f.pause.during(start, end), Invalid: s.valid.Window(start, end)}
+	flags := load.Flags{Paused: f.pause.during(start, end)}
 	for _, t := range s.targets {
 		flags.BackedOff = flags.BackedOff || t.distress.Share() < 1
 	}

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perfd/perfd/internal/analysis"
@@ -33,6 +34,8 @@ type Options struct {
 	Judge         Judge
 	Outputs       *output.Set // take the traces of runs
 	Log           *slog.Logger
+	// Timeline is the monitor's; nil is one without a monitor.
+	Timeline *validity.Timeline
 
 	// NewWaiter makes the waiter of an engine; nil is engine.NewWaiter.
 	NewWaiter func() (engine.Waiter, error)
@@ -67,6 +70,9 @@ type Fleet struct {
 	pause   pause
 	windows lastWindows
 
+	mayBeLate    atomic.Int64 // ns
+	disturbances disturbanceLog
+
 	retiring sync.WaitGroup // scenarios that end their last run
 	cancel   context.CancelFunc
 	loops    sync.WaitGroup
@@ -81,13 +87,18 @@ func New(doc *config.Document, o Options) (*Fleet, error) {
 	if o.NewWaiter == nil {
 		o.NewWaiter = engine.NewWaiter
 	}
+	if o.Timeline == nil {
+		o.Timeline = validity.NewTimeline()
+	}
 	f := &Fleet{o: o, zero: time.Now(), now: &generation{targets: map[string]*Target{}}}
+	f.disturbances.log = o.Log
 	f.pause = pause{store: o.State, changed: f.pauseChanged}
 	first, err := f.build(doc, f.now)
 	if err != nil {
 		return nil, err
 	}
 	f.now = first
+	f.keepTime(first)
 	return f, nil
 }
 
@@ -193,6 +204,7 @@ func (f *Fleet) tick(ctx context.Context) {
 			t.tick(at)
 		}
 		last = at
+		f.disturbances.sum(at)
 	}
 }
 
@@ -215,20 +227,39 @@ func (f *Fleet) census(ctx context.Context) {
 	}
 }
 
-// Disturbed notes what perfd did to all measurements, and follows a step of the
-// clock.
+// Disturbed notes what perfd did to the measurements, and follows a step of the clock.
 func (f *Fleet) Disturbed(d validity.Disturbance) {
-	f.o.Log.Warn("perfd disturbed its own measurement", "reason", d.Reason.String(), "for", d.To.Sub(d.From), "step", d.Step)
+	touched := 0
 	for _, s := range f.Scenarios() {
 		r := s.current()
 		if r == nil {
 			continue
 		}
-		s.valid.Disturbed(d.Reason, d.From, d.To)
-		if d.Reason == validity.Clock {
+		if s.valid.Disturbed(d) {
+			touched++
+		}
+		if d.By == load.ByClock {
 			r.engine.Reanchor(d.Step)
 		}
 	}
+	if touched > 0 {
+		f.disturbances.note(d, touched)
+	}
+}
+
+// MayBeLate is what perfd may be late by before it disturbs a measurement: the least
+// of all scenarios.
+func (f *Fleet) MayBeLate() time.Duration { return time.Duration(f.mayBeLate.Load()) }
+
+// keepTime has the monitor's heartbeat follow the scenarios of a generation.
+func (f *Fleet) keepTime(g *generation) {
+	tightest := validity.Config{}.Limit(0)
+	for i, s := range g.scenarios {
+		if limit := s.valid.Limit(); i == 0 || limit < tightest {
+			tightest = limit
+		}
+	}
+	f.mayBeLate.Store(int64(tightest))
 }
 
 // NoPorts counts connects of all targets that failed because the machine had no

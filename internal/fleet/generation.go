@@ -98,6 +98,7 @@ func (c *Change) Commit() {
 			s.setObjectives(block)
 		}
 	}
+	f.keepTime(next)
 	for name, t := range next.targets {
 		if old.targets[name] != t {
 			t.start()

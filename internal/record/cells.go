@@ -36,6 +36,15 @@ type stepCell struct {
 	codes  []load.CodeCount
 
 	duration, response, failure timing
+	// touched holds what perfd itself disturbed; nil until there is something. Of it,
+	// duration, response and what they stand for are not in the cell's own.
+	touched *touchedCell
+}
+
+// A touchedCell counts the results of one step that perfd itself disturbed.
+type touchedCell struct {
+	counts             [load.NumDisturbances][load.NumCauses]uint64
+	duration, response timing
 }
 
 type counters struct {
@@ -50,12 +59,35 @@ type counters struct {
 type checkCount struct{ evaluated, failed uint64 }
 
 // record counts one result. It keeps nothing of it.
+func (c *cells) record(r *load.Result, maxCodes int) {
+	s := &c.steps[r.Step]
+	if r.Touched != load.Undisturbed && r.Cause != load.Canceled {
+		c.touch(s, r)
+	}
+	s.record(r, c.bounds, maxCodes)
+}
+
+// touch counts that perfd itself disturbed a result.
+func (c *cells) touch(s *stepCell, r *load.Result) {
+	if s.touched == nil {
+		s.touched = new(touchedCell)
+		s.touched.duration.init(c.bounds, &c.octaves)
+		s.touched.response.init(c.bounds, &c.octaves)
+	}
+	s.touched.counts[r.Touched][r.Cause]++
+}
+
+// record counts one result, whose touch was counted.
 func (c *stepCell) record(r *load.Result, b *bounds, maxCodes int) {
 	c.requests++
 	switch duration := r.Duration(); r.Cause {
 	case load.None:
-		c.duration.record(b, duration)
-		c.response.record(b, r.ResponseTime())
+		into, response := &c.duration, &c.response
+		if r.Touched != load.Undisturbed {
+			into, response = &c.touched.duration, &c.touched.response
+		}
+		into.record(b, duration)
+		response.record(b, r.ResponseTime())
 	case load.Canceled:
 		c.failures[load.Canceled]++
 	default:
@@ -102,6 +134,11 @@ func (c *stepCell) reset() {
 	c.duration.reset()
 	c.response.reset()
 	c.failure.reset()
+	if t := c.touched; t != nil {
+		t.counts = [load.NumDisturbances][load.NumCauses]uint64{}
+		t.duration.reset()
+		t.response.reset()
+	}
 }
 
 // An iterationCell counts the iterations of a scenario.
