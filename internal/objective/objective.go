@@ -242,59 +242,70 @@ func (o *Objective) dropped(it *load.Iterations) (t Tally) {
 //
 // A stall of perfd's makes an answer late, so the answers it touched are no
 // evidence; nor are touched failures that it may have caused. The failures that it
-// cannot have caused are known to be bad. Quick ones are touched more rarely than
-// slow answers, and with all of them beside the answers that are left, a share of bad
-// requests below the limit would seem to be over it. So they count in the proportion
-// in which the window's answers and such failures are known: where F of them failed,
-// A were answered and U of the answers are left, F(U+F)/(A+F) count, as good as
-// F·U/A where failures are few, and all where nothing was answered. It is never less
-// than those that no disturbance touched.
+// cannot have caused are known to be bad, touched or not. Beside the answers that are
+// left all of them would be too many: a share of bad requests below the limit would
+// seem to be over it. So they count in the proportion in which the window's answers
+// are left, which leaves the share as it would be without stalls, and all of them where
+// nothing was answered.
 func slow(o *Objective, w *load.Window) (t Tally) {
 	i := slices.Index(w.Limits, o.Threshold())
 	if i < 0 {
 		return t
 	}
 	t.Events = w.Requests - w.Failures[load.Canceled]
-	var answers, touchedAnswers, sure, touchedSure uint64
-	for c, n := range w.Failures {
-		if load.Cause(c).Sure() {
-			sure += n
-		}
-	}
-	answers = w.ResponseTime.Count()
+	var touched uint64 // answers
 	for _, x := range w.Touched {
-		switch {
-		case x.Cause == load.None:
-			touchedAnswers += x.Count
-		case x.Cause.Sure():
-			touchedSure += x.Count
-			continue
+		if x.Cause == load.None {
+			touched += x.Count
 		}
-		t.Excluded[x.By] += x.Count
-		t.Events -= x.Count
+		if !x.Cause.Sure() {
+			t.exclude(x.By, x.Count)
+		}
 	}
-	if touchedSure > 0 {
-		known := float64(answers+sure) / float64(answers+touchedAnswers+sure)
-		untouched := sure - touchedSure
-		counts := max(uint64(math.Round(float64(sure)*known)), untouched) - untouched
-		out := touchedSure - counts
-		t.Events -= out
-		t.exclude(w, out)
+	if touched > 0 {
+		t.exclude(mostTouching(w), surplus(w, touched))
 	}
 	t.Bad = t.Events - min(w.Good[i], t.Events)
 	return t
 }
 
-// exclude adds n touched failures that a stall cannot have caused to Excluded, in the
-// order of the disturbances that touched them: which of them count is arbitrary.
-func (t *Tally) exclude(w *load.Window, n uint64) {
-	for _, x := range w.Touched {
-		if x.Cause.Sure() {
-			part := min(n, x.Count)
-			t.Excluded[x.By] += part
-			n -= part
+// exclude takes n events out.
+func (t *Tally) exclude(by load.Disturbance, n uint64) {
+	t.Events -= n
+	t.Excluded[by] += n
+}
+
+// leastSure is the share of sure failures that count however few answers are left. A
+// window of which so little is left counts only where most of its requests failed so.
+const leastSure = 0.5
+
+// surplus returns how many of the window's sure failures do not count beside the
+// answers that are left, of which some were touched.
+func surplus(w *load.Window, touched uint64) uint64 {
+	var sure uint64
+	for c, n := range w.Failures {
+		if load.Cause(c).Sure() {
+			sure += n
 		}
 	}
+	left := float64(w.ResponseTime.Count())
+	counts := float64(sure) * max(leastSure, left/(left+float64(touched)))
+	// Many windows have one such failure or two. Rounded down from a point that is
+	// spread evenly over windows, their sum is right.
+	const golden = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
+	spread := float64(uint64(w.End.Unix())*golden>>11) / (1 << 53)
+	return sure - min(sure, uint64(counts+spread))
+}
+
+// mostTouching returns the disturbance that touched most of the window's answers.
+func mostTouching(w *load.Window) (by load.Disturbance) {
+	most := uint64(0)
+	for _, x := range w.Touched {
+		if x.Cause == load.None && x.Count > most {
+			by, most = x.By, x.Count
+		}
+	}
+	return by
 }
 
 // failed counts requests that failed. Those that perfd canceled are left out, and so
@@ -304,9 +315,8 @@ func failed(_ *Objective, w *load.Window) (t Tally) {
 	t.Events, t.Bad = w.Requests-w.Failures[load.Canceled], w.Failed()
 	for _, x := range w.Touched {
 		if x.Cause != load.None && !x.Cause.Sure() {
-			t.Events -= x.Count
+			t.exclude(x.By, x.Count)
 			t.Bad -= x.Count
-			t.Excluded[x.By] += x.Count
 		}
 	}
 	return t

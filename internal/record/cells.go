@@ -36,8 +36,8 @@ type stepCell struct {
 	codes  []load.CodeCount
 
 	duration, response, failure timing
-	// touched holds what perfd itself disturbed; nil until there is something. Of it,
-	// duration, response and what they stand for are not in the cell's own.
+	// touched holds what perfd itself disturbed; nil until there is something. Its
+	// durations are not in those above.
 	touched *touchedCell
 }
 
@@ -59,40 +59,19 @@ type counters struct {
 type checkCount struct{ evaluated, failed uint64 }
 
 // record counts one result. It keeps nothing of it.
-func (c *cells) record(r *load.Result, maxCodes int) {
-	s := &c.steps[r.Step]
-	if r.Touched != load.Undisturbed && r.Cause != load.Canceled {
-		c.touch(s, r)
-	}
-	s.record(r, c.bounds, maxCodes)
-}
-
-// touch counts that perfd itself disturbed a result.
-func (c *cells) touch(s *stepCell, r *load.Result) {
-	if s.touched == nil {
-		s.touched = new(touchedCell)
-		s.touched.duration.init(c.bounds, &c.octaves)
-		s.touched.response.init(c.bounds, &c.octaves)
-	}
-	s.touched.counts[r.Touched][r.Cause]++
-}
-
-// record counts one result, whose touch was counted.
-func (c *stepCell) record(r *load.Result, b *bounds, maxCodes int) {
+func (c *stepCell) record(r *load.Result, in *cells, maxCodes int) {
 	c.requests++
-	switch duration := r.Duration(); r.Cause {
-	case load.None:
-		into, response := &c.duration, &c.response
-		if r.Touched != load.Undisturbed {
-			into, response = &c.touched.duration, &c.touched.response
-		}
-		into.record(b, duration)
-		response.record(b, r.ResponseTime())
-	case load.Canceled:
+	switch {
+	case r.Cause == load.Canceled:
 		c.failures[load.Canceled]++
+	case r.Touched != load.Undisturbed:
+		c.recordTouched(r, in)
+	case r.Cause == load.None:
+		c.duration.record(in.bounds, r.Duration())
+		c.response.record(in.bounds, r.ResponseTime())
 	default:
 		c.failures[r.Cause]++
-		c.failure.record(b, duration)
+		c.failure.record(in.bounds, r.Duration())
 	}
 	for i, ns := range r.Phases {
 		c.phases[i] += ns
@@ -108,6 +87,25 @@ func (c *stepCell) record(r *load.Result, b *bounds, maxCodes int) {
 	if r.Code != 0 {
 		c.countCode(r.Code, maxCodes)
 	}
+}
+
+// recordTouched counts how a result ended that perfd itself disturbed.
+func (c *stepCell) recordTouched(r *load.Result, in *cells) {
+	t := c.touched
+	if t == nil {
+		t = new(touchedCell)
+		t.duration.init(in.bounds, &in.octaves)
+		t.response.init(in.bounds, &in.octaves)
+		c.touched = t
+	}
+	t.counts[r.Touched][r.Cause]++
+	if r.Cause == load.None {
+		t.duration.record(in.bounds, r.Duration())
+		t.response.record(in.bounds, r.ResponseTime())
+		return
+	}
+	c.failures[r.Cause]++
+	c.failure.record(in.bounds, r.Duration())
 }
 
 func (c *stepCell) countCode(code int32, most int) {

@@ -58,7 +58,8 @@ func (s *Sink) shard(vu int) *shard {
 func (s *Sink) Record(vu int, r *load.Result) {
 	sh := s.shard(vu)
 	sh.mu.Lock()
-	sh.cells.record(r, s.recorder.options.Caps.Codes)
+	c := sh.cells
+	c.steps[r.Step].record(r, c, s.recorder.options.Caps.Codes)
 	sh.mu.Unlock()
 }
 

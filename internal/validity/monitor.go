@@ -45,6 +45,8 @@ type MonitorOptions struct {
 	Root string
 	// NoPorts counts connects that failed for want of a local port (EADDRNOTAVAIL); nil if nobody counts them.
 	NoPorts func() uint64
+	// Hold is called before each look; a test that stalls perfd in fake time sleeps in it. nil does nothing.
+	Hold func()
 }
 
 // A Monitor watches the process, its limits and its clock.
@@ -139,6 +141,9 @@ func (m *Monitor) beat(ctx context.Context) {
 // look again. Run calls it all the time. A window is judged after one more call:
 // after a stall, its goroutine may run before Run's.
 func (m *Monitor) Look() (next time.Duration) {
+	if m.o.Hold != nil {
+		m.o.Hold()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now, wall := m.clock()
