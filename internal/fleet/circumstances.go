@@ -30,7 +30,7 @@ func (f *Fleet) Circumstances(own *load.Window) (load.Circumstances, func(target
 	c := load.Circumstances{
 		Run: s.runDuring(own.Start, own.End), Release: releases[s.cfg.Target.S], Planned: s.planned(own.Start, own.End),
 	}
-	c.Flags = f.flags(s, own.Start, own.End)
+	c.Flags = f.flags(s, own)
 	// The window of a step that ended alone does not hold what was under way: the scenario's own follows.
 	if own.Iterations != nil {
 		c.Flags.Invalid, c.Stalled = s.valid.Window(own, s.cfg.Program.Requests)
@@ -47,12 +47,10 @@ func (f *Fleet) Circumstances(own *load.Window) (load.Circumstances, func(target
 	return c, func(target string) string { return releases[target] }
 }
 
-// flags says how a scenario's measurement was disturbed between two instants.
-func (f *Fleet) flags(s *Scenario, start, end time.Time) load.Flags {
-	flags := load.Flags{Paused: f.pause.during(start, end)}
-	for _, t := range s.targets {
-		flags.BackedOff = flags.BackedOff || t.distress.Share() < 1
-	}
+// flags says how a scenario's measurement was disturbed while a window was open.
+func (f *Fleet) flags(s *Scenario, own *load.Window) load.Flags {
+	start, end := own.Start, own.End
+	flags := load.Flags{Paused: f.pause.during(start, end), BackedOff: s.backedOff(own)}
 	if r := s.current(); r != nil {
 		flags.WarmUp = r.warmingUp(start)
 	}
@@ -65,6 +63,21 @@ func (f *Fleet) flags(s *Scenario, start, end time.Time) load.Flags {
 		}
 	}
 	return flags
+}
+
+// backedOff reports whether load was withheld from a target in distress in a window. An
+// open workload counts what was; one that asks for less than the share that the target
+// still gets loses nothing.
+func (s *Scenario) backedOff(own *load.Window) bool {
+	if s.open && own.Iterations != nil {
+		return own.Iterations.Dropped[load.Backoff] > 0
+	}
+	for _, t := range s.targets {
+		if t.distress.Share() < 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // harsh reports whether the scenario's load is meant to disturb its target.

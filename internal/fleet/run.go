@@ -260,9 +260,11 @@ func (r *run) learnRelease() {
 	}
 }
 
-// warmingUp reports whether the run's warm-up goes on at an instant.
+// warmingUp reports whether the run's warm-up goes on at an instant. Without one, the
+// window in which the run began counts too.
 func (r *run) warmingUp(at time.Time) bool {
-	return at.Before(r.joined.Add(r.s.cfg.Workload.WarmUp.D()))
+	lasts := r.s.cfg.Workload.WarmUp.D()
+	return lasts > 0 && at.Before(r.joined.Add(lasts))
 }
 
 // result says how a run that ended counts; an empty result leaves it to the
