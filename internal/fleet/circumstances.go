@@ -65,19 +65,15 @@ func (f *Fleet) flags(s *Scenario, own *load.Window) load.Flags {
 	return flags
 }
 
-// backedOff reports whether load was withheld from a target in distress in a window. An
-// open workload counts what was; one that asks for less than the share that the target
-// still gets loses nothing.
+// backedOff reports whether a window is one of load that was withheld from a target in
+// distress: at its end still, or of an arrival within it.
 func (s *Scenario) backedOff(own *load.Window) bool {
-	if s.open && own.Iterations != nil {
-		return own.Iterations.Dropped[load.Backoff] > 0
-	}
 	for _, t := range s.targets {
 		if t.distress.Share() < 1 {
 			return true
 		}
 	}
-	return false
+	return own.Iterations != nil && own.Iterations.Dropped[load.Backoff] > 0
 }
 
 // harsh reports whether the scenario's load is meant to disturb its target.

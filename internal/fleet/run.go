@@ -333,7 +333,7 @@ func (s iterationSink) Iteration(it *load.Iteration) {
 
 func (s iterationSink) Drop(why load.Reason, n uint64) {
 	if why == load.NoFreeVU && s.r.s.valid.Stalled(s.r.zero+int64(s.r.engine.Now())) {
-		s.Sink.Excuse(n)
+		s.Excuse(n)
 	}
 	s.Sink.Drop(why, n)
 }

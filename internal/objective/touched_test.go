@@ -19,7 +19,9 @@ func stalled() []*load.Window {
 		Step: "login", Requests: 100, Limits: []time.Duration{500 * ms}, Good: []uint64{50}, ResponseTime: new(hist.Histogram), End: time.Unix(0, 0),
 		Codes: []load.CodeCount{{Code: 200, Count: 78}, {Code: 500, Count: 2}}, Checks: []load.CheckCount{{Name: "a", Evaluated: 80, Failed: 8}},
 		Touched: []load.TouchedCount{
-			{By: load.ByGap, Cause: load.None, Count: 15}, {By: load.ByGap, Cause: load.Timeout, Count: 5}, {By: load.ByGap, Cause: load.Refused, Count: 4},
+			{By: load.ByGap, Cause: load.None, Count: 15},
+			{By: load.ByGap, Cause: load.Timeout, Count: 5},
+			{By: load.ByGap, Cause: load.Refused, Count: 4},
 			{By: load.ByLateness, Cause: load.None, Count: 5},
 		},
 	}
@@ -94,7 +96,11 @@ func TestStallsDoNotShiftTheShareOfBadRequests(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 2))
 	o, _, _ := parse("p95 < 500ms")
 	for _, c := range []struct{ refused, slow, touchedAnswers, touchedRefused float64 }{
-		{0.05, 0, 0.15, 0.08}, {0.04, 0.02, 0.3, 0.2}, {0.01, 0.04, 0.1, 0.1}, {0, 0.05, 0.4, 0}, {0.5, 0.1, 0.15, 0.1},
+		{0.05, 0, 0.15, 0.08},
+		{0.04, 0.02, 0.3, 0.2},
+		{0.01, 0.04, 0.1, 0.1},
+		{0, 0.05, 0.4, 0},
+		{0.5, 0.1, 0.15, 0.1},
 		{0.002, 0, 0.3, 0.1}, // about one in a window
 	} {
 		var all Tally

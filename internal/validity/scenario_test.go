@@ -95,8 +95,11 @@ func TestAWindowCountsWhileHalfOfItIsLeft(t *testing.T) {
 	}{
 		{"nothing touched", 100, 0, nil, nil},
 		{"half", 100, 0, []load.TouchedCount{{By: load.ByGap, Count: 30}, {By: load.ByLateness, Cause: load.Timeout, Count: 20}}, nil},
-		{"more than half", 100, 0, []load.TouchedCount{{By: load.ByGap, Count: 31}, {By: load.ByLateness, Cause: load.Timeout, Count: 20}},
-			[]load.Disturbance{load.ByGap, load.ByLateness}},
+		{
+			"more than half", 100, 0,
+			[]load.TouchedCount{{By: load.ByGap, Count: 31}, {By: load.ByLateness, Cause: load.Timeout, Count: 20}},
+			[]load.Disturbance{load.ByGap, load.ByLateness},
+		},
 		{"all, and the target refused them", 100, 0, []load.TouchedCount{{By: load.ByGap, Cause: load.Refused, Count: 100}}, nil},
 		{"half did not start", 100, 50, nil, nil},
 		{"more than half did not start", 100, 51, nil, []load.Disturbance{load.ByLateDrops}},

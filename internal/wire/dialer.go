@@ -181,14 +181,20 @@ func (d *Dialer) connectTo(ctx context.Context, addr netip.Addr, port uint16, n 
 	}
 	var dialer net.Dialer
 	c, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addr, port))
-	if err != nil && anyOf(err, syscall.EADDRNOTAVAIL, syscall.EMFILE, syscall.ENFILE) {
-		ports := errors.Is(err, syscall.EADDRNOTAVAIL)
-		d.exhausted.Store(&Exhaustion{At: time.Now(), Ports: ports})
-		if ports {
-			d.noPorts.Add(1)
-		}
-	}
+	d.noteExhaustion(err)
 	return c, err
+}
+
+// noteExhaustion notes a connect's error if it is one of the machine's own.
+func (d *Dialer) noteExhaustion(err error) {
+	if !anyOf(err, syscall.EADDRNOTAVAIL, syscall.EMFILE, syscall.ENFILE) {
+		return
+	}
+	ports := errors.Is(err, syscall.EADDRNOTAVAIL)
+	d.exhausted.Store(&Exhaustion{At: time.Now(), Ports: ports})
+	if ports {
+		d.noPorts.Add(1)
+	}
 }
 
 // DialContext resolves and connects. It has the signature of net.Dialer.DialContext, for libraries.
