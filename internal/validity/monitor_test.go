@@ -279,9 +279,16 @@ func TestStoppedProcess(t *testing.T) {
 
 // monitorForParent prints what a monitor finds, until standard input ends.
 func monitorForParent() {
-	m := NewMonitor(MonitorOptions{Timeline: NewTimeline(), Disturbed: func(d Disturbance) { fmt.Println(d.By, d.To.Sub(d.From)) }})
+	looks := 0
+	m := NewMonitor(MonitorOptions{
+		Timeline: NewTimeline(), Disturbed: func(d Disturbance) { fmt.Println(d.By, d.To.Sub(d.From)) },
+		Hold: func() {
+			if looks++; looks == 2 { // what comes before the first look is no gap
+				fmt.Println("watching")
+			}
+		},
+	})
 	go m.Run(context.Background())
-	fmt.Println("watching")
 	_, _ = os.Stdin.Read(make([]byte, 1))
 	os.Exit(0)
 }
