@@ -51,6 +51,9 @@ func (f *Fleet) Circumstances(own *load.Window) (load.Circumstances, func(target
 func (f *Fleet) flags(s *Scenario, own *load.Window) load.Flags {
 	start, end := own.Start, own.End
 	flags := load.Flags{Paused: f.pause.during(start, end), BackedOff: s.backedOff(own)}
+	for name := range s.targets {
+		flags.Maintenance = flags.Maintenance || f.maintained(name, start, end)
+	}
 	if r := s.current(); r != nil {
 		flags.WarmUp = r.warmingUp(start)
 	}

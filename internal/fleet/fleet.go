@@ -19,6 +19,7 @@ import (
 	"github.com/perfd/perfd/internal/engine"
 	"github.com/perfd/perfd/internal/judge"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/maintenance"
 	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/state"
@@ -68,10 +69,14 @@ type Fleet struct {
 	o       Options
 	zero    time.Time // of the clock that the limiters of all targets share
 	pause   pause
+	pushed  *maintenance.Pushed
 	windows lastWindows
 
 	mayBeLate    atomic.Int64 // ns
 	disturbances disturbanceLog
+
+	following sync.Mutex           // one look at maintenance at a time
+	known     map[string]time.Time // end of the maintenance that was last put on the timeline, by target
 
 	retiring sync.WaitGroup // scenarios that end their last run
 	cancel   context.CancelFunc
@@ -90,7 +95,7 @@ func New(doc *config.Document, o Options) (*Fleet, error) {
 	if o.Timeline == nil {
 		o.Timeline = validity.NewTimeline()
 	}
-	f := &Fleet{o: o, zero: time.Now(), now: &generation{targets: map[string]*Target{}}}
+	f := &Fleet{o: o, zero: time.Now(), pushed: maintenance.NewPushed(o.State), now: &generation{targets: map[string]*Target{}}}
 	f.disturbances.log = o.Log
 	f.pause = pause{store: o.State, changed: f.pauseChanged}
 	first, err := f.build(doc, f.now)
@@ -112,6 +117,8 @@ func (f *Fleet) Start() {
 	now := f.current()
 	f.pause.restore()
 	f.pause.look(now.doc.KillSwitch())
+	f.o.State.Get(maintenanceKey, &f.known)
+	f.followMaintenance(time.Now())
 	f.forgetSchedules(now)
 	for _, t := range now.targets {
 		t.start()
@@ -195,6 +202,7 @@ func (f *Fleet) tick(ctx context.Context) {
 		at := time.Now()
 		now := f.current()
 		f.pause.look(now.doc.KillSwitch())
+		f.followMaintenance(at)
 		for _, s := range now.scenarios {
 			if r := s.current(); r != nil {
 				r.tick(last, at)

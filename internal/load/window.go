@@ -12,7 +12,9 @@ type Flags struct {
 	Paused    bool // load was paused, by hand or by a blackout
 	Disturbed bool // a stress or spike scenario ran on the same target
 	BackedOff bool // load was reduced because the target was in distress
-	Settling  bool // the target changed its release, or answered with more than one (SEMANTICS section 12)
+	// Maintenance says that a target was in declared maintenance.
+	Maintenance bool
+	Settling    bool // the target changed its release, or answered with more than one (SEMANTICS section 12)
 
 	// Invalid holds the disturbances of a window of which perfd itself left less than
 	// half (SEMANTICS section 7), as their bits. 0 is valid. A disturbance that left
@@ -24,6 +26,8 @@ type Flags struct {
 // (SEMANTICS section 3), one of ExcludedReasons; empty for none.
 func (f Flags) Excluded() string {
 	switch {
+	case f.Maintenance:
+		return "maintenance"
 	case f.Paused:
 		return "paused"
 	case f.Invalid != 0:
@@ -45,7 +49,7 @@ func (f Flags) Excluded() string {
 var ExcludedReasons = excludedReasons()
 
 func excludedReasons() []string {
-	reasons := []string{"paused", "invalid", "warm_up", "disturbed", "settling", "backoff"}
+	reasons := []string{"maintenance", "paused", "invalid", "warm_up", "disturbed", "settling", "backoff"}
 	for d := ByGap; d < NumDisturbances; d++ {
 		if d != ByLittlesLaw { // is a fault of a whole window
 			reasons = append(reasons, d.String())
