@@ -55,10 +55,11 @@ type Options struct {
 	// Kinds is what is plugged in; nil is everything that perfd ships.
 	Kinds *kind.Set
 	// Tests in fake time replace what real time would reach: NewWaiter and
-	// Transport as fleet.Options has them, Root as validity.MonitorOptions has it.
+	// Transport as fleet.Options has them, Root and Hold as validity.MonitorOptions has them.
 	NewWaiter func() (engine.Waiter, error)
 	Transport http.RoundTripper
 	Root      string
+	Hold      func()
 }
 
 // Plugged returns what is plugged in.
@@ -151,14 +152,18 @@ func New(opts Options) (_ *App, err error) {
 	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Circumstances: a.circumstances, Windows: a.window})
 	a.registry = newRegistry(a)
 	a.outputs = a.newOutputs()
+	timeline := validity.NewTimeline()
 	a.fleet, err = fleet.New(doc, fleet.Options{
-		Shard: opts.Shard, Shards: opts.Shards, Grace: opts.Grace, Recorder: a.recorder, State: kept, Judge: a.judge,
+		Timeline: timeline,
+		Shard:    opts.Shard, Shards: opts.Shards, Grace: opts.Grace, Recorder: a.recorder, State: kept, Judge: a.judge,
 		Outputs: a.outputs, Log: a.log, NewWaiter: opts.NewWaiter, Transport: opts.Transport,
 	})
 	if err != nil {
 		return nil, &UsageError{err}
 	}
-	a.monitor = validity.NewMonitor(validity.MonitorOptions{Root: opts.Root, Disturbed: a.fleet.Disturbed, NoPorts: a.fleet.NoPorts})
+	a.monitor = validity.NewMonitor(validity.MonitorOptions{
+		Timeline: timeline, Limit: a.fleet.MayBeLate, Disturbed: a.fleet.Disturbed, NoPorts: a.fleet.NoPorts, Root: opts.Root, Hold: opts.Hold,
+	})
 	a.reloads.note(nil)
 	if err := a.openOutputs(doc); err != nil {
 		return nil, err

@@ -21,7 +21,6 @@ import (
 	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/report"
 	"github.com/perfd/perfd/internal/schedule"
-	"github.com/perfd/perfd/internal/validity"
 )
 
 // OnceOptions of Once.
@@ -262,10 +261,8 @@ func (t *tally) report(s *config.Scenario, e judge.Run, f load.Finding) report.R
 	if seconds := e.At.Sub(e.Began).Seconds(); seconds > 0 {
 		r.AskedRate, r.AchievedRate = t.asked/seconds, float64(t.it.Started)/seconds
 	}
-	for reason := range validity.NumReasons {
-		if t.bits&(1<<reason) != 0 {
-			r.Invalid = append(r.Invalid, reason.String())
-		}
+	for _, d := range load.Disturbances(t.bits) {
+		r.Invalid = append(r.Invalid, d.String())
 	}
 	for _, step := range s.Program.Steps {
 		row := report.Step{Name: step.Label}

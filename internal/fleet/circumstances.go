@@ -6,7 +6,6 @@ import (
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/pace"
-	"github.com/perfd/perfd/internal/validity"
 )
 
 // Window keeps a window that ended for the pages, as the last of its scenario
@@ -31,30 +30,29 @@ func (f *Fleet) Circumstances(own *load.Window) (load.Circumstances, func(target
 	c := load.Circumstances{
 		Run: s.runDuring(own.Start, own.End), Release: releases[s.cfg.Target.S], Planned: s.planned(own.Start, own.End),
 	}
-	judged := *own
-	judged.Run = c.Run
-	judged.Flags = f.flags(s, own.Start, own.End)
+	c.Flags = f.flags(s, own)
 	// The window of a step that ended alone does not hold what was under way: the scenario's own follows.
 	if own.Iterations != nil {
+		c.Flags.Invalid, c.Stalled = s.valid.Window(own, s.cfg.Program.Requests)
+		judged := *own
+		judged.Circumstances = c
 		busy, broken, from, to := s.balance.Window(&judged)
 		c.Busy = busy
 		if broken {
-			s.valid.Disturbed(validity.LittlesLaw, from, to)
-			judged.Flags.Invalid |= 1 << validity.LittlesLaw
+			c.Flags.Invalid |= s.valid.Broken(from, to)
 			s.log.Warn("what was recorded does not add up to what was under way", "from", from, "to", to)
 		}
 	}
-	c.Flags = judged.Flags
 	c.Flags.Settling = settling
 	return c, func(target string) string { return releases[target] }
 }
 
-// flags says how a scenario's measurement was disturbed between two instants.
-func (f *Fleet) flags(s *Scenario, start, end time.Time) load.Flags {
-	flags := load.Flags{Paused: f.pause.during(start, end), Invalid: s.valid.Window(start, end)}
-	for _, t := range s.targets {
-		flags.BackedOff = flags.BackedOff || t.distress.Share() < 1
-		flags.Maintenance = flags.Maintenance || f.maintained(t.name, start, end)
+// flags says how a scenario's measurement was disturbed while a window was open.
+func (f *Fleet) flags(s *Scenario, own *load.Window) load.Flags {
+	start, end := own.Start, own.End
+	flags := load.Flags{Paused: f.pause.during(start, end), BackedOff: s.backedOff(own)}
+	for name := range s.targets {
+		flags.Maintenance = flags.Maintenance || f.maintained(name, start, end)
 	}
 	if r := s.current(); r != nil {
 		flags.WarmUp = r.warmingUp(start)
@@ -68,6 +66,17 @@ func (f *Fleet) flags(s *Scenario, start, end time.Time) load.Flags {
 		}
 	}
 	return flags
+}
+
+// backedOff reports whether a window is one of load that was withheld from a target in
+// distress: at its end still, or of an arrival within it.
+func (s *Scenario) backedOff(own *load.Window) bool {
+	for _, t := range s.targets {
+		if t.distress.Share() < 1 {
+			return true
+		}
+	}
+	return own.Iterations != nil && own.Iterations.Dropped[load.Backoff] > 0
 }
 
 // harsh reports whether the scenario's load is meant to disturb its target.

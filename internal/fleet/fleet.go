@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perfd/perfd/internal/analysis"
@@ -34,6 +35,8 @@ type Options struct {
 	Judge         Judge
 	Outputs       *output.Set // take the traces of runs
 	Log           *slog.Logger
+	// Timeline is the monitor's; nil is one without a monitor.
+	Timeline *validity.Timeline
 
 	// NewWaiter makes the waiter of an engine; nil is engine.NewWaiter.
 	NewWaiter func() (engine.Waiter, error)
@@ -69,6 +72,9 @@ type Fleet struct {
 	pushed  *maintenance.Pushed
 	windows lastWindows
 
+	mayBeLate    atomic.Int64 // ns
+	disturbances disturbanceLog
+
 	following sync.Mutex           // one look at maintenance at a time
 	known     map[string]time.Time // end of the maintenance that was last put on the timeline, by target
 
@@ -86,13 +92,18 @@ func New(doc *config.Document, o Options) (*Fleet, error) {
 	if o.NewWaiter == nil {
 		o.NewWaiter = engine.NewWaiter
 	}
+	if o.Timeline == nil {
+		o.Timeline = validity.NewTimeline()
+	}
 	f := &Fleet{o: o, zero: time.Now(), pushed: maintenance.NewPushed(o.State), now: &generation{targets: map[string]*Target{}}}
+	f.disturbances.log = o.Log
 	f.pause = pause{store: o.State, changed: f.pauseChanged}
 	first, err := f.build(doc, f.now)
 	if err != nil {
 		return nil, err
 	}
 	f.now = first
+	f.keepTime(first)
 	return f, nil
 }
 
@@ -201,6 +212,7 @@ func (f *Fleet) tick(ctx context.Context) {
 			t.tick(at)
 		}
 		last = at
+		f.disturbances.sum(at)
 	}
 }
 
@@ -223,20 +235,39 @@ func (f *Fleet) census(ctx context.Context) {
 	}
 }
 
-// Disturbed notes what perfd did to all measurements, and follows a step of the
-// clock.
+// Disturbed notes what perfd did to the measurements, and follows a step of the clock.
 func (f *Fleet) Disturbed(d validity.Disturbance) {
-	f.o.Log.Warn("perfd disturbed its own measurement", "reason", d.Reason.String(), "for", d.To.Sub(d.From), "step", d.Step)
+	touched := 0
 	for _, s := range f.Scenarios() {
 		r := s.current()
 		if r == nil {
 			continue
 		}
-		s.valid.Disturbed(d.Reason, d.From, d.To)
-		if d.Reason == validity.Clock {
+		if s.valid.Disturbed(d) {
+			touched++
+		}
+		if d.By == load.ByClock {
 			r.engine.Reanchor(d.Step)
 		}
 	}
+	if touched > 0 {
+		f.disturbances.note(d, touched)
+	}
+}
+
+// MayBeLate is what perfd may be late by before it disturbs a measurement: the least
+// of all scenarios.
+func (f *Fleet) MayBeLate() time.Duration { return time.Duration(f.mayBeLate.Load()) }
+
+// keepTime has the monitor's heartbeat follow the scenarios of a generation.
+func (f *Fleet) keepTime(g *generation) {
+	tightest := validity.Config{}.Limit(0)
+	for i, s := range g.scenarios {
+		if limit := s.valid.Limit(); i == 0 || limit < tightest {
+			tightest = limit
+		}
+	}
+	f.mayBeLate.Store(int64(tightest))
 }
 
 // NoPorts counts connects of all targets that failed because the machine had no

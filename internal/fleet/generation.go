@@ -104,6 +104,7 @@ func (c *Change) Commit() {
 			s.setObjectives(block)
 		}
 	}
+	f.keepTime(next)
 	for name, t := range next.targets {
 		if old.targets[name] != t {
 			t.start()

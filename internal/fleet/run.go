@@ -29,6 +29,7 @@ type run struct {
 	identity atomic.Pointer[identity]
 	joined   time.Time // when this process began it or took it up after a restart
 	engine   *engine.Engine
+	zero     int64 // the engine's zero, on the timeline
 	cancel   context.CancelFunc
 	done     chan struct{}             // closed when the engine has ended
 	ended    atomic.Pointer[time.Time] // when load ended, or was asked to; nil before
@@ -89,7 +90,7 @@ func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 	w := &s.cfg.Workload
 	most := w.MostVUs()
 	rt := &flow.Runtime{
-		Sink:     resultSink{s.sink, s.stepTargets},
+		Sink:     &resultSink{run: r, sink: s.sink, targets: s.stepTargets},
 		Env:      r.env,
 		Limiter:  r.limiter,
 		Admitted: w.Open(),
@@ -109,7 +110,7 @@ func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 	r.engine, err = engine.New(engine.Options{
 		Plan:             s.plan,
 		NewVU:            func(id int) (engine.VU, error) { return s.cfg.Program.NewVU(id, rt), nil },
-		Sink:             iterationSink{s.sink, r, int64(s.valid.Limit())},
+		Sink:             iterationSink{s.sink, r},
 		Start:            sr.Zero,
 		MaxVUs:           most,
 		PreAllocated:     w.FirstVUs(),
@@ -124,6 +125,7 @@ func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 	if err != nil {
 		return nil, errors.Join(err, waiter.Close())
 	}
+	r.zero = s.timeline.Since(r.engine.Zero())
 	r.stats.Store(&engine.Stats{})
 	r.tracer.Rename(r.traced())
 	return r, nil
@@ -258,9 +260,11 @@ func (r *run) learnRelease() {
 	}
 }
 
-// warmingUp reports whether the run's warm-up goes on at an instant.
+// warmingUp reports whether the run's warm-up goes on at an instant. Without one, the
+// window in which the run began counts too.
 func (r *run) warmingUp(at time.Time) bool {
-	return at.Before(r.joined.Add(r.s.cfg.Workload.WarmUp.D()))
+	lasts := r.s.cfg.Workload.WarmUp.D()
+	return lasts > 0 && at.Before(r.joined.Add(lasts))
 }
 
 // result says how a run that ended counts; an empty result leaves it to the
@@ -283,27 +287,53 @@ func (r *run) reason() schedule.Reason {
 	return ""
 }
 
-// resultSink takes the results of a flow to the recorder and to the watch over the step's target.
+// resultSink takes the results of a flow, each with what perfd itself did to it, to the
+// recorder and to the watch over the step's target.
 type resultSink struct {
+	run     *run
 	sink    *record.Sink
 	targets []*Target // by step
 }
 
-func (s resultSink) Record(vu int, r *load.Result) {
+func (s *resultSink) Record(vu int, r *load.Result) {
+	r.Touched = s.run.s.valid.Touched(r, s.run.zero)
+	if r.Cause == load.Overload && r.Touched == load.Undisturbed {
+		r.Touched = s.exhausted(r)
+	}
 	s.sink.Record(vu, r)
 	s.targets[r.Step].distress.Observe(r)
 }
 
-// iterationSink takes an engine's iterations to the recorder and counts those that started late.
+// exhausted returns what the machine had none of for a request that was not sent,
+// Undisturbed where another guard or limit kept it.
+func (s *resultSink) exhausted(r *load.Result) load.Disturbance {
+	x := s.targets[r.Step].dialer.Exhausted()
+	switch {
+	case x == nil || x.At.Sub(s.run.engine.Zero()) < time.Duration(r.Sent):
+		return load.Undisturbed
+	case x.Ports:
+		return load.ByPorts
+	}
+	return load.ByDescriptors
+}
+
+// iterationSink takes an engine's iterations to the recorder, counts those that started
+// late, and excuses the target where perfd's own stall kept the VUs busy.
 type iterationSink struct {
 	*record.Sink
-	r     *run
-	limit int64 // ns
+	r *run
 }
 
 func (s iterationSink) Iteration(it *load.Iteration) {
-	if it.Start-it.Due > s.limit {
+	if it.Start-it.Due > int64(s.r.s.valid.Limit()) {
 		s.r.late.Add(1)
 	}
 	s.Sink.Iteration(it)
+}
+
+func (s iterationSink) Drop(why load.Reason, n uint64) {
+	if why == load.NoFreeVU && s.r.s.valid.Stalled(s.r.zero+int64(s.r.engine.Now())) {
+		s.Excuse(n)
+	}
+	s.Sink.Drop(why, n)
 }

@@ -26,12 +26,13 @@ import (
 // A Scenario is one configured scenario, from the document that brings it to the
 // one that changes or removes it.
 type Scenario struct {
-	o      *Options
-	zero   time.Time   // of the limiters' clock
-	paused func() bool // whether all load is
-	name   string
-	cfg    *config.Scenario
-	log    *slog.Logger
+	o        *Options
+	timeline *validity.Timeline
+	zero     time.Time   // of the limiters' clock
+	paused   func() bool // whether all load is
+	name     string
+	cfg      *config.Scenario
+	log      *slog.Logger
 
 	plan        pace.Plan
 	open        bool
@@ -73,7 +74,7 @@ func (f *Fleet) newScenario(c *config.Scenario, targets map[string]*Target, blac
 	s := &Scenario{
 		o: &f.o, zero: f.zero, paused: func() bool { on, _ := f.pause.state(); return on },
 		name: c.Name.S, cfg: c, log: f.o.Log.With("scenario", c.Name.S),
-		open: c.Workload.Open(), valid: validity.NewScenario(c.Validity),
+		open: c.Workload.Open(), valid: validity.NewScenario(f.o.Timeline, mayBeLate(c)), timeline: f.o.Timeline,
 		targets: map[string]*Target{},
 	}
 	s.at.Store(c.At)
@@ -120,10 +121,22 @@ func limitsOf(c *config.Scenario) [][]time.Duration {
 	return limits
 }
 
+// mayBeLate is what perfd may be late by before it disturbs a scenario's measurement.
+func mayBeLate(c *config.Scenario) time.Duration {
+	var tightest time.Duration
+	for _, limits := range limitsOf(c) {
+		if len(limits) > 0 && (tightest == 0 || limits[0] < tightest) {
+			tightest = limits[0]
+		}
+	}
+	return c.Validity.Limit(tightest)
+}
+
 // setObjectives takes over what a new document says of a scenario that runs on:
-// its objectives.
+// its objectives, and with them what perfd may be late by.
 func (s *Scenario) setObjectives(c *config.Scenario) {
 	s.at.Store(c.At)
+	s.valid.SetLimit(mayBeLate(c))
 	if err := s.sink.Limit(limitsOf(c)); err != nil {
 		s.log.Error("new limits of objectives are not recorded", "err", err) // validation accepted them
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/perfd/perfd/internal/metric"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/schedule"
-	"github.com/perfd/perfd/internal/validity"
 )
 
 // Name is the scenario's name.
@@ -36,7 +35,7 @@ func (s *Scenario) Failures() []Failure { return s.failures.recent() }
 
 // Invalid returns why the scenario's measurement is invalid at an instant, empty
 // where it is valid.
-func (s *Scenario) Invalid(at time.Time) []validity.Reason { return s.valid.Reasons(at) }
+func (s *Scenario) Invalid(at time.Time) []load.Disturbance { return s.valid.Invalid(at) }
 
 // LastWindow returns the last window of a step of a scenario, or of the whole
 // scenario where step is empty; nil where there is none.
@@ -131,9 +130,11 @@ func (s *Scenario) collect(send analysis.Send, at time.Time) {
 	}
 	send(metric.ScheduleMissed, float64(sched.Missed), s.name)
 	s.o.Judge.CollectRuns(send, s.name)
-	send(metric.MeasurementValid, analysis.Number(len(s.valid.Reasons(at)) == 0), s.name)
-	for r, seconds := range s.valid.Seconds() {
-		send(metric.MeasurementInvalid, seconds, s.name, validity.Reason(r).String())
+	send(metric.MeasurementValid, analysis.Number(len(s.valid.Invalid(at)) == 0), s.name)
+	for by, seconds := range s.valid.Seconds() {
+		if by := load.Disturbance(by); by != load.Undisturbed {
+			send(metric.MeasurementInvalid, seconds, s.name, by.String())
+		}
 	}
 }
 

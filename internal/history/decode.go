@@ -52,15 +52,15 @@ func (d *decoder) head(payload []byte) (end int64, scenario string, err error) {
 	return end, scenario, d.err
 }
 
-// windows decodes a frame of windows of a version of the format.
-func (d *decoder) windows(version byte, payload []byte) ([]*load.Window, error) {
+// windows decodes a frame of windows of a version of the format, of one of their two kinds.
+func (d *decoder) windows(version, kind byte, payload []byte) ([]*load.Window, error) {
 	_, scenario, err := d.head(payload)
 	if err != nil {
 		return nil, err
 	}
 	switch version {
 	case 1:
-		return d.windows1(scenario)
+		return d.windows1(scenario, kind == touchedFrame)
 	}
 	return nil, fmt.Errorf("no decoder for version %d", version)
 }
@@ -101,7 +101,7 @@ func (d *decoder) open() int {
 	return d.count(1)
 }
 
-func (d *decoder) windows1(scenario string) ([]*load.Window, error) {
+func (d *decoder) windows1(scenario string, withTouched bool) ([]*load.Window, error) {
 	// The shortest window takes more bytes than this.
 	const least = 16
 	n := min(d.open(), len(d.rest)/least)
@@ -109,6 +109,9 @@ func (d *decoder) windows1(scenario string) ([]*load.Window, error) {
 	for len(windows) < n && d.err == nil {
 		w := d.window(windows)
 		w.Scenario = scenario
+		if withTouched {
+			d.touched(w)
+		}
 		windows = append(windows, w)
 	}
 	return windows, d.err
@@ -165,6 +168,25 @@ func (d *decoder) window(before []*load.Window) *load.Window {
 		w.Iterations = d.iterations()
 	}
 	return &w.Window
+}
+
+// touched reads what perfd itself disturbed of a window. What this perfd has no name
+// for counts as a gap, or as a failure of its own.
+func (d *decoder) touched(w *load.Window) {
+	w.Stalled = time.Duration(d.int())
+	for range d.count(3) {
+		by, cause := d.uint(), d.uint()
+		if by == 0 || by >= uint64(load.NumDisturbances) {
+			by = uint64(load.ByGap)
+		}
+		if cause >= uint64(load.NumCauses) {
+			cause = uint64(load.Internal)
+		}
+		w.Touched = load.AddTouched(w.Touched, load.TouchedCount{By: load.Disturbance(by), Cause: load.Cause(cause), Count: d.uint()})
+	}
+	if w.Iterations != nil {
+		w.Iterations.Excused = d.uint()
+	}
 }
 
 func (d *decoder) iterations() *load.Iterations {

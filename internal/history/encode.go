@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -16,6 +17,9 @@ import (
 const (
 	windowsFrame = 'W'
 	samplesFrame = 'S'
+	// touchedFrame holds windows too, each with what perfd itself disturbed of it. It is
+	// written where there is something: readers that do not know it skip it.
+	touchedFrame = 'T'
 )
 
 // How the body of a frame is written.
@@ -74,15 +78,22 @@ func (e *encoder) reset() {
 // windows appends the frames of windows of one scenario that end together: the
 // steps' before the scenario's own.
 func (e *encoder) windows(dst []byte, group []*load.Window) []byte {
+	kind := byte(windowsFrame)
+	if slices.ContainsFunc(group, touched) {
+		kind = touchedFrame
+	}
 	for len(group) > 0 {
 		e.reset()
 		n := 0
 		for n < len(group) && len(e.body) < splitBody {
 			e.window(group[n], group[:n])
+			if kind == touchedFrame {
+				e.touched(group[n])
+			}
 			n++
 		}
 		first := group[0]
-		dst = queue.AppendFrame(dst, windowsFrame, func(dst []byte) []byte {
+		dst = queue.AppendFrame(dst, kind, func(dst []byte) []byte {
 			dst = binary.AppendVarint(dst, first.End.UnixNano())
 			dst = appendText(dst, first.Scenario)
 			return e.finish(dst, n)
@@ -90,6 +101,25 @@ func (e *encoder) windows(dst []byte, group []*load.Window) []byte {
 		group = group[n:]
 	}
 	return dst
+}
+
+// touched reports whether perfd itself disturbed something of a window.
+func touched(w *load.Window) bool {
+	return len(w.Touched) > 0 || w.Stalled != 0 || w.Iterations != nil && w.Iterations.Excused > 0
+}
+
+// touched writes what perfd itself disturbed of a window.
+func (e *encoder) touched(w *load.Window) {
+	e.int(int64(w.Stalled))
+	e.uint(uint64(len(w.Touched)))
+	for _, c := range w.Touched {
+		e.uint(uint64(c.By))
+		e.uint(uint64(c.Cause))
+		e.uint(c.Count)
+	}
+	if w.Iterations != nil {
+		e.uint(w.Iterations.Excused)
+	}
 }
 
 // samples appends a frame of samples.

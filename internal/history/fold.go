@@ -148,7 +148,7 @@ func folds(to, w *load.Window) bool {
 // begin returns a copy of w that merge may change.
 func begin(w *load.Window) *load.Window {
 	to := *w
-	to.Codes, to.Good, to.Checks = slices.Clone(w.Codes), slices.Clone(w.Good), slices.Clone(w.Checks)
+	to.Codes, to.Good, to.Checks, to.Touched = slices.Clone(w.Codes), slices.Clone(w.Good), slices.Clone(w.Checks), slices.Clone(w.Touched)
 	to.Duration, to.ResponseTime = clone(w.Duration), clone(w.ResponseTime)
 	if w.Iterations != nil {
 		it := *w.Iterations
@@ -170,11 +170,15 @@ func merge(to, w *load.Window) {
 		to.Busy = (to.Busy*a + w.Busy*b) / (a + b)
 	}
 	to.Planned += w.Planned
+	to.Stalled += w.Stalled
 	to.End = w.End
 	to.Requests += w.Requests
 	add(to.Failures[:], w.Failures[:])
 	for _, c := range w.Codes {
 		to.Codes = addCode(to.Codes, c)
+	}
+	for _, c := range w.Touched {
+		to.Touched = load.AddTouched(to.Touched, c)
 	}
 	to.Duration.Merge(w.Duration)
 	to.ResponseTime.Merge(w.ResponseTime)
@@ -194,6 +198,7 @@ func merge(to, w *load.Window) {
 		it.Stopped += from.Stopped
 		it.Interrupted += from.Interrupted
 		add(it.Dropped[:], from.Dropped[:])
+		it.Excused += from.Excused
 		it.Spent += from.Spent
 		it.Duration.Merge(from.Duration)
 		it.Lateness.Merge(from.Lateness)

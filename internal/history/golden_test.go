@@ -79,7 +79,7 @@ func FuzzSegment(f *testing.F) {
 		d := newDecoder()
 		defer d.close()
 		for _, payload := range [][]byte{content, plain(content)} {
-			if got, err := d.windows(version, payload); err == nil {
+			if got, err := d.windows(version, touchedFrame, payload); err == nil {
 				for _, w := range got {
 					if w.Duration == nil || w.ResponseTime == nil || len(w.Good) != len(w.Limits) {
 						t.Fatalf("windows = %+v, which is no window", w)
@@ -121,7 +121,7 @@ func TestHostileBytesTakeLittleMemory(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		windows, err := d.windows(version, payload)
+		windows, err := d.windows(version, touchedFrame, payload)
 		_, serr := d.samples(version, payload[2:])
 		runtime.ReadMemStats(&after)
 		if len(windows) > 0 || err == nil && serr == nil {

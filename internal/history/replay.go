@@ -229,7 +229,7 @@ func (r *segmentReader) each(ctx context.Context, q Query, windows func([]*load.
 			return fmt.Errorf("read %s: %w", r.path, err)
 		}
 		r.buf = frame
-		group, err := r.decoder.windows(r.version, frame.Payload())
+		group, err := r.decoder.windows(r.version, frame.Kind(), frame.Payload())
 		if err != nil {
 			r.bad(i.at, err)
 			continue
@@ -248,7 +248,7 @@ func (r *segmentReader) index(q Query) ([]item, error) {
 	var items []item
 	err := frames(r.content, r.size, func(at int64, f queue.Frame) error {
 		switch f.Kind() {
-		case windowsFrame:
+		case windowsFrame, touchedFrame:
 			end, scenario, err := r.decoder.head(f.Payload())
 			if err != nil {
 				r.bad(at, err)

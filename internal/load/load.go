@@ -153,6 +153,10 @@ type Result struct {
 	Trace   TraceID
 	Span    SpanID
 	Sampled bool // the trace was sampled when its iteration began, and the request's traceparent says so
+
+	// Touched says how perfd itself disturbed the request. The flow leaves it; the
+	// run's sink sets it before it records the result.
+	Touched Disturbance
 }
 
 // Duration returns Done − Sent in nanoseconds: how long the target took.

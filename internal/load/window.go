@@ -16,8 +16,9 @@ type Flags struct {
 	Maintenance bool
 	Settling    bool // the target changed its release, or answered with more than one (SEMANTICS section 12)
 
-	// Invalid holds the reasons for which perfd itself disturbed the measurement
-	// (SEMANTICS section 7): bit i is reason i of package validity. 0 is valid.
+	// Invalid holds the disturbances of a window of which perfd itself left less than
+	// half (SEMANTICS section 7), as their bits. 0 is valid. A disturbance that left
+	// more cost the requests it touched, which Window.Touched counts.
 	Invalid uint32
 }
 
@@ -43,8 +44,19 @@ func (f Flags) Excluded() string {
 	return ""
 }
 
-// ExcludedReasons lists what Excluded returns besides the empty string.
-var ExcludedReasons = []string{"maintenance", "paused", "invalid", "warm_up", "disturbed", "settling", "backoff"}
+// ExcludedReasons lists the reasons for which objectives leave something out: whole
+// windows for what Excluded returns, single events for the disturbances that touch them.
+var ExcludedReasons = excludedReasons()
+
+func excludedReasons() []string {
+	reasons := []string{"maintenance", "paused", "invalid", "warm_up", "disturbed", "settling", "backoff"}
+	for d := ByGap; d < NumDisturbances; d++ {
+		if d != ByLittlesLaw { // is a fault of a whole window
+			reasons = append(reasons, d.String())
+		}
+	}
+	return reasons
+}
 
 // Circumstances is the state of a scenario while a window was open.
 type Circumstances struct {
@@ -55,6 +67,8 @@ type Circumstances struct {
 
 	Planned float64 // iterations that an open workload planned for this instance; 0 of a closed workload
 	Busy    float64 // mean number of VUs that were in an iteration
+
+	Stalled time.Duration // for how long perfd itself did not run
 }
 
 // A Window folds all results of one step of a scenario over a fixed interval.
@@ -71,14 +85,19 @@ type Window struct {
 	Start, End time.Time // wall clock, aligned to the length of a window; End is exclusive
 	Circumstances
 
-	// Requests counts all results, cancelled ones too. It is the sum of Failures
-	// plus the count of ResponseTime.
+	// Requests counts all results, cancelled and touched ones too. It is the sum of
+	// Failures plus the count of ResponseTime plus the touched ones without failure.
 	Requests uint64
 	Failures [NumCauses]uint64 // by cause; Failures[None] is 0
 	Codes    []CodeCount       // in order of codes; answers beyond the bound on codes are missing
 
+	// Touched counts the requests that perfd itself disturbed (SEMANTICS section 7),
+	// cancelled ones excepted, in order of By and Cause. They are part of every other
+	// count and sum of the window, but not of Duration, ResponseTime and Good.
+	Touched []TouchedCount
+
 	// Duration and ResponseTime hold answered requests that met their expect
-	// (SEMANTICS section 1), never nil.
+	// (SEMANTICS section 1) and that perfd did not disturb, never nil.
 	Duration, ResponseTime *hist.Histogram
 
 	// Good[i] counts the requests of ResponseTime that took at most Limits[i],
@@ -107,6 +126,16 @@ func (w *Window) Failed() uint64 {
 	return n
 }
 
+// Own returns the number of arrivals that perfd itself kept from starting, by the
+// disturbance that it counts as (SEMANTICS section 2).
+func (it *Iterations) Own() (n [NumDisturbances]uint64) {
+	n[ByGap] = it.Excused
+	n[ByVUCap] = it.Dropped[VUCap]
+	n[ByLateDrops] = it.Dropped[Late]
+	n[ByRateCap] = it.Dropped[RateCap]
+	return n
+}
+
 // A CodeCount is the number of answers with one code.
 type CodeCount struct {
 	Code  int32
@@ -124,6 +153,9 @@ type Iterations struct {
 	Started                         uint64
 	Completed, Stopped, Interrupted uint64
 	Dropped                         [NumReasons]uint64
+	// Excused counts those of Dropped[NoFreeVU] that found no free VU while perfd
+	// itself was disturbed: its stall, not the target, may have kept the VUs busy.
+	Excused uint64
 
 	// Spent is the sum of the times from start to end of all iterations that ended in the window.
 	Spent time.Duration

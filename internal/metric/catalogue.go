@@ -214,14 +214,14 @@ var measurement = newSection("Measurement", "Whether perfd itself disturbed what
 // Validity.
 var (
 	MeasurementValid = measurement.gauge("perfd_measurement_valid", "",
-		"1 while measurements of the scenario can be trusted; 0 for at least a minute after perfd disturbed them.",
+		"1 while measurements of the scenario can be trusted; 0 while perfd disturbed a fifth or more of the last five minutes.",
 		"scenario")
 	MeasurementInvalid = measurement.counter("perfd_measurement_invalid_seconds_total", seconds,
-		"Time during which perfd disturbed its own measurement, by reason.",
+		"Time during which perfd disturbed its own measurement, by reason; what it cost is in perfd_objective_excluded_total.",
 		"scenario", "reason")
 )
 
-var objectives = newSection("Objectives", "Verdicts on the SLA. Counters advance when a window closes; events of windows that do not count are in `perfd_objective_excluded_total`.")
+var objectives = newSection("Objectives", "Verdicts on the SLA. Counters advance when a window closes; events that do not count are in `perfd_objective_excluded_total`.")
 
 // Objectives.
 var (
@@ -238,13 +238,13 @@ var (
 		"1 for the verdict that holds, 0 for the others.",
 		"scenario", "objective", "verdict")
 	ObjectiveEvents = objectives.counter("perfd_objective_events_total", "",
-		"Events that the objective counts: requests, arrivals or checks of windows that count.",
+		"Events that the objective counts: requests, arrivals or checks that are evidence.",
 		"scenario", "objective")
 	ObjectiveBad = objectives.counter("perfd_objective_bad_total", "",
 		"Events that the objective calls bad.",
 		"scenario", "objective")
 	ObjectiveExcluded = objectives.counter("perfd_objective_excluded_total", "",
-		"Events of windows that do not count, by reason.",
+		"Events that do not count, by reason: of whole windows, or of requests that perfd itself disturbed.",
 		"scenario", "objective", "reason")
 	ObjectiveBudget = objectives.gauge("perfd_objective_budget_ratio", ratio,
 		"Share of events that the objective allows to be bad.",

@@ -58,7 +58,7 @@ type kindOf struct {
 	limit    func(*Objective, written) (problem, hint string) // reads the limit
 	budget   func(*Objective) float64                         // returns the share of events that may be bad
 	// count counts the events of one window of a step, or of the scenario's own where own is set.
-	count func(o *Objective, w *load.Window) (events, bad uint64)
+	count func(o *Objective, w *load.Window) Tally
 	own   bool // objectives of the scenario as a whole count its own window, not those of its steps
 	drops bool // requests of iterations that the target left no VU for are bad events
 }
@@ -149,13 +149,29 @@ func Limits(all []Objective, step string) []time.Duration {
 	return slices.Compact(limits)
 }
 
-// Count returns the number of events in the windows of one stretch of time of the
-// objective's scenario, and how many of them are bad. The events of a rate are
-// requests of the step or iterations of the scenario, none of them bad.
+// A Tally is what an objective counts in windows.
+type Tally struct {
+	Events, Bad uint64 // Bad of Events
+	// Excluded counts events that are no evidence, by how perfd itself disturbed them
+	// (SEMANTICS section 7). They are not among Events.
+	Excluded [load.NumDisturbances]uint64
+}
+
+func (t *Tally) add(u Tally) {
+	t.Events += u.Events
+	t.Bad += min(u.Bad, u.Events)
+	for by, n := range u.Excluded {
+		t.Excluded[by] += n
+	}
+}
+
+// Count returns what the objective counts in the windows of one stretch of time of
+// its scenario. The events of a rate are requests of the step or iterations of the
+// scenario, none of them bad.
 //
 // A window that does not count the limit of a latency objective, because the
 // objective is newer than the window, is left out.
-func (o *Objective) Count(windows []*load.Window) (events, bad uint64) {
+func (o *Objective) Count(windows []*load.Window) (all Tally) {
 	k := o.of()
 	for _, w := range windows {
 		mine := w.Step == o.Step
@@ -163,33 +179,147 @@ func (o *Objective) Count(windows []*load.Window) (events, bad uint64) {
 			mine = w.Step != ""
 		}
 		if mine {
-			n, b := k.count(o, w)
-			events += n
-			bad += min(b, n)
+			all.add(k.count(o, w))
 		}
 		if k.drops && w.Iterations != nil {
-			lost := w.Iterations.Dropped[load.NoFreeVU] * o.PerIteration
-			events += lost
-			bad += lost
+			all.add(o.dropped(w.Iterations))
 		}
 	}
-	return events, bad
+	if o.Kind == Rate {
+		for _, w := range windows {
+			if share, _ := Unmade(w); share > 0 && share <= MostUnmade {
+				all.Events = uint64(math.Round(float64(all.Events) / (1 - share)))
+			}
+		}
+	}
+	return all
+}
+
+// MostUnmade is the share of the load of a window that perfd itself may fail to make
+// for a rate still to be judged: the rest of the load stands for so little of it.
+const MostUnmade = 0.05
+
+// Unmade returns the share of the load of a scenario's own window that perfd itself
+// did not make, and why: the arrivals of an open workload that it dropped, or the time
+// of a closed one in which it did not run. It is 0 in windows of steps.
+func Unmade(own *load.Window) (share float64, by load.Disturbance) {
+	it := own.Iterations
+	switch {
+	case it == nil:
+	case own.Planned > 0:
+		due, unmade, most := it.Started, uint64(0), uint64(0)
+		for _, n := range it.Dropped {
+			due += n
+		}
+		for d, n := range it.Own() {
+			if unmade += n; n > most {
+				most, by = n, load.Disturbance(d)
+			}
+		}
+		if unmade > 0 {
+			share = float64(unmade) / float64(due)
+		}
+	case own.Stalled > 0:
+		share, by = min(1, own.Stalled.Seconds()/own.End.Sub(own.Start).Seconds()), load.ByGap
+	}
+	return share, by
+}
+
+// dropped counts the requests that were lost with arrivals (SEMANTICS section 2):
+// bad ones where the target left no free VU, no evidence where perfd itself did not
+// start the iteration.
+func (o *Objective) dropped(it *load.Iterations) (t Tally) {
+	t.Events = (it.Dropped[load.NoFreeVU] - min(it.Excused, it.Dropped[load.NoFreeVU])) * o.PerIteration
+	t.Bad = t.Events
+	for by, n := range it.Own() {
+		t.Excluded[by] = n * o.PerIteration
+	}
+	return t
 }
 
 // slow counts requests that failed or took longer than the limit. Those that perfd
 // canceled are left out.
-func slow(o *Objective, w *load.Window) (events, bad uint64) {
+//
+// A stall of perfd's makes an answer late, so the answers it touched are no
+// evidence; nor are touched failures that it may have caused. The failures that it
+// cannot have caused are known to be bad, touched or not. Beside the answers that are
+// left all of them would be too many: a share of bad requests below the limit would
+// seem to be over it. So they count in the proportion in which the window's answers
+// are left, which leaves the share as it would be without stalls, and all of them where
+// nothing was answered.
+func slow(o *Objective, w *load.Window) (t Tally) {
 	i := slices.Index(w.Limits, o.Threshold())
 	if i < 0 {
-		return 0, 0
+		return t
 	}
-	events = w.Requests - w.Failures[load.Canceled]
-	return events, events - min(w.Good[i], events)
+	t.Events = w.Requests - w.Failures[load.Canceled]
+	var touched uint64 // answers
+	for _, x := range w.Touched {
+		if x.Cause == load.None {
+			touched += x.Count
+		}
+		if !x.Cause.Sure() {
+			t.exclude(x.By, x.Count)
+		}
+	}
+	if touched > 0 {
+		t.exclude(mostTouching(w), surplus(w, touched))
+	}
+	t.Bad = t.Events - min(w.Good[i], t.Events)
+	return t
 }
 
-// failed counts requests that failed. Those that perfd canceled are left out.
-func failed(_ *Objective, w *load.Window) (events, bad uint64) {
-	return w.Requests - w.Failures[load.Canceled], w.Failed()
+// exclude takes n events out.
+func (t *Tally) exclude(by load.Disturbance, n uint64) {
+	t.Events -= n
+	t.Excluded[by] += n
+}
+
+// leastSure is the share of sure failures that count however few answers are left. A
+// window of which so little is left counts only where most of its requests failed so.
+const leastSure = 0.5
+
+// surplus returns how many of the window's sure failures do not count beside the
+// answers that are left, of which some were touched.
+func surplus(w *load.Window, touched uint64) uint64 {
+	var sure uint64
+	for c, n := range w.Failures {
+		if load.Cause(c).Sure() {
+			sure += n
+		}
+	}
+	left := float64(w.ResponseTime.Count())
+	counts := float64(sure) * max(leastSure, left/(left+float64(touched)))
+	// Many windows have one such failure or two. Rounded down from a point that is
+	// spread evenly over windows, their sum is right.
+	const golden = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
+	spread := float64(uint64(w.End.Unix())*golden>>11) / (1 << 53)
+	return sure - min(sure, uint64(counts+spread))
+}
+
+// mostTouching returns the disturbance that touched most of the window's answers.
+func mostTouching(w *load.Window) (by load.Disturbance) {
+	most := uint64(0)
+	for _, x := range w.Touched {
+		if x.Cause == load.None && x.Count > most {
+			by, most = x.By, x.Count
+		}
+	}
+	return by
+}
+
+// failed counts requests that failed. Those that perfd canceled are left out, and so
+// are touched ones whose failure may be perfd's own doing. A stall cannot make an
+// answer right or wrong, so all others count.
+func failed(_ *Objective, w *load.Window) (t Tally) {
+	t.Events, t.Bad = w.Requests-w.Failures[load.Canceled], w.Failed()
+	for _, x := range w.Touched {
+		if x.Cause != load.None && !x.Cause.Sure() {
+			t.exclude(x.By, x.Count)
+			t.Bad -= x.Count
+		}
+	}
+	return t
 }
 
 // unanswered are the causes of failure without a complete answer.
@@ -199,38 +329,45 @@ var unanswered = []load.Cause{
 
 // unavailable counts requests without a complete answer or with a status of 5xx.
 // Those that perfd canceled, did not send or failed to handle are left out: they say
-// nothing about the target.
-func unavailable(_ *Objective, w *load.Window) (events, bad uint64) {
-	events = w.Requests - w.Failures[load.Canceled] - w.Failures[load.Overload] - w.Failures[load.Internal]
+// nothing about the target. So are touched ones, as in failed.
+func unavailable(o *Objective, w *load.Window) (t Tally) {
+	t.Excluded = failed(o, w).Excluded
+	t.Events = w.Requests - w.Failures[load.Canceled] - w.Failures[load.Overload] - w.Failures[load.Internal]
 	for _, c := range unanswered {
-		bad += w.Failures[c]
+		t.Bad += w.Failures[c]
+	}
+	for _, x := range w.Touched {
+		if !x.Cause.Sure() && slices.Contains(unanswered, x.Cause) {
+			t.Events -= x.Count
+			t.Bad -= x.Count
+		}
 	}
 	for _, c := range w.Codes {
 		if c.Code >= 500 && c.Code < 600 {
-			bad += c.Count
+			t.Bad += c.Count
 		}
 	}
-	return events, bad
+	return t
 }
 
-// unchecked counts evaluations of checks that did not hold.
-func unchecked(o *Objective, w *load.Window) (events, bad uint64) {
+// unchecked counts evaluations of checks that did not hold, of touched answers too.
+func unchecked(o *Objective, w *load.Window) (t Tally) {
 	for _, c := range w.Checks {
 		if o.Check == "" || o.Check == c.Name {
-			events += c.Evaluated
-			bad += c.Failed
+			t.Events += c.Evaluated
+			t.Bad += c.Failed
 		}
 	}
-	return events, bad
+	return t
 }
 
 // ended counts requests of the step, or iterations of the scenario, that ended.
-func ended(o *Objective, w *load.Window) (events, bad uint64) {
-	if o.Step != "" {
-		return w.Requests - w.Failures[load.Canceled], 0
+func ended(o *Objective, w *load.Window) (t Tally) {
+	switch {
+	case o.Step != "":
+		t.Events = w.Requests - w.Failures[load.Canceled]
+	case w.Iterations != nil:
+		t.Events = w.Iterations.Completed + w.Iterations.Stopped
 	}
-	if w.Iterations == nil {
-		return 0, 0
-	}
-	return w.Iterations.Completed + w.Iterations.Stopped, 0
+	return t
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/perfd/perfd/internal/hist"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -25,6 +26,12 @@ func interval() []*load.Window {
 	list := &load.Window{
 		Step: "list", Requests: 200, Limits: []time.Duration{300 * ms, 500 * ms}, Good: []uint64{180, 195},
 		Codes: []load.CodeCount{{Code: 200, Count: 200}}, Checks: []load.CheckCount{{Name: "has a token", Evaluated: 200, Failed: 10}},
+	}
+	for _, w := range []*load.Window{login, list} {
+		w.ResponseTime = new(hist.Histogram)
+		for range w.Requests - w.Failed() - w.Failures[load.Canceled] {
+			w.ResponseTime.Record(int64(50 * ms))
+		}
 	}
 	own := &load.Window{Requests: 300, Iterations: &load.Iterations{Started: 99, Completed: 90, Stopped: 5, Interrupted: 4}}
 	own.Iterations.Dropped[load.NoFreeVU] = 10
@@ -60,8 +67,8 @@ func TestCount(t *testing.T) {
 			t.Fatal(problem)
 		}
 		o.Step, o.PerIteration = c.step, uint64(c.perIter)
-		if events, bad := o.Count(interval()); events != c.events || bad != c.bad {
-			t.Errorf("%s of %q: %d events, %d bad; want %d, %d", c.that, c.step, events, bad, c.events, c.bad)
+		if got := o.Count(interval()); got.Events != c.events || got.Bad != c.bad {
+			t.Errorf("%s of %q: %d events, %d bad; want %d, %d", c.that, c.step, got.Events, got.Bad, c.events, c.bad)
 		}
 	}
 }
@@ -71,8 +78,8 @@ func TestBadEventsAreAtMostAll(t *testing.T) {
 	w := &load.Window{Step: "a", Requests: 3, Codes: []load.CodeCount{{Code: 500, Count: 3}}}
 	w.Failures[load.Partial] = 3
 	o, _, _ := parse("availability > 99%")
-	if events, bad := o.Count([]*load.Window{w}); events != 3 || bad != 3 {
-		t.Errorf("%d events, %d bad, want 3 and 3", events, bad)
+	if got := o.Count([]*load.Window{w}); got.Events != 3 || got.Bad != 3 {
+		t.Errorf("%d events, %d bad, want 3 and 3", got.Events, got.Bad)
 	}
 }
 

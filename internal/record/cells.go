@@ -36,6 +36,15 @@ type stepCell struct {
 	codes  []load.CodeCount
 
 	duration, response, failure timing
+	// touched holds what perfd itself disturbed; nil until there is something. Its
+	// durations are not in those above.
+	touched *touchedCell
+}
+
+// A touchedCell counts the results of one step that perfd itself disturbed.
+type touchedCell struct {
+	counts             [load.NumDisturbances][load.NumCauses]uint64
+	duration, response timing
 }
 
 type counters struct {
@@ -50,17 +59,19 @@ type counters struct {
 type checkCount struct{ evaluated, failed uint64 }
 
 // record counts one result. It keeps nothing of it.
-func (c *stepCell) record(r *load.Result, b *bounds, maxCodes int) {
+func (c *stepCell) record(r *load.Result, in *cells, maxCodes int) {
 	c.requests++
-	switch duration := r.Duration(); r.Cause {
-	case load.None:
-		c.duration.record(b, duration)
-		c.response.record(b, r.ResponseTime())
-	case load.Canceled:
+	switch {
+	case r.Cause == load.Canceled:
 		c.failures[load.Canceled]++
+	case r.Touched != load.Undisturbed:
+		c.recordTouched(r, in)
+	case r.Cause == load.None:
+		c.duration.record(in.bounds, r.Duration())
+		c.response.record(in.bounds, r.ResponseTime())
 	default:
 		c.failures[r.Cause]++
-		c.failure.record(b, duration)
+		c.failure.record(in.bounds, r.Duration())
 	}
 	for i, ns := range r.Phases {
 		c.phases[i] += ns
@@ -76,6 +87,25 @@ func (c *stepCell) record(r *load.Result, b *bounds, maxCodes int) {
 	if r.Code != 0 {
 		c.countCode(r.Code, maxCodes)
 	}
+}
+
+// recordTouched counts how a result ended that perfd itself disturbed.
+func (c *stepCell) recordTouched(r *load.Result, in *cells) {
+	t := c.touched
+	if t == nil {
+		t = new(touchedCell)
+		t.duration.init(in.bounds, &in.octaves)
+		t.response.init(in.bounds, &in.octaves)
+		c.touched = t
+	}
+	t.counts[r.Touched][r.Cause]++
+	if r.Cause == load.None {
+		t.duration.record(in.bounds, r.Duration())
+		t.response.record(in.bounds, r.ResponseTime())
+		return
+	}
+	c.failures[r.Cause]++
+	c.failure.record(in.bounds, r.Duration())
 }
 
 func (c *stepCell) countCode(code int32, most int) {
@@ -102,6 +132,11 @@ func (c *stepCell) reset() {
 	c.duration.reset()
 	c.response.reset()
 	c.failure.reset()
+	if t := c.touched; t != nil {
+		t.counts = [load.NumDisturbances][load.NumCauses]uint64{}
+		t.duration.reset()
+		t.response.reset()
+	}
 }
 
 // An iterationCell counts the iterations of a scenario.

@@ -123,6 +123,19 @@ func (s *step) add(c *stepCell, b *bounds) {
 	for i, limit := range w.Limits {
 		w.Good[i] += b.upTo(limit, c.response.classic)
 	}
+	if c.touched != nil {
+		w.Touched = addTouched(w.Touched, c.touched)
+	}
+}
+
+// addTouched returns list with what a cell counted added.
+func addTouched(list []load.TouchedCount, c *touchedCell) []load.TouchedCount {
+	for by := range c.counts {
+		for cause, n := range c.counts[by] {
+			list = load.AddTouched(list, load.TouchedCount{By: load.Disturbance(by), Cause: load.Cause(cause), Count: n})
+		}
+	}
+	return list
 }
 
 // addCode counts answers with one code, unless the code would be one beyond the cap.

@@ -21,14 +21,16 @@ type Sink struct {
 
 	_           [64]byte // what is written below must not disturb who reads above
 	dropped     [load.NumReasons]atomic.Uint64
+	excused     atomic.Uint64
 	connections load.Connections
 
 	// Owned by the recorder, under its mu.
-	spare        *cells // empty; a fold swaps it for a shard's
-	foldedDrops  [load.NumReasons]uint64
-	foldedOpened uint64
-	foldedClosed [load.NumCloseReasons]uint64
-	closed       bool
+	spare         *cells // empty; a fold swaps it for a shard's
+	foldedDrops   [load.NumReasons]uint64
+	foldedExcused uint64
+	foldedOpened  uint64
+	foldedClosed  [load.NumCloseReasons]uint64
+	closed        bool
 }
 
 // A sinkStep is where the counts of one of a sink's steps go. Steps beyond the
@@ -57,7 +59,7 @@ func (s *Sink) Record(vu int, r *load.Result) {
 	sh := s.shard(vu)
 	sh.mu.Lock()
 	c := sh.cells
-	c.steps[r.Step].record(r, c.bounds, s.recorder.options.Caps.Codes)
+	c.steps[r.Step].record(r, c, s.recorder.options.Caps.Codes)
 	sh.mu.Unlock()
 }
 
@@ -79,6 +81,10 @@ func (s *Sink) Iteration(it *load.Iteration) {
 
 // Drop counts n arrivals that did not become iterations.
 func (s *Sink) Drop(why load.Reason, n uint64) { s.dropped[why].Add(n) }
+
+// Excuse counts n arrivals, dropped for want of a free virtual user, of which perfd
+// itself may be the cause.
+func (s *Sink) Excuse(n uint64) { s.excused.Add(n) }
 
 // Connections returns where the scenario's virtual users count their connections.
 func (s *Sink) Connections() *load.Connections { return &s.connections }
@@ -160,6 +166,7 @@ func (s *Sink) foldCounters() {
 	for i := range s.dropped {
 		s.scenario.addDrops(load.Reason(i), advance(&s.foldedDrops[i], s.dropped[i].Load()))
 	}
+	s.scenario.window.Excused += advance(&s.foldedExcused, s.excused.Load())
 	s.scenario.opened += advance(&s.foldedOpened, s.connections.Opened.Load())
 	for i := range s.connections.Closed {
 		s.scenario.closed[i] += advance(&s.foldedClosed[i], s.connections.Closed[i].Load())

@@ -74,6 +74,11 @@ func (t *totals) add(c *stepCell) {
 	t.duration.add(&c.duration)
 	t.response.add(&c.response)
 	t.failure.add(&c.failure)
+	if x := c.touched; x != nil {
+		t.overRange += x.duration.hist.Over()
+		t.duration.add(&x.duration)
+		t.response.add(&x.response)
+	}
 }
 
 // rebound changes the classic buckets from one list of bounds to another that holds it.

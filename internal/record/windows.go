@@ -165,6 +165,9 @@ func sum(steps []*load.Window) *load.Window {
 		for _, c := range w.Codes {
 			all.Codes = addCode(all.Codes, c)
 		}
+		for _, c := range w.Touched {
+			all.Touched = load.AddTouched(all.Touched, c)
+		}
 		for i, d := range w.Phases {
 			all.Phases[i] += d
 		}

@@ -39,6 +39,8 @@ const (
 	littleReadings = 200
 	// sampling is the number of standard errors that the mean of the readings may be off.
 	sampling = 5
+	// mostBlind is the share of a window in which nobody may have looked, because perfd did not run.
+	mostBlind = 0.05
 	// keptReadings bounds the readings that wait for their window.
 	keptReadings = 600
 )
@@ -74,7 +76,8 @@ func (c *LittleCheck) Window(w *load.Window) (busy float64, broken bool, from, t
 	if len(mine) > 0 {
 		busy = stats.Mean(mine)
 	}
-	if w.Iterations == nil || w.Run == "" || w.Run != c.run || !w.Start.Equal(c.to) || w.Flags.Invalid != 0 || w.Flags.Paused {
+	blind := w.Flags.Invalid != 0 || w.Stalled > time.Duration(mostBlind*float64(w.End.Sub(w.Start)))
+	if w.Iterations == nil || w.Run == "" || w.Run != c.run || !w.Start.Equal(c.to) || blind || w.Flags.Paused {
 		// The sums are of another run, or perfd did not see all of it.
 		c.run, c.from, c.to, c.busy, c.ended, c.spent, c.longest = w.Run, w.End, w.End, nil, 0, 0, 0
 		return busy, false, from, to

@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"github.com/perfd/perfd/internal/load"
 )
 
 // asChild makes the test binary a process with a monitor, for TestStoppedProcess.
@@ -34,7 +36,10 @@ type notes struct {
 }
 
 func (n *notes) take(d Disturbance) {
-	line := fmt.Sprintf("%s %v–%v", d.Reason, d.From.Sub(n.zero), d.To.Sub(n.zero))
+	line := fmt.Sprintf("%s %v–%v", d.By, d.From.Sub(n.zero), d.To.Sub(n.zero))
+	if d.Late != 0 {
+		line += fmt.Sprintf(" late %v", d.Late)
+	}
 	if d.Step != 0 {
 		line += fmt.Sprintf(" step %v", d.Step)
 	}
@@ -46,7 +51,7 @@ func newMonitor(t *testing.T, files map[string]string, noPorts func() uint64) (*
 	root := t.TempDir()
 	write(t, root, files)
 	n := &notes{zero: time.Now()}
-	return NewMonitor(MonitorOptions{Disturbed: n.take, Root: root, NoPorts: noPorts}), n
+	return NewMonitor(MonitorOptions{Timeline: NewTimeline(), Disturbed: n.take, Root: root, NoPorts: noPorts}), n
 }
 
 func write(t *testing.T, root string, files map[string]string) {
@@ -81,7 +86,7 @@ func TestStall(t *testing.T) {
 			time.Sleep(d)
 			m.Look()
 		}
-		want := []string{"pacer_gap 140ms–261ms", "pacer_gap 261ms–3.261s"}
+		want := []string{"pacer_gap 140ms–261ms late 101ms", "pacer_gap 261ms–3.261s late 2.98s"}
 		if diff := cmp.Diff(want, n.lines); diff != "" {
 			t.Errorf("disturbances (-want +got):\n%s", diff)
 		}
@@ -134,14 +139,28 @@ func TestThrottling(t *testing.T) {
 					"proc/self/cgroup": c.cgroup,
 					c.stat:             fmt.Sprintf(c.format, 3, 5_000_000),
 				}, nil)
-				for _, usec := range []int{5_000_000, 5_009_999, 5_020_000, 5_020_000} {
-					write(t, m.o.Root, map[string]string{c.stat: fmt.Sprintf(c.format, 4, usec)})
-					time.Sleep(s)
+				for _, look := range []struct {
+					usec int
+					gap  time.Duration
+				}{
+					{5_000_000, 500 * time.Millisecond},
+					{5_009_999, 20 * time.Millisecond}, // throttled, and nothing was late
+					{5_009_999, 500 * time.Millisecond},
+					{5_020_000, 500 * time.Millisecond},
+					{5_020_000, 500 * time.Millisecond},
+				} {
+					m.Look()
+					write(t, m.o.Root, map[string]string{c.stat: fmt.Sprintf(c.format, 4, look.usec)})
+					time.Sleep(look.gap)
+					m.Look()
 					m.lookSlowly()
 				}
-				var want []string
-				if c.want { // a hundredth of the third second
-					want = []string{"throttled 2s–3s"}
+				want := []string{
+					"pacer_gap 0s–500ms late 480ms", "pacer_gap 520ms–1.02s late 480ms",
+					"pacer_gap 1.02s–1.52s late 480ms", "pacer_gap 1.52s–2.02s late 480ms",
+				}
+				if c.want {
+					want[2] = "throttled 1.02s–1.52s late 480ms"
 				}
 				if diff := cmp.Diff(want, n.lines); diff != "" {
 					t.Errorf("disturbances (-want +got):\n%s", diff)
@@ -163,7 +182,7 @@ func TestDescriptors(t *testing.T) {
 			time.Sleep(s)
 			m.lookSlowly()
 		}
-		want := []string{"descriptors 37s–38s", "descriptors 38s–39s"} // 38 and 39 of 40
+		want := []string{"descriptors 37s–39s", "descriptors 38s–40s"} // 38 and 39 of 40
 		if diff := cmp.Diff(want, n.lines); diff != "" {
 			t.Errorf("disturbances (-want +got):\n%s", diff)
 		}
@@ -196,7 +215,7 @@ func TestPorts(t *testing.T) {
 			time.Sleep(s)
 			m.lookSlowly()
 		}
-		want := []string{"ports 1s–2s", "ports 3s–4s"}
+		want := []string{"ports 1s–3s", "ports 3s–5s"}
 		if diff := cmp.Diff(want, n.lines); diff != "" {
 			t.Errorf("disturbances (-want +got):\n%s", diff)
 		}
@@ -251,7 +270,7 @@ func TestStoppedProcess(t *testing.T) {
 		if err != nil {
 			t.Fatalf("the child said %q", out.Text())
 		}
-		if reason == PacerGap.String() && d >= stopped-200*time.Millisecond {
+		if reason == load.ByGap.String() && d >= stopped-200*time.Millisecond {
 			return
 		}
 	}
@@ -260,9 +279,16 @@ func TestStoppedProcess(t *testing.T) {
 
 // monitorForParent prints what a monitor finds, until standard input ends.
 func monitorForParent() {
-	m := NewMonitor(MonitorOptions{Disturbed: func(d Disturbance) { fmt.Println(d.Reason, d.To.Sub(d.From)) }})
+	looks := 0
+	m := NewMonitor(MonitorOptions{
+		Timeline: NewTimeline(), Disturbed: func(d Disturbance) { fmt.Println(d.By, d.To.Sub(d.From)) },
+		Hold: func() {
+			if looks++; looks == 2 { // what comes before the first look is no gap
+				fmt.Println("watching")
+			}
+		},
+	})
 	go m.Run(context.Background())
-	fmt.Println("watching")
 	_, _ = os.Stdin.Read(make([]byte, 1))
 	os.Exit(0)
 }

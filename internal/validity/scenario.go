@@ -2,134 +2,248 @@ package validity
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
 )
 
-// invalidFor is how long a measurement remains invalid after a disturbance, so that every scrape interval sees it.
-const invalidFor = time.Minute
+const (
+	// recently is the time over which a measurement is called valid or not.
+	recently = 5 * time.Minute
+	// young is the least time that the share of a measurement that has just begun is of.
+	young = time.Minute
+	// relevant is the share of recently from which on a measurement is not valid.
+	relevant = 0.2
+	// leastLeft is the share of a window that must be left for the window to count.
+	leastLeft = 0.5
+	// keptSpans is how many gaps are remembered. They are asked for when a window ends,
+	// so those of a few minutes do.
+	keptSpans = 512
+)
 
-// keptSpans is how many disturbances of each reason are remembered. They are asked for when a window ends, so those of
-// a few minutes do.
-const keptSpans = 256
-
-// A Scenario keeps account of what disturbed one scenario's measurement. Its
-// methods are safe for concurrent use.
+// A Scenario holds the results of one scenario against a timeline, and keeps account
+// of what disturbed its measurement. Its methods are safe for concurrent use.
 type Scenario struct {
-	limit time.Duration
+	timeline *Timeline
+	limit    atomic.Int64 // ns
 
-	mu    sync.Mutex
-	found [NumReasons]account
-}
-
-// An account is what is known of one reason.
-type account struct {
-	seconds float64
-	until   time.Time // end of the latest disturbance
-	spans   []span    // by the wall clock, the latest last
+	mu      sync.Mutex
+	seconds [load.NumDisturbances]float64
+	until   [load.NumDisturbances]time.Time // end of what seconds count
+	gaps    []span                          // by the wall clock, the latest last
+	windows []judged                        // of the time called recently, the latest last
 }
 
 type span struct{ from, to time.Time }
 
-// NewScenario returns a measurement that is valid so far.
-func NewScenario(c Config) *Scenario { return &Scenario{limit: c.maxLateness()} }
+// A judged is what is remembered of a window.
+type judged struct {
+	start, end time.Time
+	lost       float64 // share of it that does not count
+	by         uint32  // the disturbances' bits
+}
 
-// Limit is how late one iteration in a hundred may start at most.
-func (s *Scenario) Limit() time.Duration { return s.limit }
+// NewScenario returns a measurement that is valid so far. Limit is what perfd may be
+// late by (Config.Limit).
+func NewScenario(t *Timeline, limit time.Duration) *Scenario {
+	s := &Scenario{timeline: t}
+	s.SetLimit(limit)
+	return s
+}
+
+// Limit is what perfd may be late by.
+func (s *Scenario) Limit() time.Duration { return time.Duration(s.limit.Load()) }
+
+// SetLimit changes what perfd may be late by, from the next result on.
+func (s *Scenario) SetLimit(d time.Duration) { s.limit.Store(int64(d)) }
+
+// Touched returns how perfd itself disturbed a request whose result is being
+// recorded. Zero is the zero of its times, on the timeline. It takes no lock.
+//
+// A gap that the monitor has not woken up to report yet is seen by its heartbeat,
+// which is overdue then. The time that a request waited for a token of a rate limit
+// is no lateness.
+func (s *Scenario) Touched(r *load.Result, zero int64) load.Disturbance {
+	limit := s.limit.Load()
+	due, done := r.Due+zero, r.Done+zero
+	if by := s.timeline.touches(due, r.Sent+zero, done, limit); by != load.Undisturbed {
+		return by
+	}
+	switch {
+	case r.Cause == load.Internal:
+		return load.ByFault
+	case done-s.timeline.due.Load() > limit:
+		return load.ByGap
+	case r.Sent-r.Due-r.Waited > limit:
+		return load.ByLateness
+	}
+	return load.Undisturbed
+}
+
+// Stalled reports whether perfd is disturbed at an instant of the timeline, which must be about now.
+func (s *Scenario) Stalled(at int64) bool {
+	limit := s.limit.Load()
+	return at-s.timeline.due.Load() > limit || s.timeline.during(at, limit)
+}
 
 // Late notes that between two instants one iteration in a hundred or more started later than Limit.
-func (s *Scenario) Late(from, to time.Time) { s.Disturbed(Lateness, from, to) }
+func (s *Scenario) Late(from, to time.Time) { s.count(load.ByLateness, from, to) }
 
-// Dropped judges how many arrivals were dropped between two instants, by their
+// Dropped notes how many arrivals were dropped between two instants, by their
 // reason. Drops that the target caused disturb nothing; nor does load withheld
 // from a target in distress, or the target's own alert would be inhibited:
 // load.Flags.BackedOff makes those windows inconclusive.
 func (s *Scenario) Dropped(n *[load.NumReasons]uint64, from, to time.Time) {
-	for _, ours := range [...]struct {
-		why load.Reason
-		r   Reason
-	}{{load.VUCap, VUCap}, {load.Late, LateDrops}, {load.RateCap, RateCap}} {
-		if n[ours.why] > 0 {
-			s.Disturbed(ours.r, from, to)
+	own := (&load.Iterations{Dropped: *n}).Own()
+	for by, n := range own {
+		if n > 0 {
+			s.count(load.Disturbance(by), from, to)
 		}
 	}
 }
 
-// Disturbed notes a disturbance between two instants, both with their monotonic
-// readings. Time that was noted for the reason before is not counted twice.
-func (s *Scenario) Disturbed(r Reason, from, to time.Time) {
+// Broken notes that what was recorded between two instants, of which the latest window
+// is the end, does not add up (LittleCheck). It returns the bit for the window's flags.
+func (s *Scenario) Broken(from, to time.Time) uint32 {
+	s.count(load.ByLittlesLaw, from, to)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := &s.found[r]
-	begin := from
-	if a.until.After(begin) {
-		begin = a.until
+	bit := load.ByLittlesLaw.Bit()
+	for i := range s.windows {
+		if w := &s.windows[i]; w.end.After(from) {
+			w.lost, w.by = 1, w.by|bit
+		}
 	}
-	if to.After(begin) {
-		a.seconds += to.Sub(begin).Seconds()
-		a.until = to
-	}
-	from, to = from.Round(0), to.Round(0)
-	if to.Before(from) {
-		// The wall clock went back: the windows on both sides are disturbed, not those between.
-		a.add(span{from.Add(-slowly), from})
-		from = to.Add(-slowly)
-	}
-	a.add(span{from, to})
+	return bit
 }
 
-// add remembers a span, joined to the last one where they touch.
-func (a *account) add(x span) {
-	if n := len(a.spans); n > 0 {
-		if last := &a.spans[n-1]; !x.from.After(last.to) && !x.from.Before(last.from) {
-			if x.to.After(last.to) {
-				last.to = x.to
+// Disturbed notes a disturbance of the process, and reports whether it is one of the scenario.
+func (s *Scenario) Disturbed(d Disturbance) bool {
+	if d.Late != 0 && d.Late <= s.Limit() {
+		return false
+	}
+	s.count(d.By, d.From, d.To)
+	if d.Late == 0 {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.gaps) == keptSpans {
+		s.gaps = append(s.gaps[:0], s.gaps[1:]...)
+	}
+	s.gaps = append(s.gaps, span{d.From.Round(0), d.To.Round(0)})
+	return true
+}
+
+// count counts the time between two instants, both with their monotonic readings.
+// Time that was counted for a disturbance before is not counted twice.
+func (s *Scenario) count(by load.Disturbance, from, to time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.until[by].After(from) {
+		from = s.until[by]
+	}
+	if to.After(from) {
+		s.seconds[by] += to.Sub(from).Seconds()
+		s.until[by] = to
+	}
+}
+
+// Seconds returns for how long the measurement was disturbed since it began, by disturbance.
+func (s *Scenario) Seconds() [load.NumDisturbances]float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seconds
+}
+
+// Window judges the scenario's own window, which ended: it returns the disturbances'
+// bits where less than half of it is left, and for how long perfd did not run in it.
+// An iteration of the scenario makes about perIteration requests.
+func (s *Scenario) Window(w *load.Window, perIteration int) (invalid uint32, stalled time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.gaps {
+		from, to := later(g.from, w.Start), earlier(g.to, w.End)
+		if to.After(from) {
+			stalled += to.Sub(from)
+		}
+	}
+	j := judged{start: w.Start, end: w.End}
+	j.lost, j.by = lost(w, perIteration)
+	if length := w.End.Sub(w.Start); length > 0 && w.Requests == 0 && stalled > 0 {
+		j.lost, j.by = max(j.lost, stalled.Seconds()/length.Seconds()), j.by|load.ByGap.Bit()
+	}
+	if j.lost > 1-leastLeft {
+		invalid = j.by
+	}
+	for len(s.windows) > 0 && !s.windows[0].end.After(w.End.Add(-recently)) {
+		s.windows = append(s.windows[:0], s.windows[1:]...)
+	}
+	s.windows = append(s.windows, j)
+	return invalid, stalled
+}
+
+// lost returns the share of the requests of a scenario's own window that do not
+// count, and the bits of what disturbed them. Requests that never came about because
+// perfd did not start their iterations are among them; failures that are the
+// target's whatever perfd did are not.
+func lost(w *load.Window, perIteration int) (share float64, bits uint32) {
+	all := w.Requests - w.Failures[load.Canceled]
+	var gone uint64
+	for _, t := range w.Touched {
+		if !t.Cause.Sure() {
+			gone += t.Count
+			bits |= t.By.Bit()
+		}
+	}
+	if w.Iterations != nil {
+		for by, n := range w.Iterations.Own() {
+			if n > 0 {
+				n *= uint64(max(1, perIteration))
+				gone, all = gone+n, all+n
+				bits |= load.Disturbance(by).Bit()
 			}
-			return
 		}
 	}
-	if len(a.spans) == keptSpans {
-		a.spans = append(a.spans[:0], a.spans[1:]...)
+	if gone == 0 {
+		return 0, 0
 	}
-	a.spans = append(a.spans, x)
+	return float64(gone) / float64(all), bits
 }
 
-// Seconds returns for how long the measurement was disturbed since it began, by reason.
-func (s *Scenario) Seconds() (seconds [NumReasons]float64) {
+// Invalid returns what makes the measurement invalid now, nil where it is valid: what
+// disturbed it in the last five minutes, where that cost a relevant share of them.
+func (s *Scenario) Invalid(now time.Time) []load.Disturbance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for r := range s.found {
-		seconds[r] = s.found[r].seconds
-	}
-	return seconds
-}
-
-// Reasons returns what makes the measurement invalid now: what disturbed it
-// within the last minute. No reason is a valid measurement.
-func (s *Scenario) Reasons(now time.Time) (reasons []Reason) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for r := range s.found {
-		if until := s.found[r].until; !until.IsZero() && now.Sub(until) < invalidFor {
-			reasons = append(reasons, Reason(r))
+	var lost, all time.Duration
+	var bits uint32
+	for _, w := range s.windows {
+		if !w.end.After(now.Add(-recently)) {
+			continue
 		}
+		length := w.end.Sub(w.start)
+		all += length
+		lost += time.Duration(w.lost * float64(length))
+		bits |= w.by
 	}
-	return reasons
+	if lost == 0 || float64(lost) < relevant*float64(max(all, young)) {
+		return nil
+	}
+	return load.Disturbances(bits)
 }
 
-// Window returns what disturbed a window of the wall clock that ended lately, as
-// the bits of load.Flags.Invalid.
-func (s *Scenario) Window(start, end time.Time) (bits uint32) {
-	start, end = start.Round(0), end.Round(0)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for r := range s.found {
-		for _, x := range s.found[r].spans {
-			if x.from.Before(end) && x.to.After(start) {
-				bits |= 1 << r
-			}
-		}
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
 	}
-	return bits
+	return a
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

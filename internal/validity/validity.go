@@ -1,10 +1,11 @@
 // Package validity says whether perfd itself disturbed a measurement: it stood
 // still, was throttled, was late, ran out of something, or its clock stepped.
 //
-// A Monitor watches the process; what it finds disturbs every measurement. A
-// Scenario keeps account of one scenario's measurement, and learns from its runs
-// what only they know. Nothing that a target does is a reason: a target that
-// hangs must not silence its own alert (SEMANTICS sections 2 and 7).
+// A Monitor watches the process and writes what it finds into a Timeline. A
+// Scenario holds each result of one scenario against it, and says what the result
+// was touched by: a disturbance costs the requests it touched and no more. Nothing
+// that a target does is a disturbance: a target that hangs must not silence its own
+// alert (SEMANTICS sections 2 and 7).
 package validity
 
 import (
@@ -13,47 +14,26 @@ import (
 	"github.com/perfd/perfd/internal/block"
 )
 
-// A Reason says how perfd disturbed a measurement. The set is closed; bit i of
-// load.Flags.Invalid is reason i.
-type Reason uint8
+// Share is the part of the tightest latency limit of a scenario that perfd may be
+// late by before it counts as disturbed: it bounds what perfd itself adds to a
+// response time that is compared with the limit.
+const Share = 0.1
 
-// The reasons.
 const (
-	PacerGap    Reason = iota // perfd did not run for over 100 ms
-	Lateness                  // iterations started late
-	Throttled                 // the kernel held back CPU time
-	Clock                     // the wall clock stepped
-	Descriptors               // nearly no file descriptors left
-	Ports                     // nearly no local ports left
-	VUCap                     // the workload's own limit of VUs dropped arrivals
-	LateDrops                 // arrivals were dropped because perfd was late
-	RateCap                   // arrivals were dropped by a limit on requests
-	LittlesLaw                // what was recorded does not add up to what was under way
-	NumReasons
+	// usual is what perfd may be late by where no objective limits a latency.
+	usual = 100 * time.Millisecond
+	// least bounds what perfd may be late by from below: timers and schedulers of a
+	// sound machine are late by a millisecond or two.
+	least = 5 * time.Millisecond
+	// most bounds it from above, for what has no limit in the objectives: timeouts of
+	// steps, and the analyses that compare percentiles.
+	most = time.Second
 )
-
-var reasonNames = [NumReasons]string{
-	"pacer_gap", "lateness", "throttled", "clock", "descriptors", "ports", "vu_cap", "late", "rate_cap", "littles_law",
-}
-
-// String returns the label value of r.
-func (r Reason) String() string {
-	if r < NumReasons {
-		return reasonNames[r]
-	}
-	return "unknown"
-}
 
 // A Config is the validity block of a scenario.
 type Config struct {
-	MaxLateness block.Duration `yaml:"max_lateness" doc:"Time in which one iteration in a hundred starts later than this is invalid (default 100ms)."`
+	MaxLateness block.Duration `yaml:"max_lateness" doc:"A moment in which perfd did not run, or a request that it sent late, disturbs the measurement from here on (default a tenth of the scenario's tightest latency limit, 5ms to 1s; 100ms without one)."`
 }
-
-// maxLateness is the default of max_lateness. Lateness is part of every response
-// time, so it must stay well below the limits of objectives, whose p50 is
-// commonly 200 ms. It equals gap, the shortest stall that counts. The pacer itself
-// is late by about a thousandth of it.
-const maxLateness = 100 * time.Millisecond
 
 // Validate checks what was written.
 func (c *Config) Validate(at *block.Node, errs *block.Errors) {
@@ -62,9 +42,14 @@ func (c *Config) Validate(at *block.Node, errs *block.Errors) {
 	}
 }
 
-func (c Config) maxLateness() time.Duration {
-	if c.MaxLateness == 0 {
-		return maxLateness
+// Limit is what perfd may be late by in a scenario whose tightest latency limit is
+// given, 0 for none.
+func (c Config) Limit(tightest time.Duration) time.Duration {
+	switch {
+	case c.MaxLateness != 0:
+		return c.MaxLateness.D()
+	case tightest == 0:
+		return usual
 	}
-	return c.MaxLateness.D()
+	return min(max(time.Duration(Share*float64(tightest)), least), most)
 }

@@ -39,8 +39,9 @@ type Dialer struct {
 	maxConnections int64
 	names          names
 
-	open    atomic.Int64
-	noPorts atomic.Uint64
+	open      atomic.Int64
+	noPorts   atomic.Uint64
+	exhausted atomic.Pointer[Exhaustion]
 }
 
 // ErrTooManyConnections says that limits.connections is reached.
@@ -71,6 +72,16 @@ func (d *Dialer) Open() int { return int(d.open.Load()) }
 
 // NoPorts returns how many connects failed because the machine had no local port left.
 func (d *Dialer) NoPorts() uint64 { return d.noPorts.Load() }
+
+// An Exhaustion is a connect that failed because the machine or the process had
+// no local port left or, where Ports is not set, no file descriptor.
+type Exhaustion struct {
+	At    time.Time
+	Ports bool
+}
+
+// Exhausted returns the last exhaustion, nil where there was none.
+func (d *Dialer) Exhausted() *Exhaustion { return d.exhausted.Load() }
 
 // Resolve returns those addresses of a host that the guard allows. It remembers
 // an answer of DNS for DNSRefresh, and for longer if DNS then fails to answer.
@@ -170,10 +181,20 @@ func (d *Dialer) connectTo(ctx context.Context, addr netip.Addr, port uint16, n 
 	}
 	var dialer net.Dialer
 	c, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addr, port))
-	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+	d.noteExhaustion(err)
+	return c, err
+}
+
+// noteExhaustion notes a connect's error if it is one of the machine's own.
+func (d *Dialer) noteExhaustion(err error) {
+	if !anyOf(err, syscall.EADDRNOTAVAIL, syscall.EMFILE, syscall.ENFILE) {
+		return
+	}
+	ports := errors.Is(err, syscall.EADDRNOTAVAIL)
+	d.exhausted.Store(&Exhaustion{At: time.Now(), Ports: ports})
+	if ports {
 		d.noPorts.Add(1)
 	}
-	return c, err
 }
 
 // DialContext resolves and connects. It has the signature of net.Dialer.DialContext, for libraries.

@@ -110,9 +110,18 @@ type fault struct {
 
 // breaks returns a fault that begins now.
 func (s *stage) breaks(story string, d *daemon.Daemon, scenario, objective string, rate float64) fault {
-	f := fault{story: story, at: time.Now(), daemon: d, rate: rate, labels: []string{"scenario=" + scenario, "objective=" + objective, "reason=invalid"}}
-	f.before = s.scrape(d).Value(excluded, f.labels...)
+	f := fault{story: story, at: time.Now(), daemon: d, rate: rate, labels: []string{"scenario=" + scenario, "objective=" + objective}}
+	f.before = s.lost(&f)
 	return f
+}
+
+// lost is how many events of the fault's objective were excluded because the machine disturbed perfd.
+func (s *stage) lost(f *fault) (n float64) {
+	m := s.scrape(f.daemon)
+	for _, reason := range append([]string{"invalid"}, machines...) {
+		n += m.Value(excluded, append([]string{"reason=" + reason}, f.labels...)...)
+	}
+	return n
 }
 
 const excluded = "perfd_objective_excluded_total"
@@ -120,9 +129,9 @@ const excluded = "perfd_objective_excluded_total"
 // window is the length of perfd's windows, which begin at whole multiples of it.
 const window = 10 * time.Second
 
-// disturbed is for how long windows were excluded since the fault because the machine disturbed perfd.
+// disturbed is for how long the machine disturbed perfd since the fault, by what was excluded.
 func (s *stage) disturbed(f fault) time.Duration {
-	n := s.scrape(f.daemon).Value(excluded, f.labels...) - f.before
+	n := s.lost(&f) - f.before
 	return time.Duration(math.Ceil(n/f.rate/window.Seconds())) * window
 }
 

@@ -114,34 +114,45 @@ func (c *clause) take(windows []*load.Window, live bool) {
 	if c.Kind == objective.Rate && own.Run == "" {
 		return // no load is asked for
 	}
-	events, bad := c.Count(windows)
-	reason := w.Flags.Excluded()
-	if reason == "" {
-		reason = own.Flags.Excluded()
-	}
+	counted := c.Count(windows)
+	reason := c.excludes(w, own)
 	r := c.runOf(own.Run)
 	c.why = reason
+	if live {
+		c.counters.count(counted, reason)
+	}
 	if reason != "" {
 		c.recent.exclude(own.Start, own.End)
 		r.exclude(own, reason)
-		if live {
-			c.counters.excluded[reason] += events
-		}
 		return
 	}
 	c.released(w.Release, own.Start)
-	if live {
-		c.counters.events += events
-		c.counters.bad += bad
-	}
-	n, k := float64(events), float64(bad)
+	n, k := float64(counted.Events), float64(counted.Bad)
 	c.recent.add(own.Start, own.End, n, k)
 	c.budget.add(own.Start, n, k)
 	c.test.add(own.Start, own.End, n, k)
 	r.add(own, w, n, k)
-	if events > 0 || c.Kind == objective.Rate {
+	if counted.Events > 0 || c.Kind == objective.Rate {
 		c.last = own.End
 	}
+}
+
+// excludes returns the reason for which a window of the objective's step does not
+// count as a whole, empty for none. Own is the scenario's own window. A rate is one of
+// the load that perfd made: it is not judged where perfd itself made too little of it.
+func (c *clause) excludes(w, own *load.Window) string {
+	if reason := w.Flags.Excluded(); reason != "" {
+		return reason
+	}
+	if reason := own.Flags.Excluded(); reason != "" {
+		return reason
+	}
+	if c.Kind == objective.Rate {
+		if share, by := objective.Unmade(own); share > objective.MostUnmade {
+			return by.String()
+		}
+	}
+	return ""
 }
 
 // verdict returns the verdict that holds at an instant. A pass ends with its data:

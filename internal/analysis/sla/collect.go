@@ -25,6 +25,22 @@ func newCounters() *counters {
 	return c
 }
 
+// count counts what a window holds. Where there is a reason, the window does not
+// count as a whole. What perfd itself disturbed is excluded by its own reason always.
+func (c *counters) count(t objective.Tally, reason string) {
+	if reason == "" {
+		c.events += t.Events
+		c.bad += t.Bad
+	} else {
+		c.excluded[reason] += t.Events
+	}
+	for by, n := range t.Excluded {
+		if n > 0 {
+			c.excluded[load.Disturbance(by).String()] += n
+		}
+	}
+}
+
 // Collect sends the metrics of all objectives.
 func (j *Judge) Collect(send analysis.Send) {
 	for _, s := range j.scenarios {
