@@ -36,6 +36,8 @@ pace:           block
 schedule:       block pace
 validity:       block load stats
 queue
+state
+maintenance:    block schedule state
 
 protocol:       block expr load wire
 protocol/*:     block expr load protocol wire
@@ -58,14 +60,13 @@ analysis/*:     amount analysis block hist load metric objective stats
 kind:           analysis output pace protocol
 kind/*:         analysis analysis/* kind output output/* pace protocol protocol/*
 
-config:         analysis kind block expr flow history objective output pace protocol schedule target validity wire
+config:         analysis kind block expr flow history maintenance objective output pace protocol schedule target validity wire
 report:         amount analysis load
-web:            amount analysis load
+web:            amount analysis load maintenance
 demo
 
-state
 judge:          analysis block history load metric
-fleet:          analysis block config engine flow judge load metric output pace protocol record schedule state target validity wire
+fleet:          analysis block config engine flow judge load maintenance metric output pace protocol record schedule state target validity wire
 
 app:            *
 command:        analysis app block config demo fleet hist history judge load output output/* pace report schedule validity

@@ -16,6 +16,9 @@ type Group struct {
 	mu      sync.Mutex
 	members []member
 	live    bool
+
+	// maintained is until when targets are in declared maintenance, by name.
+	maintained map[string]time.Time
 }
 
 type member struct {
@@ -33,7 +36,7 @@ type Replayed interface {
 
 // NewGroup returns a new analysis of each kind, configured with nothing.
 func NewGroup(kinds Kinds) *Group {
-	g := &Group{members: make([]member, len(kinds))}
+	g := &Group{members: make([]member, len(kinds)), maintained: map[string]time.Time{}}
 	for i := range kinds {
 		g.members[i] = member{Analysis: kinds[i].New(), kind: &kinds[i]}
 	}
@@ -47,10 +50,25 @@ func (g *Group) Configure(d *Description) { g.each(func(a Analysis) { a.Configur
 func (g *Group) Window(w *load.Window) { g.feed(func(a Analysis) { a.Window(w) }) }
 
 // Sample feeds the level of a resource.
-func (g *Group) Sample(s load.Sample) { g.feed(func(a Analysis) { a.Sample(s) }) }
+// It is no evidence while its target is in declared maintenance.
+func (g *Group) Sample(s load.Sample) {
+	g.mu.Lock()
+	maintained := s.Start.Before(g.maintained[s.Target])
+	g.mu.Unlock()
+	if !maintained {
+		g.feed(func(a Analysis) { a.Sample(s) })
+	}
+}
 
 // Event feeds an event.
-func (g *Group) Event(e load.Event) { g.feed(func(a Analysis) { a.Event(e) }) }
+func (g *Group) Event(e load.Event) {
+	if e.Kind == load.MaintenanceSet {
+		g.mu.Lock()
+		g.maintained[e.Target] = e.Until
+		g.mu.Unlock()
+	}
+	g.feed(func(a Analysis) { a.Event(e) })
+}
 
 // Live ends the replay of history.
 func (g *Group) Live() {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"runtime"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/fleet"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/maintenance"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/web"
 )
@@ -24,17 +26,33 @@ func (d daemon) Ready() bool { return d.ready.Load() && !d.stopping.Load() }
 
 func (d daemon) Status() web.Status {
 	paused, until := d.fleet.Paused()
+	maintained, _ := d.fleet.Maintenance(time.Now())
 	at, ok, why := d.reloads.last()
 	return web.Status{
 		Version: version.Version, Revision: version.GetRevision(), GoVersion: runtime.Version(),
 		Started: d.started, ConfigFile: d.opts.ConfigFile, ConfigOK: ok, ConfigTime: at, ConfigError: why,
-		Paused: paused, PausedUntil: until, Ready: d.Ready(),
+		Paused: paused, PausedUntil: until, Maintenance: maintained, Ready: d.Ready(),
 		Shard: d.opts.Shard, Shards: d.opts.Shards, Lifecycle: d.opts.Lifecycle,
 	}
 }
 
 func (d daemon) Pause(t time.Duration) error { return d.fleet.Pause(t) }
 func (d daemon) Resume() error               { return d.fleet.Resume() }
+
+func (d daemon) Maintenance() (now, coming []maintenance.Window) {
+	return d.fleet.Maintenance(time.Now())
+}
+
+func (d daemon) Maintain(w maintenance.Window) (maintenance.Window, error) {
+	for _, name := range w.Targets {
+		if d.fleet.Target(name) == nil {
+			return w, fmt.Errorf("%w: %s", web.ErrUnknownTarget, name)
+		}
+	}
+	return d.fleet.Maintain(w)
+}
+
+func (d daemon) EndMaintenance(id string) error { return d.fleet.EndMaintenance(id) }
 
 // Reload reloads the configuration.
 func (d daemon) Reload() error {

@@ -37,6 +37,7 @@ func check(d *Document, kinds kind.Set, errs *block.Errors) {
 	}
 	checkShadows(d, errs)
 	d.feeders = openData(d, errs)
+	checkMaintenance(d, errs)
 	compile(d, kinds.Protocols, errs)
 	for i := range d.Scenarios {
 		d.Scenarios[i].Workload.Decode(kinds.Workload(), errs)
@@ -117,6 +118,21 @@ func openData(d *Document, errs *block.Errors) map[string]*flow.Feeder {
 		feeders[e.Name.S] = f
 	}
 	return feeders
+}
+
+// checkMaintenance checks that the targets in maintenance are configured.
+func checkMaintenance(d *Document, errs *block.Errors) {
+	var names []string
+	for i := range d.Targets {
+		names = append(names, d.Targets[i].Name.S)
+	}
+	for i := range d.Maintenance {
+		for _, t := range d.Maintenance[i].Targets {
+			if !slices.Contains(names, t.S) {
+				errs.Add(t.Pos, t.Path, "unknown target %q", t.S).Hint = block.Nearest(t.S, names)
+			}
+		}
+	}
 }
 
 // compile compiles every flow, used or not.

@@ -15,6 +15,7 @@ import (
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/history"
+	"github.com/perfd/perfd/internal/maintenance"
 	"github.com/perfd/perfd/internal/objective"
 	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/pace"
@@ -28,6 +29,7 @@ type Document struct {
 	Vars          block.Entries[*block.Node]     `yaml:"vars" doc:"Values that ${name} stands for anywhere else; text, numbers or booleans."`
 	Safety        Safety                         `yaml:"safety" doc:"What perfd may never do, whatever scenarios say; only in the main file."`
 	Blackouts     []schedule.Blackout            `yaml:"blackouts" doc:"Times in which no scenario runs."`
+	Maintenance   []maintenance.Config           `yaml:"maintenance" doc:"Times in which targets are in maintenance: load goes on, and what is measured is not judged."`
 	Targets       []target.Config                `yaml:"targets" doc:"The systems under load."`
 	Data          block.Entries[flow.DataConfig] `yaml:"data" doc:"Files whose rows flows read, one row per iteration."`
 	Flows         flow.NamedFlows                `yaml:"flows" doc:"Flows that scenarios use by name."`

@@ -109,4 +109,4 @@ func shared(n *block.Node, errs *block.Errors) *block.Node {
 }
 
 // mainOnly are the sections that only the main file may hold.
-var mainOnly = []string{"safety", "blackouts", "scenario_files"}
+var mainOnly = []string{"safety", "blackouts", "maintenance", "scenario_files"}

@@ -54,6 +54,7 @@ func (f *Fleet) flags(s *Scenario, start, end time.Time) load.Flags {
 	flags := load.Flags{Paused: f.pause.during(start, end), Invalid: s.valid.Window(start, end)}
 	for _, t := range s.targets {
 		flags.BackedOff = flags.BackedOff || t.distress.Share() < 1
+		flags.Maintenance = flags.Maintenance || f.maintained(t.name, start, end)
 	}
 	if r := s.current(); r != nil {
 		flags.WarmUp = r.warmingUp(start)

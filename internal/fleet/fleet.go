@@ -18,6 +18,7 @@ import (
 	"github.com/perfd/perfd/internal/engine"
 	"github.com/perfd/perfd/internal/judge"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/maintenance"
 	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/state"
@@ -65,7 +66,11 @@ type Fleet struct {
 	o       Options
 	zero    time.Time // of the clock that the limiters of all targets share
 	pause   pause
+	pushed  *maintenance.Pushed
 	windows lastWindows
+
+	following sync.Mutex           // one look at maintenance at a time
+	known     map[string]time.Time // end of the maintenance that was last put on the timeline, by target
 
 	retiring sync.WaitGroup // scenarios that end their last run
 	cancel   context.CancelFunc
@@ -81,7 +86,7 @@ func New(doc *config.Document, o Options) (*Fleet, error) {
 	if o.NewWaiter == nil {
 		o.NewWaiter = engine.NewWaiter
 	}
-	f := &Fleet{o: o, zero: time.Now(), now: &generation{targets: map[string]*Target{}}}
+	f := &Fleet{o: o, zero: time.Now(), pushed: maintenance.NewPushed(o.State), now: &generation{targets: map[string]*Target{}}}
 	f.pause = pause{store: o.State, changed: f.pauseChanged}
 	first, err := f.build(doc, f.now)
 	if err != nil {
@@ -101,6 +106,8 @@ func (f *Fleet) Start() {
 	now := f.current()
 	f.pause.restore()
 	f.pause.look(now.doc.KillSwitch())
+	f.o.State.Get(maintenanceKey, &f.known)
+	f.followMaintenance(time.Now())
 	f.forgetSchedules(now)
 	for _, t := range now.targets {
 		t.start()
@@ -184,6 +191,7 @@ func (f *Fleet) tick(ctx context.Context) {
 		at := time.Now()
 		now := f.current()
 		f.pause.look(now.doc.KillSwitch())
+		f.followMaintenance(at)
 		for _, s := range now.scenarios {
 			if r := s.current(); r != nil {
 				r.tick(last, at)

@@ -4,14 +4,16 @@ import (
 	"fmt"
 
 	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/maintenance"
 )
 
 // A generation is everything that one document made. Parts that a reload leaves
 // as they were are the same objects in the old generation and the new.
 type generation struct {
-	doc       *config.Document
-	targets   map[string]*Target
-	scenarios []*Scenario // in the document's order
+	doc         *config.Document
+	maintenance *maintenance.Plan
+	targets     map[string]*Target
+	scenarios   []*Scenario // in the document's order
 }
 
 func (g *generation) scenario(name string) *Scenario {
@@ -26,7 +28,11 @@ func (g *generation) scenario(name string) *Scenario {
 // build makes a generation of a document, taking over from the old one what is
 // unchanged. It starts nothing; an error leaves nothing behind.
 func (f *Fleet) build(doc *config.Document, old *generation) (*generation, error) {
-	g := &generation{doc: doc, targets: map[string]*Target{}}
+	plan, err := maintenance.NewPlan(doc.Maintenance)
+	if err != nil {
+		return nil, err
+	}
+	g := &generation{doc: doc, maintenance: plan, targets: map[string]*Target{}}
 	for i := range doc.Targets {
 		c := &doc.Targets[i]
 		name, fingerprint := c.Name.S, targetFingerprint(doc, c)

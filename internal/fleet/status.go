@@ -91,6 +91,7 @@ func (f *Fleet) Collect(send analysis.Send) {
 	send(metric.Paused, analysis.Number(paused))
 	at := time.Now()
 	now := f.current()
+	f.collectMaintenance(send, now, at)
 	for _, t := range now.targets {
 		send(metric.BackoffRatio, 1-t.distress.Share(), t.name)
 		send(metric.TargetUp, analysis.Number(t.distress.Up()), t.name)

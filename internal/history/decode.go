@@ -231,7 +231,7 @@ func (d *decoder) flags() load.Flags {
 	set := d.uint()
 	return load.Flags{
 		WarmUp: set&warmUpBit != 0, Paused: set&pausedBit != 0, Disturbed: set&disturbedBit != 0,
-		BackedOff: set&backedOffBit != 0, Settling: set&settlingBit != 0,
+		BackedOff: set&backedOffBit != 0, Settling: set&settlingBit != 0, Maintenance: set&maintenanceBit != 0,
 		Invalid: uint32(d.uint()),
 	}
 }

@@ -45,6 +45,7 @@ const (
 	disturbedBit
 	backedOffBit
 	settlingBit
+	maintenanceBit
 )
 
 // An encoder writes frames of the newest version.
@@ -247,7 +248,7 @@ func (e *encoder) sample(s *load.Sample) {
 
 func (e *encoder) flags(f load.Flags) {
 	var set uint64
-	for i, on := range [...]bool{f.WarmUp, f.Paused, f.Disturbed, f.BackedOff, f.Settling} {
+	for i, on := range [...]bool{f.WarmUp, f.Paused, f.Disturbed, f.BackedOff, f.Settling, f.Maintenance} {
 		if on {
 			set |= 1 << i
 		}

@@ -10,6 +10,7 @@ const (
 	RunBegan       EventKind = "run_began"       // Scenario, Run, Test, Target, Targets, Release, Observer
 	RunEnded       EventKind = "run_ended"       // the same and Result; a cut ends one run and begins another at the same instant
 	ReleaseChanged EventKind = "release_changed" // Target, Release, Previous, Settled: from when on its windows count
+	MaintenanceSet EventKind = "maintenance"     // Target is in declared maintenance until Until; at At, it has just ended
 	FindingTaken   EventKind = "accepted"        // Finding was accepted: its level is the new baseline
 )
 
@@ -32,6 +33,8 @@ type Event struct {
 	Release  string    `json:"release,omitempty"`
 	Previous string    `json:"previous,omitempty"`
 	Settled  time.Time `json:"settled,omitzero"`
+
+	Until time.Time `json:"until,omitzero"`
 
 	Finding string `json:"finding,omitempty"` // ID of the finding
 }

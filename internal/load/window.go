@@ -12,7 +12,9 @@ type Flags struct {
 	Paused    bool // load was paused, by hand or by a blackout
 	Disturbed bool // a stress or spike scenario ran on the same target
 	BackedOff bool // load was reduced because the target was in distress
-	Settling  bool // the target changed its release, or answered with more than one (SEMANTICS section 12)
+	// Maintenance says that a target was in declared maintenance.
+	Maintenance bool
+	Settling    bool // the target changed its release, or answered with more than one (SEMANTICS section 12)
 
 	// Invalid holds the reasons for which perfd itself disturbed the measurement
 	// (SEMANTICS section 7): bit i is reason i of package validity. 0 is valid.
@@ -23,6 +25,8 @@ type Flags struct {
 // (SEMANTICS section 3), one of ExcludedReasons; empty for none.
 func (f Flags) Excluded() string {
 	switch {
+	case f.Maintenance:
+		return "maintenance"
 	case f.Paused:
 		return "paused"
 	case f.Invalid != 0:
@@ -40,7 +44,7 @@ func (f Flags) Excluded() string {
 }
 
 // ExcludedReasons lists what Excluded returns besides the empty string.
-var ExcludedReasons = []string{"paused", "invalid", "warm_up", "disturbed", "settling", "backoff"}
+var ExcludedReasons = []string{"maintenance", "paused", "invalid", "warm_up", "disturbed", "settling", "backoff"}
 
 // Circumstances is the state of a scenario while a window was open.
 type Circumstances struct {

@@ -72,6 +72,9 @@ var (
 	ScenarioExpected = scenarios.gauge("perfd_scenario_expected", "",
 		"Whether load is expected from the scenario now: 1, or 0 outside its schedule, in a blackout or while paused.",
 		"scenario")
+	ScenarioMaintenance = scenarios.gauge("perfd_scenario_maintenance", "",
+		"Whether a target of the scenario is in declared maintenance: what is measured meanwhile is not judged.",
+		"scenario")
 	ScenarioState = scenarios.gauge("perfd_scenario_state", "",
 		"1 for the state the scenario is in, 0 for the others.",
 		"scenario", "state")
@@ -174,6 +177,9 @@ var (
 	BackoffRatio = workload.gauge("perfd_target_backoff_ratio", ratio,
 		"Share of the planned load that is withheld because the target is in distress.",
 		"target")
+	MaintenanceEnd = workload.gauge("perfd_target_maintenance_end_timestamp_seconds", seconds,
+		"When the declared maintenance of the target that is under way ends, in Unix time; absent while there is none.",
+		"target", "name")
 	TargetUp = workload.gauge("perfd_target_up", "",
 		"Whether the target answered any request when it was last sent some.",
 		"target")

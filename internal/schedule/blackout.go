@@ -207,8 +207,8 @@ func (b *Blackouts) Next(t time.Time) (begin time.Time, ok bool) {
 	return begin, ok
 }
 
-// between reports whether any time from one instant to another lies in a blackout.
-func (b *Blackouts) between(from, to time.Time) bool {
+// Between reports whether any time from one instant to another lies in a blackout.
+func (b *Blackouts) Between(from, to time.Time) bool {
 	_, _, in := b.In(from)
 	begin, ok := b.Next(from)
 	return in || ok && !begin.After(to)

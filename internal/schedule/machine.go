@@ -130,7 +130,7 @@ func (m *machine) resumable(r Run, now time.Time) bool {
 	if m.schedule.mode() == always {
 		return !m.mem.Stopped && !r.Manual && r.End.IsZero() && !r.Fire.Before(m.schedule.alwaysOn(now).Fire)
 	}
-	return (r.Manual || !r.End.IsZero()) && !m.schedule.blackouts.between(m.mem.Seen, now)
+	return (r.Manual || !r.End.IsZero()) && !m.schedule.blackouts.Between(m.mem.Seen, now)
 }
 
 // join has a run begin in its middle, after a gap without load.

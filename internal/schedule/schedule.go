@@ -205,7 +205,7 @@ func (s *Schedule) Active(t time.Time) (Run, bool) {
 	for r, ok := s.following(t.Add(-s.length)); ok && !r.Zero.After(t); r, ok = s.following(r.Zero) {
 		last, found = r, true
 	}
-	if !found || s.blackouts.between(last.Zero, t) {
+	if !found || s.blackouts.Between(last.Zero, t) {
 		return Run{}, false
 	}
 	return last, true

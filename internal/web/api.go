@@ -17,6 +17,8 @@ func (s *server) routeAPI(mux *http.ServeMux) {
 		{reads, "/api/v1/scenarios", func(w http.ResponseWriter, _ *http.Request) { answer(w, list(s.Daemon.Scenarios())) }},
 		{reads, "/api/v1/scenarios/{name}", s.scenario},
 		{reads, "/api/v1/failures", s.failures},
+		{append(reads, writes...), "/api/v1/maintenance", s.maintenance},
+		{deletes, "/api/v1/maintenance/{id}", changing(s.Lifecycle, refuse, s.endMaintenance)},
 		{writes, "/api/v1/scenarios/{name}/start", changing(s.Lifecycle, refuse, byName(s.Daemon.Start))},
 		{writes, "/api/v1/scenarios/{name}/stop", changing(s.Lifecycle, refuse, byName(s.Daemon.Stop))},
 	}
@@ -49,8 +51,9 @@ type route struct {
 }
 
 var (
-	reads  = []string{http.MethodGet, http.MethodHead}
-	writes = []string{http.MethodPost}
+	reads   = []string{http.MethodGet, http.MethodHead}
+	writes  = []string{http.MethodPost}
+	deletes = []string{http.MethodDelete}
 )
 
 func (s *server) scenario(w http.ResponseWriter, r *http.Request) {

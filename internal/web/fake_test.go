@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/maintenance"
 )
 
 func TestMain(m *testing.M) {
@@ -28,6 +30,7 @@ type fake struct {
 	scenarios []Detail
 	findings  []load.Finding // nil: nothing is judged
 	asked     []string
+	now       time.Time
 }
 
 func (f *fake) Findings() []load.Finding { return f.findings }
@@ -80,6 +83,19 @@ func (f *fake) named(what, name string) error {
 
 func (f *fake) Reload() error               { return f.note("reload") }
 func (f *fake) Pause(d time.Duration) error { return f.note("pause " + d.String()) }
+func (f *fake) Maintenance() (now, coming []maintenance.Window) { return f.status.Maintenance, nil }
+func (f *fake) Maintain(w maintenance.Window) (maintenance.Window, error) {
+	w.ID = "W1"
+	return w, f.note(fmt.Sprintf("maintain %s %v for %v", w.Name, w.Targets, w.Until.Sub(f.now)))
+}
+
+func (f *fake) EndMaintenance(id string) error {
+	if id != "W1" {
+		return maintenance.ErrUnknown
+	}
+	return f.note("end " + id)
+}
+
 func (f *fake) Resume() error               { return f.note("resume") }
 func (f *fake) Start(name string) error     { return f.named("start", name) }
 func (f *fake) Stop(name string) error      { return f.named("stop", name) }

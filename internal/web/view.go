@@ -5,6 +5,8 @@ package web
 import (
 	"errors"
 	"time"
+
+	"github.com/perfd/perfd/internal/maintenance"
 )
 
 // A Daemon is what is served. Its methods are safe for concurrent use.
@@ -21,6 +23,14 @@ type Daemon interface {
 	// Pause stops all load at once, for a time or, with 0, until Resume.
 	Pause(d time.Duration) error
 	Resume() error
+	// Maintenance lists the windows of declared maintenance that are under way, and
+	// the pushed ones to come.
+	Maintenance() (now, coming []maintenance.Window)
+	// Maintain takes a window, which is returned with its ID; ErrUnknownTarget names a target
+	// that is unknown, and other errors say what is wrong with the window.
+	Maintain(maintenance.Window) (maintenance.Window, error)
+	// EndMaintenance ends a window that was pushed; [maintenance.ErrUnknown] for an unknown ID.
+	EndMaintenance(id string) error
 	// Start and Stop begin and end a run by hand; ErrUnknown for an unknown name.
 	Start(scenario string) error
 	Stop(scenario string) error
@@ -41,10 +51,12 @@ type Status struct {
 	ConfigError string    `json:"config_error,omitempty"`
 	Paused      bool      `json:"paused"`
 	PausedUntil time.Time `json:"paused_until,omitzero"`
-	Ready       bool      `json:"ready"`
-	Shard       int       `json:"shard"`
-	Shards      int       `json:"shards"`
-	Lifecycle   bool      `json:"lifecycle_enabled"`
+	// Maintenance is what is under way.
+	Maintenance []maintenance.Window `json:"maintenance,omitempty"`
+	Ready       bool                 `json:"ready"`
+	Shard       int                  `json:"shard"`
+	Shards      int                  `json:"shards"`
+	Lifecycle   bool                 `json:"lifecycle_enabled"`
 }
 
 // A Scenario describes one scenario now: its rates and percentiles are of the last minute.
