@@ -119,6 +119,14 @@ microbench: ## Go benchmarks of the hot paths; compare two outputs with .tools/b
 soak: ## 500 requests/s for SOAK (15m): memory, goroutines and descriptors stay flat
 	$(GO) run ./bench/soak -duration $(SOAK)
 
+# The seed of the simulations of make nightly: the day's date.
+SEED ?= $(shell date -u +%Y%m%d)
+
+.PHONY: nightly
+nightly: ## judge the verdicts on simulations of the seed SEED (today's date), which it prints
+	@echo "make nightly SEED=$(SEED)"
+	$(GO) test -count=1 -p 1 -timeout 1h -v -run 'Verdicts|ErrorRates' ./internal/analysis/sla ./internal/analysis/regression ./internal/analysis/leak -args -seed $(SEED)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	GO=$(GO) sh tools/fuzz.sh $(FUZZTIME)

@@ -53,7 +53,7 @@ func overview() *Dashboard {
 					column{title: "Release", label: "release"},
 					column{title: "Before", label: "baseline"},
 					column{title: "Change", unit: "percentunit", expr: regressions("{@all")},
-				).empty("Nothing is proven to be worse."),
+				).empty("Nothing is proven to be worse, which says nothing of what is not known yet."),
 				table("Leaks", "Resources of targets that grow without end.", 12,
 					column{title: "Target", label: "target", look: leads(open("Show its resources", "perfd-endurance", "target", "${__data.fields.Target}"))},
 					column{title: "Resource", label: "resource"},

@@ -40,7 +40,7 @@ func releases() *Dashboard {
 					column{title: "Release", label: "release"},
 					column{title: "Before", label: "baseline"},
 					column{title: "Change", unit: "percentunit", expr: regressions("{@step")},
-				).empty("Nothing is proven to be worse.").sorted("Change"),
+				).empty("Nothing is proven to be worse, which says nothing of what is not known yet.").sorted("Change"),
 			}},
 			{"Before and after", 8, []*Panel{
 				table("Releases in the time shown", "All requests of each release, of the chosen scenarios and steps. A run belongs to the release with which it began.", 24,

@@ -2,7 +2,6 @@ package leak
 
 import (
 	"cmp"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -14,9 +13,6 @@ import (
 	"github.com/perfd/perfd/internal/analysis/analysistest"
 	"github.com/perfd/perfd/internal/load"
 )
-
-// seed makes other traces than the table's, such as those of the day in a nightly run.
-var seed = flag.Uint64("seed", 0, "first seed of the traces that judge the analysis; other than 0 the table is not compared")
 
 // A tally is what came of the traces of one class and span.
 type tally struct {
@@ -84,7 +80,7 @@ func TestVerdictsOnTraces(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		n = 1
 	}
-	all := tallies(independent(), n, *seed)
+	all := tallies(independent(), n, analysistest.Seed())
 	var b strings.Builder
 	b.WriteString("| class | span | is | `fail` at the end | `pass` at the end | looked at all the way: `fail` at the end | `fail` ever | time to detection, median | 90 % |\n|---|---|---|---|---|---|---|---|---|\n")
 	for i, leaks := range []bool{false, true} {
@@ -109,7 +105,7 @@ func TestVerdictsOnTraces(t *testing.T) {
 		}
 	}
 	t.Logf("\n%s", b.String())
-	if n > 1 && *seed == 0 {
+	if n > 1 {
 		analysistest.Table(t, "leak", b.String())
 	}
 }
@@ -172,7 +168,7 @@ func TestNoFalseAlarmOnTheTracesOfTuning(t *testing.T) {
 		t.Skip("takes seconds")
 	}
 	var harmless tally
-	for _, y := range tallies(slices.DeleteFunc(shapes(), func(s shape) bool { return s.leak }), 1, *seed) {
+	for _, y := range tallies(slices.DeleteFunc(shapes(), func(s shape) bool { return s.leak }), 1, analysistest.Seed()) {
 		if !y.endless {
 			harmless.add(y)
 		}

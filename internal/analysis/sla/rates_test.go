@@ -33,7 +33,7 @@ type traffic struct {
 }
 
 func newTraffic(seed uint64, share, inflation float64) *traffic {
-	return &traffic{perMinute: 1000, share: share, inflation: inflation, window: 10 * time.Second, rand: rand.New(rand.NewPCG(seed, 7)), now: analysistest.Zero}
+	return &traffic{perMinute: 1000, share: share, inflation: inflation, window: 10 * time.Second, rand: rand.New(rand.NewPCG(analysistest.Seed()+seed, 7)), now: analysistest.Zero}
 }
 
 // next feeds one window and says whether the verdict changed.
@@ -335,7 +335,7 @@ func TestErrorRatesOfRates(t *testing.T) {
 		wrong := 0
 		var slow []float64
 		for day := range days {
-			r := rand.New(rand.NewPCG(uint64(day), 9))
+			r := rand.New(rand.NewPCG(analysistest.Seed()+uint64(day), 9))
 			judge := func(mean float64, minutes int) (at int, v load.Verdict) {
 				l := newLevel(50)
 				for m := range minutes {
