@@ -57,6 +57,7 @@ type heap struct {
 	gone float64 // garbage collected so far, in requests
 
 	requests atomic.Int64
+	held     atomic.Int64 // bytes that no request explains
 }
 
 const (
@@ -70,7 +71,7 @@ func (h *heap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	n := float64(h.requests.Load())
-	live := heapLive + h.leak*n
+	live := heapLive + h.leak*n + float64(h.held.Load())
 	for (n-h.gone)*heapGarbage > live {
 		h.gone += live / heapGarbage
 	}

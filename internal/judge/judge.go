@@ -38,11 +38,16 @@ type Judge struct {
 	ended  []Run                // runs that wait for the windows that hold their ends
 	latest map[string]time.Time // end of the latest window, by scenario
 	past   []Run                // runs with a finding that may still change
+	fed    time.Time            // end of the latest window or sample that is not judged yet; zero for none
+	looked time.Time            // the last judgement
 }
 
 const (
 	// windowsWait is how long a run that ended waits for its last windows.
 	windowsWait = 20 * time.Second
+	// samplesWait is how long samples wait at most for a window to be judged with:
+	// resources are read all the time, and windows end only while load runs.
+	samplesWait = 5 * time.Second
 	// lookBack is how much of the history is read at start: the span of an error budget.
 	lookBack = 30 * 24 * time.Hour
 )
@@ -146,36 +151,40 @@ func (j *Judge) digest(items []any, last bool) {
 			j.o.Log.Debug("windows were not kept", "err", err) // the history counts and reports it
 		}
 	}
-	at := j.feed(items)
+	j.feed(items)
 	for _, w := range windows {
 		if w.Step == "" {
 			j.latest[w.Scenario] = w.End
 		}
 	}
-	if !at.IsZero() {
-		j.judge(at)
+	if len(windows) > 0 || !j.fed.IsZero() && time.Since(j.looked) >= samplesWait {
+		j.judge(j.fed)
+		j.fed, j.looked = time.Time{}, time.Now()
 	}
 	j.finish(last)
 }
 
-// feed gives the items to the analyses and returns the end of the last window, zero for none.
-func (j *Judge) feed(items []any) (at time.Time) {
+// feed gives the items to the analyses.
+func (j *Judge) feed(items []any) {
+	note := func(end time.Time) {
+		if end.After(j.fed) {
+			j.fed = end
+		}
+	}
 	for _, item := range items {
 		switch x := item.(type) {
 		case *load.Window:
 			j.group.Window(x)
-			if x.End.After(at) {
-				at = x.End
-			}
+			note(x.End)
 		case load.Sample:
 			j.group.Sample(x)
+			note(x.End)
 		case load.Event:
 			j.group.Event(x)
 		case Run:
 			j.group.Event(x.Event)
 		}
 	}
-	return at
 }
 
 // judge puts what the analyses say at an instant on the board.
