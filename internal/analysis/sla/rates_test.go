@@ -314,6 +314,14 @@ func TestSharesOfAlpha(t *testing.T) {
 	if l.next(at.Add(2 * defaults.Span)); l.current != 1 {
 		t.Errorf("after a long silence it has share %d, want the first", l.current)
 	}
+	// Epochs beyond the bound have the smallest share, and free none of the larger ones.
+	l = ledger{}
+	for range maxEpochs + 100 {
+		l.next(at)
+	}
+	if l.current != maxEpochs || l.part != share(maxEpochs) {
+		t.Errorf("after %d epochs at once: share %d, want the smallest", maxEpochs+100, l.current)
+	}
 	l = ledger{current: maxEpochs}
 	for number := range maxEpochs - 1 {
 		l.ended = append(l.ended, spent{number + 1, at})

@@ -96,7 +96,7 @@ func DefaultThresholds() Thresholds {
 		Interval: time.Minute, FirstLook: 30, Sharpest: 50, SharpestPass: 8,
 		HalfLife: 240, BreachEffect: 3, BreachIntervals: 5, PassEffect: 5, PassBad: 14, Correlated: 2, LeastBatches: 8,
 		MaxWindow: 6, MinOver: 4, Windows: 18,
-		Worse:        []Alternative{{1.5, 1, 1}, {2, 1, 1}, {8, 1.4, 1.4}},
+		Worse:        []Alternative{{1.5, 1.05, 1}, {2, 1.15, 1}, {8, 1.5, 1.4}},
 		Better:       []Alternative{{0.8, 1, 1}, {0.5, 1, 1}, {0.1, 1, 1}},
 		Shifts:       [3]float64{0.5, 1, 3},
 		RunIntervals: 10, RunMinutes: 5, Runs: 3,
