@@ -1,7 +1,11 @@
 package schedule
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,13 +26,69 @@ func parseCron(text string, loc *time.Location) (cronSpec, error) {
 	if strings.HasPrefix(text, "TZ=") || strings.HasPrefix(text, "CRON_TZ=") {
 		return cronSpec{}, errors.New("must not name a time zone")
 	}
-	parsed, err := cronParser.Parse(text)
+	parsed, err := cronParser.Parse(sundays(text))
 	spec, ok := parsed.(*cron.SpecSchedule)
-	if err != nil || !ok {
-		return cronSpec{}, errors.New("must be a cron expression of five fields, or one of @hourly, @daily, @weekly, @monthly, @yearly")
+	const want = "must be a cron expression of five fields, or one of @hourly, @daily, @weekly, @monthly, @yearly"
+	switch {
+	case err != nil && len(strings.Fields(text)) == 5:
+		return cronSpec{}, fmt.Errorf("%s (%w)", want, err)
+	case err != nil || !ok:
+		return cronSpec{}, errors.New(want)
 	}
 	spec.Location = time.UTC
 	return cronSpec{spec, loc}, nil
+}
+
+// sundays returns an expression in which Sunday is 0 everywhere: crontab(5) takes
+// it as 7, too, and as the end of a range, as in 5-7 and fri-sun. What it does not
+// understand it leaves for the parser.
+func sundays(text string) string {
+	fields := strings.Fields(text)
+	if len(fields) != 5 {
+		return text
+	}
+	items := strings.Split(fields[4], ",")
+	for i, item := range items {
+		items[i] = daysOfWeek(item)
+	}
+	fields[4] = strings.Join(items, ",")
+	return strings.Join(fields, " ")
+}
+
+// daysOfWeek returns an item of the field for the day of the week, as a list where
+// it reaches Sunday as 7.
+func daysOfWeek(item string) string {
+	span, every, stepped := strings.Cut(item, "/")
+	from, to, ranged := strings.Cut(span, "-")
+	first, ok1 := dayOfWeek(from)
+	last, ok2 := first, ok1
+	if ranged {
+		last, ok2 = dayOfWeek(to)
+		if strings.EqualFold(to, "sun") {
+			last = 7
+		}
+	}
+	step, err := strconv.Atoi(cmp.Or(every, "1"))
+	switch {
+	case !ok1 || !ok2 || last != 7 || first > last || err != nil || step < 1:
+		return item
+	case stepped && !ranged:
+		return item // begins at a day and goes on to the end of the week, which 7 is beyond
+	}
+	var days []string
+	for day := first; day <= last; day += step {
+		days = append(days, strconv.Itoa(day%7))
+	}
+	return strings.Join(days, ",")
+}
+
+// dayOfWeek reads a day as a number from 0 to 7 or as a name.
+func dayOfWeek(text string) (int, bool) {
+	if i := slices.Index(weekdays, strings.ToLower(text)); i >= 0 {
+		return i, true
+	}
+	day, err := strconv.Atoi(text)
+	return day, err == nil && day >= 0 && day <= 7
 }
 
 // cronHint is a hint at what a refused expression may have meant.
