@@ -98,8 +98,13 @@ func New(doc *config.Document, o Options) (*Fleet, error) {
 	f := &Fleet{o: o, zero: time.Now(), pushed: maintenance.NewPushed(o.State), now: &generation{targets: map[string]*Target{}}}
 	f.disturbances.log = o.Log
 	f.pause = pause{store: o.State, changed: f.pauseChanged}
+	// Schedules must know from their beginning that they are paused: they would count
+	// everything that comes before the pause as missed.
+	f.pause.restore()
+	f.pause.look(doc.KillSwitch())
 	first, err := f.build(doc, f.now)
 	if err != nil {
+		f.pause.close()
 		return nil, err
 	}
 	f.now = first
@@ -115,7 +120,6 @@ func (f *Fleet) Start() {
 	f.loops.Go(func() { f.tick(ctx) })
 	f.loops.Go(func() { f.census(ctx) })
 	now := f.current()
-	f.pause.restore()
 	f.pause.look(now.doc.KillSwitch())
 	f.o.State.Get(maintenanceKey, &f.known)
 	f.followMaintenance(time.Now())

@@ -144,6 +144,15 @@ func found(runs int, share, inflation float64, before time.Duration, want load.V
 
 var inflations = []float64{1, 2, 5}
 
+// slack is by how much the medians of other seeds may be over their bars: three
+// standard errors of a median of so few runs.
+func slack() float64 {
+	if analysistest.Seed() != 0 {
+		return 1.25
+	}
+	return 1
+}
+
 // latest is the minutes that a breach by a factor may take, by inflation, however
 // long the objective was met before. soonest is the same of a pass at a share of the limit.
 var (
@@ -206,7 +215,7 @@ func TestErrorRates(t *testing.T) {
 		}
 		row(name, func(i float64) string {
 			m := found(runs, c.factor*limit, i, c.before, load.Fail)
-			if most := latest[c.factor][i]; c.before > 0 && !brief && most > 0 && m > most {
+			if most := latest[c.factor][i]; c.before > 0 && !brief && most > 0 && m > most*slack() {
 				t.Errorf("%s, variance %v×: %v, want at most %v", name, i, m, most)
 			}
 			if c.bar > 0 && m > c.bar && !brief && (i == 1 || c.factor == 1000) {
@@ -218,7 +227,7 @@ func TestErrorRates(t *testing.T) {
 	for _, factor := range []float64{0.8, 0.5, 0.1} {
 		row(fmt.Sprintf("median minutes to `pass` at %v of the limit", factor), func(i float64) string {
 			m := found(runs, factor*limit, i, 0, load.Pass)
-			if most := soonest[factor][i]; !brief && most > 0 && m > most {
+			if most := soonest[factor][i]; !brief && most > 0 && m > most*slack() {
 				t.Errorf("pass at %v of the limit, variance %v×: %v minutes, want at most %v", factor, i, m, most)
 			}
 			return fmt.Sprintf("%.0f", m)
