@@ -258,6 +258,9 @@ var (
 	ObjectiveEvidence = objectives.gauge("perfd_objective_evidence_events", "",
 		"Effective events that the verdict rests on, since it last began anew.",
 		"scenario", "objective")
+	Outage = objectives.gauge("perfd_outage", "",
+		"Whether every request of the scenario fails: 20 or more of them, for 10 s or longer.",
+		"scenario")
 	Efficiency = objectives.gauge("perfd_efficiency_ratio", ratio,
 		"Iterations that started over those the plan asked for, of the run under way.",
 		"scenario")

@@ -12,8 +12,8 @@ var expected = map[string][]string{
 	"slow":      {"PerfdObjectiveFailed", "PerfdBudgetBurnFast", "PerfdBudgetBurnSlow", "PerfdRegressionSuspected", "PerfdRunFailed"},
 	"shop-leak": {"PerfdMemoryLeakSuspected", "PerfdLeakNearLimit"},
 	// perfd takes load away from a shop that hangs.
-	"hang":   {"PerfdTargetUnreachable", "PerfdObjectiveFailed", "PerfdBudgetBurnFast", "PerfdBudgetBurnSlow", "PerfdLoadShort", "PerfdRunFailed"},
-	"stress": {"PerfdRunFailed"},
+	"hang":   {"PerfdTargetUnreachable", "PerfdEverythingFails", "PerfdObjectiveFailed", "PerfdBudgetBurnFast", "PerfdBudgetBurnSlow", "PerfdLoadShort", "PerfdRunFailed"},
+	"stress": {"PerfdRunFailed", "PerfdEverythingFails"},
 	// Arrivals that were due while perfd was stopped are dropped.
 	"starved": {invalid, "PerfdLoadShort"},
 }

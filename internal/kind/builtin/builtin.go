@@ -9,6 +9,7 @@ import (
 	"github.com/perfd/perfd/internal/analysis/efficiency"
 	"github.com/perfd/perfd/internal/analysis/leak"
 	"github.com/perfd/perfd/internal/analysis/limit"
+	"github.com/perfd/perfd/internal/analysis/outage"
 	"github.com/perfd/perfd/internal/analysis/regression"
 	"github.com/perfd/perfd/internal/analysis/sla"
 	"github.com/perfd/perfd/internal/kind"
@@ -40,6 +41,7 @@ func Kinds() kind.Set {
 			otlp.Kind,
 		},
 		Analyses: []analysis.Kind{
+			outage.Kind,
 			sla.Kind,
 			regression.Kind,
 			leak.Kind,

@@ -1,0 +1,18 @@
+package outage
+
+import "time"
+
+// Thresholds are the tunable constants of the analysis.
+type Thresholds struct {
+	// Least is how many requests must have failed, or checks not held, one after the
+	// other: with half of them failing by chance, 20 in a row are one in a million.
+	Least uint64
+	// Span is how long they must have failed, so that a restart of the target of a few seconds is none.
+	Span time.Duration
+	// Runs is how many runs of a scenario are remembered: the one under way, and
+	// those whose end is judged a window later.
+	Runs int
+}
+
+// DefaultThresholds returns the thresholds that perfd uses.
+func DefaultThresholds() Thresholds { return Thresholds{Least: 20, Span: 10 * time.Second, Runs: 4} }
