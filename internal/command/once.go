@@ -213,6 +213,7 @@ type tally struct {
 
 type stepTally struct {
 	requests, failed uint64
+	failures         [load.NumCauses]uint64
 	response         hist.Histogram
 }
 
@@ -227,12 +228,29 @@ func (t *tally) add(w *load.Window) {
 		}
 		s.requests += w.Requests
 		s.failed += w.Failed()
+		for c, n := range w.Failures {
+			if load.Cause(c) != load.Canceled {
+				s.failures[c] += n
+			}
+		}
 		s.response.Merge(w.ResponseTime)
 		return
 	}
 	t.own.Requests += w.Requests
 	for c, n := range w.Failures {
 		t.own.Failures[c] += n
+	}
+	for _, c := range w.Touched {
+		t.own.Touched = load.AddTouched(t.own.Touched, c)
+	}
+	for _, c := range w.Checks {
+		i := slices.IndexFunc(t.own.Checks, func(x load.CheckCount) bool { return x.Name == c.Name })
+		if i < 0 {
+			i = len(t.own.Checks)
+			t.own.Checks = append(t.own.Checks, load.CheckCount{Name: c.Name})
+		}
+		t.own.Checks[i].Evaluated += c.Evaluated
+		t.own.Checks[i].Failed += c.Failed
 	}
 	t.asked += w.Planned
 	if w.Requests > 0 || w.Planned > 0 {
@@ -255,8 +273,15 @@ func (t *tally) report(s *config.Scenario, e judge.Run, f load.Finding) report.R
 		Scenario: e.Scenario, Run: e.Run, Test: e.Test, Target: e.Target, Release: e.Release, Began: e.Began, Ended: e.At,
 		Requests: t.own.Requests, Failed: t.own.Failed(), Iterations: t.it.Started, Finding: f, Kinds: t.kinds, Valid: t.bits == 0,
 	}
-	for _, n := range t.it.Dropped {
+	for reason, n := range t.it.Dropped {
 		r.Dropped += n
+		r.Drops = count(r.Drops, load.Reason(reason).String(), n)
+	}
+	for _, c := range t.own.Touched {
+		r.Touched = count(r.Touched, c.By.String(), c.Count)
+	}
+	for _, c := range t.own.Checks {
+		r.Checks = append(r.Checks, report.Check(c))
 	}
 	if seconds := e.At.Sub(e.Began).Seconds(); seconds > 0 {
 		r.AskedRate, r.AchievedRate = t.asked/seconds, float64(t.it.Started)/seconds
@@ -268,6 +293,9 @@ func (t *tally) report(s *config.Scenario, e judge.Run, f load.Finding) report.R
 		row := report.Step{Name: step.Label}
 		if x := t.steps[step.Label]; x != nil {
 			row.Requests, row.Failed = x.requests, x.failed
+			for cause, n := range x.failures {
+				row.Failures = count(row.Failures, load.Cause(cause).String(), n)
+			}
 			if x.response.Count() > 0 {
 				p := x.response.HDR().ValueAtPercentilesSlice([]float64{50, 90, 95, 99})
 				row.P50, row.P90, row.P95, row.P99 = float64(p[0])/1e9, float64(p[1])/1e9, float64(p[2])/1e9, float64(p[3])/1e9
@@ -276,4 +304,16 @@ func (t *tally) report(s *config.Scenario, e judge.Run, f load.Finding) report.R
 		r.Steps = append(r.Steps, row)
 	}
 	return r
+}
+
+// count adds n for a reason, unless it is 0.
+func count(list []report.Count, reason string, n uint64) []report.Count {
+	if n == 0 {
+		return list
+	}
+	if i := slices.IndexFunc(list, func(c report.Count) bool { return c.Reason == reason }); i >= 0 {
+		list[i].Count += n
+		return list
+	}
+	return append(list, report.Count{Reason: reason, Count: n})
 }

@@ -19,13 +19,17 @@ func JSON(w io.Writer, r Run) error {
 		Began: r.Began, Ended: r.Ended, Duration: r.Ended.Sub(r.Began).Seconds(),
 		Verdict: r.Finding.Verdict, Valid: r.Valid, Invalid: append([]string{}, r.Invalid...),
 		Requests: r.Requests, Failed: r.Failed, ErrorRatio: number(ratio(r.Failed, r.Requests), r.Requests > 0),
-		Iterations: r.Iterations, Dropped: r.Dropped,
+		Iterations: r.Iterations, Dropped: r.Dropped, Drops: byReason(r.Drops), Disturbed: byReason(r.Touched), Checks: []checkJSON{},
 		Asked: number(r.AskedRate, r.AskedRate > 0), Achieved: number(r.AchievedRate, true),
 		Steps: []stepJSON{}, Finding: r.Finding,
 	}
+	for _, c := range r.Checks {
+		out.Checks = append(out.Checks, checkJSON{c.Name, c.Evaluated, c.Failed, number(ratio(c.Evaluated-c.Failed, c.Evaluated), c.Evaluated > 0)})
+	}
 	for _, s := range r.Steps {
 		out.Steps = append(out.Steps, stepJSON{
-			Name: s.Name, Requests: s.Requests, Failed: s.Failed, ErrorRatio: number(ratio(s.Failed, s.Requests), s.Requests > 0),
+			Failures: byReason(s.Failures),
+			Name:     s.Name, Requests: s.Requests, Failed: s.Failed, ErrorRatio: number(ratio(s.Failed, s.Requests), s.Requests > 0),
 			ResponseTime: latencyJSON{number(s.P50, s.P50 > 0), number(s.P90, s.P90 > 0), number(s.P95, s.P95 > 0), number(s.P99, s.P99 > 0)},
 		})
 	}
@@ -53,8 +57,12 @@ type runJSON struct {
 	Dropped    uint64       `json:"dropped"`
 	Asked      load.Number  `json:"planned_iterations_per_second"` // null for a closed workload
 	Achieved   load.Number  `json:"achieved_iterations_per_second"`
-	Steps      []stepJSON   `json:"steps"`
-	Finding    load.Finding `json:"finding"`
+	// Drops are Dropped by reason, Disturbed the requests that perfd itself disturbed.
+	Drops     map[string]uint64 `json:"dropped_by_reason"`
+	Disturbed map[string]uint64 `json:"disturbed_by_reason"`
+	Steps     []stepJSON        `json:"steps"`
+	Checks    []checkJSON       `json:"checks"`
+	Finding   load.Finding      `json:"finding"`
 }
 
 type stepJSON struct {
@@ -63,6 +71,15 @@ type stepJSON struct {
 	Failed       uint64      `json:"failed"`
 	ErrorRatio   load.Number `json:"error_ratio"`
 	ResponseTime latencyJSON `json:"response_time_seconds"`
+
+	Failures map[string]uint64 `json:"failed_by_cause"`
+}
+
+type checkJSON struct {
+	Name      string      `json:"name"`
+	Evaluated uint64      `json:"evaluated"`
+	Failed    uint64      `json:"failed"`
+	Ratio     load.Number `json:"ratio"` // of those that held
 }
 
 type latencyJSON struct {
@@ -70,6 +87,14 @@ type latencyJSON struct {
 	P90 load.Number `json:"p90"`
 	P95 load.Number `json:"p95"`
 	P99 load.Number `json:"p99"`
+}
+
+func byReason(list []Count) map[string]uint64 {
+	out := map[string]uint64{}
+	for _, c := range list {
+		out[c.Reason] += c.Count
+	}
+	return out
 }
 
 // number returns v, or NaN where it does not exist.

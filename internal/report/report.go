@@ -18,11 +18,15 @@ type Run struct {
 	Began, Ended                         time.Time
 
 	Requests, Failed, Iterations, Dropped uint64
+	// Drops are Dropped by reason, Touched the requests that perfd itself disturbed,
+	// by reason. Both are without what is 0.
+	Drops, Touched []Count
 
 	AskedRate    float64 // 0 where the workload is closed
 	AchievedRate float64
 
-	Steps []Step
+	Steps  []Step
+	Checks []Check
 
 	Kinds   analysis.Kinds // describe the parts of Finding
 	Finding load.Finding   // of KindRun, with its parts
@@ -37,4 +41,17 @@ type Step struct {
 	Name               string
 	Requests, Failed   uint64
 	P50, P90, P95, P99 float64
+	Failures           []Count // Failed by cause, without what is 0
+}
+
+// A Count is how often something happened for a reason.
+type Count struct {
+	Reason string
+	Count  uint64
+}
+
+// A Check is how often a check was evaluated in a run, and how often it did not hold.
+type Check struct {
+	Name              string
+	Evaluated, Failed uint64
 }

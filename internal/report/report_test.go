@@ -67,10 +67,11 @@ func shop() Run {
 	return Run{
 		Kinds:    kinds,
 		Scenario: "shop", Run: "20260301T120000Z", Test: "load", Target: "shop-staging", Release: "v1.3.0", Began: began, Ended: began.Add(5*time.Minute + 2*time.Second),
-		Requests: 29640, Failed: 18, Iterations: 14820, Dropped: 180, AskedRate: 50, AchievedRate: 49.4,
+		Requests: 29640, Failed: 18, Iterations: 14820, Dropped: 180, Drops: []Count{{"no_free_vu", 150}, {"late", 30}}, Touched: []Count{{"pacer_gap", 120}},
+		Checks: []Check{{"has a token", 14820, 12}, {"is fresh", 20, 20}}, AskedRate: 50, AchievedRate: 49.4,
 		Steps: []Step{
 			{Name: "list products", Requests: 14820, Failed: 3, P50: 0.000871, P90: 0.0241, P95: 0.0312, P99: 0.0998},
-			{Name: "search", Requests: 14820, Failed: 15, P50: 0.061, P90: 0.312, P95: 0.42, P99: 0.71},
+			{Name: "search", Requests: 14820, Failed: 15, P50: 0.061, P90: 0.312, P95: 0.42, P99: 0.71, Failures: []Count{{"timeout", 14}, {"status", 1}}},
 			{Name: "pay"},
 		},
 		Finding: load.Finding{

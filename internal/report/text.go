@@ -16,6 +16,7 @@ func Text(w io.Writer, r Run) error {
 	var b strings.Builder
 	header(&b, r)
 	steps(&b, r.Steps)
+	checks(&b, r.Checks)
 	objectives(&b, r.Kinds, r.Finding.Parts)
 	others(&b, r.Kinds, r.Finding.Parts)
 	doubts := r.Finding.Doubts
@@ -47,7 +48,14 @@ func header(b *strings.Builder, r Run) {
 	paragraph(b, "", fmt.Sprintf("run %s, %s to %s, %s", r.Run, instant(r.Began), instant(r.Ended), amount.Span(r.Ended.Sub(r.Began))))
 	b.WriteByte('\n')
 	fmt.Fprintf(b, "  requests    %s, %s failed (%s)\n", amount.Count(float64(r.Requests)), amount.Count(float64(r.Failed)), amount.Share(ratio(r.Failed, r.Requests)))
-	fmt.Fprintf(b, "  iterations  %s, %s dropped\n", amount.Count(float64(r.Iterations)), amount.Count(float64(r.Dropped)))
+	dropped := amount.Count(float64(r.Dropped)) + " dropped"
+	if len(r.Drops) > 0 {
+		dropped += " (" + reasons(r.Drops) + ")"
+	}
+	paragraph(b, "  iterations  ", amount.Count(float64(r.Iterations))+", "+dropped)
+	if len(r.Touched) > 0 {
+		paragraph(b, "  disturbed   ", "by perfd itself, left out where that decides: "+reasons(r.Touched))
+	}
 	rate := amount.Count(r.AchievedRate) + " iterations/s"
 	if r.AskedRate > 0 {
 		rate += fmt.Sprintf(", of %s asked for (%s)", amount.Count(r.AskedRate), amount.Share(r.AchievedRate/r.AskedRate))
@@ -66,10 +74,35 @@ func steps(b *strings.Builder, list []Step) {
 		for _, p := range []float64{s.P50, s.P90, s.P95, s.P99} {
 			r.cells = append(r.cells, amount.Of(float64(number(p, p > 0)), "seconds"))
 		}
+		if len(s.Failures) > 0 {
+			r.below = []note{{"failed", reasons(s.Failures)}}
+		}
 		t.rows = append(t.rows, r)
 	}
 	b.WriteByte('\n')
 	t.write(b)
+}
+
+// checks writes the table of checks.
+func checks(b *strings.Builder, list []Check) {
+	if len(list) == 0 {
+		return
+	}
+	t := table{head: []string{"Check", "held", "of"}, numbers: 1}
+	for _, c := range list {
+		t.rows = append(t.rows, row{cells: []string{c.Name, amount.Share(ratio(c.Evaluated-c.Failed, c.Evaluated)), amount.Count(float64(c.Evaluated))}})
+	}
+	b.WriteByte('\n')
+	t.write(b)
+}
+
+// reasons writes counts as "refused 140, timeout 8".
+func reasons(list []Count) string {
+	var parts []string
+	for _, c := range list {
+		parts = append(parts, strings.ReplaceAll(c.Reason, "_", " ")+" "+amount.Count(float64(c.Count)))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // objectives writes the table of the parts that are objectives.
