@@ -339,7 +339,7 @@ func TestDashboardLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// PerfdMeasurementInvalid has to arrive before what it inhibits.
+// PerfdMaintenance has to arrive before what it inhibits.
 func TestWhatIsInhibitedWaits(t *testing.T) {
 	for _, r := range alerting(t) {
 		wait, err := model.ParseDuration(r.For)
@@ -347,9 +347,9 @@ func TestWhatIsInhibitedWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		switch c := r.Labels["concern"]; {
-		case r.Alert == "PerfdMeasurementInvalid":
-			if wait != 0 || r.Keep != "10m" {
-				t.Errorf("%s: for %s and keep_firing_for %s, want 0s and 10m", r.Alert, r.For, r.Keep)
+		case r.Alert == "PerfdMaintenance":
+			if wait != 0 {
+				t.Errorf("%s: for %s, want 0s", r.Alert, r.For)
 			}
 		case (c == "sla" || c == "latency") && time.Duration(wait) < 2*time.Minute:
 			t.Errorf("%s waits for %s, want at least 2m", r.Alert, r.For)

@@ -7,7 +7,7 @@ func self() *Dashboard {
 		variables: []Variable{scenarioVariable, histogramVariable},
 		rows: []row{
 			{"Now", 4, []*Panel{
-				stat("Measurement can be trusted", "Whether perfd left all measurements alone in the last minute.", 4, "none", `min(perfd_measurement_valid{@scenario})`, steps(bad, good, 1), trusted),
+				stat("Measurement can be trusted", "Whether perfd left four fifths of every measurement of the last five minutes alone.", 4, "none", `min(perfd_measurement_valid{@scenario})`, steps(bad, good, 1), trusted),
 				stat("Configuration", "Whether the last reload took the configuration that is in the file.", 4, "none",
 					`min(perfd_config_last_reload_successful{@all})`, plain, words("rejected", bad, "loaded", good)),
 				stat("Paused", "Whether all load is paused.", 4, "none", `max(perfd_paused{@all})`, plain, words("no", good, "yes", warning)),
