@@ -55,7 +55,8 @@ Commands:
 
 "perfd COMMAND --help" prints the command's flags with their defaults.
 
-Exit codes: 0 fine, 1 failed while running, 2 wrong usage or configuration; of once also 3 an objective failed, 4 inconclusive.
+Exit codes: 0 fine, 1 failed while running, 2 wrong usage or configuration; of once also 3 an objective, every request or a check failed, or
+most requests where there is no objective, 4 inconclusive.
 `
 
 func run(args []string, stdout, stderr io.Writer) int {

@@ -81,8 +81,8 @@ func (f *fake) named(what, name string) error {
 	return f.note(what + " " + name)
 }
 
-func (f *fake) Reload() error               { return f.note("reload") }
-func (f *fake) Pause(d time.Duration) error { return f.note("pause " + d.String()) }
+func (f *fake) Reload() error                                   { return f.note("reload") }
+func (f *fake) Pause(d time.Duration) error                     { return f.note("pause " + d.String()) }
 func (f *fake) Maintenance() (now, coming []maintenance.Window) { return f.status.Maintenance, nil }
 func (f *fake) Maintain(w maintenance.Window) (maintenance.Window, error) {
 	w.ID = "W1"
@@ -96,9 +96,9 @@ func (f *fake) EndMaintenance(id string) error {
 	return f.note("end " + id)
 }
 
-func (f *fake) Resume() error               { return f.note("resume") }
-func (f *fake) Start(name string) error     { return f.named("start", name) }
-func (f *fake) Stop(name string) error      { return f.named("stop", name) }
+func (f *fake) Resume() error           { return f.note("resume") }
+func (f *fake) Start(name string) error { return f.named("start", name) }
+func (f *fake) Stop(name string) error  { return f.named("stop", name) }
 
 var kinds = builtin.Kinds().Analyses
 

@@ -193,7 +193,8 @@ func (a *Analysis) Run(e load.Event, at time.Time) (found []load.Finding) {
 	}
 	least := a.thresholds.Least
 	switch n := r.count; {
-	case n.all >= least && n.failed == n.all, n.all >= least && len(s.Objectives) == 0 && 2*n.failed > n.all:
+	// Without objectives nothing else holds a few failures against the run.
+	case len(s.Objectives) == 0 && 2*n.failed > n.all, n.all >= least && n.failed == n.all:
 		found = append(found, s.outageOfRun(r, e, at))
 	}
 	for _, check := range s.neverHold(func(check string) bool {

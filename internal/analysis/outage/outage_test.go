@@ -131,7 +131,9 @@ func TestAtALowRate(t *testing.T) {
 }
 
 func checks(evaluated, failed uint64) func(*load.Window) {
-	return func(w *load.Window) { w.Checks = []load.CheckCount{{Name: "has a token", Evaluated: evaluated, Failed: failed}} }
+	return func(w *load.Window) {
+		w.Checks = []load.CheckCount{{Name: "has a token", Evaluated: evaluated, Failed: failed}}
+	}
 }
 
 func TestACheckThatNeverHolds(t *testing.T) {
@@ -162,7 +164,9 @@ func TestRuns(t *testing.T) {
 		{"most fail, without objectives", nil, func(r *rig) { r.feed(40, map[load.Cause]uint64{load.Status: 60}) }, []string{"failing: 60 of 100 requests failed, and no objective says how many may: status 60"}},
 		{"most fail, with objectives", []objective.Objective{errors}, func(r *rig) { r.feed(40, map[load.Cause]uint64{load.Status: 60}) }, nil},
 		{"half of them fail", nil, func(r *rig) { r.feed(50, map[load.Cause]uint64{load.Status: 50}) }, nil},
-		{"few requests", nil, func(r *rig) { r.feed(0, refused(19)) }, nil},
+		{"few requests, without objectives", nil, func(r *rig) { r.feed(0, refused(3)) }, []string{"unreachable: none of 3 requests was answered: refused 3"}},
+		{"few requests, with objectives", []objective.Objective{errors}, func(r *rig) { r.feed(0, refused(19)) }, nil},
+		{"none", nil, func(r *rig) { r.feed(0, nil) }, nil},
 		{"a check", nil, func(r *rig) { r.feed(50, nil, checks(20, 20)) }, []string{`check: check "has a token" of soak never held in 20 evaluations`}},
 		{"a check that held once", nil, func(r *rig) { r.feed(50, nil, checks(20, 20)); r.feed(50, nil, checks(20, 19)) }, nil},
 	} {
