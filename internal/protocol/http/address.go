@@ -30,7 +30,7 @@ func (c *Config) address(k *protocol.Compiler) (a address) {
 	if at.Path == "" {
 		return a // a missing url was reported when the block was decoded
 	}
-	if !strings.Contains(at.S, "://") {
+	if !whole(at.S) {
 		if at.S != "" && at.S[0] != '/' && at.S[0] != '?' {
 			wrong := k.Errors.Add(at.Pos, at.Path, "must begin with / or be a whole URL, got %q", at)
 			if !at.Hidden {
@@ -61,18 +61,27 @@ func (c *Config) address(k *protocol.Compiler) (a address) {
 	query := checkURL(t, at, k.Errors)
 	list := []segment{urlOf(t)}
 	for _, q := range c.Query {
-		separator := "&"
-		if !query {
-			separator, query = "?", true
+		for _, value := range q.Value {
+			separator := "&"
+			if !query {
+				separator, query = "?", true
+			}
+			list = append(list, literal(separator+url.QueryEscape(q.Name.S)+"="),
+				slotOf(expr.ParseTemplate(value, k.Symbols, k.Errors), queryValue))
 		}
-		list = append(list, literal(separator+url.QueryEscape(q.Name.S)+"="),
-			slotOf(expr.ParseTemplate(q.Value, k.Symbols, k.Errors), queryValue))
 	}
 	a.target = list
 	if !at.Hidden {
 		a.template, _, _ = strings.Cut(rest, "?")
 	}
 	return a
+}
+
+// whole reports whether a url is a whole one rather than a path and query, which
+// may hold a URL of its own.
+func whole(text string) bool {
+	scheme, _, found := strings.Cut(text, "://")
+	return found && !strings.ContainsAny(scheme, "/?#")
 }
 
 // reach sets origin and host by a whole URL and returns what follows its host.

@@ -47,13 +47,15 @@ func (c *Config) body(k *protocol.Compiler, s *step) {
 }
 
 func (c *Config) form(k *protocol.Compiler) (list []segment) {
-	for i, f := range c.Form {
-		separator := "&"
-		if i == 0 {
-			separator = ""
+	for _, f := range c.Form {
+		for _, value := range f.Value {
+			separator := "&"
+			if len(list) == 0 {
+				separator = ""
+			}
+			list = append(list, literal(separator+url.QueryEscape(f.Name.S)+"="),
+				slotOf(expr.ParseTemplate(value, k.Symbols, k.Errors), queryValue))
 		}
-		list = append(list, literal(separator+url.QueryEscape(f.Name.S)+"="),
-			slotOf(expr.ParseTemplate(f.Value, k.Symbols, k.Errors), queryValue))
 	}
 	return list
 }

@@ -51,6 +51,10 @@ func either[T any](own *T, target T) T {
 func (c *Config) method() string {
 	switch {
 	case c.Method != "":
+		// Methods are case-sensitive (RFC 9110 section 9.1); of those that everybody knows the case is forgiven.
+		if _, known := methods[strings.ToUpper(c.Method)]; !known {
+			return c.Method
+		}
 		return strings.ToUpper(c.Method)
 	case len(c.bodies()) > 0:
 		return "POST"
@@ -75,11 +79,15 @@ func (c *Config) headers(k *protocol.Compiler, t *TargetConfig, gzip bool) field
 			given.set(e)
 		}
 	}
-	f := fields{own: []segment{literal("User-Agent: "), userAgent, literal("\r\nX-Perfd: "), identity, literal("\r\n")}}
+	var f fields
+	if !given.has("User-Agent") {
+		f.own = append(f.own, literal("User-Agent: "), userAgent, literal("\r\n"))
+	}
+	f.own = append(f.own, literal("X-Perfd: "), identity, literal("\r\n"))
 	if !given.has("Traceparent") {
 		f.own = append(f.own, literal("traceparent: "), traceparent, literal("\r\n"))
 	}
-	if gzip {
+	if gzip && !given.has("Accept-Encoding") {
 		f.own = append(f.own, literal("Accept-Encoding: gzip\r\n"))
 	}
 	for _, e := range given {

@@ -31,18 +31,40 @@ var Kind = protocol.Kind{
 
 // A Config is the http block of a step.
 type Config struct {
-	Method    string                    `yaml:"method" doc:"Request method (default GET, or POST where there is a body)."`
+	Method    string                    `yaml:"method" doc:"Request method (default GET, or POST where there is a body), such as PUT or PURGE."`
 	URL       block.Text                `yaml:"url" block:"required" doc:"Path and query below the target's url, or a whole URL; may hold ${…}, whose values are percent-encoded."`
-	Query     block.Entries[block.Text] `yaml:"query" doc:"Query parameters, added to those of url and encoded."`
+	Query     block.Entries[values]     `yaml:"query" doc:"Query parameters, added to those of url and encoded; a list sends one for each of its items."`
 	Headers   block.Entries[block.Text] `yaml:"headers" doc:"Header fields; they take the place of the target's of the same name."`
 	Body      *block.Text               `yaml:"body" doc:"Body as text."`
 	JSON      *block.Node               `yaml:"json" doc:"Body as JSON, written as YAML; a value that is exactly one ${…} keeps its type."`
-	Form      block.Entries[block.Text] `yaml:"form" doc:"Body as application/x-www-form-urlencoded fields."`
+	Form      block.Entries[values]     `yaml:"form" doc:"Body as application/x-www-form-urlencoded fields; a list sends one for each of its items."`
 	Multipart []Part                    `yaml:"multipart" doc:"Body as multipart/form-data."`
 	File      *block.Text               `yaml:"file" doc:"Body from a file, streamed; the path starts from the configuration file."`
 	Redirects *int                      `yaml:"redirects" doc:"How many redirects to follow; 0 is none (default: the target's)."`
 	Gzip      *bool                     `yaml:"gzip" doc:"Ask for gzip and decode it (default: the target's)."`
 	Cookies   *bool                     `yaml:"cookies" doc:"Send and keep cookies (default: the target's)."`
+}
+
+// values are those of one field: each is sent as a field of its own.
+type values []block.Text
+
+// DecodeBlock reads one value, or a list of them.
+func (v *values) DecodeBlock(n *block.Node, errs *block.Errors) {
+	if n.Kind == block.List {
+		var list []block.Text
+		block.Decode(n, &list, errs)
+		*v = list
+		return
+	}
+	var one block.Text
+	block.Decode(n, &one, errs)
+	*v = values{one}
+}
+
+// JSONSchema describes both forms.
+func (values) JSONSchema() map[string]any {
+	one := block.Text{}.JSONSchema()
+	return map[string]any{"anyOf": []any{one, map[string]any{"type": "array", "items": one}}}
 }
 
 // A Part is one part of a multipart body.
@@ -131,18 +153,18 @@ func (t *TargetConfig) Validate(n *block.Node, errs *block.Errors) {
 	}
 }
 
-// methods lists the allowed methods. The value says whether a method is
-// idempotent, so that a request may be sent twice (RFC 9110 section 9.2.2).
+// methods lists the methods of RFC 9110 section 9.3 and RFC 5789. The value says
+// whether a method is idempotent, so that a request may be sent twice (RFC 9110
+// section 9.2.2); of others that is not known.
 var methods = map[string]bool{
 	"GET": true, "HEAD": true, "OPTIONS": true, "TRACE": true, "PUT": true, "DELETE": true, "POST": false, "PATCH": false,
 }
 
 // Validate checks what needs no other part of the configuration.
 func (c *Config) Validate(n *block.Node, errs *block.Errors) {
-	if _, ok := methods[strings.ToUpper(c.Method)]; !ok && c.Method != "" {
+	if c.Method != "" && !wire.IsToken(c.Method) {
 		at := n.Get("method")
-		known := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-		errs.Add(at.Pos, at.Path, "unknown method %q", c.Method).Hint = block.Nearest(strings.ToUpper(c.Method), known)
+		errs.Add(at.Pos, at.Path, "must be one word such as GET or PURGE, got %q", c.Method)
 	}
 	if c.Redirects != nil {
 		checkRedirects(*c.Redirects, n, errs)
@@ -171,7 +193,7 @@ func checkRedirects(n int, in *block.Node, errs *block.Errors) {
 }
 
 // own lists the header fields that perfd writes itself.
-var own = []string{"Content-Length", "Transfer-Encoding", "Connection", "User-Agent", "X-Perfd", "Cookie"}
+var own = []string{"Content-Length", "Transfer-Encoding", "Connection", "X-Perfd", "Cookie"}
 
 // checkFields reports invalid names, and those of fields that perfd writes itself.
 func checkFields(list block.Entries[block.Text], errs *block.Errors) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/wire"
@@ -43,8 +44,8 @@ func (s *step) follow(c *protocol.Call, w *scratch, sess *session) error {
 	fields := bytes.Clone(w.x.Out[line:w.head])
 	for n := 0; isRedirect(w.x.Code()); n++ {
 		location, ok := w.x.Header("Location")
-		if !ok {
-			return nil
+		if !ok || location == "" {
+			return nil // as browsers and curl take it: the answer is the last one
 		}
 		if n == s.redirects {
 			return &wire.ProtocolError{Text: fmt.Sprintf("more than %d redirects", s.redirects)}
@@ -63,9 +64,37 @@ func (s *step) follow(c *protocol.Call, w *scratch, sess *session) error {
 	return nil
 }
 
+// encoded returns a Location with everything percent-encoded that may not stand in
+// a URL, as browsers do (WHATWG URL, section 4.4): spaces, controls, bytes of other
+// alphabets and a % that encodes nothing.
+func encoded(location string) string {
+	var b []byte
+	for i := range len(location) {
+		c := location[i]
+		switch {
+		case c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0,
+			c == '%' && !(i+2 < len(location) && isHex(location[i+1]) && isHex(location[i+2])):
+			if b == nil {
+				b = append(make([]byte, 0, len(location)+16), location[:i]...)
+			}
+			b = append(b, '%', hex[c>>4], hex[c&15])
+		case b != nil:
+			b = append(b, c)
+		}
+	}
+	if b == nil {
+		return location
+	}
+	return string(b)
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
 // move makes h the request to which a redirect leads.
 func (h *hop) move(code int, location string) error {
-	to, err := h.at.Parse(location)
+	to, err := h.at.Parse(encoded(location))
 	if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
 		return &wire.ProtocolError{Text: fmt.Sprintf("redirect to %.200q", location)}
 	}

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"mime"
@@ -62,6 +63,21 @@ func TestTheWireHoldsNothingElse(t *testing.T) {
 		{`{url: /, headers: {host: shop.test, A: "${v}", B: b}}`, "GET / HTTP/1.1\r\nhost: shop.test" + own + "A: 1\r\nB: b\r\n\r\n"},
 		{`{url: /, headers: {TraceParent: mine}}`, "GET / HTTP/1.1\r\nHost: " + host + others + "TraceParent: mine\r\n\r\n"},
 		{`{url: /, method: POST}`, "POST / HTTP/1.1\r\nHost: " + host + own + "Content-Length: 0\r\n\r\n"},
+		{`{url: /, method: purge}`, "purge / HTTP/1.1\r\nHost: " + host + own + "\r\n"},
+		{`{url: /, method: PROPFIND, body: x}`, "PROPFIND / HTTP/1.1\r\nHost: " + host + own + "Content-Length: 1\r\n\r\nx"},
+		{`{url: /, method: M-SEARCH}`, "M-SEARCH / HTTP/1.1\r\nHost: " + host + own + "\r\n"},
+		{`{url: /, method: patch}`, "PATCH / HTTP/1.1\r\nHost: " + host + own + "Content-Length: 0\r\n\r\n"},
+		{`{url: "/login?return=http://127.0.0.1:9/home"}`, "GET /login?return=http://127.0.0.1:9/home HTTP/1.1\r\nHost: " + host + own + "\r\n"},
+		{`{url: "/proxy/https://shop.test/x"}`, "GET /proxy/https://shop.test/x HTTP/1.1\r\nHost: " + host + own + "\r\n"},
+		{`{url: "?to=ftp://a"}`, "GET /?to=ftp://a HTTP/1.1\r\nHost: " + host + own + "\r\n"},
+		{`{url: /, query: {id: [1, "${v}", a b], n: 2, none: []}}`, "GET /?id=1&id=1&id=a+b&n=2 HTTP/1.1\r\nHost: " + host + own + "\r\n"},
+		{`{url: "/?a=0", query: {a: [true, 2]}}`, "GET /?a=0&a=true&a=2 HTTP/1.1\r\nHost: " + host + own + "\r\n"},
+		{
+			`{url: /, form: {none: [], topping: [a, "b&c"], size: l}}`,
+			"POST / HTTP/1.1\r\nHost: " + host + own + "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 30\r\n\r\ntopping=a&topping=b%26c&size=l",
+		},
+		{`{url: /, headers: {User-Agent: mine}}`, "GET / HTTP/1.1\r\nHost: " + host + "\r\nX-Perfd: scenario/run\r\ntraceparent: 00-00000000000000000000000000000000-0000000000000000-00\r\nUser-Agent: mine\r\n\r\n"},
+		{`{url: /, gzip: true, headers: {accept-encoding: br}}`, "GET / HTTP/1.1\r\nHost: " + host + own + "accept-encoding: br\r\n\r\n"},
 		{`{url: /, method: DELETE}`, "DELETE / HTTP/1.1\r\nHost: " + host + own + "\r\n"},
 		{`{url: /, body: ""}`, "POST / HTTP/1.1\r\nHost: " + host + own + "Content-Length: 0\r\n\r\n"},
 		{`{url: /, json: {a: 1}}`, "POST / HTTP/1.1\r\nHost: " + host + own + "Content-Type: application/json\r\nContent-Length: 7\r\n\r\n{\"a\":1}"},
@@ -230,6 +246,53 @@ func TestRedirectsKeepWhatTheyShould(t *testing.T) {
 	to = "http://169.254.169.254/latest"
 	if call := r.get(`{url: /from, redirects: 1}`); call.Result.Cause != load.Overload {
 		t.Errorf("a redirect to cloud metadata: cause %v (%v), want %v", call.Result.Cause, call.Err, load.Overload)
+	}
+}
+
+// Locations as browsers and curl take them.
+func TestLocationsAreEncoded(t *testing.T) {
+	for location, want := range map[string]string{
+		"/plain?a=b":         "/plain?a=b",
+		"/red lamp":          "/red%20lamp",
+		"/to?q=red lamp":     "/to?q=red%20lamp",
+		"/to?q=grün":         "/to?q=gr%C3%BCn",
+		"/caf\xe9":           "/caf%E9",
+		"/a%20b?c=%2F":       "/a%20b?c=%2F",
+		"/100%?x=50%off":     "/100%25?x=50%25off",
+		"/a\"b<c>|d":         "/a%22b%3Cc%3E%7Cd",
+		"to?x={y}":           "/to?x=%7By%7D",
+		"../up":              "/up",
+		"?only=query":        "/from?only=query",
+		"/tab\there":         "/tab%09here",
+		"/to?u=http://a.b/c": "/to?u=http://a.b/c",
+	} {
+		var seen []string
+		base := each(t, func(c net.Conn) {
+			q, err := http.ReadRequest(bufio.NewReader(c))
+			if err != nil {
+				return
+			}
+			seen = append(seen, q.RequestURI)
+			if len(seen) == 1 {
+				io.WriteString(c, "HTTP/1.1 302 Found\r\nLocation: "+location+" \r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+				return
+			}
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		})
+		call := newRig(t, base).get(`{url: /from, redirects: 1}`)
+		if call.Err != nil || call.Result.Code != 200 || len(seen) != 2 || seen[1] != want {
+			t.Errorf("redirect to %q: %v, code %d, requests %q, want %s", location, call.Err, call.Result.Code, seen, want)
+		}
+	}
+	// Without a location the answer is the last one.
+	for _, field := range []string{"Location: \r\n", "Location:\r\n", ""} {
+		base := each(t, func(c net.Conn) {
+			http.ReadRequest(bufio.NewReader(c))
+			io.WriteString(c, "HTTP/1.1 302 Found\r\n"+field+"Content-Length: 0\r\nConnection: close\r\n\r\n")
+		})
+		if call := newRig(t, base).get(`{url: /from, redirects: 1}`); call.Err != nil || call.Result.Code != 302 {
+			t.Errorf("redirect with %q: %v, code %d, want the answer", field, call.Err, call.Result.Code)
+		}
 	}
 }
 

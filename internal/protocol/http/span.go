@@ -16,7 +16,13 @@ import (
 // Span follows OpenTelemetry's semantic conventions for HTTP client spans (stable
 // since 1.23). The values of a query may be credentials and are left out of url.full.
 func (s *step) Span(r *load.Result, address []byte, span *tracepb.Span) {
-	span.Name = s.method
+	method := s.method
+	if _, known := methods[method]; !known {
+		method = "_OTHER"
+		span.Name = "HTTP"
+	} else {
+		span.Name = method
+	}
 	if s.template != "" {
 		span.Name += " " + s.template
 	}
@@ -26,7 +32,10 @@ func (s *step) Span(r *load.Result, address []byte, span *tracepb.Span) {
 	number := func(key string, value int64) {
 		span.Attributes = append(span.Attributes, &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: value}}})
 	}
-	text("http.request.method", s.method)
+	text("http.request.method", method)
+	if method != s.method {
+		text("http.request.method_original", s.method)
+	}
 	text("server.address", s.origin.Host)
 	number("server.port", int64(s.origin.Port))
 	if s.template != "" {
