@@ -112,7 +112,7 @@ func check(x *Exchange, reusable bool, err error, body string, cause load.Cause,
 }
 
 func TestAnswers(t *testing.T) {
-	x := &Exchange{KeepBody: true}
+	x := &Exchange{KeepBody: true, MaxKept: maxKept}
 	for _, c := range answers {
 		reusable, err := play(x, []byte(c.text))
 		if err := check(x, reusable, err, c.body, c.cause, c.reusable); err != nil {
@@ -123,7 +123,7 @@ func TestAnswers(t *testing.T) {
 
 // An answer means the same wherever the network breaks it.
 func TestAnswersBrokenAtEveryByte(t *testing.T) {
-	x := &Exchange{KeepBody: true}
+	x := &Exchange{KeepBody: true, MaxKept: maxKept}
 	for _, c := range answers {
 		if len(c.text) > 1000 || c.name == "more than was asked for" {
 			continue
@@ -170,16 +170,26 @@ func TestLongBodiesNeedLittleRoom(t *testing.T) {
 	}
 }
 
+// maxKept is the bound on kept bodies of these tests.
+const maxKept = 1 << 20
+
 func TestKeptBodiesAreBounded(t *testing.T) {
 	text := func(n int) []byte {
 		return append(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", n), make([]byte, n)...)
 	}
-	x := &Exchange{KeepBody: true}
+	x := &Exchange{KeepBody: true, MaxKept: maxKept}
 	if _, err := play(x, text(maxKept)); err != nil || len(x.Body()) != maxKept {
 		t.Errorf("%d bytes are kept as %d, %v", maxKept, len(x.Body()), err)
 	}
-	if _, err := play(x, text(maxKept+1)); Classify(err) != load.Protocol || !strings.Contains(err.Error(), "too large") {
+	if _, err := play(x, text(maxKept+1)); Classify(err) != load.Overload || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("%d bytes: %v, want an error that says too large", maxKept+1, err)
+	}
+	small := &Exchange{KeepBody: true, MaxKept: 10}
+	if _, err := play(small, text(11)); Classify(err) != load.Overload {
+		t.Errorf("a small body over the bound: %v, want an error", err)
+	}
+	if _, err := play(small, text(10)); err != nil || len(small.Body()) != 10 {
+		t.Errorf("a small body within the bound: %d bytes, %v", len(small.Body()), err)
 	}
 	x.KeepBody = false
 	if _, err := play(x, text(maxKept+1)); err != nil || x.Body() != nil || x.Size() != maxKept+1 {
@@ -217,7 +227,7 @@ func FuzzReceive(f *testing.F) {
 			f.Add([]byte(c.text), 10)
 		}
 	}
-	x := &Exchange{KeepBody: true}
+	x := &Exchange{KeepBody: true, MaxKept: maxKept}
 	f.Fuzz(func(t *testing.T, text []byte, at int) {
 		_, err := play(x, text)
 		cause, code, body := Classify(err), x.Code(), string(x.Body())

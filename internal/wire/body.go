@@ -16,6 +16,9 @@ func (c *conn) readBody(f framing) error {
 	x := c.x
 	gunzip := f.gzip && x.Gunzip && f.length != 0
 	if p := x.in.unread(); !f.chunked && !gunzip && f.length >= 0 && f.length <= int64(len(p)) {
+		if x.KeepBody && f.length > int64(x.MaxKept) {
+			return &TooLargeError{x.MaxKept}
+		}
 		x.in.r += int(f.length)
 		x.size, x.whole = f.length, p[:f.length]
 		return nil
@@ -37,13 +40,20 @@ func (c *conn) readBody(f framing) error {
 	}
 }
 
+// A TooLargeError says that a body is larger than what may be kept of it.
+type TooLargeError struct{ Limit int } // bytes
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("the body is larger than %d bytes, too large for an expression to read (max_read)", e.Limit)
+}
+
 // take counts, hashes and keeps a piece of the body.
 func (x *Exchange) take(p []byte) error {
 	x.size += int64(len(p))
 	_, _ = x.hash.Write(p) // never fails
 	if x.KeepBody {
-		if len(x.kept)+len(p) > maxKept {
-			return &ProtocolError{fmt.Sprintf("the body is larger than %d bytes, too large for an expression to read", maxKept)}
+		if len(x.kept)+len(p) > x.MaxKept {
+			return &TooLargeError{x.MaxKept}
 		}
 		x.kept = append(x.kept, p...)
 	}

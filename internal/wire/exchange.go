@@ -12,7 +12,6 @@ import (
 // Limits of what is read of an answer.
 const (
 	maxHead   = 64 << 10 // status line and headers; trailers likewise
-	maxKept   = 1 << 20  // of a body that expressions read
 	keptSpare = 64 << 10 // a larger buffer is not kept for the next answer
 )
 
@@ -27,6 +26,7 @@ type Exchange struct {
 	HeadOnly   bool // the method is HEAD: the answer has no body
 	Idempotent bool // may be sent once more although the server may have read it
 	KeepBody   bool
+	MaxKept    int   // most bytes of a body that is kept; a larger one is a *TooLargeError
 	Gunzip     bool  // decode a gzip body
 	Deadline   int64 // ns since the transport's zero
 	// Follows says that this exchange continues the one before it, after a redirect: Result.Sent is not set again.

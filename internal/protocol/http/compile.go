@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -21,6 +22,7 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 		method:      c.method(),
 		redirects:   either(c.Redirects, t.Redirects),
 		gzip:        either(c.Gzip, t.Gzip),
+		maxRead:     int(cmp.Or(c.MaxRead, t.MaxRead)),
 		cookies:     either(c.Cookies, t.Cookies),
 		connections: t.Connections,
 	}

@@ -42,6 +42,7 @@ type Config struct {
 	File      *block.Text               `yaml:"file" doc:"Body from a file, streamed; the path starts from the configuration file."`
 	Redirects *int                      `yaml:"redirects" doc:"How many redirects to follow; 0 is none (default: the target's)."`
 	Gzip      *bool                     `yaml:"gzip" doc:"Ask for gzip and decode it (default: the target's)."`
+	MaxRead   block.Size                `yaml:"max_read" doc:"Largest body that expressions may read, such as 4MiB; a larger one fails as overload (default: the target's)."`
 	Cookies   *bool                     `yaml:"cookies" doc:"Send and keep cookies (default: the target's)."`
 }
 
@@ -80,6 +81,7 @@ type TargetConfig struct {
 	Headers     block.Entries[block.Text] `yaml:"headers" doc:"Header fields of every request."`
 	Redirects   int                       `yaml:"redirects" doc:"How many redirects to follow (default 0: a redirect is an answer)."`
 	Gzip        bool                      `yaml:"gzip" doc:"Ask for gzip and decode it."`
+	MaxRead     block.Size                `yaml:"max_read" doc:"Largest body that expressions may read (default 16MiB). What no expression reads has no bound."`
 	Cookies     bool                      `yaml:"cookies" doc:"Keep cookies within an iteration (default true)."`
 	Connections Connections               `yaml:"connections" doc:"How connections live."`
 	TLS         TLS                       `yaml:"tls" doc:"TLS of https."`
@@ -116,6 +118,7 @@ var tlsVersions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionT
 func DefaultTarget() *TargetConfig {
 	return &TargetConfig{
 		Cookies: true,
+		MaxRead: 16 << 20,
 		Connections: Connections{
 			MaxAge:     block.Duration(5 * time.Minute),
 			DNSRefresh: block.Duration(30 * time.Second),
@@ -128,6 +131,7 @@ func DefaultTarget() *TargetConfig {
 // Validate checks what needs no other part of the configuration.
 func (t *TargetConfig) Validate(n *block.Node, errs *block.Errors) {
 	checkRedirects(t.Redirects, n, errs)
+	checkMaxRead(t.MaxRead, n, errs)
 	checkFields(t.Headers, errs)
 	c := n.Get("connections")
 	if resets := []string{resetNever, resetIteration}; !slices.Contains(resets, t.Connections.Reset) {
@@ -169,6 +173,9 @@ func (c *Config) Validate(n *block.Node, errs *block.Errors) {
 	if c.Redirects != nil {
 		checkRedirects(*c.Redirects, n, errs)
 	}
+	if n.Get("max_read") != nil {
+		checkMaxRead(c.MaxRead, n, errs)
+	}
 	checkFields(c.Headers, errs)
 	if given := c.bodies(); len(given) > 1 {
 		errs.Add(n.Pos, n.Path, "a request has one body, got %s", strings.Join(given, " and "))
@@ -182,6 +189,16 @@ func (c *Config) Validate(n *block.Node, errs *block.Errors) {
 			at = at.Get("content_type")
 			errs.Add(at.Pos, at.Path, "must not hold line ends")
 		}
+	}
+}
+
+// maxMaxRead bounds max_read: each virtual user may hold as much.
+const maxMaxRead = 1 << 30
+
+func checkMaxRead(s block.Size, in *block.Node, errs *block.Errors) {
+	if s <= 0 || s > maxMaxRead {
+		at := in.Get("max_read")
+		errs.Add(at.Pos, at.Path, "must be more than 0 and at most 1GiB, got %s", at.Scalar)
 	}
 }
 

@@ -325,8 +325,16 @@ func TestBodyLargerThanWhatIsKept(t *testing.T) {
 		t.Errorf("not kept: %v, size %d, want none and %d", call.Err, call.Response.Size(), 3<<20)
 	}
 	r.keep.Body = true
-	if call := r.get(`{url: /}`); call.Result.Cause != load.Protocol {
-		t.Errorf("kept: cause = %v (%v), want %v", call.Result.Cause, call.Err, load.Protocol)
+	if call := r.get(`{url: /}`); call.Err != nil || len(call.Response.Body()) != 3<<20 {
+		t.Errorf("kept: %v, %d bytes, want %d", call.Err, len(call.Response.Body()), 3<<20)
+	}
+	for _, yaml := range []string{`{url: /, max_read: 1MiB}`, `{url: /, max_read: 3145727B}`, `{url: /, max_read: 10B}`} {
+		if call := r.get(yaml); call.Result.Cause != load.Overload {
+			t.Errorf("%s: cause = %v (%v), want %v", yaml, call.Result.Cause, call.Err, load.Overload)
+		}
+	}
+	if call := r.get(`{url: /, max_read: 3MiB}`); call.Err != nil {
+		t.Errorf("exactly what may be read: %v", call.Err)
 	}
 }
 

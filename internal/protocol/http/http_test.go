@@ -423,6 +423,8 @@ func TestMistakes(t *testing.T) {
 		{`{url: "/${nobody}"}`, `unknown name "nobody"`},
 		{`{url: /, file: missing.bin}`, "no such file"},
 		{`{url: /, redirects: 100}`, "between 0 and 50"},
+		{`{url: /, max_read: 0B}`, "must be more than 0 and at most 1GiB, got 0B"},
+		{`{url: /, max_read: 2GiB}`, "must be more than 0 and at most 1GiB, got 2GiB"},
 		{`{url: /, hedaers: {}}`, `did you mean "headers"?`},
 		{`{url: "http://127.0.0.1:0/"}`, "port"},
 	} {

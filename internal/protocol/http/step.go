@@ -22,6 +22,7 @@ type step struct {
 	connections Connections
 
 	method    string
+	maxRead   int    // bytes of a body that expressions read
 	template  string // the path for spans, empty where it holds a secret
 	redirects int
 	gzip      bool
@@ -119,7 +120,7 @@ func (s *step) perform(c *protocol.Call, w *scratch) error {
 	}
 	sess := held.(*session) //nolint:forcetypeassert // no other protocol uses the key
 	x := &w.x
-	x.KeepBody, x.Gunzip, x.Deadline, x.Follows = c.Keep.Body, s.gzip, int64(c.Deadline), false
+	x.KeepBody, x.MaxKept, x.Gunzip, x.Deadline, x.Follows = c.Keep.Body, s.maxRead, s.gzip, int64(c.Deadline), false
 	if err := s.encode(c, w, sess); err != nil {
 		return err
 	}
