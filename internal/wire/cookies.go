@@ -121,7 +121,7 @@ func parseCookie(field []byte, o *Origin, path []byte, now time.Time) (c cookie,
 	pair, attributes, _ := bytes.Cut(field, []byte(";"))
 	name, value, ok := bytes.Cut(pair, []byte("="))
 	name, value = trim(name), trim(value)
-	if !ok || !isToken(name) || !isCookieValue(value) || len(name)+len(value) > maxCookie {
+	if !ok || len(name) == 0 || !isCookieText(name) || !isCookieText(value) || len(name)+len(value) > maxCookie {
 		return c, false
 	}
 	c = cookie{
@@ -129,6 +129,7 @@ func parseCookie(field []byte, o *Origin, path []byte, now time.Time) (c cookie,
 		domain: strings.ToLower(o.Host), exact: true, path: defaultPath(path),
 	}
 	aged := false // Max-Age overrides Expires
+	rooted, narrowed := false, false
 	for len(attributes) > 0 {
 		var attribute []byte
 		attribute, attributes, _ = bytes.Cut(attributes, []byte(";"))
@@ -141,7 +142,9 @@ func parseCookie(field []byte, o *Origin, path []byte, now time.Time) (c cookie,
 			if c.path = defaultPath(path); len(value) > 0 && value[0] == '/' {
 				c.path = string(value)
 			}
+			rooted = c.path == "/"
 		case equalFold(key, "Domain"):
+			narrowed = len(value) > 0
 			if !c.narrow(strings.ToLower(strings.TrimPrefix(string(value), ".")), o.Host) {
 				return c, false
 			}
@@ -156,7 +159,17 @@ func parseCookie(field []byte, o *Origin, path []byte, now time.Time) (c cookie,
 			}
 		}
 	}
+	// What the prefixes of names promise (RFC 6265bis, section 4.1.3).
+	switch {
+	case hasPrefixFold(c.name, "__Secure-") && !c.secure,
+		hasPrefixFold(c.name, "__Host-") && (!c.secure || !rooted || narrowed):
+		return c, false
+	}
 	return c, !c.secure || trusted(o)
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // narrow sets the cookie's domain, which must be the host or a domain above it,
@@ -184,8 +197,9 @@ func defaultPath(path []byte) string {
 	return string(path[:i])
 }
 
-// isCookieValue reports whether a value may stand in a header field.
-func isCookieValue(p []byte) bool {
+// isCookieText reports whether a name or value may stand in a header field. Names
+// need not be tokens (section 5.2).
+func isCookieText(p []byte) bool {
 	for _, c := range p {
 		if c < ' ' && c != '\t' || c == 0x7f {
 			return false
@@ -194,12 +208,78 @@ func isCookieValue(p []byte) bool {
 	return true
 }
 
-// parseExpires reads the forms of a date that servers send.
+// parseExpires reads a date as section 5.1.1 does: the first tokens that look like
+// a time, a day, a month and a year, in whatever order and between whatever else.
 func parseExpires(s string) (time.Time, bool) {
-	for _, layout := range []string{time.RFC1123, "Mon, 02-Jan-2006 15:04:05 MST", time.RFC850, time.ANSIC} {
-		if at, err := time.Parse(layout, s); err == nil {
-			return at.UTC(), true
+	var hour, minute, second, day, month, year int
+	var timed, dayed, monthed, yeared bool
+	for _, token := range strings.FieldsFunc(s, isDateDelimiter) {
+		if h, m, sec, ok := clockOf(token); ok && !timed {
+			hour, minute, second, timed = h, m, sec, true
+			continue
+		}
+		if n, digits := leadingNumber(token); digits >= 1 && digits <= 2 && !dayed {
+			day, dayed = n, true
+			continue
+		}
+		if n := monthOf(token); n > 0 && !monthed {
+			month, monthed = n, true
+			continue
+		}
+		if n, digits := leadingNumber(token); digits >= 2 && digits <= 4 && !yeared {
+			year, yeared = n, true
 		}
 	}
-	return time.Time{}, false
+	switch {
+	case year >= 70 && year <= 99:
+		year += 1900
+	case year >= 0 && year <= 69:
+		year += 2000
+	}
+	if !timed || !dayed || !monthed || !yeared || year < 1601 || hour > 23 || minute > 59 || second > 59 || day < 1 {
+		return time.Time{}, false
+	}
+	at := time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC)
+	return at, at.Day() == day // the 30th of February is none
+}
+
+// isDateDelimiter reports whether a character divides the tokens of a date.
+func isDateDelimiter(r rune) bool {
+	return r == '\t' || r >= 0x20 && r <= 0x2f || r >= 0x3b && r <= 0x40 || r >= 0x5b && r <= 0x60 || r >= 0x7b && r <= 0x7e
+}
+
+// leadingNumber returns the number that a token begins with, and of how many digits it is.
+func leadingNumber(token string) (n, digits int) {
+	for digits < len(token) && digits < 5 && '0' <= token[digits] && token[digits] <= '9' {
+		n = 10*n + int(token[digits]-'0')
+		digits++
+	}
+	return n, digits
+}
+
+// clockOf reads a token that begins with a time such as 9:05:00.
+func clockOf(token string) (hour, minute, second int, ok bool) {
+	parts := strings.SplitN(token, ":", 3)
+	if len(parts) < 3 {
+		return 0, 0, 0, false
+	}
+	var n [3]int
+	for i, part := range parts {
+		var digits int
+		n[i], digits = leadingNumber(part)
+		if digits < 1 || digits > 2 || i < 2 && digits != len(part) {
+			return 0, 0, 0, false
+		}
+	}
+	return n[0], n[1], n[2], true
+}
+
+var months = []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
+
+// monthOf returns the month that a token begins with, 0 for none.
+func monthOf(token string) int {
+	if len(token) < 3 {
+		return 0
+	}
+	return slices.Index(months, strings.ToLower(token[:3])) + 1
 }
