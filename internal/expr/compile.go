@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
@@ -88,7 +89,7 @@ func (c *compiler) node(n ast.Node) (eval, Type, error) {
 	case *ast.BoolNode:
 		return constant(Boolean(n.Value)), Bool, nil
 	case *ast.IntegerNode:
-		return constant(Num(float64(n.Value))), Number, nil
+		return constant(numeral(strconv.Itoa(n.Value), float64(n.Value))), Number, nil
 	case *ast.FloatNode:
 		return constant(Num(n.Value)), Number, nil
 	case *ast.StringNode:
@@ -251,7 +252,13 @@ func (c *compiler) jsonPath(path string) (eval, Type, error) {
 			return failed("the body is not JSON")
 		}, Any, nil
 	}
-	return func(_ *Scope, r Response) Value { return jsonValue(gjson.GetBytes(r.Body(), path)) }, Any, nil
+	return func(_ *Scope, r Response) Value {
+		body := r.Body()
+		if !gjson.ValidBytes(body) { // a path may be found in what comes before the mistake
+			return failed("the body is not JSON")
+		}
+		return jsonValue(gjson.GetBytes(body, path))
+	}, Any, nil
 }
 
 func (c *compiler) conditional(n *ast.ConditionalNode) (eval, Type, error) {

@@ -181,7 +181,7 @@ func TestJSONKeepsTypesAndEscapes(t *testing.T) {
 	var errs block.Errors
 	n := block.Parse("f.yaml", []byte(`{id: "${p.id}", text: "no ${p.id} ${evil}", list: ["${list}", yes, 0x10, 1.50, null], "k${token}": "${evil}"}`), &errs)
 	j := ParseJSON(n, s, &errs)
-	want := `{"id":7,"text":"no 7 a\"b\\c\nd","list":[[1,2,3],"yes",16,1.5,null],"ktok":"a\"b\\c\nd"}`
+	want := `{"id":7,"text":"no 7 a\"b\\c\nd","list":[[1,2,3],"yes",16,1.50,null],"ktok":"a\"b\\c\nd"}`
 	if got := string(j.Append(nil, sc)); got != want || errs.Len() > 0 {
 		t.Errorf("JSON = %s, want %s (%v)", got, want, errs.Err())
 	}

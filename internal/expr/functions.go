@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/expr-lang/expr/ast"
 
 	"github.com/perfd/perfd/internal/block"
@@ -101,12 +103,17 @@ func uuid(*Scope, []Value) Value {
 
 func toNumberValue(_ *Scope, a []Value) Value {
 	switch a[0].kind {
-	case Number, Bool:
+	case Number:
+		return a[0]
+	case Bool:
 		return Num(a[0].num)
 	case Duration:
 		return Num(a[0].num / 1e9)
 	case String:
 		if f, err := strconv.ParseFloat(strings.TrimSpace(a[0].text), 64); err == nil {
+			if text := strings.TrimSpace(a[0].text); gjson.Valid(text) {
+				return numeral(text, f)
+			}
 			return Num(f)
 		}
 	}
@@ -115,7 +122,9 @@ func toNumberValue(_ *Scope, a []Value) Value {
 
 func truncated(s *Scope, a []Value) Value {
 	v := toNumberValue(s, a)
-	v.num = math.Trunc(v.num)
+	if v.kind == Number && v.num != math.Trunc(v.num) {
+		return Num(math.Trunc(v.num))
+	}
 	return v
 }
 

@@ -23,20 +23,22 @@ func (c *compiler) unary(n *ast.UnaryNode) (eval, Type, error) {
 			if v.kind == Bool {
 				return Boolean(v.num == 0)
 			}
-			return failed("not needs true or false")
+			return notBool(v)
 		}, Bool, nil
 	case "-", "+":
 		if kind != Number && kind != Duration && kind != Any {
 			return nil, Any, wrong("%s needs a number, %s is %s", n.Operator, n.Node, kind)
 		}
-		sign := 1.0
-		if n.Operator == "-" {
-			sign = -1
+		if n.Operator == "+" {
+			return f, kind, nil
 		}
 		return func(s *Scope, r Response) Value {
-			v := f(s, r)
-			v.num *= sign
-			return v
+			if v := f(s, r); v.kind == Number || v.kind == Duration {
+				return v.negated()
+			} else if v.kind == fault {
+				return v
+			}
+			return failed("- needs a number")
 		}, kind, nil
 	}
 	return nil, Any, wrong("operator %s is not part of perfd's expressions", n.Operator)
@@ -67,7 +69,16 @@ func (c *compiler) binary(n *ast.BinaryNode) (eval, Type, error) {
 			return nil, Any, mismatch(n, ak, bk)
 		}
 		same := n.Operator == "=="
-		return func(s *Scope, r Response) Value { return Boolean(equal(a(s, r), b(s, r)) == same) }, Bool, nil
+		return func(s *Scope, r Response) Value {
+			x, y := a(s, r), b(s, r)
+			switch {
+			case x.kind == fault:
+				return x
+			case y.kind == fault:
+				return y
+			}
+			return Boolean(equal(x, y) == same)
+		}, Bool, nil
 	case "<", "<=", ">", ">=":
 		return compare(n, a, ak, b, bk)
 	case "+", "-", "*", "/", "%", "**", "^":
@@ -122,6 +133,9 @@ func equal(a, b Value) bool {
 	if a.IsNull() || b.IsNull() {
 		return a.IsNull() && b.IsNull()
 	}
+	if a.kind == Number && b.kind == Number {
+		return order(a, b) == 0
+	}
 	return a.kind == b.kind && a.num == b.num && a.text == b.text
 }
 
@@ -145,7 +159,7 @@ func compare(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type, e
 		if x.kind == String {
 			return Boolean(x.text < y.text || orEqual && x.text == y.text)
 		}
-		return Boolean(x.num < y.num || orEqual && x.num == y.num)
+		return Boolean(order(x, y) < 0 || orEqual && order(x, y) == 0)
 	}, Bool, nil
 }
 
@@ -180,6 +194,9 @@ func arithmetic(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type
 		out := Value{kind: Number, num: operate(op, x.num, y.num)}
 		if (x.kind == Duration || y.kind == Duration) && (op != "/" || y.kind != Duration) {
 			out.kind = Duration
+		}
+		if big, ok := exact(op, x, y, out.num); ok && out.kind == Number {
+			return big
 		}
 		if math.IsNaN(out.num) || math.IsInf(out.num, 0) {
 			return failed(op + " has no result")

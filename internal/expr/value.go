@@ -39,7 +39,7 @@ func (t Type) String() string { return typeNames[t] }
 type Value struct {
 	kind Type
 	num  float64 // Number, Bool (0 or 1), Duration (ns)
-	text string  // String; JSON text of List and Object
+	text string  // String; JSON text of List and Object; of Number, how it was written where num alone would be written otherwise
 }
 
 // Str returns the value of a text.
@@ -72,7 +72,7 @@ func jsonValue(r gjson.Result) Value {
 	case gjson.True, gjson.False:
 		return Boolean(r.Type == gjson.True)
 	case gjson.Number:
-		return Num(r.Num)
+		return numeral(r.Raw, r.Num)
 	case gjson.String:
 		return Str(r.Str)
 	case gjson.JSON:
@@ -102,6 +102,9 @@ func (v Value) Append(dst []byte) []byte {
 	case Bool:
 		return strconv.AppendBool(dst, v.num != 0)
 	case Number:
+		if v.text != "" {
+			return append(dst, v.text...)
+		}
 		if v.num == math.Trunc(v.num) && math.Abs(v.num) < 1e15 {
 			return strconv.AppendInt(dst, int64(v.num), 10)
 		}
@@ -216,13 +219,9 @@ func scalar(n *block.Node) Value {
 		if err == nil {
 			return Boolean(b)
 		}
-	case block.Int:
-		if i, err := strconv.ParseInt(n.Scalar, 0, 64); err == nil {
-			return Num(float64(i))
-		}
-	case block.Float:
-		if f, err := strconv.ParseFloat(n.Scalar, 64); err == nil {
-			return Num(f)
+	case block.Int, block.Float:
+		if v, ok := scalarNumber(n); ok {
+			return v
 		}
 	}
 	return Str(n.Scalar)
