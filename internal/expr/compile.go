@@ -184,6 +184,9 @@ func (c *compiler) member(n *ast.MemberNode) (eval, Type, error) {
 	if err != nil {
 		return nil, Any, err
 	}
+	if err := c.known(n); err != nil {
+		return nil, Any, err
+	}
 	if kind != Any && kind != Object && kind != List {
 		return nil, Any, wrong("%s is %s and has no members", n.Node, kind)
 	}
@@ -195,6 +198,22 @@ func (c *compiler) member(n *ast.MemberNode) (eval, Type, error) {
 		return nil, Any, wrong("an index must be a number or text, %s is %s", n.Property, keyKind)
 	}
 	return func(s *Scope, r Response) Value { return of(s, r).member(key(s, r)) }, Any, nil
+}
+
+// known checks a member of a row whose members are known.
+func (c *compiler) known(n *ast.MemberNode) error {
+	row, named := n.Node.(*ast.IdentifierNode)
+	key, constant := n.Property.(*ast.StringNode)
+	if !named || !constant {
+		return nil
+	}
+	members := c.symbols.membersOf(row.Value)
+	if members == nil || slices.Contains(members, key.Value) {
+		return nil
+	}
+	m := wrong("%s has no %q", row.Value, key.Value)
+	m.hint = block.Nearest(key.Value, members)
+	return m
 }
 
 // pathOf returns the gjson path of a chain such as json.products[0].id.

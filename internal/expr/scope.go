@@ -20,6 +20,8 @@ type symbol struct {
 	slot int
 	kind Type
 	read bool
+	// members are the names that an Object of the symbol may have, nil where they are not known.
+	members []string
 }
 
 // NewSymbols returns an empty table below parent, or a root if parent is nil.
@@ -47,6 +49,26 @@ func (s *Symbols) Declare(name string, t Type) (slot int) {
 	*s.next++
 	s.names[name] = symbol{slot: slot, kind: t}
 	return slot
+}
+
+// DeclareRow adds a name whose value is an Object with some of these members, in
+// order; an expression that reads another is a mistake. Without members any may be read.
+func (s *Symbols) DeclareRow(name string, members []string) (slot int) {
+	slot = s.Declare(name, Object)
+	row := s.names[name]
+	row.members = members
+	s.names[name] = row
+	return slot
+}
+
+// membersOf returns the members that the value of a name may have, nil where they are not known.
+func (s *Symbols) membersOf(name string) []string {
+	for ; s != nil; s = s.parent {
+		if have, found := s.names[name]; found {
+			return have.members
+		}
+	}
+	return nil
 }
 
 // Lookup finds a name in the table or its parents, and marks it as read.

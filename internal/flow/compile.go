@@ -106,9 +106,7 @@ type extract struct {
 func Compile(c *Config, o Options) *Program {
 	root := expr.NewSymbols(nil)
 	k := &compiler{o: o, p: &Program{}, variables: root, labels: map[string]block.Pos{}}
-	for name := range o.Data {
-		root.Declare(name, expr.Object)
-	}
+	declareData(root, o.Data)
 	k.items(c, "", root)
 	for name, f := range o.Data {
 		if root.Read(name) {
@@ -126,13 +124,18 @@ func Compile(c *Config, o Options) *Program {
 	return k.p
 }
 
+// declareData declares what rows are read by.
+func declareData(root *expr.Symbols, data map[string]*Feeder) {
+	for name, f := range data {
+		root.DeclareRow(name, f.columns)
+	}
+}
+
 // Check compiles a named flow by itself, so that a flow that nothing uses is checked too.
 func Check(name string, n *Named, o Options) {
 	root := expr.NewSymbols(nil)
 	k := &compiler{o: o, p: &Program{}, variables: root, labels: map[string]block.Pos{}, using: []string{name}}
-	for data := range o.Data {
-		root.Declare(data, expr.Object)
-	}
+	declareData(root, o.Data)
 	inner := expr.NewSymbols(root)
 	for _, p := range n.Params {
 		notReserved(p, o.Errors)

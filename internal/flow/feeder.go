@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -45,10 +47,11 @@ func (d *DataConfig) Validate(n *block.Node, errs *block.Errors) {
 
 // A Feeder deals the rows of a file to iterations. All VUs share it.
 type Feeder struct {
-	Hash  string // SHA-256 of the file's content, in hexadecimal
-	rows  []expr.Value
-	order string
-	next  atomic.Uint64
+	Hash    string   // SHA-256 of the file's content, in hexadecimal
+	columns []string // that any row has, in order
+	rows    []expr.Value
+	order   string
+	next    atomic.Uint64
 }
 
 // maxDataSize bounds a feeder's file, in bytes: all rows are in memory.
@@ -88,7 +91,20 @@ func OpenFeeder(d DataConfig, dir string) (*Feeder, error) {
 	if len(feeder.rows) == 0 {
 		return nil, fmt.Errorf("%s has no rows", path)
 	}
+	feeder.columns = columnsOf(feeder.rows)
 	return feeder, nil
+}
+
+// columnsOf returns the names that any row has, in order.
+func columnsOf(rows []expr.Value) []string {
+	known := map[string]bool{}
+	for _, row := range rows {
+		gjson.Parse(row.String()).ForEach(func(key, _ gjson.Result) bool {
+			known[key.Str] = true
+			return true
+		})
+	}
+	return slices.Sorted(maps.Keys(known))
 }
 
 // Rows returns the number of rows.
