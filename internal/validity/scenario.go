@@ -171,7 +171,8 @@ func (s *Scenario) Window(w *load.Window, perIteration int) (invalid uint32, sta
 	}
 	j := judged{start: w.Start, end: w.End}
 	j.lost, j.by = lost(w, perIteration)
-	if length := w.End.Sub(w.Start); length > 0 && w.Requests == 0 && stalled > 0 {
+	// What was due in a stall may be dropped, and counted, only in the window after it.
+	if length := w.End.Sub(w.Start); length > 0 && stalled > 0 {
 		j.lost, j.by = max(j.lost, stalled.Seconds()/length.Seconds()), j.by|load.ByGap.Bit()
 	}
 	if j.lost > 1-leastLeft {

@@ -2,6 +2,7 @@ package validity
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,6 +129,14 @@ func TestStalledTimeOfAWindow(t *testing.T) {
 	v.Disturbed(Disturbance{By: load.ByGap, From: zero.Add(31 * s), To: zero.Add(39 * s), Late: 8 * s})
 	if bits, _ := v.Window(own(zero.Round(0), 3, 0, 0), 1); bits != load.ByGap.Bit() {
 		t.Errorf("a window of which 8 s are missing has the bits %b", bits)
+	}
+	// What was due in a stall that reaches the window's end is dropped after it.
+	v.Disturbed(Disturbance{By: load.ByGap, From: zero.Add(41 * s), To: zero.Add(50 * s), Late: 9 * s})
+	if bits, _ := v.Window(own(zero.Round(0), 4, 10, 0), 1); bits != load.ByGap.Bit() {
+		t.Errorf("a window of which the last 9 s are missing has the bits %b", bits)
+	}
+	if got := v.Invalid(zero.Add(50 * s)); !slices.Equal(got, []load.Disturbance{load.ByGap}) {
+		t.Errorf("after a stall of 9 s among 50: %v", got)
 	}
 }
 
