@@ -73,7 +73,7 @@ func encoded(location string) string {
 		c := location[i]
 		switch {
 		case c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0,
-			c == '%' && !(i+2 < len(location) && isHex(location[i+1]) && isHex(location[i+2])):
+			c == '%' && (i+2 >= len(location) || !isHex(location[i+1]) || !isHex(location[i+2])):
 			if b == nil {
 				b = append(make([]byte, 0, len(location)+16), location[:i]...)
 			}
