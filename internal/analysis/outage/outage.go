@@ -16,7 +16,8 @@ import (
 // An Analysis counts what fails without exception. It implements analysis.Analysis.
 type Analysis struct {
 	thresholds Thresholds
-	names      []string // in the order of the configuration
+	at         time.Time // of the last Judge
+	names      []string  // in the order of the configuration
 	scenarios  map[string]*scenario
 }
 
@@ -122,6 +123,9 @@ func requests(w *load.Window) (n count) {
 
 // step adds a window to a streak.
 func (a *Analysis) step(s *streak, w *load.Window, n count) {
+	if s.active && s.stale(w.Start, a.thresholds.Stale) {
+		*s = streak{}
+	}
 	good := n.all - min(n.all, n.failed)
 	switch {
 	case n.all == 0: // says nothing
@@ -135,6 +139,18 @@ func (a *Analysis) step(s *streak, w *load.Window, n count) {
 	default:
 		*s = streak{}
 	}
+}
+
+// stale reports whether what an active streak found is too long ago to say anything at an instant:
+// the run has ended, or load is paused. At a low rate some requests may be awaited.
+func (s *streak) stale(at time.Time, least time.Duration) bool {
+	const awaited = 3
+	return at.Sub(s.until) > max(least, awaited*s.until.Sub(s.since)/time.Duration(s.count.all))
+}
+
+// holds reports whether a streak is an outage at the last Judge.
+func (a *Analysis) holds(s *streak) bool {
+	return s != nil && s.active && !s.stale(a.at, a.thresholds.Stale)
 }
 
 // runOf returns the run that a window belongs to.
@@ -158,22 +174,18 @@ func (s *scenario) run(id string) *run {
 // Sample does nothing: resources do not fail.
 func (*Analysis) Sample(load.Sample) {}
 
-// Event ends what is known of a scenario whose run ended: nothing fails where nothing is sent.
-func (a *Analysis) Event(e load.Event) {
-	if s := a.scenarios[e.Scenario]; s != nil && e.Kind == load.RunEnded {
-		s.failing = streak{}
-		clear(s.checks)
-	}
-}
+// Event does nothing: an outage outlasts a cut, and becomes stale after an end.
+func (*Analysis) Event(load.Event) {}
 
 // Judge returns a finding for each scenario that fails and each check that never holds.
 func (a *Analysis) Judge(at time.Time) (found []load.Finding) {
+	a.at = at
 	for _, name := range a.names {
 		s := a.scenarios[name]
-		if s.failing.active {
+		if a.holds(&s.failing) {
 			found = append(found, s.outage(&s.failing, at))
 		}
-		for _, check := range s.neverHold(func(check string) bool { return s.checks[check] != nil && s.checks[check].active }) {
+		for _, check := range s.neverHold(func(check string) bool { return a.holds(s.checks[check]) }) {
 			found = append(found, s.check(check, s.checks[check].count, s.checks[check].since, at))
 		}
 	}
@@ -238,6 +250,6 @@ func (s *scenario) neverHold(so func(check string) bool) (names []string) {
 // Collect sends which scenarios fail.
 func (a *Analysis) Collect(send analysis.Send) {
 	for _, name := range a.names {
-		send(metric.Outage, analysis.Number(a.scenarios[name].failing.active), name)
+		send(metric.Outage, analysis.Number(a.holds(&a.scenarios[name].failing)), name)
 	}
 }

@@ -81,7 +81,45 @@ func TestEverythingFails(t *testing.T) {
 		t.Errorf("metrics %v", sent)
 	}
 	r.Event(load.Event{Kind: load.RunEnded, Scenario: "soak"})
-	r.wants(t, "after the run")
+	if len(r.says()) != 1 {
+		t.Error("a cut ends an outage")
+	}
+}
+
+// An outage is over some time after its last request, and what fails then is another one.
+func TestAnOutageBecomesStale(t *testing.T) {
+	r := newRig()
+	r.feed(0, refused(50), checks(30, 30))
+	if len(r.says()) != 2 {
+		t.Fatalf("an outage and a check: %q", r.says())
+	}
+	for range 30 {
+		r.feed(0, nil) // the run has ended
+	}
+	if len(r.says()) != 2 {
+		t.Errorf("after five minutes: %q", r.says())
+	}
+	r.feed(0, nil)
+	r.wants(t, "after more than five minutes")
+	r.Collect(func(d *metric.Desc, v float64, _ ...string) {
+		if v != 0 {
+			t.Errorf("%s = %v", d.Name, v)
+		}
+	})
+	r.feed(0, refused(30))
+	r.wants(t, "in the next run", "unreachable: soak: none of 30 requests since 14:08:30 UTC was answered: refused 30")
+}
+
+// A request every ten minutes is awaited.
+func TestAnOutageAtALowRateIsNotStale(t *testing.T) {
+	r := newRig()
+	for range 25 {
+		r.feed(0, refused(1))
+		for range 59 {
+			r.feed(0, nil)
+		}
+	}
+	r.wants(t, "25 requests in four hours", "unreachable: soak: none of 25 requests since 14:03:10 UTC was answered: refused 25")
 }
 
 func TestWhatIsNoOutage(t *testing.T) {

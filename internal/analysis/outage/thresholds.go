@@ -9,10 +9,14 @@ type Thresholds struct {
 	Least uint64
 	// Span is how long they must have failed, so that a restart of the target of a few seconds is none.
 	Span time.Duration
+	// Stale is for how long at least an outage holds without another request.
+	Stale time.Duration
 	// Runs is how many runs of a scenario are remembered: the one under way, and
 	// those whose end is judged a window later.
 	Runs int
 }
 
 // DefaultThresholds returns the thresholds that perfd uses.
-func DefaultThresholds() Thresholds { return Thresholds{Least: 20, Span: 10 * time.Second, Runs: 4} }
+func DefaultThresholds() Thresholds {
+	return Thresholds{Least: 20, Span: 10 * time.Second, Stale: 5 * time.Minute, Runs: 4}
+}

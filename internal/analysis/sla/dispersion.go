@@ -70,7 +70,9 @@ func (b *batches) add(k, n, keep float64) {
 		p := b.nearBad / b.nearEvents
 		// The variance of p is added to that of k.
 		residual := (k - p*n) / math.Sqrt(n*(1+n/b.nearEvents))
-		b.expected = b.expected*keep + p*(1-p)
+		// The share with this batch, so that the first bad events after none are expected to vary, too.
+		with := (b.nearBad + k) / (b.nearEvents + n)
+		b.expected = b.expected*keep + with*(1-with)
 		b.power = b.power*keep + residual*residual
 		b.products = b.products*keep + residual*b.last
 		b.last = residual

@@ -186,3 +186,61 @@ func TestNoPassHidesABreach(t *testing.T) {
 		})
 	}
 }
+
+// Twenty seconds in which everything fails are no breach, whatever the windows are
+// and however long nothing was bad before.
+func TestABlipIsNoBreach(t *testing.T) {
+	for _, window := range []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute} {
+		for _, limit := range []float64{0.001, 0.01, 0.05} {
+			for _, after := range []time.Duration{5 * time.Minute, 40 * time.Minute, 2 * time.Hour, 24 * time.Hour} {
+				r := newRatio(limit)
+				const perSecond = 1000.0 / 60
+				blip := analysistest.Zero.Add(after)
+				for now := analysistest.Zero; now.Before(blip.Add(3 * time.Hour)); now = now.Add(window) {
+					end := now.Add(window)
+					from, to := now, end
+					if blip.After(from) {
+						from = blip
+					}
+					if over := blip.Add(20 * time.Second); over.Before(to) {
+						to = over
+					}
+					r.add(now, end, perSecond*window.Seconds(), perSecond*max(0, to.Sub(from).Seconds()))
+					if r.verdict == load.Fail {
+						t.Fatalf("windows of %v, limit %v: a blip after %v is called a breach", window, limit, after)
+					}
+				}
+			}
+		}
+	}
+}
+
+// What a design effect is estimated from: independent events have 1, a burst after
+// nothing at all is a cluster, and a change of level is none.
+func TestDesignEffects(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 77))
+	for _, c := range []struct {
+		name       string
+		bad        func(minute int) float64 // of 1000
+		low, upper float64
+	}{
+		{"nothing bad", func(int) float64 { return 0 }, 1, 1},
+		{"independent", func(int) float64 { return float64(analysistest.Poisson(random, 5)) }, 1, 1.2},
+		{"a burst after none", func(m int) float64 {
+			if m == 199 {
+				return 500
+			}
+			return 0
+		}, 100, 1e6},
+		{"twice as many from a minute on", func(m int) float64 { return float64(analysistest.Poisson(random, float64(5+5*(m/100)))) }, 1, 1.5},
+		{"every other ten minutes", func(m int) float64 { return float64(analysistest.Poisson(random, float64(1+20*(m/10%2)))) }, 3, 100},
+	} {
+		var d dispersion
+		for m := range 200 {
+			d.add(c.bad(m), 1000)
+		}
+		if effect, _ := d.effect(); effect < c.low || effect > c.upper {
+			t.Errorf("%s: design effect %.2f, want %v to %v", c.name, effect, c.low, c.upper)
+		}
+	}
+}

@@ -141,9 +141,9 @@ func (r *ratio) step(start time.Time, length time.Duration, events, bad float64)
 	if r.windows == 1 {
 		weight = 1 - defaults.AnyStart
 	}
-	// A window that is longer than an interval holds more than a few bad seconds.
-	long := max(1, length.Minutes())
-	r.minOver = max(1, int(math.Ceil(float64(defaults.MinOver)/long)))
+	// Longer windows prove more, but one alone may hold no more than a few bad seconds.
+	long := min(max(1, length.Minutes()), 2)
+	r.minOver = int(math.Ceil(float64(defaults.MinOver) / long))
 	r.worse.step(start, weight, r.before.forBreach(), events, bad, defaults.MaxWindow*long)
 	r.better.step(start, weight, r.recovery(), events, bad, math.Inf(1))
 }
