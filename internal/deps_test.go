@@ -62,7 +62,7 @@ kind/*:         analysis analysis/* kind output output/* pace protocol protocol/
 
 config:         analysis kind block expr flow history maintenance objective output pace protocol schedule target validity wire
 report:         amount analysis load
-web:            amount analysis load maintenance
+web:            amount analysis load
 demo
 
 judge:          analysis block history load metric

@@ -26,7 +26,7 @@ func (d daemon) Ready() bool { return d.ready.Load() && !d.stopping.Load() }
 
 func (d daemon) Status() web.Status {
 	paused, until := d.fleet.Paused()
-	maintained, _ := d.fleet.Maintenance(time.Now())
+	maintained, _ := d.Maintenance()
 	at, ok, why := d.reloads.last()
 	return web.Status{
 		Version: version.Version, Revision: version.GetRevision(), GoVersion: runtime.Version(),
@@ -39,20 +39,41 @@ func (d daemon) Status() web.Status {
 func (d daemon) Pause(t time.Duration) error { return d.fleet.Pause(t) }
 func (d daemon) Resume() error               { return d.fleet.Resume() }
 
-func (d daemon) Maintenance() (now, coming []maintenance.Window) {
-	return d.fleet.Maintenance(time.Now())
+func (d daemon) Maintenance() (now, coming []web.Maintenance) {
+	under, ahead := d.fleet.Maintenance(time.Now())
+	return maintenanceView(under), maintenanceView(ahead)
 }
 
-func (d daemon) Maintain(w maintenance.Window) (maintenance.Window, error) {
+func maintenanceView(list []maintenance.Window) (out []web.Maintenance) {
+	for _, w := range list {
+		out = append(out, web.Maintenance(w))
+	}
+	return out
+}
+
+func (d daemon) Maintain(w web.Maintenance) (web.Maintenance, error) {
 	for _, name := range w.Targets {
 		if d.fleet.Target(name) == nil {
 			return w, fmt.Errorf("%w: %s", web.ErrUnknownTarget, name)
 		}
 	}
-	return d.fleet.Maintain(w)
+	made, err := d.fleet.Maintain(maintenance.Window(w))
+	switch {
+	case errors.Is(err, maintenance.ErrFull):
+		err = web.ErrFull
+	case errors.Is(err, maintenance.ErrNotKept):
+		err = fmt.Errorf("%w: %w", web.ErrNotKept, err)
+	}
+	return web.Maintenance(made), err
 }
 
-func (d daemon) EndMaintenance(id string) error { return d.fleet.EndMaintenance(id) }
+func (d daemon) EndMaintenance(id string) error {
+	err := d.fleet.EndMaintenance(id)
+	if errors.Is(err, maintenance.ErrUnknown) {
+		return fmt.Errorf("%w: %s", web.ErrUnknownMaintenance, id)
+	}
+	return err
+}
 
 // Reload reloads the configuration.
 func (d daemon) Reload() error {

@@ -97,6 +97,7 @@ func New(doc *config.Document, o Options) (*Fleet, error) {
 	}
 	f := &Fleet{o: o, zero: time.Now(), pushed: maintenance.NewPushed(o.State), now: &generation{targets: map[string]*Target{}}}
 	f.disturbances.log = o.Log
+	o.State.Get(maintenanceKey, &f.known)
 	f.pause = pause{store: o.State, changed: f.pauseChanged}
 	// Schedules must know from their beginning that they are paused: they would count
 	// everything that comes before the pause as missed.
@@ -121,7 +122,6 @@ func (f *Fleet) Start() {
 	f.loops.Go(func() { f.census(ctx) })
 	now := f.current()
 	f.pause.look(now.doc.KillSwitch())
-	f.o.State.Get(maintenanceKey, &f.known)
 	f.followMaintenance(time.Now())
 	f.forgetSchedules(now)
 	for _, t := range now.targets {

@@ -24,10 +24,10 @@ func (c *Config) Validate(at *block.Node, errs *block.Errors) { c.Blackout.Valid
 
 // A Window is one stretch of maintenance.
 type Window struct {
-	ID      string    `json:"id,omitempty"` // of a pushed one
+	ID      string    `json:"id"` // of a pushed one
 	Name    string    `json:"name"`
 	Targets []string  `json:"targets,omitempty"` // all where there are none
-	From    time.Time `json:"from,omitzero"`     // unknown of a declared one
+	From    time.Time `json:"from"`              // unknown of a declared one
 	Until   time.Time `json:"until"`
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
-	"github.com/perfd/perfd/internal/maintenance"
 )
 
 func TestMain(m *testing.M) {
@@ -81,17 +80,17 @@ func (f *fake) named(what, name string) error {
 	return f.note(what + " " + name)
 }
 
-func (f *fake) Reload() error                                   { return f.note("reload") }
-func (f *fake) Pause(d time.Duration) error                     { return f.note("pause " + d.String()) }
-func (f *fake) Maintenance() (now, coming []maintenance.Window) { return f.status.Maintenance, nil }
-func (f *fake) Maintain(w maintenance.Window) (maintenance.Window, error) {
+func (f *fake) Reload() error                            { return f.note("reload") }
+func (f *fake) Pause(d time.Duration) error              { return f.note("pause " + d.String()) }
+func (f *fake) Maintenance() (now, coming []Maintenance) { return f.status.Maintenance, nil }
+func (f *fake) Maintain(w Maintenance) (Maintenance, error) {
 	w.ID = "W1"
 	return w, f.note(fmt.Sprintf("maintain %s %v for %v", w.Name, w.Targets, w.Until.Sub(f.now)))
 }
 
 func (f *fake) EndMaintenance(id string) error {
 	if id != "W1" {
-		return maintenance.ErrUnknown
+		return ErrUnknownMaintenance
 	}
 	return f.note("end " + id)
 }

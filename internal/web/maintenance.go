@@ -4,8 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"time"
-
-	"github.com/perfd/perfd/internal/maintenance"
 )
 
 // maintenance takes a window, or answers with those that are under way and those to come.
@@ -36,13 +34,13 @@ func (s *server) maintain(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, problem)
 		return
 	}
-	made, err := s.Daemon.Maintain(maintenance.Window{Name: pushed.Name, Targets: pushed.Targets, From: pushed.From, Until: until})
+	made, err := s.Daemon.Maintain(Maintenance{Name: pushed.Name, Targets: pushed.Targets, From: pushed.From, Until: until})
 	switch {
 	case errors.Is(err, ErrUnknownTarget):
 		refuse(w, http.StatusNotFound, err.Error())
-	case errors.Is(err, maintenance.ErrFull):
+	case errors.Is(err, ErrFull):
 		refuse(w, http.StatusConflict, err.Error())
-	case errors.Is(err, maintenance.ErrNotKept):
+	case errors.Is(err, ErrNotKept):
 		refuse(w, http.StatusInternalServerError, err.Error())
 	case err != nil:
 		refuse(w, http.StatusBadRequest, err.Error())
@@ -74,7 +72,7 @@ func endOf(from, until time.Time, lasts string) (end time.Time, problem string) 
 // endMaintenance ends a window that was pushed.
 func (s *server) endMaintenance(w http.ResponseWriter, r *http.Request) {
 	switch err := s.Daemon.EndMaintenance(r.PathValue("id")); {
-	case errors.Is(err, maintenance.ErrUnknown):
+	case errors.Is(err, ErrUnknownMaintenance):
 		refuse(w, http.StatusNotFound, err.Error())
 	case err != nil:
 		refuse(w, http.StatusInternalServerError, err.Error())

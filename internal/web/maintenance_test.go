@@ -7,8 +7,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/perfd/perfd/internal/maintenance"
 )
 
 func TestMaintenanceIsPushed(t *testing.T) {
@@ -28,8 +26,8 @@ func TestMaintenanceIsPushed(t *testing.T) {
 		{name: "an unknown key", body: `{"name": "database", "end": "2h"}`, code: 400, why: `unknown field \"end\"`},
 		{name: "an unknown target", body: `{"name": "database", "targets": ["shpo"], "for": "2h"}`, err: ErrUnknownTarget, code: 404, why: "no such target", asked: "maintain database [shpo] for 2h0m0s"},
 		{name: "wrong", body: `{"for": "2h"}`, err: errors.New("name: is required"), code: 400, why: "name: is required", asked: "maintain  [] for 2h0m0s"},
-		{name: "too many", body: `{"name": "x", "for": "2h"}`, err: maintenance.ErrFull, code: 409, asked: "maintain x [] for 2h0m0s"},
-		{name: "full disk", body: `{"name": "x", "for": "2h"}`, err: maintenance.ErrNotKept, code: 500, asked: "maintain x [] for 2h0m0s"},
+		{name: "too many", body: `{"name": "x", "for": "2h"}`, err: ErrFull, code: 409, asked: "maintain x [] for 2h0m0s"},
+		{name: "full disk", body: `{"name": "x", "for": "2h"}`, err: ErrNotKept, code: 500, asked: "maintain x [] for 2h0m0s"},
 		{name: "without leave", body: `{"name": "x", "for": "2h"}`, off: true, code: 403, why: "--web.enable-lifecycle"},
 		{name: "ended", method: "DELETE", path: "/W1", code: 200, asked: "end W1"},
 		{name: "ended without leave", method: "DELETE", path: "/W1", off: true, code: 403},
@@ -40,7 +38,7 @@ func TestMaintenanceIsPushed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := shop(time.Now())
 			f.now, f.err = time.Now(), c.err
-			f.status.Maintenance = []maintenance.Window{{Name: "database", Targets: []string{"shop"}, Until: time.Now().Add(4 * time.Hour)}}
+			f.status.Maintenance = []Maintenance{{Name: "database", Targets: []string{"shop"}, Until: time.Now().Add(4 * time.Hour)}}
 			method := c.method
 			if method == "" {
 				method = "POST"
@@ -59,7 +57,7 @@ func TestMaintenanceIsPushed(t *testing.T) {
 func TestMaintenanceStandsOnEveryPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := shop(time.Now())
-		f.status.Maintenance = []maintenance.Window{{Name: "<database>", Targets: []string{"shop", "search"}, Until: time.Now().Add(4 * time.Hour)}}
+		f.status.Maintenance = []Maintenance{{Name: "<database>", Targets: []string{"shop", "search"}, Until: time.Now().Add(4 * time.Hour)}}
 		for _, path := range []string{"/", "/scenarios/shop-soak"} {
 			w := httptest.NewRecorder()
 			handler(f, true).ServeHTTP(w, httptest.NewRequest("GET", path, nil))

@@ -5,8 +5,6 @@ package web
 import (
 	"errors"
 	"time"
-
-	"github.com/perfd/perfd/internal/maintenance"
 )
 
 // A Daemon is what is served. Its methods are safe for concurrent use.
@@ -25,11 +23,12 @@ type Daemon interface {
 	Resume() error
 	// Maintenance lists the windows of declared maintenance that are under way, and
 	// the pushed ones to come.
-	Maintenance() (now, coming []maintenance.Window)
-	// Maintain takes a window, which is returned with its ID; ErrUnknownTarget names a target
-	// that is unknown, and other errors say what is wrong with the window.
-	Maintain(maintenance.Window) (maintenance.Window, error)
-	// EndMaintenance ends a window that was pushed; [maintenance.ErrUnknown] for an unknown ID.
+	Maintenance() (now, coming []Maintenance)
+	// Maintain takes a window, which is returned with its ID; ErrUnknownTarget
+	// names a target that is unknown, ErrFull and ErrNotKept are not the window's fault,
+	// and other errors say what is wrong with it.
+	Maintain(Maintenance) (Maintenance, error)
+	// EndMaintenance ends a window that was pushed; ErrUnknownMaintenance for an unknown ID.
 	EndMaintenance(id string) error
 	// Start and Stop begin and end a run by hand; ErrUnknown for an unknown name.
 	Start(scenario string) error
@@ -38,6 +37,22 @@ type Daemon interface {
 
 // ErrUnknown says that there is no scenario of a name.
 var ErrUnknown = errors.New("no such scenario")
+
+// The errors of Maintain and EndMaintenance.
+var (
+	ErrUnknownMaintenance = errors.New("no such maintenance window")
+	ErrFull               = errors.New("there are too many maintenance windows already")
+	ErrNotKept            = errors.New("it holds, but a restart would not know")
+)
+
+// A Maintenance is one stretch of declared maintenance.
+type Maintenance struct {
+	ID      string    `json:"id,omitempty"` // of a pushed one
+	Name    string    `json:"name"`
+	Targets []string  `json:"targets,omitempty"` // all where there are none
+	From    time.Time `json:"from,omitzero"`     // unknown of a declared one
+	Until   time.Time `json:"until"`
+}
 
 // A Status describes the daemon.
 type Status struct {
@@ -52,11 +67,11 @@ type Status struct {
 	Paused      bool      `json:"paused"`
 	PausedUntil time.Time `json:"paused_until,omitzero"`
 	// Maintenance is what is under way.
-	Maintenance []maintenance.Window `json:"maintenance,omitempty"`
-	Ready       bool                 `json:"ready"`
-	Shard       int                  `json:"shard"`
-	Shards      int                  `json:"shards"`
-	Lifecycle   bool                 `json:"lifecycle_enabled"`
+	Maintenance []Maintenance `json:"maintenance,omitempty"`
+	Ready       bool          `json:"ready"`
+	Shard       int           `json:"shard"`
+	Shards      int           `json:"shards"`
+	Lifecycle   bool          `json:"lifecycle_enabled"`
 }
 
 // A Scenario describes one scenario now: its rates and percentiles are of the last minute.
