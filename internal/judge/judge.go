@@ -45,9 +45,10 @@ type Judge struct {
 const (
 	// windowsWait is how long a run that ended waits for its last windows.
 	windowsWait = 20 * time.Second
-	// samplesWait is how long samples wait at most for a window to be judged with:
-	// resources are read all the time, and windows end only while load runs.
-	samplesWait = 5 * time.Second
+	// samplesWait is how long samples wait at most for a window to be judged with. A
+	// window of any scenario ends every ten seconds; without scenarios none does, and
+	// resources are watched all the same.
+	samplesWait = 15 * time.Second
 	// lookBack is how much of the history is read at start: the span of an error budget.
 	lookBack = 30 * 24 * time.Hour
 )

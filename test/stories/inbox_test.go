@@ -95,15 +95,12 @@ func (b *inbox) all() (list []notice, more <-chan struct{}) {
 	return slices.Clone(b.list), b.grown
 }
 
-// wait returns the first notice that matches, a notification before one that the alert of an
-// invalid measurement inhibits. What other alerts inhibit does not count.
+// wait returns the first notification that matches. What other alerts inhibit does not count.
 func (b *inbox) wait(ctx context.Context, match func(notice) bool) (notice, bool) {
 	for {
 		list, more := b.all()
-		for _, by := range []string{"", invalid} {
-			if i := slices.IndexFunc(list, func(n notice) bool { return n.InhibitedBy == by && match(n) }); i >= 0 {
-				return list[i], true
-			}
+		if i := slices.IndexFunc(list, func(n notice) bool { return n.InhibitedBy == "" && match(n) }); i >= 0 {
+			return list[i], true
 		}
 		select {
 		case <-ctx.Done():
