@@ -263,20 +263,14 @@ func escapePath(key string) string {
 
 func (c *compiler) jsonPath(path string) (eval, Type, error) {
 	c.keep.Body = true
-	if path == "" {
-		return func(_ *Scope, r Response) Value {
-			if body := r.Body(); gjson.ValidBytes(body) {
-				return jsonValue(gjson.ParseBytes(body))
-			}
+	return func(s *Scope, r Response) Value {
+		switch {
+		case !s.isJSON(r): // a path may be found in what comes before the mistake
 			return failed("the body is not JSON")
-		}, Any, nil
-	}
-	return func(_ *Scope, r Response) Value {
-		body := r.Body()
-		if !gjson.ValidBytes(body) { // a path may be found in what comes before the mistake
-			return failed("the body is not JSON")
+		case path == "":
+			return jsonValue(gjson.ParseBytes(r.Body()))
 		}
-		return jsonValue(gjson.GetBytes(body, path))
+		return jsonValue(gjson.GetBytes(r.Body(), path))
 	}, Any, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/tidwall/gjson"
 )
 
 // Symbols is a table of the variables that an expression may read, each with its
@@ -126,6 +128,8 @@ type Scope struct {
 	Rand      *rand.PCG // the VU's random source
 	VU        int       // the VU's number among those of all shards
 	Iteration uint64    // the iteration's number, from 1
+
+	json uint8 // whether the body of the answer that is read is JSON
 }
 
 // Set sets the variable in a slot.
@@ -149,6 +153,29 @@ func (s *Scope) Reset() { clear(s.Vars) }
 
 // below returns a number in [0, n) from the VU's random source.
 func (s *Scope) below(n uint64) uint64 { return rand.New(s.Rand).Uint64N(n) }
+
+// isJSON reports whether the body of a response is JSON as a whole. Conditions and
+// extractions of a step ask for the same body one after the other, so that the last
+// answer is kept.
+func (s *Scope) isJSON(r Response) bool {
+	if s.json == unread {
+		s.json = noJSON
+		if gjson.ValidBytes(r.Body()) {
+			s.json = isJSON
+		}
+	}
+	return s.json == isJSON
+}
+
+// What is known of the answer's body.
+const (
+	unread = iota
+	isJSON
+	noJSON
+)
+
+// Answered says that the expressions to come read another answer.
+func (s *Scope) Answered() { s.json = unread }
 
 // A Response is an answer as expressions read it. Its results may point into
 // buffers that the next request reuses.

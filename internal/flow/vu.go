@@ -307,6 +307,7 @@ func (v *VU) judge(s *step, call *protocol.Call) {
 	if r.Cause != load.None {
 		return
 	}
+	v.scope.Answered()
 	if s.expect != nil {
 		if ok, err := s.expect.Eval(&v.scope, call.Response); !ok {
 			r.Cause, call.Err = load.Expect, err
