@@ -244,13 +244,7 @@ func (t *tally) add(w *load.Window) {
 		t.own.Touched = load.AddTouched(t.own.Touched, c)
 	}
 	for _, c := range w.Checks {
-		i := slices.IndexFunc(t.own.Checks, func(x load.CheckCount) bool { return x.Name == c.Name })
-		if i < 0 {
-			i = len(t.own.Checks)
-			t.own.Checks = append(t.own.Checks, load.CheckCount{Name: c.Name})
-		}
-		t.own.Checks[i].Evaluated += c.Evaluated
-		t.own.Checks[i].Failed += c.Failed
+		t.own.Checks = load.AddCheck(t.own.Checks, c)
 	}
 	t.asked += w.Planned
 	if w.Requests > 0 || w.Planned > 0 {

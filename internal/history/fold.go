@@ -190,7 +190,7 @@ func merge(to, w *load.Window) {
 	to.SentBytes += w.SentBytes
 	to.ReceivedBytes += w.ReceivedBytes
 	for _, c := range w.Checks {
-		to.Checks = addCheck(to.Checks, c)
+		to.Checks = load.AddCheck(to.Checks, c)
 	}
 	if it, from := to.Iterations, w.Iterations; it != nil {
 		it.Started += from.Started
@@ -218,15 +218,4 @@ func addCode(list []load.CodeCount, c load.CodeCount) []load.CodeCount {
 		return list
 	}
 	return slices.Insert(list, i, c)
-}
-
-func addCheck(list []load.CheckCount, c load.CheckCount) []load.CheckCount {
-	for i := range list {
-		if list[i].Name == c.Name {
-			list[i].Evaluated += c.Evaluated
-			list[i].Failed += c.Failed
-			return list
-		}
-	}
-	return append(list, c)
 }

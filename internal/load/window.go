@@ -148,6 +148,18 @@ type CheckCount struct {
 	Evaluated, Failed uint64
 }
 
+// AddCheck returns list with c added: to the check of the same name, or behind the others.
+func AddCheck(list []CheckCount, c CheckCount) []CheckCount {
+	for i := range list {
+		if list[i].Name == c.Name {
+			list[i].Evaluated += c.Evaluated
+			list[i].Failed += c.Failed
+			return list
+		}
+	}
+	return append(list, c)
+}
+
 // Iterations are the iterations and drops of one scenario over a window.
 type Iterations struct {
 	Started                         uint64

@@ -164,17 +164,5 @@ func addCode(codes []load.CodeCount, c load.CodeCount) []load.CodeCount {
 func compareCode(c load.CodeCount, code int32) int { return cmp.Compare(c.Code, code) }
 
 func (s *step) addCheck(name string, n checkCount) {
-	s.window.Checks = addCheck(s.window.Checks, load.CheckCount{Name: name, Evaluated: n.evaluated, Failed: n.failed})
-}
-
-// addCheck returns checks with c added.
-func addCheck(checks []load.CheckCount, c load.CheckCount) []load.CheckCount {
-	for i := range checks {
-		if checks[i].Name == c.Name {
-			checks[i].Evaluated += c.Evaluated
-			checks[i].Failed += c.Failed
-			return checks
-		}
-	}
-	return append(checks, c)
+	s.window.Checks = load.AddCheck(s.window.Checks, load.CheckCount{Name: name, Evaluated: n.evaluated, Failed: n.failed})
 }

@@ -175,7 +175,7 @@ func sum(steps []*load.Window) *load.Window {
 		all.SentBytes += w.SentBytes
 		all.ReceivedBytes += w.ReceivedBytes
 		for _, c := range w.Checks {
-			all.Checks = addCheck(all.Checks, c)
+			all.Checks = load.AddCheck(all.Checks, c)
 		}
 		if len(steps) > 1 {
 			all.Duration.Merge(w.Duration)

@@ -192,11 +192,11 @@ func (c *Config) Validate(n *block.Node, errs *block.Errors) {
 	}
 }
 
-// maxMaxRead bounds max_read: each virtual user may hold as much.
-const maxMaxRead = 1 << 30
+// mostRead bounds max_read, in bytes: each virtual user may hold as much.
+const mostRead = 1 << 30
 
 func checkMaxRead(s block.Size, in *block.Node, errs *block.Errors) {
-	if s <= 0 || s > maxMaxRead {
+	if s <= 0 || s > mostRead {
 		at := in.Get("max_read")
 		errs.Add(at.Pos, at.Path, "must be more than 0 and at most 1GiB, got %s", at.Scalar)
 	}
