@@ -197,7 +197,13 @@ func stallSeeds() uint64 {
 	return 20
 }
 
-const healthySpan = 60 * time.Minute
+// healthySpan is for how long a target without a breach is watched.
+func healthySpan() time.Duration {
+	if testing.Short() {
+		return 15 * time.Minute
+	}
+	return time.Hour
+}
 
 // The p99 of what is asked is about 96 ms under a limit of 100 ms: with the requests that
 // stalls made late it would be over it.
@@ -205,9 +211,9 @@ func TestStallsCostWhatTheyTouchAndBreakNothing(t *testing.T) {
 	t.Parallel()
 	least := 1.0
 	for seed := range stallSeeds() {
-		stalled(t, steady, seed, func(began time.Time) []stall { return burstsOf(seed, began, healthySpan) }, func(s *stallStage) {
+		stalled(t, steady, seed, func(began time.Time) []stall { return burstsOf(seed, began, healthySpan()) }, func(s *stallStage) {
 			for _, objective := range []string{"p99", "errors"} {
-				if after, fails := s.failing(objective, healthySpan/2); fails {
+				if after, fails := s.failing(objective, healthySpan()/2); fails {
 					t.Errorf("seed %d: %s is called broken after %v of stalls", seed, objective, after)
 				}
 				events, bad, excluded := s.counted(objective)
@@ -277,7 +283,7 @@ func TestVirtualUsersThatAStallKeptBusyAreNotHeldAgainstTheTarget(t *testing.T) 
 func TestEverythingRefusedUnderStallsIsBad(t *testing.T) {
 	t.Parallel()
 	for seed := range stallSeeds() {
-		stalled(t, steady, seed, func(began time.Time) []stall { return burstsOf(seed, began, healthySpan) }, func(s *stallStage) {
+		stalled(t, steady, seed, func(began time.Time) []stall { return burstsOf(seed, began, healthySpan()) }, func(s *stallStage) {
 			s.mu.Lock()
 			s.cause = load.Refused
 			s.mu.Unlock()
