@@ -1,6 +1,6 @@
 // Package alerts holds perfd's Prometheus rules, so that the binary alone is
 // enough to install them, and writes them in other forms: faster, for
-// demonstrations and tests, or as a manifest for Kubernetes.
+// demonstrations and tests, or as a manifest for Kubernetes. It holds the runbooks of the alerts, too.
 //
 // The rules are the files beside this one. Nothing here knows what they say.
 package alerts
@@ -9,11 +9,17 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
+	"io/fs"
 	"math"
+	"path"
+	"strings"
 )
 
-//go:embed perfd-*.yaml
+//go:embed perfd-*.yaml runbooks/*.md
 var shipped embed.FS
+
+// shippedRunbooks is what links to runbooks begin with in the shipped files.
+const shippedRunbooks = "https://github.com/perfd/perfd/blob/main/alerts/runbooks/"
 
 // A File is one file of rules.
 type File struct {
@@ -25,6 +31,7 @@ type File struct {
 type Options struct {
 	TimeScale float64 // what every window, for, keep_firing_for and interval is divided by; more than 0
 	Grafana   string  // address that links to dashboards begin with, such as https://grafana.example.com; may be empty
+	Runbooks  string  // address below which NAME.md is the runbook of alert NAME; the project's own if empty
 }
 
 // Rules returns the shipped files in the order of their names. A time scale of 1 and no
@@ -33,27 +40,47 @@ func Rules(o Options) ([]File, error) {
 	if !(o.TimeScale > 0) || math.IsInf(o.TimeScale, 0) {
 		return nil, fmt.Errorf("time scale: must be more than 0, got %v", o.TimeScale)
 	}
-	entries, err := shipped.ReadDir(".")
+	names, err := fs.Glob(shipped, "*.yaml")
 	if err != nil {
 		return nil, err
 	}
 	var files []File
-	for _, e := range entries {
-		text, err := shipped.ReadFile(e.Name())
+	for _, name := range names {
+		text, err := shipped.ReadFile(name)
 		if err != nil {
 			return nil, err
 		}
 		if o.TimeScale != 1 {
 			if text, err = scale(text, o.TimeScale); err != nil {
-				return nil, fmt.Errorf("%s: %w", e.Name(), err)
+				return nil, fmt.Errorf("%s: %w", name, err)
 			}
 		}
 		if o.Grafana != "" {
 			text = bytes.ReplaceAll(text, []byte("dashboard_url: /d/"), []byte("dashboard_url: "+o.Grafana+"/d/"))
 		}
-		files = append(files, File{e.Name(), text})
+		if o.Runbooks != "" {
+			text = bytes.ReplaceAll(text, []byte("runbook_url: "+shippedRunbooks), []byte("runbook_url: "+o.Runbooks+"/"))
+		}
+		files = append(files, File{name, text})
 	}
 	return files, nil
+}
+
+// Runbooks returns the names of all alerts, each of which has a runbook, in order.
+func Runbooks() []string {
+	names, err := fs.Glob(shipped, "runbooks/*.md")
+	if err != nil {
+		panic(err) // the pattern is constant
+	}
+	for i, n := range names {
+		names[i] = strings.TrimSuffix(path.Base(n), ".md")
+	}
+	return names
+}
+
+// Runbook returns the runbook of an alert as Markdown. The error wraps fs.ErrNotExist if there is no such alert.
+func Runbook(alert string) ([]byte, error) {
+	return shipped.ReadFile(path.Join("runbooks", path.Base(alert)+".md"))
 }
 
 // One returns the groups of all files as one file of rules.

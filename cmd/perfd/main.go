@@ -49,6 +49,7 @@ Commands:
   analyze   what is found in a time that is over, out of what the daemon stored
   demo      the daemon and a demo shop in one process; nothing else is needed
   rules     write the rules and alerts for Prometheus that perfd brings along
+  runbook   print what to do about an alert
   dashboards
             write the dashboards for Grafana that perfd brings along
   version   print version and build
@@ -68,6 +69,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "run", "check", "once", "analyze", "demo":
 	case "rules":
 		return runRules(args, stdout, stderr)
+	case "runbook":
+		return runRunbook(args, stdout, stderr)
 	case "dashboards":
 		return runDashboards(args, stdout, stderr)
 	case "version":
@@ -77,7 +80,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage)
 		return exitOK
 	default:
-		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, once, analyze, demo, rules, dashboards, version\n", name)
+		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, once, analyze, demo, rules, runbook, dashboards, version\n", name)
 		return exitUsage
 	}
 

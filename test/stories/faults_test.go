@@ -30,15 +30,18 @@ func slow(ctx context.Context, s *stage) {
 	f := s.breaks("slow", s.main, "slow", "p95", rate)
 	s.shops["slow"].turn(s.t, func(k *demo.Knobs) { k.Release, k.Slowdown = "v1.1.0", 2 })
 	for _, from := range []string{current, old} {
-		s.await(ctx, f, from, 10*time.Minute, "alertname=PerfdObjectiveFailed", "scenario=slow", "objective=p95")
+		n, ok := s.await(ctx, f, from, 10*time.Minute, "alertname=PerfdObjectiveFailed", "scenario=slow", "objective=p95")
+		if summary := n.Annotations["summary"]; ok && !objectiveSummary.MatchString(summary) {
+			s.t.Errorf("slow: the summary of the objective is %q", summary)
+		}
 	}
 	for _, from := range []string{current, old} {
 		// Half a minute to settle, twelve intervals, and two minutes of the rule.
-		n, ok := s.await(ctx, f, from, 17*time.Minute, "alertname=PerfdRegressionSuspected", "scenario=slow", "release=v1.1.0", "baseline=v1.0.0")
+		n, ok := s.awaitBut(ctx, f, from, 17*time.Minute, "PerfdObjectiveFailed", "alertname=PerfdRegressionSuspected", "scenario=slow", "release=v1.1.0", "baseline=v1.0.0")
 		if !ok {
 			continue
 		}
-		for _, word := range []string{"slow", "v1.1.0", "v1.0.0", n.Labels["step"], n.Labels["statistic"]} {
+		for _, word := range []string{"slow", "v1.1.0", "v1.0.0", "p50", n.Labels["step"]} {
 			if !strings.Contains(n.Annotations["description"], word) {
 				s.t.Errorf("slow: the notification does not name %s: %s", word, n.Annotations["description"])
 			}
@@ -48,6 +51,8 @@ func slow(ctx context.Context, s *stage) {
 		}
 	}
 }
+
+var objectiveSummary = regexp.MustCompile(`^slow: p95 [0-9.]+ms, limit 380ms, release v1\.1\.0$`)
 
 // leaking watches a shop that leaks from its first request on. The same heap has
 // a limit that is an hour away and one that is days away.
@@ -170,11 +175,14 @@ func hang(ctx context.Context, s *stage) {
 		pause(ctx, hung)
 		s.shops["hang"].turn(s.t, func(k *demo.Knobs) { k.Hang = false })
 	}()
-	s.await(ctx, f, current, 2*time.Minute, "alertname=PerfdTargetUnreachable", "scenario=hang")
-	s.await(ctx, f, current, slaBar, "concern=sla", "scenario=hang")
-	s.await(ctx, f, old, 2*time.Minute, "alertname=PerfdTargetUnreachable", "scenario=hang")
-	s.await(ctx, f, old, slaBar, "concern=sla", "scenario=hang")
+	const cause = "PerfdEverythingFails"
+	for _, from := range []string{current, old} {
+		s.await(ctx, f, from, 2*time.Minute, "alertname="+cause, "scenario=hang")
+		s.awaitBut(ctx, f, from, 2*time.Minute, cause, "alertname=PerfdTargetUnreachable", "scenario=hang")
+		s.awaitBut(ctx, f, from, slaBar, cause, "concern=sla", "scenario=hang")
+	}
 	<-over
+	s.onePage("hang", "hang", cause)
 	pause(ctx, 2*time.Minute)
 }
 

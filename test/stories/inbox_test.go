@@ -95,11 +95,11 @@ func (b *inbox) all() (list []notice, more <-chan struct{}) {
 	return slices.Clone(b.list), b.grown
 }
 
-// wait returns the first notification that matches. What other alerts inhibit does not count.
+// wait returns the first notice that matches.
 func (b *inbox) wait(ctx context.Context, match func(notice) bool) (notice, bool) {
 	for {
 		list, more := b.all()
-		if i := slices.IndexFunc(list, func(n notice) bool { return n.InhibitedBy == "" && match(n) }); i >= 0 {
+		if i := slices.IndexFunc(list, match); i >= 0 {
 			return list[i], true
 		}
 		select {

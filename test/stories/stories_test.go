@@ -138,10 +138,15 @@ func (s *stage) disturbed(f fault) time.Duration {
 // and adds it to the table. The test fails, and ok is false, if it comes later than most, and the
 // time that the machine disturbed perfd, after the fault.
 func (s *stage) await(ctx context.Context, f fault, from string, most time.Duration, labels ...string) (n notice, ok bool) {
+	return s.awaitBut(ctx, f, from, most, "", labels...)
+}
+
+// awaitBut is await for an alert that an alert of a name may hold back as a symptom of the same cause.
+func (s *stage) awaitBut(ctx context.Context, f fault, from string, most time.Duration, cause string, labels ...string) (n notice, ok bool) {
 	ctx, cancel := context.WithDeadline(ctx, f.at.Add(most+maxDisturbed))
 	defer cancel()
 	n, ok = s.inbox.wait(ctx, func(n notice) bool {
-		return n.From == from && n.Status == firing && n.StartsAt.After(f.at) && n.carries(labels)
+		return n.From == from && n.Status == firing && n.StartsAt.After(f.at) && n.carries(labels) && (n.InhibitedBy == "" || n.InhibitedBy == cause)
 	})
 	if !ok {
 		s.t.Errorf("%s: no alert of Prometheus %s with %v within %v of the fault", f.story, from, labels, time.Since(f.at).Round(time.Second))
@@ -158,6 +163,22 @@ func (s *stage) await(ctx context.Context, f fault, from string, most time.Durat
 		ok = false
 	}
 	return n, ok
+}
+
+// onePage fails the test for everything that woke somebody about a scenario beside one alert.
+func (s *stage) onePage(story, scenario, alert string) {
+	list, _ := s.inbox.all()
+	for _, from := range []string{current, old} {
+		var pages []string
+		for _, n := range list {
+			if n.From == from && n.Receiver == "pager" && n.Status == firing && n.carries([]string{"scenario=" + scenario}) && !slices.Contains(pages, n.Labels["alertname"]) {
+				pages = append(pages, n.Labels["alertname"])
+			}
+		}
+		if !slices.Equal(pages, []string{alert}) {
+			s.t.Errorf("%s: Prometheus %s paged for %v, want %s alone", story, from, pages, alert)
+		}
+	}
 }
 
 // quiet waits until no alert fires that a scenario's measurement is invalid, as on a busy
