@@ -1,7 +1,10 @@
 package regression
 
 import (
+	"time"
+
 	"github.com/perfd/perfd/internal/analysis"
+	conf "github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
 )
@@ -19,7 +22,7 @@ var Kind = analysis.Kind{
 		{Kind: load.KindChange, Word: "change", Headline: "A level changed for the worse", Gravity: 40, Acceptable: true},
 	},
 	Metrics:  []*metric.Desc{metric.RegressionSuspected, metric.RegressionChange, metric.RegressionInfo},
-	Block:    func() any { return &Config{Margin: DefaultMargin} },
+	Block:    func() any { return &Config{Margin: DefaultMargin, Interval: conf.Duration(DefaultInterval)} },
 	BlockDoc: "How releases are compared.",
 }
 
@@ -29,7 +32,7 @@ func (a *Analysis) Configure(d *analysis.Description) {
 	for _, s := range d.Scenarios {
 		c := Scenario{Name: s.Name, Target: s.Target, Steps: s.Steps, Test: s.Test}
 		if b, ok := s.Blocks[Kind.Name].(*Config); ok {
-			c.Margin = float64(b.Margin)
+			c.Margin, c.Interval = float64(b.Margin), time.Duration(b.Interval)
 		}
 		list = append(list, c)
 	}

@@ -60,8 +60,8 @@ type deployment struct {
 func newPair(step string) *pair {
 	return &pair{
 		step:    step,
-		fine:    folder{length: time.Minute, requests: leastRequests},
-		tail:    folder{length: time.Minute, requests: leastTail},
+		fine:    folder{length: DefaultInterval, requests: leastRequests},
+		tail:    folder{length: DefaultInterval, requests: leastTail},
 		session: folder{length: 1 << 62},
 		hour:    folder{length: time.Hour, requests: leastRequests},
 	}

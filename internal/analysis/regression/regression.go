@@ -25,12 +25,17 @@ import (
 // DefaultMargin is the relative change below which a worsening has no practical importance.
 const DefaultMargin = 0.05
 
+// DefaultInterval is the least length of the intervals that releases are compared by: in a minute what a
+// target does for some seconds evens out.
+const DefaultInterval = time.Minute
+
 // A Scenario is what is compared.
 type Scenario struct {
 	Name, Target string
 	Steps        []string
-	Margin       float64 // practical margin; 0 is DefaultMargin
-	Test         string  // what the scenario is for
+	Margin       float64       // practical margin; 0 is DefaultMargin
+	Interval     time.Duration // least length of an interval; 0 is DefaultInterval
+	Test         string        // what the scenario is for
 }
 
 // keptAccepted bounds how many accepted findings are remembered.
@@ -94,6 +99,9 @@ func (a *Analysis) configure(list []Scenario) {
 		if c.Margin <= 0 {
 			c.Margin = DefaultMargin
 		}
+		if c.Interval <= 0 {
+			c.Interval = DefaultInterval
+		}
 		s := old[c.Name]
 		if s == nil {
 			s = &scenario{extents: map[load.Kind]extent{}}
@@ -104,6 +112,7 @@ func (a *Analysis) configure(list []Scenario) {
 			if p == nil {
 				p = newPair(step)
 			}
+			p.fine.length, p.tail.length = c.Interval, c.Interval
 			pairs = append(pairs, p)
 		}
 		s.Scenario, s.pairs, s.dirty = c, pairs, true

@@ -9,6 +9,7 @@ import (
 
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/analysis/analysistest"
+	conf "github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -128,6 +129,29 @@ func (r *rig) failing() []load.Finding {
 		}
 	}
 	return out
+}
+
+func TestIntervalsAreAsLongAsTheConfigurationSays(t *testing.T) {
+	for _, c := range []struct {
+		block any
+		want  time.Duration
+	}{
+		{Kind.Block(), time.Minute},
+		{&Config{Margin: DefaultMargin, Interval: conf.Duration(20 * time.Second)}, 20 * time.Second},
+		{nil, time.Minute},
+	} {
+		r := newRig(t, 1)
+		r.load.Rate = 20
+		r.a.Configure(&analysis.Description{Scenarios: []analysis.Scenario{{
+			Name: "shop-soak", Target: "shop", Steps: r.load.Steps, Blocks: map[string]any{Kind.Name: c.block},
+		}}})
+		r.feed(4 * time.Minute)
+		for _, b := range r.a.scenarios["shop-soak"].own().current().blocks {
+			if got := time.Duration(b.end - b.start); got != c.want {
+				t.Errorf("%+v: an interval takes %v, want %v", c.block, got, c.want)
+			}
+		}
+	}
 }
 
 // tries returns how often a simulation is repeated.

@@ -311,7 +311,7 @@ func (p *pair) nextLook(base *deployment) string {
 		}
 		return fmt.Sprintf("%d more runs", left)
 	}
-	length := time.Minute
+	length := p.fine.length
 	if b := cur.newest(u); b != nil {
 		length = time.Duration(float64(b.seconds) * float64(time.Second))
 	}

@@ -104,6 +104,56 @@ func (s *sheet) wholeReleases() {
 		}
 	}
 	s.most("equal, watched for six hours", alarms, n, 0)
+	s.shortIntervals()
+}
+
+// shortIntervals compares by intervals of ten seconds, of a target whose speed wanders for tens of seconds.
+func (s *sheet) shortIntervals() {
+	s.head("the same with regression.interval: 10s, ten minutes old, three steps at 12/s; speed wanders by 5 %, autocorrelation .7 from window to window", "called worse")
+	watch := func(seed uint64, slower float64, most time.Duration) (took time.Duration, called bool) {
+		r := newRig(s.t, analysistest.Seed()+seed)
+		r.a.configure([]Scenario{{Name: "shop-soak", Target: "shop", Steps: r.load.Steps, Test: "endurance", Interval: 10 * time.Second}})
+		luck := rand.New(rand.NewPCG(analysistest.Seed()+seed, 5))
+		median, mood := r.load.Median, 0.0
+		r.load.Rate = 12
+		next := func(speed float64) {
+			mood = 0.7*mood + math.Sqrt(1-0.7*0.7)*luck.NormFloat64()
+			r.load.Median = time.Duration(float64(median) * speed * math.Exp(0.05*mood))
+			r.next()
+		}
+		for range 60 {
+			next(1)
+		}
+		r.release("v1.1.0")
+		began := r.load.Now
+		for r.load.Now.Sub(began) < most {
+			next(slower)
+			if len(r.failing()) > 0 {
+				return r.load.Now.Sub(began), true
+			}
+		}
+		return most, false
+	}
+	const n = 100
+	for _, c := range []struct {
+		slower float64
+		most   time.Duration
+	}{{1.3, 10 * time.Minute}, {1.6, 5 * time.Minute}} {
+		found := 0
+		for seed := range uint64(n) {
+			if _, called := watch(4000+seed, c.slower, c.most); called {
+				found++
+			}
+		}
+		s.least(fmt.Sprintf("%.0f %% slower, within %.0f minutes", 100*(c.slower-1), c.most.Minutes()), found, n, 0.95)
+	}
+	alarms := 0
+	for seed := range uint64(n) {
+		if _, called := watch(5000+seed, 1, time.Hour); called {
+			alarms++
+		}
+	}
+	s.most("equal, watched for an hour", alarms, n, 0.05)
 }
 
 // fewRuns compares five runs with five.
