@@ -37,11 +37,17 @@ func (m *member) look(at float64, t *traffic) {
 		j.due = due
 	}
 	verdict, objection, x := m.examine(math.Inf(-1), at, t, false)
-	if j.looked && j.verdict == load.Fail && verdict == load.Inconclusive && x.lack != cycles && (objection == chance || objection == small) {
+	if j.looked && j.verdict == load.Fail && verdict == load.Inconclusive && x.lack != cycles && x.spares(objection, &Defaults) {
 		return // what was proven holds until something else is
 	}
 	j.looked = true
 	j.verdict, j.objection, j.x = verdict, objection, x
+}
+
+// spares says whether an objection leaves a leak that was called before what it is: doubt is no proof of the contrary,
+// and a bend that can be told from a line is none while the later half rises like the whole.
+func (x *examination) spares(o objection, th *Thresholds) bool {
+	return o == chance || o == small || o == slowing && x.trend.late >= th.HoldSlope*x.trend.slope
 }
 
 // examine judges what was read between two instants: all lifetimes, the last one,

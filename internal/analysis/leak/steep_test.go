@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/perfd/perfd/internal/load"
 )
@@ -25,6 +26,38 @@ func TestASteepLeakIsCalledWithinHalfAnHour(t *testing.T) {
 		if out := warms.noise(r, 0, sd).watch(); out.ever || out.once == load.Fail {
 			t.Errorf("seed %d: a warm-up is called a leak after %.1f h", k, out.first)
 		}
+	}
+}
+
+// Growth by requests wanders as their arrivals do, and nothing else hides it: a leak that was called is one until it ends.
+func TestALeakThatWasCalledStaysOne(t *testing.T) {
+	called := 0
+	for k := range uint64(60) {
+		r := rand.New(rand.NewPCG(k, 5))
+		base, each := 3e7, 1e7*math.Exp(1.5*r.Float64())
+		x := newTrace(4, base)
+		held := 0.0
+		x.each(func(i int, _, v float64) float64 {
+			if i > 20 {
+				held += each * math.Max(0, 1+0.17*r.NormFloat64())
+			}
+			return v + held + 1e6*r.Float64()
+		})
+		a, was := New(), false
+		x.feed(a, func(at time.Time, hours float64) {
+			for _, f := range a.Judge(at) {
+				if was && f.Verdict != load.Fail {
+					t.Errorf("seed %d: taken back after %.1f h: %s", k, hours, f.Sentence)
+				}
+				was = f.Verdict == load.Fail
+			}
+		})
+		if was {
+			called++
+		}
+	}
+	if called < 57 {
+		t.Errorf("%d of 60 leaks are called", called)
 	}
 }
 

@@ -73,6 +73,10 @@ type Thresholds struct {
 	// BendEarly is the same for growth that has not been seen for Patience, and for
 	// several lifetimes, each of which warms up.
 	Bend, BendEarly float64
+	// HoldSlope is the share of the slope from which on the rise of the later half says that a leak
+	// that was called goes on, although it slows down: the arrival of requests bends a line that has no
+	// other noise.
+	HoldSlope float64
 	// KinkGain is the share of what a line leaves that a line which becomes flat
 	// must leave at most to be the better description.
 	KinkGain float64
@@ -138,6 +142,7 @@ var Defaults = Thresholds{
 	LateP:          0.1,
 	Bend:           -3,
 	BendEarly:      -1.5,
+	HoldSlope:      0.85,
 	KinkGain:       0.65,
 	SettlingGain:   6,
 	SettlingLeast:  0.3,
