@@ -244,3 +244,38 @@ func TestDesignEffects(t *testing.T) {
 		}
 	}
 }
+
+// What a breach was like says nothing about how much a release that mends it varies.
+func TestAReleaseThatMendsABreachPassesAsAFirstOne(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 9))
+		r := newRatio(0.05)
+		now := analysistest.Zero
+		next := func(share float64) {
+			events := float64(analysistest.Poisson(rng, 330))
+			start := now
+			now = now.Add(10 * time.Second)
+			r.add(start, now, events, min(events, float64(analysistest.Poisson(rng, events*share))))
+		}
+		for range 6 * 20 {
+			next(0.001)
+		}
+		for i := 0; r.verdict != load.Fail || i%6 != 0; i++ { // half a minute of every minute is bad
+			if i > 6*30 {
+				t.Fatalf("seed %d: no breach after half an hour", seed)
+			}
+			next([]float64{0.4, 0.4, 0.4, 0.001, 0.001, 0.001}[i%6])
+		}
+		for range 6 {
+			next(0.4)
+		}
+		r.forget(now) // the release
+		waited := 0
+		for ; r.verdict != load.Pass && waited < 6*20; waited++ {
+			next(0.001)
+		}
+		if waited > 6 {
+			t.Errorf("seed %d: passes after %d windows of ten seconds, want a minute at most", seed, waited)
+		}
+	}
+}

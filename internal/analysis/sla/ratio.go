@@ -84,6 +84,7 @@ func (r *ratio) reset(at time.Time) {
 
 // forget drops the verdict and starts an epoch.
 func (r *ratio) forget(at time.Time) {
+	r.leaveBreach()
 	r.verdict, r.proof = load.Inconclusive, tally{}
 	r.reset(at)
 }
@@ -170,20 +171,25 @@ func (r *ratio) look(at time.Time, folded bool) {
 	if !changed {
 		return
 	}
-	was := r.verdict
-	r.verdict = now
-	switch {
-	case now == load.Fail:
+	ends := now == load.Fail || r.verdict == load.Fail
+	r.leaveBreach()
+	if r.verdict = now; now == load.Fail {
 		r.beforeBreach, r.recovering = r.before.dispersion, dispersion{}
-	case was == load.Fail:
-		r.spread = r.beforeBreach.plus(r.recovering)
-		r.before.set(r.spread)
-	default:
+	}
+	if !ends {
 		// A first pass ends no epoch: what it spent was for a pass, and the tests of a
 		// breach go on with what they have not spent.
 		return
 	}
 	r.reset(at)
+}
+
+// leaveBreach takes the intervals of a breach that is over out of the dispersion: a change of level is no clustering.
+func (r *ratio) leaveBreach() {
+	if r.verdict == load.Fail {
+		r.spread = r.beforeBreach.plus(r.recovering)
+		r.before.set(r.spread)
+	}
 }
 
 // lasts reports whether enough of the latest windows are over the limit for a
