@@ -228,6 +228,7 @@ func (a *Analysis) evaluate(s *scenario) {
 	}
 	if fresh {
 		s.dirty = true
+		s.mendSteps()
 		s.family()
 	}
 	if s.dirty {

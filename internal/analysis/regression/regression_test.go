@@ -307,6 +307,39 @@ func TestALaterReleaseMendsIt(t *testing.T) {
 	}
 }
 
+// Steps whose regression is their scenario's are mended with it: none is news when the scenario recovers.
+func TestStepsAreMendedWithTheirScenario(t *testing.T) {
+	for seed := range uint64(tries(20, 5)) {
+		r := newRig(t, 70+seed)
+		r.feed(time.Hour)
+		r.release("v1.1.0")
+		r.slower(1.5)
+		r.feed(time.Hour)
+		known := map[string]bool{}
+		for _, f := range r.failing() {
+			known[f.ID] = true
+		}
+		r.release("v1.2.0")
+		r.slower(1 / 1.5)
+		mending := false
+		for range 6 * 120 {
+			r.next()
+			for _, g := range r.failing() {
+				if !known[g.ID] {
+					t.Fatalf("seed %d: mended, and found: %s", seed, g.Sentence)
+				}
+				if strings.Contains(g.Sentence, " is -") {
+					t.Fatalf("seed %d: faster and slower at once: %s", seed, g.Sentence)
+				}
+				mending = mending || strings.Contains(g.Sentence, "it is not proven yet that v1.2.0 mends it")
+			}
+		}
+		if fs := r.failing(); len(fs) != 0 || !mending {
+			t.Errorf("seed %d: after two hours %s; said that it may be mended: %t", seed, texts(fs), mending)
+		}
+	}
+}
+
 func TestRollingBackMendsIt(t *testing.T) {
 	r, _ := regressed(t, 6)
 	r.release("v1.0.0")

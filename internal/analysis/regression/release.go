@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/stats"
 )
 
@@ -272,8 +273,7 @@ func (st *confirmed) take(results []result, cur *deployment) {
 }
 
 // recheck looks whether a regression is gone: whether of the last 24, 48, 96 … intervals, or
-// the last runs, every statistic that was worse is proven to be back inside the
-// margin. Not proven either way, it holds.
+// the last runs, what was worse is back inside the margin. Not proven either way, it holds.
 func (p *pair) recheck(margin float64) {
 	st, cur := p.confirmed, p.current()
 	u := cur.unit(st.baseline)
@@ -304,11 +304,33 @@ func (p *pair) recheck(margin float64) {
 	}
 }
 
-// gone says whether everything that was worse is proven to be no more.
+// mendSteps ends the regressions of steps that were one with that of their scenario, which is proven to be
+// gone: those that no longer look worse would take longer to prove it, and be new findings meanwhile.
+func (s *scenario) mendSteps() {
+	if s.extents[load.KindRegression] != whole || s.own().confirmed != nil {
+		return
+	}
+	for _, p := range s.pairs[:len(s.pairs)-1] {
+		st := p.confirmed
+		if st == nil {
+			continue
+		}
+		u := p.current().unit(st.baseline)
+		n := p.current().seen[u]
+		results, _ := p.compareWith(st.baseline, p.current(), u, n, s.Margin) // none where there is too little yet
+		worse := func(r result) bool { return r.beyond && slices.Contains(st.worse, r.statistic) }
+		if !slices.ContainsFunc(results, worse) {
+			p.recover(n, results, u)
+		}
+	}
+}
+
+// gone says whether the statistic that shows the regression most clearly is proven to be back inside the margin, and
+// no other that was worse looks beyond it: a tail has too few requests to prove it in hours.
 func (st *confirmed) gone(results []result) bool {
 	for _, s := range st.worse {
 		i := slices.IndexFunc(results, func(r result) bool { return r.statistic == s })
-		if i < 0 || !results[i].inside {
+		if s == st.statistic && (i < 0 || !results[i].inside) || i >= 0 && results[i].beyond {
 			return false
 		}
 	}
@@ -321,10 +343,12 @@ func (p *pair) recover(n int, results []result, u unit) {
 	p.confirmed, p.results, p.looked = nil, results, ""
 	cur.bad = false
 	cur.looks++
-	if u == intervals {
+	switch {
+	case n == 0:
+	case u == intervals:
 		cur.blocks = last(cur.blocks, n)
 		cur.tails = slices.DeleteFunc(slices.Clone(cur.tails), func(b block) bool { return b.start < cur.blocks[0].start })
-	} else {
+	default:
 		cur.runs = last(cur.runs, n)
 	}
 	cur.next = 2 * cur.seen[u]

@@ -113,7 +113,15 @@ func (s *scenario) regression(p *pair) load.Finding {
 	if st.creep > 0 {
 		f.Evidence = []load.Fact{{Name: "releases since the baseline", Value: load.Number(p.sinceAnchor)}}
 	}
-	b.WriteString(r.sentence(s.name(p), st, p.sinceAnchor))
+	cur := p.current()
+	// What is no longer worse by the look of it is not said to be slower while the proof is under way.
+	mending := cur.release != st.release && st.creep == 0 && !r.beyond
+	if mending {
+		fmt.Fprintf(&b, "%s of %s became worse with %s, and it is not proven yet that %s mends it: %s against %s (95 %% interval %s to %s)", label(r.statistic),
+			s.name(p), st.release, cur.release, r.signed(r.change), st.since, r.signed(r.in.Lower), r.signed(r.in.Upper))
+	} else {
+		b.WriteString(r.sentence(s.name(p), st, p.sinceAnchor))
+	}
 	fmt.Fprintf(&b, ", over %.0f and %.0f %s", r.worth[0], r.worth[1], st.units())
 	for _, other := range st.results {
 		if other.statistic != r.statistic && other.beyond {
@@ -133,7 +141,7 @@ func (s *scenario) regression(p *pair) load.Finding {
 			}
 		}
 	}
-	if cur := p.current(); cur.release != st.release && st.creep == 0 {
+	if cur.release != st.release && st.creep == 0 && !mending {
 		fmt.Fprintf(&b, "; %s did not mend it", cur.release)
 	}
 	f.Sentence = b.String()
