@@ -117,7 +117,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return c.runAnalyze(opts, stdout, stderr)
 	case "demo":
 		return serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) {
-			return exitOK, command.Demo(ctx, opts, c.demoAddress)
+			return exitOK, command.Demo(ctx, opts, c.demo)
 		})
 	}
 	return serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) { return exitOK, app.Run(ctx, opts) })
@@ -188,7 +188,7 @@ type commandLine struct {
 	logLevel    string
 	logFormat   string
 	shard       string
-	demoAddress string
+	demo        command.DemoOptions
 	showVersion bool
 }
 
@@ -231,7 +231,8 @@ func newCommandLine(name string, stderr io.Writer) *commandLine {
 	case "once":
 		return c
 	case "demo":
-		f.StringVar(&c.demoAddress, "demo.listen-address", "127.0.0.1:9798", "address the demo shop listens on")
+		f.StringVar(&c.demo.Address, "demo.listen-address", "127.0.0.1:9798", "address the demo shop and its knobs listen on")
+		f.BoolVar(&c.demo.Quiet, "quiet", false, "play no script: the shop stays as it is until its knobs are turned")
 		f.StringVar(&c.opts.StoragePath, "storage.path", "", "folder for state that survives a restart; a temporary one if empty")
 		c.opts.Lifecycle = true
 		return c

@@ -21,15 +21,20 @@ const demoAddress = "127.0.0.1:9798"
 // exporterStop bounds how long the demo waits for the last spans of its shop.
 const exporterStop = 2 * time.Second
 
-// Demo runs the demo shop at an address, and a daemon that puts load on it, until
-// ctx ends. A *app.UsageError says that nothing was started.
-func Demo(ctx context.Context, opts app.Options, address string) (err error) {
+// DemoOptions of Demo.
+type DemoOptions struct {
+	Address string // of the shop, host:port
+	Quiet   bool   // the shop's knobs are turned by hand only
+}
+
+// Demo runs the demo shop, and a daemon that puts load on it, until ctx ends. A *app.UsageError says that nothing was started.
+func Demo(ctx context.Context, opts app.Options, o DemoOptions) (err error) {
 	dir, err := os.MkdirTemp("", "perfd-demo-")
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	l, err := net.Listen("tcp", address)
+	l, err := net.Listen("tcp", o.Address)
 	if err != nil {
 		return &app.UsageError{Err: fmt.Errorf("--demo.listen-address: %w", err)}
 	}
@@ -50,9 +55,17 @@ func Demo(ctx context.Context, opts app.Options, address string) (err error) {
 	}
 	go func() { served <- shop.Serve(shopCtx, l) }()
 	opts.Log.Info("demo shop listening", "address", l.Addr().String(), "knobs", "http://"+l.Addr().String()+"/knobs")
+	played := make(chan struct{})
+	go func() {
+		defer close(played)
+		if !o.Quiet {
+			shop.Play(shopCtx, demo.Script(), func(s demo.Scene) { opts.Log.Info("demo: "+s.What, "expect", s.Expect) })
+		}
+	}()
 	// The shop outlives the load on it, so that what drains is answered.
 	err = app.Run(ctx, opts)
 	stop()
+	<-played
 	err = errors.Join(err, <-served)
 	grace, cancel := context.WithTimeout(context.Background(), exporterStop)
 	defer cancel()

@@ -24,3 +24,6 @@ func (l *leak) grow(n int) {
 		n -= m
 	}
 }
+
+// size is how many bytes are held.
+func (l *leak) size() int { return len(l.chunks)*leakChunk - len(l.room) }

@@ -36,6 +36,10 @@ type Shop struct {
 	freed chan struct{} // closed when the hang ends; nil while there is none
 	rand  *rand.Rand
 	leak  leak
+
+	script    []Scene   // that is played; nil for none
+	began     time.Time // of the script
+	endScript context.CancelFunc
 }
 
 // New returns a shop whose chances come from the seed. It panics on knobs that are not valid.
@@ -114,8 +118,17 @@ func (s *Shop) change(f func(*Knobs) error) error {
 		close(s.freed)
 		s.freed = nil
 	}
-	s.knobs, s.since = k, now
+	s.become(k, now)
 	return nil
+}
+
+// become makes knobs the truth. A release is a process of its own, which begins with
+// empty memory. The caller holds the lock.
+func (s *Shop) become(k Knobs, now time.Time) {
+	if k.Release != s.knobs.Release {
+		s.leak = leak{}
+	}
+	s.knobs, s.since = k, now
 }
 
 // advance makes the releases that are due the truth. The caller holds the lock.
@@ -125,8 +138,15 @@ func (s *Shop) advance() {
 	}
 	now := time.Now()
 	if now.Sub(s.since) >= time.Duration(s.knobs.Rollouts[0].After) {
-		s.knobs, s.since = s.knobs.after(now.Sub(s.since)), now
+		s.become(s.knobs.after(now.Sub(s.since)), now)
 	}
+}
+
+// Leaked is how many bytes the release that serves has leaked.
+func (s *Shop) Leaked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leak.size()
 }
 
 // Requests is how many requests arrived at all endpoints.
@@ -139,9 +159,12 @@ func (s *Shop) routes() http.Handler {
 	}
 	mux.HandleFunc("GET /version", s.version)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, object{"ok": true}) })
+	mux.HandleFunc("GET /{$}", s.show)
 	mux.HandleFunc("GET /knobs", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.Knobs()) })
 	// A page of another site must not turn the knobs of a shop on somebody's laptop.
-	mux.Handle("POST /knobs", http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.turn)))
+	protected := http.NewCrossOriginProtection()
+	mux.Handle("POST /knobs", protected.Handler(http.HandlerFunc(s.turn)))
+	mux.Handle("POST /turn", protected.Handler(http.HandlerFunc(s.turnByForm)))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	return mux
 }
@@ -180,6 +203,7 @@ func (s *Shop) turn(w http.ResponseWriter, r *http.Request) {
 		wrong(w, http.StatusBadRequest, err.Error())
 		return
 	}
+	s.takeOver()
 	reply(w, http.StatusOK, s.Knobs())
 }
 

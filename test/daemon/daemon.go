@@ -87,7 +87,7 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 func StartDemo(ctx context.Context, binary, dir string, env ...string) (*Daemon, error) {
 	p, err := proc.Start(proc.Spec{
 		Path: binary,
-		Args: []string{"demo", "--web.listen-address=127.0.0.1:0", "--demo.listen-address=127.0.0.1:0"},
+		Args: []string{"demo", "--quiet", "--web.listen-address=127.0.0.1:0", "--demo.listen-address=127.0.0.1:0"},
 		Dir:  dir,
 		Env:  append(os.Environ(), env...),
 	})

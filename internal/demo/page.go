@@ -1,0 +1,90 @@
+package demo
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+//go:embed page.html
+var pageFile embed.FS
+
+var page = template.Must(template.New("page.html").ParseFS(pageFile, "page.html"))
+
+// A pageView is what the page shows.
+type pageView struct {
+	Knobs   Knobs
+	Errors  float64 // per cent
+	LeakKiB float64
+	Script  []sceneView
+	Wrong   string
+}
+
+type sceneView struct {
+	At           string
+	What, Expect string
+	Past         bool
+}
+
+// show answers with the page on which a person turns the knobs.
+func (s *Shop) show(w http.ResponseWriter, _ *http.Request) { s.write(w, http.StatusOK, "") }
+
+func (s *Shop) write(w http.ResponseWriter, code int, wrong string) {
+	k := s.Knobs()
+	v := pageView{Knobs: k, Errors: 100 * k.ErrorRatio[""], LeakKiB: float64(k.LeakPerRequest) / 1024, Wrong: wrong}
+	script, began := s.playing()
+	for _, scene := range script {
+		m := int(scene.At.Minutes())
+		v.Script = append(v.Script, sceneView{
+			At: strconv.Itoa(m) + ":" + strconv.Itoa(100 + int(scene.At.Seconds()) - 60*m)[1:], What: scene.What, Expect: scene.Expect,
+			Past: time.Since(began) >= scene.At,
+		})
+	}
+	var out bytes.Buffer
+	if err := page.Execute(&out, v); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(code)
+	w.Write(out.Bytes())
+}
+
+// turnByForm changes the knobs that the page has.
+func (s *Shop) turnByForm(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<16)
+	number := func(name string) (v float64, err error) {
+		if text := r.PostFormValue(name); text != "" {
+			v, err = strconv.ParseFloat(text, 64)
+		}
+		return v, err
+	}
+	slowdown, err := number("slowdown")
+	errors, err2 := number("errors")
+	leak, err3 := number("leak")
+	for _, e := range []error{err, err2, err3} {
+		if e != nil {
+			s.write(w, http.StatusBadRequest, e.Error())
+			return
+		}
+	}
+	err = s.change(func(k *Knobs) error {
+		k.Slowdown, k.LeakPerRequest, k.Hang = slowdown, int(leak*1024), r.PostFormValue("hang") != ""
+		if release := r.PostFormValue("release"); release != "" {
+			k.Release = release
+		}
+		if errors != 100*k.ErrorRatio[""] {
+			k.ErrorRatio = map[string]float64{"": errors / 100}
+		}
+		return nil
+	})
+	if err != nil {
+		s.write(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	s.takeOver()
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
