@@ -26,14 +26,21 @@ func releases() *Dashboard {
 		variables: []Variable{targetVariable, scenarioVariable, stepVariable, histogramVariable},
 		rows: []row{
 			{"Now", 7, []*Panel{
-				table("Running", "The release of each target. It settles a while after a change; until then nothing is judged.", 8,
+				table("Running", "The release of each target. It settles a while after a change; until then nothing is judged.", 7,
 					column{title: "Target", label: "target"},
 					column{title: "Release", label: "release"},
 					column{expr: `max by (target, release) (perfd_target_release_info{@target})`},
 					column{title: "Settled", expr: `min by (target) (perfd_target_release_settled{@target})`, look: coloured(words("no", warning, "yes", good))},
 					column{title: "Changes in the time shown", unit: "none", expr: `max by (target) (increase(perfd_target_release_changes_total{@target}[$__range]))`, look: []Property{{"decimals", 0}}},
 				),
-				table("Regressions and changes", "Statistics that are worse than before, by how much, and the releases that were compared.", 16,
+				table("Worse than before", "What perfd can say of each scenario's release: worse, proven to be no worse, or not known yet.", 5,
+					column{title: "Scenario", label: "scenario"},
+					column{
+						title: "Worse", expr: `1 + max by (scenario) (perfd_regression_verdict{@scenario, verdict="fail"}) - min by (scenario) (perfd_regression_verdict{@scenario, verdict="pass"})`,
+						look: coloured(leaks),
+					},
+				),
+				table("Regressions and changes", "Statistics that are worse than before, by how much, and the releases that were compared.", 12,
 					column{title: "Scenario", label: "scenario", look: leads(open("Show ${__data.fields.Scenario}", "perfd-scenario", "scenario", "${__data.fields.Scenario}", "step", "${__data.fields.Step}"))},
 					column{title: "Step", label: "step"},
 					column{title: "Statistic", label: "statistic"},

@@ -283,8 +283,11 @@ var (
 		"Attempts to read the target's release or resources that failed.",
 		"target", "what")
 	RegressionSuspected = regressions.gauge("perfd_regression_suspected", "",
-		"1 where a release, or a change that no release explains, made the statistic worse.",
+		"1 where a release, or a change that no release explains, made the statistic worse, 0 where that is proven not to be so, absent while neither is.",
 		"scenario", "step", "statistic")
+	RegressionVerdict = regressions.gauge("perfd_regression_verdict", "",
+		"1 for the verdict that holds, 0 for the others: fail for a regression or a change, pass for a release that is proven to be no worse, inconclusive while neither is proven.",
+		"scenario", "verdict")
 	RegressionChange = regressions.gauge("perfd_regression_change_ratio", ratio,
 		"Relative change of the statistic against its baseline: 0.15 is 15 % more.",
 		"scenario", "step", "statistic")
@@ -340,8 +343,11 @@ var (
 		"Time until the resource reaches its limit; +Inf where it is proven not to grow, absent without a limit and while nothing is proven.",
 		"target", "resource", "member")
 	DriftRatio = resources.gauge("perfd_drift_ratio", ratio,
-		"Relative change of the statistic per day over the endurance run, 0 where none is proven.",
+		"Relative change of the statistic per day over the endurance run where it is proven, 0 where it is proven that there is none that matters, absent while neither is.",
 		"scenario", "statistic")
+	DriftVerdict = resources.gauge("perfd_drift_verdict", "",
+		"1 for the verdict that holds of the endurance run, 0 for the others: fail for a drift, pass for none, inconclusive while neither is proven.",
+		"scenario", "statistic", "verdict")
 )
 
 var historySection = newSection("History", "What perfd remembers, below `--storage.path`.")

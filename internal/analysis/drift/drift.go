@@ -436,11 +436,16 @@ func (a *Analysis) Collect(send analysis.Send) {
 			continue
 		}
 		for i, s := range statistics {
-			perDay := 0.0
-			if x := r.results[i]; x.verdict == load.Fail || x.better {
-				perDay = s.sign * x.trend.Slope / x.level * secondsPerDay
+			x := r.results[i]
+			for v := range load.NumVerdicts {
+				send(metric.DriftVerdict, analysis.Number(v == x.verdict), name, s.name, v.String())
 			}
-			send(metric.DriftRatio, perDay, name, s.name)
+			switch {
+			case x.verdict == load.Fail || x.better:
+				send(metric.DriftRatio, s.sign*x.trend.Slope/x.level*secondsPerDay, name, s.name)
+			case x.verdict == load.Pass:
+				send(metric.DriftRatio, 0, name, s.name)
+			}
 		}
 	}
 }

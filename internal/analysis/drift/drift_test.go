@@ -163,22 +163,31 @@ func TestTheNumbersOfADrift(t *testing.T) {
 func TestTheMetricHasProvenDriftOnly(t *testing.T) {
 	a := New()
 	end := course{hours: 12, median: func(u float64) float64 { return 20 * (1 + 0.3*u) }}.feed(a, 5)
+	verdicts := map[string]string{}
 	collect := func() map[string]float64 {
 		got := map[string]float64{}
+		clear(verdicts)
 		a.Collect(func(d *metric.Desc, v float64, labels ...string) {
-			if d == metric.DriftRatio && labels[0] == "soak" {
+			switch {
+			case labels[0] != "soak":
+			case d == metric.DriftRatio:
 				got[labels[1]] = v
+			case d == metric.DriftVerdict && v == 1:
+				verdicts[labels[1]] += labels[2]
 			}
 		})
 		return got
+	}
+	if got := collect(); len(got) != 0 || verdicts["p50"] != "inconclusive" {
+		t.Errorf("before anything is judged the drift is %v, the verdicts %v", got, verdicts)
 	}
 	if found := a.Judge(end.At); len(found) != 3 || found[0].Verdict != load.Fail {
 		t.Fatalf("Judge: %+v", found)
 	}
 	got := collect()
 	// 30 % over half a day.
-	if got["p50"] < 0.5 || got["p50"] > 0.7 || got["rate"] != 0 {
-		t.Errorf("drift per day %v, want about 0.6 of p50 and none of rate", got)
+	if v, ok := got["rate"]; got["p50"] < 0.5 || got["p50"] > 0.7 || !ok || v != 0 || verdicts["p50"] != "fail" || verdicts["rate"] != "pass" {
+		t.Errorf("drift per day %v, verdicts %v, want about 0.6 of p50 and none of rate", got, verdicts)
 	}
 	a.Event(end)
 	if found, got := a.Judge(end.At), collect(); found != nil || len(got) != 0 {

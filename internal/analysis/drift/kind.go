@@ -15,5 +15,5 @@ var Kind = analysis.Kind{
 		Kind: load.KindDrift, Word: "drift", Headline: "Performance drifts", Gravity: 50,
 		Speech: analysis.Summed, Topic: "drift", Clean: "no drift",
 	}},
-	Metrics: []*metric.Desc{metric.DriftRatio},
+	Metrics: []*metric.Desc{metric.DriftRatio, metric.DriftVerdict},
 }

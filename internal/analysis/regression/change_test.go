@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
 )
@@ -172,15 +174,23 @@ func (r *rig) metrics() map[string]float64 {
 func TestMetrics(t *testing.T) {
 	r := newRig(t, 20)
 	watched := r.metrics()
-	if len(watched) != 4*len(statistics) || watched["perfd_regression_suspected shop-soak login p95"] != 0 {
-		t.Errorf("%v, want 0 for each statistic of each step and of the scenario", watched)
+	want := map[string]float64{"perfd_regression_verdict shop-soak inconclusive": 1, "perfd_regression_verdict shop-soak pass": 0, "perfd_regression_verdict shop-soak fail": 0}
+	if d := cmp.Diff(want, watched); d != "" {
+		t.Errorf("while nothing is known (-want +got):\n%s", d)
+	}
+	r.feed(2 * time.Hour)
+	r.release("v1.1.0")
+	r.feed(6 * time.Hour)
+	equal := r.metrics()
+	if v, ok := equal["perfd_regression_suspected shop-soak login p95"]; !ok || v != 0 || equal["perfd_regression_verdict shop-soak pass"] != 1 {
+		t.Errorf("an equal release is not proven to be one: %v", equal)
 	}
 	r, _ = regressed(t, 2)
 	r.feed(2 * time.Hour)
 	got := r.metrics()
 	for _, step := range []string{"", "login", "list", "checkout"} {
 		pair := "shop-soak " + step + " p50"
-		if got["perfd_regression_suspected "+pair] != 1 || got["perfd_regression_info "+pair+" shop v1.1.0 v1.0.0"] != 1 {
+		if got["perfd_regression_verdict shop-soak fail"] != 1 || got["perfd_regression_suspected "+pair] != 1 || got["perfd_regression_info "+pair+" shop v1.1.0 v1.0.0"] != 1 {
 			t.Errorf("%s is not suspected: %v", pair, got)
 		}
 		if c := got["perfd_regression_change_ratio "+pair]; c < 0.1 || c > 0.2 {

@@ -21,7 +21,7 @@ var Kind = analysis.Kind{
 		},
 		{Kind: load.KindChange, Word: "change", Headline: "A level changed for the worse", Gravity: 40, Acceptable: true},
 	},
-	Metrics:  []*metric.Desc{metric.RegressionSuspected, metric.RegressionChange, metric.RegressionInfo},
+	Metrics:  []*metric.Desc{metric.RegressionSuspected, metric.RegressionVerdict, metric.RegressionChange, metric.RegressionInfo},
 	Block:    func() any { return &Config{Margin: DefaultMargin, Interval: conf.Duration(DefaultInterval)} },
 	BlockDoc: "How releases are compared.",
 }

@@ -336,17 +336,35 @@ func changeID(scenario, step string, at time.Time) string {
 // Collect sends the metrics.
 func (a *Analysis) Collect(send analysis.Send) {
 	for _, s := range a.order {
+		verdict := s.verdict()
+		for v := range load.NumVerdicts {
+			send(metric.RegressionVerdict, analysis.Number(v == verdict), s.Name, v.String())
+		}
 		for _, p := range s.pairs {
 			p.collect(s.Name, send)
 		}
 	}
 }
 
+// verdict sums the findings of the scenario up.
+func (s *scenario) verdict() load.Verdict {
+	verdict := load.Inconclusive
+	for _, f := range s.findings {
+		if f.Verdict == load.Fail {
+			return load.Fail
+		}
+		verdict = f.Verdict
+	}
+	return verdict
+}
+
 func (p *pair) collect(name string, send analysis.Send) {
 	for _, statistic := range statistics {
 		released := p.confirmed != nil && slices.Contains(p.confirmed.worse, statistic)
 		moved := p.moved != nil && slices.Contains(p.moved.worse, statistic)
-		send(metric.RegressionSuspected, analysis.Number(released || moved), name, p.step, statistic)
+		if r := p.latest(statistic); released || moved || r != nil && r.inside {
+			send(metric.RegressionSuspected, analysis.Number(released || moved), name, p.step, statistic)
+		}
 		if c := p.relative(statistic); !math.IsNaN(c) {
 			send(metric.RegressionChange, c, name, p.step, statistic)
 		}
