@@ -162,7 +162,9 @@ func TestTheDemoShowsWhatItsScriptSays(t *testing.T) {
 			return f.Kind == load.KindObjective && f.Scenario == "shop-soak" && f.Objective == name && f.Verdict == verdict && f.State != load.Recovered
 		}
 	}
-	leaks := func(f load.Finding) bool { return f.Kind == load.KindLeak && f.Resource == "heap" && f.State == load.Active }
+	leaks := func(f load.Finding) bool {
+		return f.Kind == load.KindLeak && f.Resource == "heap" && f.State == load.Active
+	}
 	slower := func(f load.Finding) bool { return f.Kind == load.KindRegression && f.State == load.Active }
 	promises := []struct {
 		what     string

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/perfd/perfd/internal/app"
@@ -17,6 +18,9 @@ import (
 
 // demoAddress is where the demo's configuration expects the shop.
 const demoAddress = "127.0.0.1:9798"
+
+// demoGC is by how many per cent the heap grows until it is collected: a collection every few seconds.
+const demoGC = 20
 
 // exporterStop bounds how long the demo waits for the last spans of its shop.
 const exporterStop = 2 * time.Second
@@ -45,6 +49,8 @@ func Demo(ctx context.Context, opts app.Options, o DemoOptions) (err error) {
 	if opts.StoragePath == "" {
 		opts.StoragePath = filepath.Join(dir, "data")
 	}
+	// The shop's memory is what the last collection left, which rare collections would show late.
+	defer debug.SetGCPercent(debug.SetGCPercent(demoGC))
 	shopCtx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	shop := demo.New(demo.Default(), 1)
@@ -59,7 +65,7 @@ func Demo(ctx context.Context, opts app.Options, o DemoOptions) (err error) {
 	go func() {
 		defer close(played)
 		if !o.Quiet {
-			shop.Play(shopCtx, demo.Script(), func(s demo.Scene) { opts.Log.Info("demo: "+s.What, "expect", s.Expect) })
+			shop.Play(shopCtx, demo.Script(), func(s demo.Scene) { opts.Log.Info("the demo plays its script", "scene", s.What, "expect", s.Expect) })
 		}
 	}()
 	// The shop outlives the load on it, so that what drains is answered.

@@ -18,16 +18,16 @@ type Scene struct {
 func Script() []Scene {
 	return []Scene{
 		{
-			At: 0, What: "v1.0.0 serves, and nothing is wrong with it", Expect: "within three minutes the objectives of `shop-soak` pass",
+			At: 0, What: "v1.0.0 serves, and nothing is wrong with it", Expect: "within three minutes the objectives of shop-soak pass",
 			Turn: func(k *Knobs) { *k = Default() },
 		},
 		{
 			At: 3 * time.Minute, What: "v1.1.0 is rolled out: half as slow again, though within all limits, and each request leaks",
-			Expect: "within three minutes a leak of `heap`, with the time to its limit; within five a regression that names v1.1.0",
+			Expect: "within three minutes a leak of the heap, with the time to its limit; within five a regression that names v1.1.0",
 			Turn:   func(k *Knobs) { k.Release, k.Slowdown, k.LeakPerRequest = "v1.1.0", 1.5, 16<<10 },
 		},
 		{
-			At: 8 * time.Minute, What: "v1.1.0 stalls: nothing is answered for two seconds of every five", Expect: "within a minute the objective p95 of `shop-soak` fails",
+			At: 8 * time.Minute, What: "v1.1.0 stalls: nothing is answered for two seconds of every five", Expect: "within a minute the objective p95 of shop-soak fails",
 			Turn: func(k *Knobs) { k.StallEvery, k.StallFor = Duration(5*time.Second), Duration(2*time.Second) },
 		},
 		{

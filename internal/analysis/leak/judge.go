@@ -45,9 +45,15 @@ func (m *member) look(at float64, t *traffic) {
 }
 
 // spares says whether an objection leaves a leak that was called before what it is: doubt is no proof of the contrary,
-// and a bend that can be told from a line is none while the later half rises like the whole.
+// and neither is another shape than a line while the later half rises like the whole.
 func (x *examination) spares(o objection, th *Thresholds) bool {
-	return o == chance || o == small || o == slowing && x.trend.late >= th.HoldSlope*x.trend.slope
+	switch o {
+	case chance, small:
+		return true
+	case slowing, stepped, fading:
+		return x.trend.slope > 0 && x.trend.late >= th.HoldSlope*x.trend.slope
+	}
+	return false
 }
 
 // examine judges what was read between two instants: all lifetimes, the last one,

@@ -74,8 +74,8 @@ type Thresholds struct {
 	// several lifetimes, each of which warms up.
 	Bend, BendEarly float64
 	// HoldSlope is the share of the slope from which on the rise of the later half says that a leak
-	// that was called goes on, although it slows down: the arrival of requests bends a line that has no
-	// other noise.
+	// that was called goes on, although it is no line: the arrival of requests bends one that has no other
+	// noise, and rare collections make steps of it.
 	HoldSlope float64
 	// KinkGain is the share of what a line leaves that a line which becomes flat
 	// must leave at most to be the better description.
