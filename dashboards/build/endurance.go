@@ -39,6 +39,14 @@ func endurance() *Dashboard {
 			}},
 			{"Memory", 9, levels("Memory", "bytes", "bytes", "perfd_target_resource_bytes", "bytes_per_second")},
 			{"What is counted", 9, levels("Items", "short", "short", "perfd_target_resource_items", "count_per_second")},
+			{"What is used", 8, []*Panel{
+				graph("CPU", "Cores that each target uses, and the limit where it has one.", 12, "none",
+					series{"{{target}} {{resource}} {{member}}", `max by (` + each + `) (perfd_target_resource_cpu_cores{@target})`},
+					series{"{{target}} {{resource}} limit", `max by (target, resource) (perfd_target_resource_limit{@target} and on (target, resource) perfd_target_resource_cpu_cores{@target})`}).empty("No target has a resource of kind cpu."),
+				graph("Network", "Bytes per second of each target, and the limit where it has one.", 12, "Bps",
+					series{"{{target}} {{resource}} {{member}}", `max by (` + each + `) (perfd_target_resource_bytes_per_second{@target})`},
+					series{"{{target}} {{resource}} limit", `max by (target, resource) (perfd_target_resource_limit{@target} and on (target, resource) perfd_target_resource_bytes_per_second{@target})`}).empty("No target has a resource of kind network."),
+			}},
 			{"Forecast", 8, []*Panel{
 				graph("Time to the limit", "How long each resource can go on as it does. Empty where nothing grows.", 12, "s",
 					series{"{{target}} {{resource}} {{member}}", `min by (` + each + `) (perfd_leak_seconds_to_limit{@target} < Inf)`}).line(86400, bad).empty("Nothing grows towards a limit."),

@@ -49,7 +49,9 @@ type Target struct {
 type Resource struct {
 	Name  string
 	Kind  string  // load.ResourceMemory, …
-	Limit float64 // in bytes or a count; 0 where there is none
+	Limit float64 // in the unit of the kind; 0 where there is none
+	// For is for how long the level must be at or over the limit, on average; 0 where a few readings are enough.
+	For time.Duration
 	// WarnAt is the share of Limit, in (0, 1], from which a warning is wanted.
 	WarnAt float64
 	// Every is the time between two reads.

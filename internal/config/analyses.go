@@ -49,7 +49,7 @@ func (d *Document) Description() *analysis.Description {
 		one := analysis.Target{Name: t.Name.S, Releases: t.Release != nil}
 		for _, r := range t.Resources {
 			one.Resources = append(one.Resources, analysis.Resource{
-				Name: r.Name.S, Kind: r.Kind, Limit: r.Limit.Value, WarnAt: float64(r.WarnAt), Every: r.Every.D(),
+				Name: r.Name.S, Kind: r.Kind, Limit: r.Limit.Value, For: r.For.D(), WarnAt: float64(r.WarnAt), Every: r.Every.D(),
 			})
 		}
 		out.Targets = append(out.Targets, one)

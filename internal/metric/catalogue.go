@@ -301,19 +301,25 @@ var resources = newSection("Resources, leaks and drift", "What a target needs wh
 // Resources, leaks and drift.
 var (
 	TargetResourceBytes = resources.gauge("perfd_target_resource_bytes", bytes,
-		"Level of a memory resource when it was last read.",
+		"Level of a resource in bytes, memory or disk, when it was last read.",
+		"target", "resource", "member")
+	TargetResourceCores = resources.gauge("perfd_target_resource_cpu_cores", "",
+		"Cores that a cpu resource used between the last two reads.",
+		"target", "resource", "member")
+	TargetResourceBytesPerSecond = resources.gauge("perfd_target_resource_bytes_per_second", bytesPerSecond,
+		"Bytes per second of a network resource between the last two reads.",
 		"target", "resource", "member")
 	TargetResourceCount = resources.gauge("perfd_target_resource_items", "",
 		"Level of a resource that is counted when it was last read.",
 		"target", "resource", "member")
 	TargetResourceLimit = resources.gauge("perfd_target_resource_limit", "",
-		"Limit of a resource as configured, in bytes or a count; absent without one.",
+		"Limit of a resource as configured, in the unit of its level; absent without one.",
 		"target", "resource")
 	TargetResourceLimitRatio = resources.gauge("perfd_target_resource_limit_ratio", ratio,
 		"Level over limit, of the highest reading of the latest sample; absent without a limit.",
 		"target", "resource", "member")
 	TargetResourceLimitExceeded = resources.gauge("perfd_target_resource_limit_exceeded", "",
-		"1 while the level is at or above the threshold, by two readings in a row: limit, or warn for the share of the limit from which to warn.",
+		"1 while the level is at or above the threshold, by two readings in a row or on average over for: limit, or warn for the share of the limit from which to warn.",
 		"target", "resource", "member", "threshold")
 	LeakSuspected = resources.gauge("perfd_leak_suspected", "",
 		"1 where the resource is proven to grow without end, 0 where it is proven not to, absent while neither is.",

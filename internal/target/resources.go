@@ -40,11 +40,16 @@ type resource struct {
 	c       *ResourceConfig
 	target  string
 	members map[string]level
-	rest    *level // the sum of the members beyond mostMembers, nil for none
+	rest    *level           // the sum of the members beyond mostMembers, nil for none
+	counts  map[string]level // of counters, the last readings of those whose rate is the level; nil for none
 }
 
 func newResource(target string, c *ResourceConfig) *resource {
-	return &resource{c: c, target: target, members: map[string]level{}}
+	r := &resource{c: c, target: target, members: map[string]level{}}
+	if load.ResourceRate(c.Kind) && c.Query.S == "" && strings.HasSuffix(c.Metric.S, "_total") {
+		r.counts = map[string]level{}
+	}
+	return r
 }
 
 // named adds the resource's name to an error.
@@ -125,6 +130,9 @@ func (g *readings) hint() string {
 // members has no trend.
 func (r *resource) take(list []reading, at time.Time) []load.Sample {
 	r.forget(at)
+	if r.counts != nil {
+		list = r.rates(list, at)
+	}
 	var samples []load.Sample
 	var rest *level
 	for _, now := range list {
@@ -145,6 +153,21 @@ func (r *resource) take(list []reading, at time.Time) []load.Sample {
 	return samples
 }
 
+// rates turns readings of counters into their rates since the reading before. A counter that is new, or
+// fell because its process began anew, has none yet.
+func (r *resource) rates(list []reading, at time.Time) []reading {
+	counts := make(map[string]level, len(list))
+	out := list[:0]
+	for _, now := range list {
+		counts[now.member] = level{now.value, at}
+		if last, ok := r.counts[now.member]; ok && at.After(last.seen) && now.value >= last.value {
+			out = append(out, reading{now.member, (now.value - last.value) / at.Sub(last.seen).Seconds()})
+		}
+	}
+	r.counts = counts
+	return out
+}
+
 // forget drops members without a reading for a long time.
 func (r *resource) forget(now time.Time) {
 	gone := func(l level) bool { return now.Sub(l.seen) >= max(forgottenAfter, 3*r.c.Every.D()) }
@@ -157,9 +180,16 @@ func (r *resource) forget(now time.Time) {
 // collect sends the levels of all members.
 func (r *resource) collect(now time.Time, send func(d *metric.Desc, v float64, labels ...string)) {
 	r.forget(now)
-	d := metric.TargetResourceCount
-	if r.c.Kind == load.ResourceMemory {
+	var d *metric.Desc
+	switch load.ResourceUnit(r.c.Kind) {
+	case load.UnitBytes:
 		d = metric.TargetResourceBytes
+	case load.UnitCores:
+		d = metric.TargetResourceCores
+	case load.UnitBytesPerSecond:
+		d = metric.TargetResourceBytesPerSecond
+	default:
+		d = metric.TargetResourceCount
 	}
 	for _, member := range slices.Sorted(maps.Keys(r.members)) {
 		if r.rest == nil || member != metric.Overflow {

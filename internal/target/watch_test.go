@@ -491,6 +491,47 @@ func TestAMemberMayBeCalledOther(t *testing.T) {
 	}
 }
 
+func TestCountersOfRatesBecomeRates(t *testing.T) {
+	for _, c := range []struct {
+		name, kind, metric string
+		counts             []float64 // ten seconds apart
+		want               []float64
+	}{
+		{"cpu", load.ResourceCPU, "process_cpu_seconds_total", []float64{100, 105, 120}, []float64{0.5, 1.5}},
+		{"a process that begins anew", load.ResourceCPU, "process_cpu_seconds_total", []float64{100, 110, 3, 8}, []float64{1, 0.5}},
+		{"network", load.ResourceNetwork, "node_network_receive_bytes_total", []float64{0, 1000}, []float64{100}},
+		{"a gauge of cpu", load.ResourceCPU, "process_cpu_usage", []float64{0.5, 0.7}, []float64{0.5, 0.7}},
+		{"a counter that is counted", load.ResourceConnections, "connections_total", []float64{5, 7}, []float64{5, 7}},
+	} {
+		r := newResource("shop", &ResourceConfig{Kind: c.kind, Metric: block.Text{S: c.metric}, Name: block.Text{S: "x"}})
+		var got []float64
+		for i, v := range c.counts {
+			for _, s := range r.take([]reading{{"", v}}, day.Add(time.Duration(i)*10*time.Second)) {
+				got = append(got, s.Mean)
+			}
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
+func TestEachUnitHasItsMetric(t *testing.T) {
+	for kind, want := range map[string]*metric.Desc{
+		load.ResourceMemory: metric.TargetResourceBytes, load.ResourceDisk: metric.TargetResourceBytes,
+		load.ResourceCPU: metric.TargetResourceCores, load.ResourceNetwork: metric.TargetResourceBytesPerSecond,
+		load.ResourceThreads: metric.TargetResourceCount,
+	} {
+		r := newResource("shop", &ResourceConfig{Kind: kind})
+		r.take([]reading{{"", 1}}, day)
+		r.collect(day, func(d *metric.Desc, _ float64, _ ...string) {
+			if d != want {
+				t.Errorf("%s is exposed as %s, want %s", kind, d.Name, want.Name)
+			}
+		})
+	}
+}
+
 func TestReadingsAreBounded(t *testing.T) {
 	r := newResource("shop", &ResourceConfig{Member: block.Text{S: "pod"}})
 	pod := func(name string) series { return series{label: func(string) string { return name }} }

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -111,7 +112,7 @@ func TestResourceConfigMistakes(t *testing.T) {
 		{"a name for a label", "{name: a b, kind: memory, scrape: /m, metric: a}", `x.yaml:1:8: name: a name is made of up to 100 letters, digits, _ and -, got "a b"`},
 		{
 			"an unknown kind", "{name: a, kind: goroutine, scrape: /m, metric: a, limit: 5}",
-			"x.yaml:1:17: kind: must be memory, goroutines, threads, descriptors or connections, got \"goroutine\"\n\thint: did you mean \"goroutines\"?",
+			"x.yaml:1:17: kind: must be one of memory, disk, goroutines, threads, descriptors, connections, cpu, network, got \"goroutine\"\n\thint: did you mean \"goroutines\"?",
 		},
 		{
 			"two sources", "{name: a, kind: memory, scrape: /m, metric: a, prometheus: 'http://p', query: b}",
@@ -135,6 +136,30 @@ func TestResourceConfigMistakes(t *testing.T) {
 		var d ResourceConfig
 		if got := decode(t, c.text, &d); got != c.want {
 			t.Errorf("%s: %s\ngot  %s\nwant %s", c.name, c.text, got, c.want)
+		}
+	}
+}
+
+func TestLimitsOfResources(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		limit float64
+		last  time.Duration
+	}{
+		{"{name: a, kind: cpu, scrape: /m, metric: a, of: 2, limit: 80%}", 1.6, 5 * time.Minute},
+		{"{name: a, kind: cpu, scrape: /m, metric: a, limit: 1.5, for: 1m}", 1.5, time.Minute},
+		{"{name: a, kind: cpu, scrape: /m, metric: a, limit: 2, for: 0s}", 2, 0},
+		{"{name: a, kind: memory, scrape: /m, metric: a, of: 1GiB, limit: 50%}", 512 << 20, 0},
+		{"{name: a, kind: disk, scrape: /m, metric: a, limit: 10GiB, for: 10m}", 10 << 30, 10 * time.Minute},
+		{"{name: a, kind: network, scrape: /m, metric: a, limit: 5MB}", 5e6, 5 * time.Minute},
+		{"{name: a, kind: threads, scrape: /m, metric: a, of: 200, limit: 90%}", 180, 0},
+	} {
+		var d ResourceConfig
+		if got := decode(t, c.text, &d); got != "" {
+			t.Errorf("%s: %s", c.text, got)
+		}
+		if math.Abs(d.Limit.Value-c.limit) > 1e-9*c.limit || d.For.D() != c.last {
+			t.Errorf("%s: a limit of %v over %v, want %v over %v", c.text, d.Limit.Value, d.For.D(), c.limit, c.last)
 		}
 	}
 }

@@ -76,6 +76,9 @@ func (a *Analysis) Configure(d *analysis.Description) {
 		}
 		t.kinds = make(map[string]string, len(c.Resources))
 		for _, r := range c.Resources {
+			if load.ResourceRate(r.Kind) || r.Kind == load.ResourceDisk {
+				continue // what is used is not held, and what is written is meant to stay
+			}
 			t.kinds[r.Name] = r.Kind
 		}
 		for k := range t.members {
@@ -279,10 +282,8 @@ func (t *target) findings(at time.Time, over string) []load.Finding {
 
 func (t *target) finding(k key, m *member, at time.Time, over string) load.Finding {
 	run := t.settling.run
-	kind, unit := t.kinds[k.resource], "count"
-	if kind == load.ResourceMemory {
-		unit = "bytes"
-	}
+	kind := t.kinds[k.resource]
+	unit := load.ResourceUnit(kind)
 	f := load.Finding{
 		ID: analysis.ID(load.KindCleanUp, run.Run, t.name, k.resource, k.member), Kind: load.KindCleanUp,
 		Scenario: run.Scenario, Target: t.name, Resource: k.resource, Member: k.member, Run: run.Run, Release: run.Release,

@@ -27,7 +27,14 @@ func (a *Analysis) Configure(d *analysis.Description) {
 	for _, t := range d.Targets {
 		c := Target{Name: t.Name}
 		for _, r := range t.Resources {
-			c.Resources = append(c.Resources, Resource{Name: r.Name, Kind: r.Kind, Limit: r.Limit})
+			if load.ResourceRate(r.Kind) {
+				continue
+			}
+			kind := r.Kind
+			if load.ResourceUnit(kind) == load.UnitBytes {
+				kind = load.ResourceMemory // a disk fills up as memory does
+			}
+			c.Resources = append(c.Resources, Resource{Name: r.Name, Kind: kind, Limit: r.Limit})
 		}
 		list = append(list, c)
 	}

@@ -25,6 +25,10 @@ func (m *member) finding(at time.Time, h *Thresholds) load.Finding {
 	case m.near.exceeded:
 		f.Verdict, f.Since, f.Limit = load.Fail, m.near.since, load.Number(r.WarnAt*r.Limit)
 		f.Sentence = r.exceeds(name, "near", m.high, r.WarnAt, h)
+	case r.For > 0 && m.readings == 0:
+		f.Value, f.Lower, f.Upper = load.Number(math.NaN()), load.Number(math.NaN()), load.Number(math.NaN())
+		f.Sentence = fmt.Sprintf("whether %s is within its limit of %s over %s is not known yet", name, r.amount(r.Limit), amount.Span(r.For))
+		f.Needed = amount.Span(r.For) + " of readings"
 	case m.near.against > 0 || m.readings < h.Readings:
 		f.Sentence = fmt.Sprintf("whether %s is within its limit is not known yet: one reading of %s", name, r.compared(m.high))
 		f.Needed = "one more reading"
@@ -43,7 +47,7 @@ func (r *resource) exceeds(name, where string, high, share float64, h *Threshold
 		return fmt.Sprintf("%s was %s its limit and has not recovered yet: %s, recovered with %d readings below %s",
 			name, where, r.compared(high), h.Readings, percent(recovery(share, h)))
 	case where == "over" && high == r.Limit:
-		return fmt.Sprintf("%s is at its limit of %s", name, amount.Of(r.Limit, r.unit()))
+		return fmt.Sprintf("%s is at its limit of %s", name, r.amount(r.Limit))
 	}
 	return fmt.Sprintf("%s is %s its limit: %s", name, where, r.compared(high))
 }
@@ -60,7 +64,7 @@ func (r *run) finding(e load.Event, at time.Time, of *resource, member string, h
 	switch {
 	case p.over && p.high == of.Limit:
 		f.Verdict = load.Fail
-		f.Sentence = fmt.Sprintf("%s reached its limit of %s", name, amount.Of(of.Limit, of.unit()))
+		f.Sentence = fmt.Sprintf("%s reached its limit of %s", name, of.amount(of.Limit))
 	case p.over:
 		f.Verdict = load.Fail
 		f.Sentence = fmt.Sprintf("%s went over its limit: at most %s", name, of.compared(p.high))
@@ -102,15 +106,25 @@ func (r *resource) title(member string) string {
 
 // compared writes a level and its share of the limit.
 func (r *resource) compared(v float64) string {
-	return fmt.Sprintf("%s, %s of its limit of %s", amount.Of(v, r.unit()), percent(v/r.Limit), amount.Of(r.Limit, r.unit()))
+	over := ""
+	if r.For > 0 {
+		over = " over " + amount.Span(r.For)
+	}
+	return fmt.Sprintf("%s%s, %s of its limit of %s", r.amount(v), over, percent(v/r.Limit), r.amount(r.Limit))
 }
 
-func (r *resource) unit() string {
-	if r.Kind == load.ResourceMemory {
-		return "bytes"
+// amount writes a level with its unit.
+func (r *resource) amount(v float64) string {
+	switch r.unit() {
+	case load.UnitBytesPerSecond:
+		return amount.Of(v, load.UnitBytes) + "/s"
+	case load.UnitCores:
+		return amount.Count(v) + " cores"
 	}
-	return "count"
+	return amount.Of(v, r.unit())
 }
+
+func (r *resource) unit() string { return load.ResourceUnit(r.Kind) }
 
 // percent writes a share of a limit in whole percent. It is rounded down, so that
 // 100 % is never written of what is below the limit.

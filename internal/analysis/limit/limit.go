@@ -3,8 +3,9 @@
 //
 // It compares the highest reading of each sample, per member, with both thresholds.
 // A threshold is reached once a few readings in a row are at or above it, and left
-// once as many in a row are below it by a margin. There are no statistics: a limit
-// that is reached is a fact, whatever the level does next.
+// once as many in a row are below it by a margin. Where the resource says for how long
+// (For), the mean of the readings of that time is compared instead, once it is covered.
+// There are no statistics: a limit that is reached is a fact, whatever the level does next.
 package limit
 
 import (
@@ -49,8 +50,16 @@ type member struct {
 	seen     time.Time // the end of the latest sample
 	high     float64   // its highest reading
 	readings int       // in a row without a gap
+	window   []stretch // what a resource with For was read of, of the last For; the oldest first
 	near     threshold
 	over     threshold
+}
+
+// A stretch is the sum of some readings, and when they were.
+type stretch struct {
+	start, end time.Time
+	sum        float64
+	count      int
 }
 
 // A threshold is one that a member's readings are compared with.
@@ -99,7 +108,7 @@ func (a *Analysis) Configure(d *analysis.Description) {
 				continue
 			}
 			r := t.resources[c.Name]
-			if r == nil || r.Kind != c.Kind || r.Limit != c.Limit || r.WarnAt != c.WarnAt {
+			if r == nil || r.Kind != c.Kind || r.Limit != c.Limit || r.WarnAt != c.WarnAt || r.For != c.For {
 				r = &resource{target: t, members: map[string]*member{}}
 				t.forget(c.Name)
 			}
@@ -146,12 +155,39 @@ func (a *Analysis) Sample(s load.Sample) {
 	if m.readings > 0 && s.Start.Sub(m.seen) > a.absent(r) {
 		*m = member{resource: r, name: s.Member} // readings so far apart are not in a row
 	}
+	if r.For > 0 {
+		mean, covered := m.sustained(s, &a.thresholds)
+		if !covered {
+			return
+		}
+		s.Min, s.Max, s.Count = mean, mean, a.thresholds.Readings
+	}
 	m.add(s, &a.thresholds)
 	for _, run := range t.runs {
 		if !s.Start.Before(run.began) {
 			run.add(m, s, a.thresholds.MaxMembers*len(t.resources))
 		}
 	}
+}
+
+// sustained adds a sample and returns the mean of all readings of the last For, and whether they
+// cover nine tenths of it: readings have some time between them.
+func (m *member) sustained(s load.Sample, h *Thresholds) (mean float64, covered bool) {
+	last := m.resource.For
+	m.seen = s.End
+	// Short stretches are put together, so that a long For takes no more memory than a short one.
+	if n := len(m.window); n > 0 && s.End.Sub(m.window[n-1].start) < last/time.Duration(h.Stretches) {
+		w := &m.window[n-1]
+		w.end, w.sum, w.count = s.End, w.sum+s.Mean*float64(max(1, s.Count)), w.count+max(1, s.Count)
+	} else {
+		m.window = append(m.window, stretch{s.Start, s.End, s.Mean * float64(max(1, s.Count)), max(1, s.Count)})
+	}
+	m.window = slices.DeleteFunc(m.window, func(w stretch) bool { return s.End.Sub(w.end) > last })
+	sum, count := 0.0, 0
+	for _, w := range m.window {
+		sum, count = sum+w.sum, count+w.count
+	}
+	return sum / float64(count), s.End.Sub(m.window[0].start) >= last*9/10
 }
 
 // add compares a sample with both thresholds.
@@ -274,9 +310,12 @@ func (a *Analysis) Collect(send analysis.Send) {
 	}
 	a.each(a.judged, func(m *member) {
 		r := m.resource
+		if m.readings == 0 {
+			return
+		}
 		send(metric.TargetResourceLimitRatio, m.high/r.Limit, r.target.name, r.Name, m.name)
 		if m.readings < a.thresholds.Readings && !m.near.exceeded {
-			return
+			return // nor is the mean of a time that is not over
 		}
 		send(metric.TargetResourceLimitExceeded, analysis.Number(m.near.exceeded), r.target.name, r.Name, m.name, "warn")
 		send(metric.TargetResourceLimitExceeded, analysis.Number(m.over.exceeded), r.target.name, r.Name, m.name, "limit")

@@ -348,3 +348,66 @@ func TestSentences(t *testing.T) {
 		t.Errorf("sentences (-want +got):\n%s", diff)
 	}
 }
+
+// What is sustained is a mean over the time that the resource says, and peaks are none.
+func TestASustainedLimitIsAMeanOverItsTime(t *testing.T) {
+	const minute = 4 // readings
+	newCPU := func() *feed {
+		f := &feed{New(), start}
+		f.Configure(&analysis.Description{Targets: []analysis.Target{{Name: "shop", Resources: []analysis.Resource{
+			{Name: "cpu", Kind: load.ResourceCPU, Limit: 1.6, WarnAt: 0.9, Every: 15 * time.Second, For: 5 * time.Minute},
+		}}}})
+		return f
+	}
+	read := func(f *feed, n int, levels ...float64) {
+		for i := range n {
+			f.read("cpu", "", levels[i%len(levels)])
+		}
+	}
+	verdict := func(f *feed) (load.Verdict, string) {
+		list := f.Judge(f.now)
+		if len(list) != 1 {
+			t.Fatalf("%d findings", len(list))
+		}
+		return list[0].Verdict, list[0].Sentence
+	}
+	for _, c := range []struct {
+		name    string
+		levels  func(f *feed)
+		verdict load.Verdict
+		says    string
+	}{
+		{"too short a time", func(f *feed) { read(f, 4*minute, 2) }, load.Inconclusive, "whether cpu of shop is within its limit of 1.6 cores over 5m is not known yet"},
+		{"over it from the start", func(f *feed) { read(f, 5*minute, 2) }, load.Fail, "cpu of shop is over its limit: 2 cores over 5m, 125 % of its limit of 1.6 cores"},
+		{"peaks of a minute", func(f *feed) { read(f, 40, 0.5); read(f, minute, 2); read(f, 8, 0.5) }, load.Pass, "cpu of shop is within its limit: "},
+		{"every other reading at more than twice the limit", func(f *feed) { read(f, 100, 3.6, 0) }, load.Fail, "cpu of shop is over its limit: 1."},
+		{"near it", func(f *feed) { read(f, 100, 1.5) }, load.Fail, "cpu of shop is near its limit: 1.5 cores over 5m, 93 % of its limit of 1.6 cores"},
+		{"recovered", func(f *feed) { read(f, 100, 2); read(f, 6*minute, 0.5) }, load.Pass, "cpu of shop is within its limit: 0.5 cores over 5m"},
+		{"a gap begins anew", func(f *feed) {
+			read(f, 100, 2)
+			f.now = f.now.Add(time.Hour)
+			read(f, minute, 2)
+		}, load.Inconclusive, "not known yet"},
+	} {
+		f := newCPU()
+		c.levels(f)
+		if v, says := verdict(f); v != c.verdict || !strings.Contains(says, c.says) {
+			t.Errorf("%s: %s: %s; want %s: %s", c.name, v, says, c.verdict, c.says)
+		}
+	}
+	f := newCPU()
+	read(f, 4*minute, 2)
+	if got := f.sent(); len(got) != 1 || got["perfd_target_resource_limit shop cpu"] != 1.6 {
+		t.Errorf("before the time is over the metrics are %v, want the limit alone", got)
+	}
+	e := f.run(load.RunBegan)
+	read(f, 10*minute, 2)
+	list := f.Run(e, f.now)
+	if len(list) != 1 || list[0].Verdict != load.Fail || !strings.Contains(list[0].Sentence, "went over its limit: at most 2 cores over 5m") {
+		t.Errorf("the run says %+v, want that it went over", list)
+	}
+	read(f, 24*60*minute, 1)
+	if n := len(f.targets["shop"].resources["cpu"].members[""].window); n > 70 {
+		t.Errorf("%d stretches are kept after a day", n)
+	}
+}

@@ -12,6 +12,9 @@ type Thresholds struct {
 	// Hysteresis is how far below a threshold a resource must fall to recover, as a
 	// share of the limit: readings at a threshold vary by about as much.
 	Hysteresis float64
+	// Stretches is how many parts the time of a sustained limit has at least: it begins and ends with
+	// whole ones.
+	Stretches int
 	// Absent is after how long without a reading nothing is said of a member. For
 	// resources that are read seldom it is AbsentReads of their intervals.
 	Absent      time.Duration
@@ -24,7 +27,7 @@ type Thresholds struct {
 // DefaultThresholds returns the thresholds that perfd uses.
 func DefaultThresholds() Thresholds {
 	return Thresholds{
-		Readings: 2, Hysteresis: 0.02,
+		Readings: 2, Hysteresis: 0.02, Stretches: 60,
 		Absent: 15 * time.Minute, AbsentReads: 3,
 		MaxMembers: 128, MaxRuns: 64,
 	}
