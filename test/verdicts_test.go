@@ -210,6 +210,11 @@ func TestEverythingFailingIsCalledWithinAMinute(t *testing.T) {
 	if !slices.ContainsFunc(again, func(f finding) bool { return f.Objective == "errors" && f.Verdict == "fail" }) {
 		t.Errorf("perfd analyze does not find the broken objective again: %s", out)
 	}
+	out, err = exec.CommandContext(t.Context(), perfd, "analyze", "--config.file="+filepath.Join(d.Dir(), "perfd.yaml"),
+		"--storage.path="+filepath.Join(d.Dir(), "data"), "--scenario=judged", "--from=1h", "--explain").Output()
+	if err != nil || !strings.HasPrefix(string(out), "# ") {
+		t.Errorf("analyze --explain: %v: %s%s", err, out, stderrOf(err))
+	}
 }
 
 // perfd once is a gate in a pipeline: its exit code is the verdict.

@@ -19,6 +19,7 @@ type analysis struct {
 	kinds    list
 	from, to instant
 	format   string
+	explain  bool
 }
 
 func (c *commandLine) analyzeFlags(now time.Time) {
@@ -30,13 +31,14 @@ func (c *commandLine) analyzeFlags(now time.Time) {
 	f.StringVar(&a.scenario, "scenario", "", "scenario to look at, and its targets")
 	f.Var(&a.kinds, "kind", "kind of findings to look for, such as objective, regression or leak; may be given more than once, all if it is not given")
 	f.StringVar(&a.format, "format", "text", "how findings are written: text or json")
+	f.BoolVar(&a.explain, "explain", false, "write the steps that led to each finding instead: its intermediate series, as tables of CSV (leaks, regressions, changes and drifts)")
 }
 
 // runAnalyze judges a time in the past from the history and writes the findings.
 func (c *commandLine) runAnalyze(opts app.Options, stdout, stderr io.Writer) int {
 	o := command.AnalyzeOptions{
 		Scenario: c.analysis.scenario, Kinds: c.analysis.kinds.values, From: c.analysis.from.Time, To: c.analysis.to.Time,
-		Format: c.analysis.format, Out: stdout,
+		Format: c.analysis.format, Explain: c.analysis.explain, Out: stdout,
 	}
 	return serve(opts, stderr, func(ctx context.Context, opts app.Options) (int, error) { return exitOK, command.Analyze(ctx, opts, o) })
 }
@@ -52,6 +54,8 @@ func (a analysis) check() error {
 		return fmt.Errorf("--from: must be before --to, got %s and %s", a.from.Format(time.RFC3339), a.to.Format(time.RFC3339))
 	case a.format != "text" && a.format != "json":
 		return fmt.Errorf("--format: want text or json, got %q", a.format)
+	case a.explain && a.format == "json":
+		return errors.New("--explain: writes CSV, which does not go with --format=json")
 	}
 	return nil
 }

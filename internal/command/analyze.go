@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/app"
 	"github.com/perfd/perfd/internal/history"
 	"github.com/perfd/perfd/internal/judge"
+	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/report"
 )
 
@@ -21,6 +23,7 @@ type AnalyzeOptions struct {
 	Kinds    []string // of findings; none is all
 	From, To time.Time
 	Format   string // text or json
+	Explain  bool   // write the steps that led to each finding instead, as tables of CSV
 	Out      io.Writer
 }
 
@@ -47,6 +50,9 @@ func Analyze(ctx context.Context, opts app.Options, o AnalyzeOptions) (err error
 		return fmt.Errorf("read the history: %w", err)
 	}
 	defer func() { err = errors.Join(err, r.History.Close()) }()
+	if o.Explain {
+		return explain(ctx, &r, doc.Description(), o.Out)
+	}
 	found, err := r.Run(ctx, doc.Description())
 	if err != nil {
 		return err
@@ -65,4 +71,23 @@ func Analyze(ctx context.Context, opts app.Options, o AnalyzeOptions) (err error
 		}
 	}
 	return nil
+}
+
+// explain writes the steps that led to each finding that has some.
+func explain(ctx context.Context, r *judge.Replay, d *analysis.Description, out io.Writer) error {
+	explained := 0
+	var wrote error
+	r.Explain = func(f load.Finding, steps []analysis.Step) {
+		if len(steps) > 0 && wrote == nil {
+			explained++
+			wrote = report.Steps(out, r.Kinds, f, steps)
+		}
+	}
+	if _, err := r.Run(ctx, d); err != nil {
+		return err
+	}
+	if wrote == nil && explained == 0 {
+		_, wrote = fmt.Fprintln(out, "# no finding of this time has steps to show; leaks, regressions, changes and drifts have")
+	}
+	return wrote
 }

@@ -23,6 +23,8 @@ type Replay struct {
 	Targets  []string // its own
 	Findings []string // kinds of findings to return; none is all
 	From, To time.Time
+	// Explain takes each finding that is returned and the steps that led to it, none where nothing shows them; nil is nobody.
+	Explain func(f load.Finding, steps []analysis.Step)
 }
 
 // Run feeds fresh analyses with the history from From to To, as the daemon would
@@ -45,10 +47,16 @@ func (r Replay) Run(ctx context.Context, d *analysis.Description) ([]load.Findin
 	past.finish(func(load.Event) bool { return true })
 	found := append([]load.Finding{}, past.found...)
 	past.Judge(r.To, func(_ *analysis.Kind, known []load.Finding) { found = append(found, known...) })
-	return slices.DeleteFunc(found, func(f load.Finding) bool {
+	found = slices.DeleteFunc(found, func(f load.Finding) bool {
 		about := f.Scenario == r.Scenario || f.Scenario == "" && slices.Contains(r.Targets, f.Target)
 		return !about || len(r.Findings) > 0 && !slices.Contains(r.Findings, string(f.Kind))
-	}), nil
+	})
+	if r.Explain != nil {
+		for i := range found {
+			r.Explain(found[i], past.Explain(&found[i]))
+		}
+	}
+	return found, nil
 }
 
 // Check returns an error with a hint where there are no findings of one of the

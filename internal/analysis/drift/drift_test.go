@@ -184,6 +184,22 @@ func TestTheMetricHasProvenDriftOnly(t *testing.T) {
 	if found := a.Judge(end.At); len(found) != 3 || found[0].Verdict != load.Fail {
 		t.Fatalf("Judge: %+v", found)
 	}
+	for i, f := range a.Judge(end.At) {
+		steps := a.Explain(&f)
+		if len(steps) != 1 || len(steps[0].Rows) < 20 {
+			t.Fatalf("%s is explained by %+v", f.Statistic, steps)
+		}
+		first, last := steps[0].Rows[0], steps[0].Rows[len(steps[0].Rows)-1]
+		if change := (last[3] - first[3]) / first[3]; math.Abs(change-float64(f.Value)) > 0.01 {
+			t.Errorf("the line of %s changes by %.3f, the finding says %.3f", f.Statistic, change, f.Value)
+		}
+		if i == 0 && (first[1] < 0.015 || first[1] > 0.03) {
+			t.Errorf("the first point of p50 is %v, want about 20 ms", first[1])
+		}
+	}
+	if steps := a.Explain(&load.Finding{Kind: load.KindDrift, Scenario: "peak", Statistic: "p50"}); steps != nil {
+		t.Errorf("a scenario without a run is explained by %d steps", len(steps))
+	}
 	got := collect()
 	// 30 % over half a day.
 	if v, ok := got["rate"]; got["p50"] < 0.5 || got["p50"] > 0.7 || !ok || v != 0 || verdicts["p50"] != "fail" || verdicts["rate"] != "pass" {

@@ -43,6 +43,8 @@ type examination struct {
 	growth             float64 // of the line over the window, relative to start
 	absolute           float64 // the same in the resource's unit
 	upper              float64 // of growth
+
+	working working
 }
 
 // minLife is the number of floors of one of several lifetimes that is to count.
@@ -156,10 +158,12 @@ func (x *examination) findTrend(lives [][]floor, t *traffic, th *Thresholds) {
 			byRequests[i].T = append(byRequests[i].T, t.at(f.at))
 			loads = append(loads, t.rate(f.from, f.to))
 		}
+		x.working.floors = append(x.working.floors, life...)
 		byRequests[i].Y = byTime[i].Y
 		first, last := life[0].at, life[len(life)-1].at
 		spent, lasted = spent+t.at(last)-t.at(first), lasted+last-first
 	}
+	x.working.loads = loads
 	x.rate = spent / lasted
 	mean, sd := stats.Mean(loads), math.Sqrt(stats.Variance(loads))
 	rest, inflation := byTime, 1.0
@@ -175,6 +179,9 @@ func (x *examination) findTrend(lives [][]floor, t *traffic, th *Thresholds) {
 				x.loadPart = max(x.loadPart, math.Abs(r.Y[j]-byTime[i].Y[j]))
 			}
 		}
+	}
+	for _, r := range rest {
+		x.working.without = append(x.working.without, r.Y...)
 	}
 	x.trend = findTrend(rest, inflation, th)
 	if spent > 0 {
