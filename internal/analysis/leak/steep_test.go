@@ -1,11 +1,13 @@
 package leak
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
 
+	"github.com/perfd/perfd/internal/analysis/analysistest"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -103,5 +105,40 @@ func BenchmarkJudgement(b *testing.B) {
 	for b.Loop() {
 		m.judgement.due = 0
 		m.look(seconds(at), &m.resource.target.traffic)
+	}
+}
+
+// Five minutes of 500 resources, each with 72 h behind it at a reading a minute: as the daemon feeds and judges them.
+func BenchmarkFiveHundredResources(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 6))
+	a := New()
+	var list []Target
+	traces := make([]*trace, 500)
+	for i := range traces {
+		traces[i] = newTrace(72, 5e8).sawtooth(r, uniform(r, 5, 40), 0.4).noise(r, 0, 0.01)
+		list = append(list, Target{Name: fmt.Sprint("shop", i), Resources: []Resource{{Name: "heap", Kind: load.ResourceMemory}}})
+	}
+	a.configure(list)
+	at, minute := analysistest.Zero, 0
+	feed := func() {
+		at = at.Add(time.Minute)
+		for i, x := range traces {
+			target := list[i].Name
+			a.Window(&load.Window{Step: "home", Target: target, Start: at.Add(-time.Minute), End: at, Requests: 3000})
+			s := sample("heap", at, x.level[minute%len(x.level)])
+			s.Target = target
+			a.Sample(s)
+		}
+		minute++
+	}
+	for range 72 * 60 {
+		feed()
+	}
+	a.Judge(at)
+	for b.Loop() {
+		for range 5 {
+			feed()
+		}
+		a.Judge(at)
 	}
 }
