@@ -132,7 +132,7 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each
 	GO=$(GO) sh tools/fuzz.sh $(FUZZTIME)
 
 .PHONY: screenshots
-screenshots: build ## docs/landing.png from a running demo
+screenshots: build ## docs/landing.png and docs/shop.png from a running demo, in nine minutes
 	sh tools/debian.sh chromium=chromium
 	sh tools/screenshots.sh $(BIN)/perfd docs
 

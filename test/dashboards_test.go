@@ -38,10 +38,12 @@ var (
 // mayBeEmpty names queries, as dashboard/panel and reference, that have nothing
 // to return from a demo of two minutes, and why.
 var mayBeEmpty = map[string]string{
-	"overview.json/Regressions and changes A": "no release is an hour old",
-	"releases.json/Regressions and changes A": "no release is an hour old",
-	"overview.json/Leaks A":                   "nothing leaks",
-	"overview.json/Leaks B":                   "nothing leaks",
+	"overview.json/Regressions and changes A": "no release is four minutes old",
+	"releases.json/Regressions and changes A": "no release is four minutes old",
+	"overview.json/Leaks A":                   "nothing has leaked for minutes",
+	"overview.json/Leaks B":                   "nothing has leaked for minutes",
+	"endurance.json/Network A":                "no resource of the demo is a network",
+	"endurance.json/Network B":                "no resource of the demo is a network",
 
 	"scenario.json/Dropped arrivals A":                   "nothing is dropped",
 	"self.json/Dropped arrivals A":                       "nothing is dropped",

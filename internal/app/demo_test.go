@@ -72,8 +72,8 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	noise := rand.New(rand.NewPCG(1, uint64(time.Since(p.began)))).IntN(1_000_000)
 	warm := min(1, time.Since(p.began).Minutes())
-	fmt.Fprintf(w, "# TYPE go_gc_heap_live_bytes gauge\ngo_gc_heap_live_bytes %.0f\n# TYPE go_goroutines gauge\ngo_goroutines 90\n# TYPE process_open_fds gauge\nprocess_open_fds 60\n",
-		24e6+8e6*warm+float64(p.shop.Leaked())+float64(noise))
+	fmt.Fprintf(w, "# TYPE go_gc_heap_live_bytes gauge\ngo_gc_heap_live_bytes %.0f\n# TYPE go_goroutines gauge\ngo_goroutines 90\n# TYPE process_open_fds gauge\nprocess_open_fds 60\n# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %.3f\n",
+		24e6+8e6*warm+float64(p.shop.Leaked())+float64(noise), 0.2*time.Since(p.began).Seconds())
 	return w.Result(), nil
 }
 
