@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -224,6 +225,19 @@ func TestPauseStopsAllLoad(t *testing.T) {
 	stopsLoad("by request", func() { must(t, d.Pause(0)) }, func() { must(t, d.Resume()) })
 	file := filepath.Join(filepath.Dir(r.file), "STOP")
 	stopsLoad("by the kill switch", func() { must(t, os.WriteFile(file, nil, 0o600)) }, func() { must(t, os.Remove(file)) })
+}
+
+func TestAScenarioSaysWhatFailedAndWhy(t *testing.T) {
+	r := newRig(t)
+	r.shop.Set(demo.Knobs{ErrorRatio: map[string]float64{"": 1}})
+	r.until("failures", func() bool { return r.value("perfd_request_failures_total", "scenario", "steady") > 20 })
+	d, ok := daemon{r.App}.Scenario("steady")
+	i := slices.IndexFunc(d.Totals, func(x web.Total) bool {
+		return x.What == web.FailedRequests && x.Where == "show" && x.Why == "status" && x.Count > 20 && x.Of >= x.Count
+	})
+	if !ok || i < 0 {
+		t.Errorf("the totals are %+v, want failed requests of show", d.Totals)
+	}
 }
 
 // runID is the run under way of a scenario that has one.

@@ -15,6 +15,7 @@ import (
 	"github.com/perfd/perfd/internal/fleet"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/maintenance"
+	"github.com/perfd/perfd/internal/metric"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/web"
 )
@@ -112,7 +113,7 @@ func (d daemon) Scenario(name string) (web.Detail, bool) {
 	if s == nil {
 		return web.Detail{}, false
 	}
-	v := web.Detail{Scenario: d.view(s, time.Now()), Config: configText(s.Block()), Failures: []web.Failure{}}
+	v := web.Detail{Scenario: d.view(s, time.Now()), Config: configText(s.Block()), Failures: []web.Failure{}, Totals: d.totals(s)}
 	for _, f := range s.Failures() {
 		v.Failures = append(v.Failures, web.Failure{
 			Time: f.At, Step: f.Step, Cause: f.Cause.String(), Code: f.Code, Duration: f.Duration.Seconds(), Text: f.Text,
@@ -133,6 +134,31 @@ func (d daemon) Scenario(name string) (web.Detail, bool) {
 		v.Steps = append(v.Steps, row)
 	}
 	return v, true
+}
+
+// totals is what failed, was dropped or does not count since the scenario was loaded.
+func (d daemon) totals(s *fleet.Scenario) []web.Total {
+	out := []web.Total{}
+	c := s.Counts()
+	for _, f := range c.Failures {
+		out = append(out, web.Total{What: web.FailedRequests, Where: f.Step, Why: f.Cause.String(), Count: f.Count, Of: f.Requests})
+	}
+	for reason, n := range c.Dropped {
+		if n > 0 {
+			out = append(out, web.Total{What: web.DroppedArrivals, Why: load.Reason(reason).String(), Count: n})
+		}
+	}
+	for _, x := range c.Checks {
+		if x.Failed > 0 {
+			out = append(out, web.Total{What: web.FailedChecks, Where: x.Check, Count: x.Failed, Of: x.Evaluated})
+		}
+	}
+	d.judge.Collect(func(m *metric.Desc, v float64, labels ...string) {
+		if m == metric.ObjectiveExcluded && labels[0] == s.Name() && v > 0 {
+			out = append(out, web.Total{What: web.ExcludedEvents, Where: labels[1], Why: labels[2], Count: uint64(v)})
+		}
+	})
+	return out
 }
 
 // configText is a block of the configuration as people read it; nodes hide their secrets.

@@ -30,6 +30,9 @@ func (s *Scenario) Schedule() schedule.Status { return s.runner.Status() }
 // there is nothing.
 func (s *Scenario) Recent() (record.Recent, bool) { return s.o.Recorder.Recent(s.name) }
 
+// Counts is what was counted of the scenario since it was loaded.
+func (s *Scenario) Counts() record.Counts { return s.o.Recorder.Counts(s.name) }
+
 // Failures returns the last failed requests, the newest first.
 func (s *Scenario) Failures() []Failure { return s.failures.recent() }
 

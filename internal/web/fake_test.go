@@ -138,6 +138,12 @@ func shop(now time.Time) *fake {
 					{Time: ago(12 * time.Second), Step: "list <products>", Cause: "timeout", Duration: 10, Text: "read tcp 127.0.0.1:40112->127.0.0.1:9798: i/o timeout"},
 					{Time: ago(25 * time.Hour), Step: "add to cart", Cause: "expect", Code: 500, Duration: 0.0498, Text: "not status == 201"},
 				},
+				Totals: []Total{
+					{What: FailedRequests, Where: "list <products>", Why: "timeout", Count: 12, Of: 128402},
+					{What: DroppedArrivals, Why: "no_free_vu", Count: 7310},
+					{What: FailedChecks, Where: "has <products>", Count: 3, Of: 128390},
+					{What: ExcludedEvents, Where: "list p99", Why: "settling", Count: 4100},
+				},
 				Config: "{\n  \"name\": \"shop-soak\",\n  \"password\": \"<secret>\"\n}",
 			},
 			{Scenario: Scenario{

@@ -3,8 +3,10 @@ package web
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 )
@@ -29,20 +31,48 @@ var (
 )
 
 // An sla is the objectives of one scenario, added up.
-type sla struct{ analysis.Tally }
+type sla struct {
+	analysis.Tally
+
+	measured bool // at least one of them
+}
+
+// Word is its verdict, and no word where nothing was measured: no data is not a doubt.
+func (s sla) Word() string {
+	if !s.measured {
+		return amount.None
+	}
+	return s.Verdict().String()
+}
 
 // Tone is its colour.
-func (s sla) Tone() string { return verdictTone(s.Verdict()) }
+func (s sla) Tone() string {
+	if !s.measured {
+		return "idle"
+	}
+	return verdictTone(s.Verdict())
+}
 
-// Share says how many objectives have the worst verdict.
-func (s sla) Share() string { return fmt.Sprintf("%d of %d", s.Worst(), s.All) }
+// Share says how many objectives have the worst verdict, nothing where none was measured.
+func (s sla) Share() string {
+	if !s.measured {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d", s.Worst(), s.All)
+}
 
 // slaOf returns the sums by the name of the scenario; one without objectives is missing.
 func slaOf(kinds analysis.Kinds, findings []load.Finding) map[string]sla {
 	out := map[string]sla{}
+	measured := map[string]bool{}
+	for _, f := range findings {
+		if f.Kind == load.KindObjective && f.State != load.Recovered && (f.Verdict != load.Inconclusive || !math.IsNaN(float64(f.Value))) {
+			measured[f.Scenario] = true
+		}
+	}
 	for name, sum := range kinds.Scenarios(findings) {
 		if sum.Objectives.All > 0 {
-			out[name] = sla{sum.Objectives}
+			out[name] = sla{sum.Objectives, measured[name]}
 		}
 	}
 	return out

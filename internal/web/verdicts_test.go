@@ -32,6 +32,27 @@ func TestSumsOfScenarios(t *testing.T) {
 	}
 }
 
+// No data is not a doubt.
+func TestNothingMeasuredIsNoVerdict(t *testing.T) {
+	nothing := objective("a", load.Inconclusive, "")
+	nothing.Value = load.Number(math.NaN())
+	was := objective("b", load.Fail, load.Recovered)
+	some := objective("c", load.Inconclusive, "")
+	for _, c := range []struct {
+		findings []load.Finding
+		want     string
+	}{
+		{[]load.Finding{nothing}, "–  idle"},
+		{[]load.Finding{nothing, was}, "–  idle"},
+		{[]load.Finding{nothing, some}, "inconclusive 2 of 2 warn"},
+	} {
+		s := slaOf(kinds, c.findings)["shop"]
+		if got := s.Word() + " " + s.Share() + " " + s.Tone(); got != c.want {
+			t.Errorf("%d findings: %q, want %q", len(c.findings), got, c.want)
+		}
+	}
+}
+
 func TestNewsIsActiveFirst(t *testing.T) {
 	f := shop(time.Now())
 	if got, want := ids(news(f.findings)), "objective-1 regression-1 leak-1 run-1 change-1 drift-1"; got != want {

@@ -4,7 +4,10 @@ package web
 
 import (
 	"errors"
+	"strings"
 	"time"
+
+	"github.com/perfd/perfd/internal/amount"
 )
 
 // A Daemon is what is served. Its methods are safe for concurrent use.
@@ -121,6 +124,7 @@ type Detail struct {
 	Scenario
 	Steps    []Step    `json:"steps"`
 	Failures []Failure `json:"failures"`
+	Totals   []Total   `json:"totals"`           // since the scenario was loaded
 	Config   string    `json:"config,omitempty"` // its block, secrets hidden
 }
 
@@ -132,6 +136,34 @@ type Step struct {
 	RequestRate float64 `json:"requests_per_second"`
 	ErrorRatio  float64 `json:"error_ratio"`
 	Latency     Latency `json:"response_time"`
+}
+
+// A Total counts what failed, was dropped or does not count since the scenario was loaded.
+type Total struct {
+	What  string `json:"what"`            // failed_requests, dropped_arrivals, failed_checks or excluded_events
+	Where string `json:"where,omitempty"` // the step, check or objective
+	Why   string `json:"why,omitempty"`   // the cause or reason
+	Count uint64 `json:"count"`
+	Of    uint64 `json:"of,omitempty"` // requests or evaluations; 0 where it is not known
+}
+
+// The kinds of totals.
+const (
+	FailedRequests  = "failed_requests"
+	DroppedArrivals = "dropped_arrivals"
+	FailedChecks    = "failed_checks"
+	ExcludedEvents  = "excluded_events"
+)
+
+// Title is the kind for people.
+func (t Total) Title() string { return strings.ReplaceAll(t.What, "_", " ") }
+
+// Share is what part of all it is, nothing where that is not known.
+func (t Total) Share() string {
+	if t.Of == 0 {
+		return ""
+	}
+	return amount.Share(float64(t.Count) / float64(t.Of))
 }
 
 // A Failure is one failed request.
