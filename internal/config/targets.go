@@ -24,6 +24,9 @@ func flowTargets(d *Document, kinds []protocol.Kind, allowed func(host string) e
 		if !checkAddress(base, allowed, errs) {
 			base.S = "http://localhost"
 		}
+		for _, read := range t.Addresses() {
+			checkAddress(read, allowed, errs)
+		}
 		targets[t.Name.S] = &flow.Target{
 			Base:     base,
 			Defaults: func(kind string) any { return blocks[kind] },
@@ -56,7 +59,7 @@ func protocolBlocks(t *target.Config, kinds []protocol.Kind, errs *block.Errors)
 	return blocks
 }
 
-// checkAddress checks that load may go to a target's url, whose form the target has checked.
+// checkAddress checks that requests may go to an address of a target, whose form the target has checked.
 func checkAddress(base block.Text, allowed func(host string) error, errs *block.Errors) bool {
 	u, err := url.Parse(base.S)
 	if err != nil || u.Hostname() == "" {
@@ -69,4 +72,4 @@ func checkAddress(base block.Text, allowed func(host string) error, errs *block.
 	return true
 }
 
-const allowHint = "if load may go there, list it in safety.allowed_hosts or safety.allowed_networks"
+const allowHint = "if requests may go there, list it in safety.allowed_hosts or safety.allowed_networks"

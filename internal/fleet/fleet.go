@@ -40,7 +40,7 @@ type Options struct {
 
 	// NewWaiter makes the waiter of an engine; nil is engine.NewWaiter.
 	NewWaiter func() (engine.Waiter, error)
-	// Transport carries the requests of watches; nil is the guarded dial of their target.
+	// Transport carries the requests of watches; nil dials under the guard.
 	Transport http.RoundTripper
 }
 

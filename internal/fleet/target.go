@@ -61,7 +61,7 @@ func (f *Fleet) newTarget(c *target.Config, s *config.Safety, fingerprint string
 	if c.Release != nil {
 		t.settle = c.Release.Settle.D()
 	}
-	t.watch = t.newWatch(c)
+	t.watch = t.newWatch(c, s.Guard())
 	var was storedRelease
 	if f.o.State.Get(releasePrefix+t.name, &was) {
 		t.watch.Restore(was.Release, was.Settled)
@@ -70,15 +70,17 @@ func (f *Fleet) newTarget(c *target.Config, s *config.Safety, fingerprint string
 	return t
 }
 
-// newWatch makes the watch over the target's release and resources.
-func (t *Target) newWatch(c *target.Config) *target.Watch {
+// newWatch makes the watch over the target's release and resources. It dials under
+// the guard of load, and not with load's dialer: neither takes connections of the
+// other's limit.
+func (t *Target) newWatch(c *target.Config, guard *wire.Guard) *target.Watch {
 	if t.f.o.Shard > 0 { // resources belong to shard 0 (SEMANTICS section 6)
 		own := *c
 		own.Resources = nil
 		c = &own
 	}
 	return target.NewWatch(target.Options{
-		Config: c, Dial: t.dialer.DialContext, Transport: t.f.o.Transport, UserAgent: "perfd/" + version.Version, Log: t.f.o.Log,
+		Config: c, Dial: wire.NewDialer(wire.DialerOptions{Guard: *guard}).DialContext, Transport: t.f.o.Transport, UserAgent: "perfd/" + version.Version, Log: t.f.o.Log,
 		Sample: t.f.o.Judge.Sample,
 		Changed: func(ch target.Change) {
 			t.f.releaseChanged(t, load.Event{

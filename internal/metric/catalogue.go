@@ -280,8 +280,8 @@ var (
 		"Changes of the target's release.",
 		"target")
 	TargetReadFailures = regressions.counter("perfd_target_read_failures_total", "",
-		"Attempts to read the target's release or resources that failed.",
-		"target", "what")
+		"Attempts to read the target's release or resources that failed, by what went wrong.",
+		"target", "what", "fault")
 	RegressionSuspected = regressions.gauge("perfd_regression_suspected", "",
 		"1 where a release, or a change that no release explains, made the statistic worse, 0 where that is proven not to be so, absent while neither is.",
 		"scenario", "step", "statistic")

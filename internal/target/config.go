@@ -9,6 +9,7 @@ package target
 import (
 	"net/url"
 	"reflect"
+	"strings"
 
 	"github.com/perfd/perfd/internal/block"
 )
@@ -43,6 +44,24 @@ func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
 		c.checkURL(errs)
 	}
 	c.checkResources(errs)
+}
+
+// Addresses returns the addresses beside the target's own that the watch reads.
+func (c *Config) Addresses() []block.Text {
+	var list []block.Text
+	add := func(ref block.Text) {
+		if strings.Contains(ref.S, "://") {
+			list = append(list, ref)
+		}
+	}
+	if c.Release != nil {
+		add(c.Release.URL)
+	}
+	for i := range c.Resources {
+		add(c.Resources[i].Scrape)
+		add(c.Resources[i].Prometheus)
+	}
+	return list
 }
 
 // JSONSchema returns the schema of the keys that every target has.

@@ -209,8 +209,10 @@ func eachField(message []byte, do func(field protowire.Number, value []byte) err
 }
 
 // excerpt returns text of an answer in a length that fits a log line.
-func excerpt(s string) string {
-	const most = 200
+func excerpt(s string) string { return shortened(s, 200) }
+
+// shortened returns at most so many bytes of a text.
+func shortened(s string, most int) string {
 	s = strings.ToValidUTF8(strings.TrimSpace(s), "\uFFFD")
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "…"

@@ -2,9 +2,7 @@ package target
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -24,11 +22,9 @@ import (
 type Options struct {
 	Config *Config
 
-	// Dial opens connections to the target's host, DialOutside to all others; nil is that of a net.Dialer.
-	Dial, DialOutside Dial
-	// TLS is for the target's host; nil trusts the system's authorities.
-	TLS *tls.Config
-	// Transport replaces Dial, DialOutside and TLS; nil does not.
+	// Dial opens connections, under the guard that load is under; nil reaches loopback only.
+	Dial Dial
+	// Transport replaces Dial; nil does not.
 	Transport http.RoundTripper
 
 	UserAgent string           // perfd/VERSION
@@ -48,7 +44,7 @@ type Watch struct {
 	o        Options
 	client   *client
 	reads    []*read
-	failed   [numReads]atomic.Uint64
+	failed   [numReads][numFaults]atomic.Uint64
 	changing sync.Mutex // held over a change of the release and the call of Changed, before mu
 
 	mu        sync.Mutex // guards rollout and the content of resources
@@ -169,12 +165,8 @@ func (w *Watch) repeat(ctx context.Context, r *read, first time.Duration) {
 		if err == nil {
 			r.complaint.well()
 		} else {
-			w.failed[r.about].Add(1)
-			f := unanswered
-			if e, ok := errors.AsType[*readError](err); ok {
-				f = e.fault
-			}
-			r.complaint.failed(f, err, w.o.Now())
+			w.failed[r.about][faultOf(err)].Add(1)
+			r.complaint.failed(err, w.o.Now())
 		}
 		select {
 		case <-ctx.Done():
@@ -197,7 +189,7 @@ func (w *Watch) readRelease(ctx context.Context, c *ReleaseConfig) error {
 		return err
 	}
 	if err := a.wanted(); err != nil {
-		return &readError{refused, err}
+		return err
 	}
 	release, err := c.find(a)
 	if err == nil {
@@ -271,7 +263,7 @@ func (w *Watch) readPage(ctx context.Context, p *page) error {
 		return err
 	}
 	if err := a.wanted(); err != nil {
-		return &readError{refused, err}
+		return err
 	}
 	found := make([]readings, len(p.resources))
 	for i, r := range p.resources {
@@ -300,7 +292,7 @@ func (w *Watch) readQuery(ctx context.Context, at string, r *resource) error {
 	err = readQuery(a.status, a.body, func(s series) error { found.add(s); return nil })
 	switch {
 	case err != nil && a.status/100 != 2:
-		return &readError{refused, r.named(err)}
+		return &readError{badStatus, r.named(err)}
 	case err != nil:
 		return &readError{unreadable, r.named(err)}
 	}
@@ -410,8 +402,10 @@ func (w *Watch) Collect(send func(d *metric.Desc, v float64, labels ...string)) 
 		reads[r.about] = true
 	}
 	for about, any := range reads {
-		if any {
-			send(metric.TargetReadFailures, float64(w.failed[about].Load()), name, subjectNames[about])
+		for f := range w.failed[about] {
+			if any {
+				send(metric.TargetReadFailures, float64(w.failed[about][f].Load()), name, subjectNames[about], faultNames[f])
+			}
 		}
 	}
 	for _, r := range w.resources {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"regexp"
 	"slices"
@@ -99,12 +100,15 @@ func start(t *testing.T, o Options) *Watch {
 	return w
 }
 
-// collected lists what a watch exposes, without the prefix perfd_target_.
+// collected lists what a watch exposes, without the prefix perfd_target_ and without the faults that did not happen.
 func collected(w *Watch) []string {
 	var list []string
 	w.Collect(func(d *metric.Desc, v float64, values ...string) {
 		if len(values) != len(d.Labels) {
 			list = append(list, fmt.Sprintf("%s has %d labels, got %q", d.Name, len(d.Labels), values))
+			return
+		}
+		if d == metric.TargetReadFailures && v == 0 {
 			return
 		}
 		list = append(list, fmt.Sprintf("%s%q %v", strings.TrimPrefix(d.Name, "perfd_target_"), values[1:], v))
@@ -163,10 +167,10 @@ func TestSlowReadsDoNotOverlap(t *testing.T) {
 		time.Sleep(23 * time.Second)
 		d.check(
 			t, "0s begin", "10s end",
-			`10s WARN the target could not be read target=shop what=release url=/version fault=unanswered err="no answer within 10s" more_since_last_line=0`,
+			`10s WARN the target could not be read target=shop what=release url=/version fault=timeout err="no answer within 10s"`,
 			"10s begin", "20s end", "20s begin",
 		)
-		if got, want := collected(w), []string{`release_changes_total[] 0`, `read_failures_total["release"] 2`}; !slices.Equal(got, want) {
+		if got, want := collected(w), []string{`release_changes_total[] 0`, `read_failures_total["release" "timeout"] 2`}; !slices.Equal(got, want) {
 			t.Errorf("exposed %q, want %q", got, want)
 		}
 	})
@@ -198,7 +202,7 @@ func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &lineHandler{h.Handler.WithAttrs(attrs), h.line, h.d}
 }
 
-func TestFaultsAreCountedAndSaidOnceAMinute(t *testing.T) {
+func TestAFaultIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &recording{zero: time.Now()}
 		at := func() time.Duration { return time.Since(d.zero) }
@@ -219,21 +223,64 @@ func TestFaultsAreCountedAndSaidOnceAMinute(t *testing.T) {
 			}),
 		})
 		time.Sleep(5 * time.Minute)
-		const bad, well = "WARN the target could not be read target=shop what=release url=/version ", "INFO the target can be read again target=shop what=release url=/version"
+		const bad, well = "WARN the target could not be read target=shop what=release url=/version ", "INFO the target can be read again target=shop what=release url=/version failures="
 		d.check(
 			t,
-			`0s `+bad+`fault=unanswered err="connection refused" more_since_last_line=0`,
-			`1m0s `+bad+`fault=unanswered err="connection refused" more_since_last_line=5`,
-			`1m30s `+bad+`fault=refused err="status 503: deploying" more_since_last_line=0`,
-			`1m50s `+well,
-			`3m20s `+bad+`fault=unreadable err="the answer's JSON has no text at v: {}" more_since_last_line=0`,
-			`3m50s `+well,
+			`0s `+bad+`fault=unanswered err="connection refused"`,
+			`1m30s `+bad+`fault=status err="status 503: deploying"`,
+			`1m50s `+well+"11",
+			`3m20s `+bad+`fault=unreadable err="the answer's JSON has no text at v: {}"`,
+			`3m50s `+well+"3",
 		)
-		want := []string{`release_info["v1"] 1`, `release_settled[] 1`, `release_changes_total[] 0`, `read_failures_total["release"] 14`}
+		want := []string{
+			`release_info["v1"] 1`, `release_settled[] 1`, `release_changes_total[] 0`,
+			`read_failures_total["release" "unanswered"] 9`, `read_failures_total["release" "status"] 2`, `read_failures_total["release" "unreadable"] 3`,
+		}
 		if diff := cmp.Diff(want, collected(w)); diff != "" {
 			t.Errorf("exposed (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// TestAFlappingReadIsSaidOnceAMinute has a read that fails every other time for
+// five minutes, in one way or in two, and then for good.
+func TestAFlappingReadIsSaidOnceAMinute(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		other         int // status of the answers between the failures
+		broken, whole int // lines about them
+	}{
+		{"between well and broken", 200, 6, 5},
+		{"between two faults", 500, 6, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := &recording{zero: time.Now()}
+			n := 0
+			start(t, Options{
+				Config: config(t, "release: {url: /version, json: v, every: 10s}"), Log: logTo(d),
+				Transport: network(func(*http.Request) (int, string, error) {
+					if n++; n%2 == 0 && time.Since(d.zero) < 5*time.Minute {
+						return c.other, `{"v": "v1"}`, nil
+					}
+					return 0, "", &net.DNSError{Err: "no such host", Name: "shop", IsNotFound: true}
+				}),
+			})
+			time.Sleep(20 * time.Minute)
+			broken, whole := 0, 0
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			for _, line := range d.lines {
+				if strings.Contains(line, "fault=dns") {
+					broken++
+				} else if strings.Contains(line, "again") {
+					whole++
+				}
+			}
+			if broken != c.broken || whole != c.whole {
+				t.Errorf("%s: %d lines say that it is broken and %d that it is not, want %d and %d:\n%s", c.name, broken, whole, c.broken, c.whole, strings.Join(d.lines, "\n"))
+			}
+		})
+	}
 }
 
 // TestARollingDeploy has a balancer that shows the new release every other time
@@ -297,7 +344,7 @@ func TestPushAheadOfADeployment(t *testing.T) {
 			t.Errorf("push of the same: %v", err)
 		}
 		time.Sleep(4*time.Minute + 50*time.Second) // 9m51s
-		if want := []string{`release_info["v2"] 1`, `release_settled[] 0`, `release_changes_total[] 1`, `read_failures_total["release"] 0`}; !slices.Equal(collected(w), want) {
+		if want := []string{`release_info["v2"] 1`, `release_settled[] 0`, `release_changes_total[] 1`}; !slices.Equal(collected(w), want) {
 			t.Errorf("exposed %q, want %q", collected(w), want)
 		}
 		time.Sleep(10 * time.Second)
@@ -388,7 +435,7 @@ resources:
 			"0s /metrics", `0s shop/heap/memory 0s "" 5e+06 true`, `0s shop/routines/goroutines 0s "a" 1 true`, `0s shop/routines/goroutines 0s "b" 2 true`,
 			"30s /metrics", `30s shop/heap/memory 30s "" 5e+06 true`, `30s shop/routines/goroutines 30s "a" 1 true`, `30s shop/routines/goroutines 30s "b" 2 true`,
 		)
-		want := []string{`read_failures_total["resources"] 0`, `resource_bytes["heap" ""] 5e+06`, `resource_items["routines" "a"] 1`, `resource_items["routines" "b"] 2`}
+		want := []string{`resource_bytes["heap" ""] 5e+06`, `resource_items["routines" "a"] 1`, `resource_items["routines" "b"] 2`}
 		if diff := cmp.Diff(want, collected(w)); diff != "" {
 			t.Errorf("exposed (-want +got):\n%s", diff)
 		}
@@ -417,9 +464,9 @@ resources:
 			`0s WARN the target could not be read target=shop what=resources url=/metrics fault=unreadable err="`+
 				`resource one: 2 series found where one is wanted: choose one with labels: {NAME: VALUE}, or tell them apart with member: LABEL; `+
 				`resource two: several series with pod=\"x\": choose one with labels: {NAME: VALUE}, or set member to a label that differs between them; `+
-				`resource none: no series found" more_since_last_line=0`,
+				`resource none: no series found"`,
 		)
-		if want := []string{`read_failures_total["resources"] 1`, `resource_items["fine" ""] 3`}; !slices.Equal(collected(w), want) {
+		if want := []string{`read_failures_total["resources" "unreadable"] 1`, `resource_items["fine" ""] 3`}; !slices.Equal(collected(w), want) {
 			t.Errorf("exposed %q, want %q", collected(w), want)
 		}
 	})

@@ -11,8 +11,12 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/perfd/perfd/internal/wire"
 )
 
+// A watch has bounds of its own, because it shares none with load: a limit that
+// load uses up would stop the watch, and one that the watch uses up would stop load.
 const (
 	// readTimeout bounds one read up to the answer's last byte.
 	readTimeout = 10 * time.Second
@@ -22,6 +26,8 @@ const (
 	drained = 64 << 10
 	// mostHops bounds the redirects of one read.
 	mostHops = 5
+	// readRate bounds the requests of one watch, redirects included, per second.
+	readRate = 20
 )
 
 // A Dial opens a connection, as net.Dialer.DialContext does.
@@ -30,55 +36,84 @@ type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
 // A client makes the requests of a watch. They do not count as load.
 type client struct {
 	userAgent string
-	host      string // of the target
-	own       *http.Client
-	outside   *http.Client
+	limiter   *Limiter
+	zero      time.Time // the limiter's
+	http      *http.Client
 }
 
 func newClient(o *Options) *client {
-	c := &client{userAgent: o.UserAgent}
-	if u, err := url.Parse(o.Config.URL.S); err == nil {
-		c.host = u.Hostname()
-	}
-	c.own = &http.Client{Transport: o.Transport, CheckRedirect: checkRedirect}
-	c.outside = &http.Client{Transport: o.Transport, CheckRedirect: checkRedirect}
+	c := &client{userAgent: o.UserAgent, limiter: NewLimiter(readRate, 1), zero: time.Now()}
+	c.http = &http.Client{Transport: o.Transport, CheckRedirect: c.checkRedirect}
 	if o.Transport == nil {
-		c.own.Transport = newTransport(o.Dial, o.TLS)
-		c.outside.Transport = newTransport(o.DialOutside, nil)
+		c.http.Transport = newTransport(o.Dial)
 	}
 	return c
 }
 
 // newTransport returns a transport that takes no proxy from the environment, so
 // that a watch reaches its target in the same way as load.
-func newTransport(dial Dial, t *tls.Config) *http.Transport {
+func newTransport(dial Dial) *http.Transport {
 	if dial == nil {
-		dial = new(net.Dialer).DialContext
+		dial = wire.NewDialer(wire.DialerOptions{}).DialContext
+	}
+	dialTLS := func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		nc, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		t, err := wire.Handshake(ctx, nc, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, NextProtos: []string{"h2", "http/1.1"}})
+		if err != nil {
+			_ = nc.Close()
+			return nil, err
+		}
+		return t, nil
 	}
 	return &http.Transport{
-		DialContext: dial, TLSClientConfig: t, ForceAttemptHTTP2: true,
-		MaxIdleConnsPerHost: 2, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+		DialContext: dial, DialTLSContext: dialTLS, ForceAttemptHTTP2: true,
+		MaxIdleConns: 8, MaxIdleConnsPerHost: 2, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: 64 << 10,
 	}
 }
 
-// checkRedirect allows redirects within a host only, because another host may need
-// the other dialer, with other rules.
-func checkRedirect(req *http.Request, via []*http.Request) error {
+// checkRedirect allows redirects within a host only: the configuration says which
+// hosts a watch reads, not the target.
+func (c *client) checkRedirect(req *http.Request, via []*http.Request) error {
+	wrong := ""
 	switch from := via[0].URL; {
 	case len(via) > mostHops:
-		return fmt.Errorf("more than %d redirects", mostHops)
+		wrong = fmt.Sprintf("more than %d redirects", mostHops)
 	case !strings.EqualFold(req.URL.Hostname(), from.Hostname()):
-		return fmt.Errorf("redirected to another host, %s", req.URL.Hostname())
+		wrong = "redirected to another host, " + req.URL.Hostname()
 	case from.Scheme == "https" && req.URL.Scheme != "https":
-		return errors.New("redirected away from https")
+		wrong = "redirected away from https"
 	}
-	return nil
+	if wrong != "" {
+		return &readError{redirected, errors.New(wrong)}
+	}
+	req.Header.Del("Referer") // the address before may hold a secret
+	return c.admit(req.Context())
 }
 
-func (c *client) closeIdle() {
-	c.own.CloseIdleConnections()
-	c.outside.CloseIdleConnections()
+// admit takes the token of a request, and waits until it is due.
+func (c *client) admit(ctx context.Context) error {
+	wait := c.limiter.Take(time.Since(c.zero))
+	if wait <= 0 {
+		return nil
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
+
+func (c *client) closeIdle() { c.http.CloseIdleConnections() }
 
 // An answer is the response to a request.
 type answer struct {
@@ -97,7 +132,10 @@ type request struct {
 
 // get makes a request. Its errors do not contain the address, which may be secret.
 func (c *client) get(ctx context.Context, r request) (*answer, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, readTimeout, fmt.Errorf("no answer within %s", readTimeout))
+	if err := c.admit(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, readTimeout, &readError{timedOut, fmt.Errorf("no answer within %s", readTimeout)})
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, http.NoBody)
 	if err != nil {
@@ -109,11 +147,7 @@ func (c *client) get(ctx context.Context, r request) (*answer, error) {
 		req.Header.Set("Accept", r.accept)
 	}
 	req.Close = r.fresh
-	by := c.outside
-	if strings.EqualFold(req.URL.Hostname(), c.host) {
-		by = c.own
-	}
-	resp, err := by.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -133,7 +167,7 @@ func (c *client) get(ctx context.Context, r request) (*answer, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read the answer: %w", err)
 	case len(a.body) > longestAnswer:
-		return nil, fmt.Errorf("the answer is longer than %d MiB", longestAnswer>>20)
+		return nil, &readError{tooLarge, fmt.Errorf("the answer is longer than %d MiB", longestAnswer>>20)}
 	}
 	return a, nil
 }
@@ -149,7 +183,7 @@ func bare(err error) error {
 // wanted returns an error unless the answer is a success.
 func (a *answer) wanted() error {
 	if a.status/100 != 2 {
-		return fmt.Errorf("status %d: %s", a.status, excerpt(string(a.body)))
+		return &readError{badStatus, fmt.Errorf("status %d: %s", a.status, excerpt(string(a.body)))}
 	}
 	return nil
 }

@@ -6,13 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 
 	"github.com/perfd/perfd/internal/demo"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // serve runs a server until the test ends, without a watch's connections to it.
@@ -126,25 +128,15 @@ resources:
 	}
 }
 
-// TestConnections holds which dialer goes where, and that pages are read on a
-// connection that stays while the release is read on one of its own.
+// TestConnections holds that pages are read on a connection that stays while the
+// release is read on one of its own.
 func TestConnections(t *testing.T) {
 	handler := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"v":"v1","status":"error","error":"x"}`) }
 	at, err := url.Parse(serve(t, handler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var own, outside atomic.Int32
-	count := func(n *atomic.Int32) Dial {
-		return func(ctx context.Context, network, address string) (net.Conn, error) {
-			n.Add(1)
-			_, port, err := net.SplitHostPort(address)
-			if err != nil || port != at.Port() {
-				return nil, fmt.Errorf("dial %s: %w", address, err)
-			}
-			return new(net.Dialer).DialContext(ctx, network, at.Host)
-		}
-	}
+	var dialled []string
 	w := NewWatch(Options{
 		Config: configOf(t, "http://shop.invalid:"+at.Port(), fmt.Sprintf(`
 release: {url: /version, json: v}
@@ -152,21 +144,121 @@ resources:
   - {name: a, kind: memory, scrape: /metrics, metric: a}
   - {name: b, kind: memory, prometheus: "http://prometheus.invalid:%s", query: a}
 `, at.Port())),
-		Dial: count(&own), DialOutside: count(&outside),
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			dialled = append(dialled, strings.TrimSuffix(address, ".invalid:"+at.Port()))
+			return new(net.Dialer).DialContext(ctx, network, at.Host)
+		},
 	})
 	defer w.client.closeIdle()
-	ask := func(r *read, n int) {
-		for range n {
-			_ = r.do(t.Context()) // what it makes of the answer is no matter here
+	for i, c := range []struct{ what, want string }{
+		{"three reads of the release", "shop shop shop"}, {"three reads of a page", "shop"}, {"three queries", "prometheus"},
+	} {
+		for range 3 {
+			_ = w.reads[i].do(t.Context()) // what it makes of the answer is no matter here
+		}
+		if got := strings.Join(dialled, " "); got != c.want {
+			t.Errorf("%s: connections to %q, want %q", c.what, got, c.want)
+		}
+		dialled = nil
+	}
+}
+
+// TestTheGuardOfLoadHoldsForWatches reads each thing that a watch reads at places
+// that the guard refuses, some of which only the resolved address gives away.
+func TestTheGuardOfLoadHoldsForWatches(t *testing.T) {
+	dialer := wire.NewDialer(wire.DialerOptions{
+		Guard: wire.Guard{Hosts: []string{"*.staging.example.com"}, Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+		Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
+			return []netip.Addr{map[string]netip.Addr{
+				"linklocal.staging.example.com": netip.MustParseAddr("169.254.169.254"),
+				"mapped.staging.example.com":    netip.MustParseAddr("::ffff:169.254.169.254"),
+				"outside.staging.example.com":   netip.MustParseAddr("192.0.2.1"),
+			}[host]}, nil
+		},
+	})
+	for _, c := range []struct{ at, want string }{
+		{"http://0.0.0.0:1", "0.0.0.0 is not allowed: it is not the address of one host"},
+		{"http://169.254.169.254", "169.254.169.254 is not allowed: link-local addresses are never load targets"},
+		{"https://[fd00:ec2::254]", "fd00:ec2::254 is not allowed: addresses of cloud metadata are never load targets"},
+		{"http://192.0.2.1:9090", "192.0.2.1 is not allowed: no network of safety.allowed_networks contains it"},
+		{"http://prometheus.example.com", "prometheus.example.com is not allowed: no pattern of safety.allowed_hosts matches it"},
+		{"https://linklocal.staging.example.com", "169.254.169.254 is not allowed: link-local addresses are never load targets"},
+		{"http://mapped.staging.example.com", "169.254.169.254 is not allowed: link-local addresses are never load targets"},
+		{"http://outside.staging.example.com", "192.0.2.1 is not allowed: no network of safety.allowed_networks contains it"},
+	} {
+		w := NewWatch(Options{Dial: dialer.DialContext, Config: config(t, fmt.Sprintf(`
+release: {url: "%[1]s/version", json: v}
+resources:
+  - {name: a, kind: memory, scrape: "%[1]s/metrics", metric: a}
+  - {name: b, kind: memory, prometheus: "%[1]s", query: a}
+`, c.at))})
+		for _, err := range once(t, w) {
+			if faultOf(err) != notAllowed || !strings.HasSuffix(err.Error(), c.want) {
+				t.Errorf("%s: error %v of kind %s, want %s", c.at, err, faultNames[faultOf(err)], c.want)
+			}
 		}
 	}
-	for i, c := range []struct {
-		what         string
-		own, outside int32
-	}{{"three reads of the release", 3, 0}, {"three reads of a page", 4, 0}, {"three queries", 4, 1}} {
-		ask(w.reads[i], 3)
-		if own.Load() != c.own || outside.Load() != c.outside {
-			t.Errorf("after %s: %d connections to the target and %d to others, want %d and %d", c.what, own.Load(), outside.Load(), c.own, c.outside)
+}
+
+func TestAWatchWithoutADialerReachesLoopbackOnly(t *testing.T) {
+	w := NewWatch(Options{Config: config(t, "release: {url: 'http://192.0.2.1/version', json: v}")})
+	if err := once(t, w)[0]; faultOf(err) != notAllowed {
+		t.Errorf("error %v, want one of the guard", err)
+	}
+}
+
+// TestEveryFaultHasItsKind provokes each kind of fault on the network; TestAFaultIsSaidOnceAndSoIsItsEnd has the others.
+func TestEveryFaultHasItsKind(t *testing.T) {
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/long":
+			_, _ = w.Write(make([]byte, longestAnswer+1))
+		case "/missing":
+			http.Error(w, strings.Repeat("x", 10_000), http.StatusNotFound)
+		case "/moved":
+			w.WriteHeader(http.StatusFound) // without a Location
+		case "/hang":
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		case "/page":
+			fmt.Fprint(w, "<html>")
+		}
+	})
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // handshakes that fail are wanted
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	dialer := wire.NewDialer(wire.DialerOptions{
+		Guard: wire.Guard{Hosts: []string{"*.example.com"}},
+		Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
+			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		},
+	})
+	for _, c := range []struct {
+		url  string
+		want fault
+		text string
+	}{
+		{"http://shop.example.com/version", dnsFailed, "no such host"},
+		{secure.URL + "/version", tlsFailed, "certificate"},
+		{strings.Replace(address, "http:", "https:", 1) + "/version", tlsFailed, "TLS handshake"},
+		{"http://127.0.0.1:1/version", unanswered, "refused"},
+		{address + "/hang", unanswered, "EOF"},
+		{address + "/long", tooLarge, "longer than 16 MiB"},
+		{address + "/missing", badStatus, "status 404"},
+		{address + "/moved", badStatus, "status 302"},
+		{address + "/page", unreadable, "no JSON"},
+	} {
+		d := &recording{zero: time.Now()}
+		w := NewWatch(Options{Dial: dialer.DialContext, Log: logTo(d), Config: config(t, "release: {url: '"+c.url+"', json: v}")})
+		err := once(t, w)[0]
+		if err == nil || faultOf(err) != c.want || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: error %v, want %s with %q", c.url, err, faultNames[c.want], c.text)
+			continue
+		}
+		w.reads[0].complaint.failed(err, time.Now())
+		if len(d.lines) != 1 || !strings.Contains(d.lines[0], "fault="+faultNames[c.want]) || len(d.lines[0]) > 2*longestReason {
+			t.Errorf("%s: logged %q, want one short line with fault=%s", c.url, d.lines, faultNames[c.want])
 		}
 	}
 }
@@ -216,7 +308,7 @@ func TestASecretInAnAddressIsNotLogged(t *testing.T) {
 	c.Release.URL.Hidden = true
 	w := NewWatch(Options{Config: c, Log: logTo(d)})
 	err := once(t, w)[0]
-	w.reads[0].complaint.failed(unanswered, err, time.Now())
+	w.reads[0].complaint.failed(err, time.Now())
 	if err == nil || len(d.lines) != 1 || strings.Contains(d.lines[0], "hunter2") || !strings.Contains(d.lines[0], "url=<secret>") {
 		t.Errorf("error %v, logged %q", err, d.lines)
 	}
@@ -235,7 +327,7 @@ func TestStopIsNoFailure(t *testing.T) {
 	<-asked
 	cancel()
 	<-ended
-	if want := []string{`release_changes_total[] 0`, `read_failures_total["release"] 0`}; !slices.Equal(collected(w), want) {
+	if want := []string{`release_changes_total[] 0`}; !slices.Equal(collected(w), want) {
 		t.Errorf("exposed %q, want %q", collected(w), want)
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// A Guard says where load may go: to loopback, and where its lists allow. A name
+// A Guard says where requests may go, those of load and those of watches over
+// targets: to loopback, and where its lists allow. A name
 // must match a pattern, and the address it resolves to must lie in a network.
 // Names are checked before they are resolved and addresses when they are dialled,
 // so that neither a redirect nor a name that resolves elsewhere escapes.

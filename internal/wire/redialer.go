@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -177,19 +176,11 @@ func (d *redialer) dial(ctx context.Context, r *load.Result) (*Conn, error) {
 
 // handshake opens TLS over a connection.
 func (d *redialer) handshake(ctx context.Context, nc *Conn) error {
-	t := tls.Client(nc, d.t.tlsConfig(strings.Trim(d.origin.Host, "[]")))
-	err := t.HandshakeContext(ctx)
+	t, err := Handshake(ctx, nc, d.t.tlsConfig(strings.Trim(d.origin.Host, "[]")))
 	if err == nil {
 		d.tls = t
-		return nil
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if died(err) {
-		return err
-	}
-	return &handshakeError{err}
+	return err
 }
 
 // settle closes the connection on which an exchange failed after received bytes of

@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"os"
 )
 
@@ -44,4 +46,20 @@ func (o *TLSOptions) Config() (*tls.Config, error) {
 		c.Certificates = []tls.Certificate{pair}
 	}
 	return c, nil
+}
+
+// Handshake opens TLS over a connection, which it leaves open after an error. Of
+// its errors, Classify tells those of TLS from those of the network.
+func Handshake(ctx context.Context, nc net.Conn, c *tls.Config) (*tls.Conn, error) {
+	t := tls.Client(nc, c)
+	err := t.HandshakeContext(ctx)
+	switch {
+	case err == nil:
+		return t, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case died(err):
+		return nil, err
+	}
+	return nil, &handshakeError{err}
 }
