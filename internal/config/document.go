@@ -138,9 +138,6 @@ func (d *Document) Scenario(name string) *Scenario {
 	return nil
 }
 
-// TargetNode returns the place of a target in the document, nil where there is none.
-func (d *Document) TargetNode(name string) *block.Node { return named(d.root.Get("targets"), name) }
-
 // KillSwitch returns the path of the file whose existence pauses all load, empty for none.
 func (d *Document) KillSwitch() string {
 	if f := d.Safety.KillSwitchFile; f != "" && !filepath.IsAbs(f) {

@@ -56,6 +56,15 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 	}
 }
 
+// TargetFingerprint is equal in two documents where what they and safety say of a
+// target is, files such as certificates included.
+func (d *Document) TargetFingerprint(name string) string {
+	p := printer{h: sha256.New(), dir: d.Dir}
+	p.node(d.root.Get("safety"))
+	p.node(named(d.root.Get("targets"), name))
+	return hex.EncodeToString(p.h.Sum(nil))
+}
+
 // judgedBy lists the parts of a scenario that decide how it is judged, not what
 // it does: changing them restarts nothing.
 func judgedBy(scenario *block.Node, flows []*block.Node, kinds analysis.Kinds) (parts []*block.Node) {

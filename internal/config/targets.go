@@ -27,12 +27,26 @@ func flowTargets(d *Document, kinds []protocol.Kind, allowed func(host string) e
 		for _, read := range t.Addresses() {
 			checkAddress(read, allowed, errs)
 		}
+		t.Client = client(kinds, blocks, &protocol.Compiler{Base: t.URL, Dir: d.Dir, Errors: errs})
 		targets[t.Name.S] = &flow.Target{
 			Base:     base,
 			Defaults: func(kind string) any { return blocks[kind] },
 		}
 	}
 	return targets
+}
+
+// client returns how the load of a target speaks HTTP to it, nil where no protocol does.
+func client(kinds []protocol.Kind, blocks map[string]any, k *protocol.Compiler) *protocol.Client {
+	if k.Base.Path == "" { // is missing, decoding said so
+		return nil
+	}
+	for _, kind := range kinds {
+		if t, ok := blocks[kind.Name].(protocol.HTTPTarget); ok {
+			return t.Client(k)
+		}
+	}
+	return nil
 }
 
 // protocolBlocks decodes a target's blocks, by protocol.

@@ -35,7 +35,7 @@ func (f *Fleet) build(doc *config.Document, old *generation) (*generation, error
 	g := &generation{doc: doc, maintenance: plan, targets: map[string]*Target{}}
 	for i := range doc.Targets {
 		c := &doc.Targets[i]
-		name, fingerprint := c.Name.S, targetFingerprint(doc, c)
+		name, fingerprint := c.Name.S, doc.TargetFingerprint(c.Name.S)
 		if was := old.targets[name]; was != nil && was.fingerprint == fingerprint {
 			g.targets[name] = was
 			continue

@@ -2,8 +2,6 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/prometheus/common/version"
@@ -138,13 +136,3 @@ type clockedLimiter struct {
 
 // Take takes a token and returns how long its user must wait.
 func (c clockedLimiter) Take(now time.Duration) time.Duration { return c.l.Take(now + c.offset) }
-
-// targetFingerprint is equal where a target's configuration and what safety says
-// of it are.
-func targetFingerprint(d *config.Document, c *target.Config) string {
-	text, err := json.Marshal(d.TargetNode(c.Name.S))
-	if err != nil {
-		panic(fmt.Sprintf("fleet: a target's block: %v", err)) // nodes are scalars, lists and mappings
-	}
-	return fmt.Sprintf("%s %+v", text, d.Safety)
-}

@@ -2,6 +2,10 @@ package fleet
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -9,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,9 +35,8 @@ func (deafJudge) Ended(judge.Run)                   {}
 func (deafJudge) CollectRuns(analysis.Send, string) {}
 func (deafJudge) Forget(string)                     {}
 
-// watching starts a fleet of a document that has targets only; change, which may
-// be nil, changes the document after its check.
-func watching(t *testing.T, text string, change func(*config.Document)) *Fleet {
+// document loads a configuration.
+func document(t *testing.T, text string) *config.Document {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "perfd.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -42,6 +46,14 @@ func watching(t *testing.T, text string, change func(*config.Document)) *Fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return doc
+}
+
+// watching starts a fleet of a document that has targets only; change, which may
+// be nil, changes the document after its check.
+func watching(t *testing.T, text string, change func(*config.Document)) *Fleet {
+	t.Helper()
+	doc := document(t, text)
 	if change != nil {
 		change(doc)
 	}
@@ -85,25 +97,104 @@ func await(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// watched answers everything that a watch reads.
+// answerReads answers everything that a watch reads.
+func answerReads(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/version":
+		fmt.Fprint(w, `{"v":"v1"}`)
+	case "/metrics":
+		fmt.Fprint(w, "m 5\n")
+	case "/api/v1/query":
+		fmt.Fprint(w, `{"status":"success","data":{"resultType":"scalar","result":[1,"7"]}}`)
+	}
+}
+
+// watched serves everything that a watch reads.
 func watched(t *testing.T) (address, port string) {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/version":
-			fmt.Fprint(w, `{"v":"v1"}`)
-		case "/metrics":
-			fmt.Fprint(w, "m 5\n")
-		case "/api/v1/query":
-			fmt.Fprint(w, `{"status":"success","data":{"resultType":"scalar","result":[1,"7"]}}`)
-		}
-	}))
+	s := httptest.NewServer(http.HandlerFunc(answerReads))
 	t.Cleanup(s.Close)
 	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s.URL, port
+}
+
+// written writes a PEM file and returns its path.
+func written(t *testing.T, kind string, der []byte) string {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "file.pem"))
+	if err == nil {
+		err = errors.Join(pem.Encode(f, &pem.Block{Type: kind, Bytes: der}), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
+}
+
+// TestWatchesSpeakTLSAsLoadDoes reads everything from a server with a certificate
+// of a private authority.
+func TestWatchesSpeakTLSAsLoadDoes(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(answerReads))
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // handshakes that fail are wanted
+	s.TLS = &tls.Config{}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	mutual := httptest.NewUnstartedServer(http.HandlerFunc(answerReads))
+	mutual.Config.ErrorLog = s.Config.ErrorLog
+	mutual.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	mutual.StartTLS()
+	t.Cleanup(mutual.Close)
+	key, err := x509.MarshalPKCS8PrivateKey(s.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, keyFile := written(t, "CERTIFICATE", s.Certificate().Raw), written(t, "PRIVATE KEY", key)
+	certificate := "cert_file: " + ca + ", key_file: " + keyFile
+	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "https://"), ":")
+	for _, c := range []struct {
+		name, url, tls string
+		fault          string // of every read; empty for none
+	}{
+		{"a private authority that is not trusted", s.URL, "min_version: '1.2'", "tls"},
+		{"one that is trusted", s.URL, "ca_file: " + ca, ""},
+		{"any certificate", s.URL, "insecure_skip_verify: true", ""},
+		{"a name that the certificate lacks", "https://localhost:" + port, "ca_file: " + ca, "tls"},
+		{"another name to verify", "https://localhost:" + port, "ca_file: " + ca + ", server_name: example.com", ""},
+		{"no client certificate where one is wanted", mutual.URL, "ca_file: " + ca, "tls"},
+		{"a client certificate", mutual.URL, "ca_file: " + ca + ", " + certificate, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := watching(t, fmt.Sprintf(allReads, c.url)+"    http: {tls: {"+c.tls+"}}\n", nil)
+			await(t, "all reads are made", func() bool {
+				values, faults := reads(f)
+				if c.fault != "" {
+					return len(values) == 0 && slices.Equal(faults, []string{"release " + c.fault, "resources " + c.fault})
+				}
+				return len(values) == 3 && len(faults) == 0
+			})
+		})
+	}
+}
+
+// TestAnotherCertificateIsAnotherTarget has a reload see what files hold.
+func TestAnotherCertificateIsAnotherTarget(t *testing.T) {
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	one := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	fingerprint := func(certificates []byte) string {
+		if err := os.WriteFile(ca, certificates, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return document(t, "targets: [{name: shop, url: 'https://127.0.0.1', http: {tls: {ca_file: "+ca+"}}}]").TargetFingerprint("shop")
+	}
+	before, after := fingerprint(one), fingerprint(slices.Concat(one, one))
+	if same := fingerprint(one); same != before || after == before {
+		t.Errorf("fingerprints %s, with another certificate %s, with the first one again %s", before, after, same)
+	}
 }
 
 const allReads = `

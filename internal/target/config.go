@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/protocol"
 )
 
 // A Config is one entry of targets.
@@ -23,6 +24,9 @@ type Config struct {
 	Release   *ReleaseConfig   `yaml:"release" doc:"How perfd learns which release the target runs: regressions are pinned to releases, and windows do not count while a release settles."`
 	Resources []ResourceConfig `yaml:"resources" doc:"Levels of the target, such as its memory, that are read all the time and watched for leaks."`
 
+	// Client is how load speaks HTTP to the target, nil where it does not. Package config, which knows the
+	// protocols, sets it.
+	Client *protocol.Client `yaml:"-"`
 	// Blocks are the other keys, in document order: the blocks of protocols, or unknown keys. Package config,
 	// which knows the protocols, decodes them.
 	Blocks []block.Key

@@ -45,14 +45,38 @@ func newClient(o *Options) *client {
 	c := &client{userAgent: o.UserAgent, limiter: NewLimiter(readRate, 1), zero: time.Now()}
 	c.http = &http.Client{Transport: o.Transport, CheckRedirect: c.checkRedirect}
 	if o.Transport == nil {
-		c.http.Transport = newTransport(o.Dial)
+		c.http.Transport = newTransport(o.Dial, tlsOf(o.Config))
 	}
 	return c
 }
 
+// tlsOf returns the function that gives the TLS configuration for a host: that of
+// load. Hosts other than the target's are trusted as the target is, and get no credentials.
+func tlsOf(c *Config) func(host string) *tls.Config {
+	base := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.Client != nil && c.Client.TLS != nil {
+		base = c.Client.TLS
+	}
+	own := hostOf(c.URL.S)
+	return func(host string) *tls.Config {
+		t := wire.TLSFor(base, host, !strings.EqualFold(host, own))
+		t.NextProtos = []string{"h2", "http/1.1"}
+		return t
+	}
+}
+
+// hostOf returns the host of an address, empty where it has none.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
 // newTransport returns a transport that takes no proxy from the environment, so
 // that a watch reaches its target in the same way as load.
-func newTransport(dial Dial) *http.Transport {
+func newTransport(dial Dial, config func(host string) *tls.Config) *http.Transport {
 	if dial == nil {
 		dial = wire.NewDialer(wire.DialerOptions{}).DialContext
 	}
@@ -65,7 +89,7 @@ func newTransport(dial Dial) *http.Transport {
 		if err != nil {
 			return nil, err
 		}
-		t, err := wire.Handshake(ctx, nc, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, NextProtos: []string{"h2", "http/1.1"}})
+		t, err := wire.Handshake(ctx, nc, config(host))
 		if err != nil {
 			_ = nc.Close()
 			return nil, err

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +24,7 @@ import (
 
 	"github.com/perfd/perfd/internal/demo"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/wire"
 )
 
@@ -197,6 +200,44 @@ resources:
 				t.Errorf("%s: error %v of kind %s, want %s", c.at, err, faultNames[faultOf(err)], c.want)
 			}
 		}
+	}
+}
+
+// TestOtherHostsAreTrustedButShownNoCertificate has a target and a Prometheus whose
+// certificates are of one private authority.
+func TestOtherHostsAreTrustedButShownNoCertificate(t *testing.T) {
+	shown := map[string]int{} // certificates, by the name that was asked for
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown[r.Host] += len(r.TLS.PeerCertificates)
+		fmt.Fprint(w, `{"v":"v1","status":"error","error":"x"}`)
+	}))
+	s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, other := "example.com:"+port, "127.0.0.1:"+port
+	c := configOf(t, "https://"+own, fmt.Sprintf(`
+release: {url: /version, json: v}
+resources: [{name: b, kind: memory, prometheus: "https://%s", query: a}]
+`, other))
+	c.Client = &protocol.Client{TLS: &tls.Config{RootCAs: roots, Certificates: s.TLS.Certificates, MinVersion: tls.VersionTLS12}}
+	w := NewWatch(Options{Config: c, Dial: wire.NewDialer(wire.DialerOptions{
+		Guard: wire.Guard{Hosts: []string{"example.com"}},
+		Lookup: func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+		},
+	}).DialContext})
+	errs := once(t, w)
+	if errs[0] != nil || faultOf(errs[1]) != unreadable && faultOf(errs[1]) != badStatus {
+		t.Errorf("errors %v, want an answer to both", errs)
+	}
+	if n, asked := shown[other]; shown[own] != 1 || n != 0 || !asked {
+		t.Errorf("certificates shown %v, want one to the target and none to the other", shown)
 	}
 }
 

@@ -48,6 +48,20 @@ func (o *TLSOptions) Config() (*tls.Config, error) {
 	return c, nil
 }
 
+// TLSFor returns a configuration for a host. A foreign host is trusted by the same
+// authorities, verified by its own name, and shown no client certificate: credentials
+// are for the host that they were configured for.
+func TLSFor(base *tls.Config, host string, foreign bool) *tls.Config {
+	c := base.Clone()
+	if foreign {
+		c.Certificates, c.GetClientCertificate, c.ServerName = nil, nil, ""
+	}
+	if c.ServerName == "" {
+		c.ServerName = host
+	}
+	return c
+}
+
 // Handshake opens TLS over a connection, which it leaves open after an error. Of
 // its errors, Classify tells those of TLS from those of the network.
 func Handshake(ctx context.Context, nc net.Conn, c *tls.Config) (*tls.Conn, error) {

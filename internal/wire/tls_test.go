@@ -76,3 +76,30 @@ func TestTLSOptions(t *testing.T) {
 		}
 	}
 }
+
+func TestCredentialsAreForTheirHost(t *testing.T) {
+	base := &tls.Config{
+		ServerName: "shop.internal", RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS13, InsecureSkipVerify: true,
+		Certificates:         []tls.Certificate{{}},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, nil },
+	}
+	for _, c := range []struct {
+		base        *tls.Config
+		foreign     bool
+		name        string
+		credentials bool
+	}{
+		{base, false, "shop.internal", true},
+		{base, true, "shop", false},
+		{&tls.Config{Certificates: base.Certificates}, false, "shop", true},
+		{&tls.Config{Certificates: base.Certificates}, true, "shop", false},
+	} {
+		got := TLSFor(c.base, "shop", c.foreign)
+		if shows := len(got.Certificates) > 0 || got.GetClientCertificate != nil; got.ServerName != c.name || shows != c.credentials {
+			t.Errorf("foreign %v: name %q, shows a certificate %v; want %q, %v", c.foreign, got.ServerName, shows, c.name, c.credentials)
+		}
+		if got.RootCAs != c.base.RootCAs || got.MinVersion != c.base.MinVersion || got.InsecureSkipVerify != c.base.InsecureSkipVerify {
+			t.Errorf("foreign %v: another trust than the base's", c.foreign)
+		}
+	}
+}

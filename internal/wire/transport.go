@@ -87,13 +87,11 @@ func (t *Transport) tlsConfig(host string) *tls.Config {
 	if c, ok := t.configs[host]; ok {
 		return c
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if t.TLS != nil {
-		c = t.TLS.Clone()
+	base := t.TLS
+	if base == nil {
+		base = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	if c.ServerName == "" {
-		c.ServerName = host
-	}
+	c := TLSFor(base, host, false)
 	c.NextProtos = t.NextProtos
 	if t.configs == nil {
 		t.configs = map[string]*tls.Config{}
