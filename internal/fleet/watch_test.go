@@ -179,6 +179,35 @@ func TestWatchesSpeakTLSAsLoadDoes(t *testing.T) {
 	}
 }
 
+// TestWatchesHaveTheHeaderOfLoad reads everything from behind a gateway.
+func TestWatchesHaveTheHeaderOfLoad(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password != "sesame" && r.Header.Get("X-Api-Key") != "sesame" && r.Header.Get("Authorization") != "Bearer sesame" {
+			http.Error(w, "who are you", http.StatusUnauthorized)
+			return
+		}
+		answerReads(w, r)
+	}))
+	t.Cleanup(s.Close)
+	for _, c := range []struct{ headers, fault string }{
+		{"{}", "status"},
+		{"{authorization: Bearer sesame}", ""},
+		{"{X-Api-Key: sesame, X-User: '${user}'}", ""},
+		{"{Authorization: 'Basic ${base64(\"perfd:sesame\")}'}", ""},
+	} {
+		t.Run(c.headers, func(t *testing.T) {
+			f := watching(t, fmt.Sprintf(allReads, s.URL)+"    http: {headers: "+c.headers+"}\n", nil)
+			await(t, "all reads are made", func() bool {
+				values, faults := reads(f)
+				if c.fault != "" {
+					return len(values) == 0 && slices.Equal(faults, []string{"release " + c.fault, "resources " + c.fault})
+				}
+				return len(values) == 3 && len(faults) == 0
+			})
+		})
+	}
+}
+
 // TestAnotherCertificateIsAnotherTarget has a reload see what files hold.
 func TestAnotherCertificateIsAnotherTarget(t *testing.T) {
 	s := httptest.NewTLSServer(nil)

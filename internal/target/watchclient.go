@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/wire"
 )
 
@@ -36,42 +37,79 @@ type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
 // A client makes the requests of a watch. They do not count as load.
 type client struct {
 	userAgent string
+	target    *url.URL         // the target's address; empty where it has none
+	load      *protocol.Client // how load speaks to the target
 	limiter   *Limiter
 	zero      time.Time // the limiter's
 	http      *http.Client
 }
 
 func newClient(o *Options) *client {
-	c := &client{userAgent: o.UserAgent, limiter: NewLimiter(readRate, 1), zero: time.Now()}
+	c := &client{userAgent: o.UserAgent, target: new(url.URL), load: o.Config.Client, limiter: NewLimiter(readRate, 1), zero: time.Now()}
+	if u, err := url.Parse(o.Config.URL.S); err == nil {
+		c.target = u
+	}
+	if c.load == nil {
+		c.load = new(protocol.Client)
+	}
 	c.http = &http.Client{Transport: o.Transport, CheckRedirect: c.checkRedirect}
 	if o.Transport == nil {
-		c.http.Transport = newTransport(o.Dial, tlsOf(o.Config))
+		c.http.Transport = newTransport(o.Dial, c.tls)
 	}
 	return c
 }
 
-// tlsOf returns the function that gives the TLS configuration for a host: that of
-// load. Hosts other than the target's are trusted as the target is, and get no credentials.
-func tlsOf(c *Config) func(host string) *tls.Config {
-	base := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.Client != nil && c.Client.TLS != nil {
-		base = c.Client.TLS
+// tls returns the TLS configuration for a host: that of load. Hosts other than the
+// target's are trusted as the target is, and get no credentials.
+func (c *client) tls(host string) *tls.Config {
+	base := c.load.TLS
+	if base == nil {
+		base = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	own := hostOf(c.URL.S)
-	return func(host string) *tls.Config {
-		t := wire.TLSFor(base, host, !strings.EqualFold(host, own))
-		t.NextProtos = []string{"h2", "http/1.1"}
-		return t
+	t := wire.TLSFor(base, host, !strings.EqualFold(host, c.target.Hostname()))
+	t.NextProtos = []string{"h2", "http/1.1"}
+	return t
+}
+
+// ofTarget reports whether a request has the header fields of the target's load:
+// they may be credentials, which are for the target's host, and not to be read on
+// the way where load encrypts them.
+func (c *client) ofTarget(to *url.URL) bool {
+	return strings.EqualFold(to.Hostname(), c.target.Hostname()) && (to.Scheme == "https" || c.target.Scheme != "https")
+}
+
+// dress sets the header of a request.
+func (c *client) dress(req *http.Request, accept string) {
+	req.Header.Set("User-Agent", c.userAgent)
+	if c.load.Header != nil && c.ofTarget(req.URL) {
+		c.load.Header(func(name, value string) {
+			if strings.EqualFold(name, "Host") {
+				req.Host = value
+			} else {
+				req.Header.Set(name, value)
+			}
+		})
+	}
+	req.Header.Del("Accept-Encoding") // the transport asks for what it decodes
+	req.Header.Set("X-Perfd", "watch")
+	if accept != "" {
+		req.Header.Set("Accept", accept)
 	}
 }
 
-// hostOf returns the host of an address, empty where it has none.
-func hostOf(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return ""
+// sameOrigin reports whether two addresses have scheme, host and port in common.
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b)
+}
+
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
 	}
-	return u.Hostname()
+	return "80"
 }
 
 // newTransport returns a transport that takes no proxy from the environment, so
@@ -117,6 +155,11 @@ func (c *client) checkRedirect(req *http.Request, via []*http.Request) error {
 	if wrong != "" {
 		return &readError{redirected, errors.New(wrong)}
 	}
+	if sameOrigin(req.URL, via[0].URL) {
+		req.Host = via[0].Host
+	} else {
+		req.Host, req.Header = "", http.Header{"User-Agent": {c.userAgent}, "X-Perfd": {"watch"}, "Accept": via[0].Header["Accept"]}
+	}
 	req.Header.Del("Referer") // the address before may hold a secret
 	return c.admit(req.Context())
 }
@@ -144,6 +187,8 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	// lacking are the header fields of load that the request did not have.
+	lacking []string
 }
 
 // A request is a GET request.
@@ -165,11 +210,7 @@ func (c *client) get(ctx context.Context, r request) (*answer, error) {
 	if err != nil {
 		return nil, bare(err)
 	}
-	req.Header.Set("User-Agent", c.userAgent)
-	req.Header.Set("X-Perfd", "watch")
-	if r.accept != "" {
-		req.Header.Set("Accept", r.accept)
-	}
+	c.dress(req, r.accept)
 	req.Close = r.fresh
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -180,6 +221,9 @@ func (c *client) get(ctx context.Context, r request) (*answer, error) {
 	}
 	defer resp.Body.Close()
 	a := &answer{status: resp.StatusCode, header: resp.Header}
+	if c.ofTarget(req.URL) {
+		a.lacking = c.load.OfFlows
+	}
 	if r.noBody {
 		_, _ = io.CopyN(io.Discard, resp.Body, drained)
 		return a, nil
@@ -206,8 +250,12 @@ func bare(err error) error {
 
 // wanted returns an error unless the answer is a success.
 func (a *answer) wanted() error {
-	if a.status/100 != 2 {
-		return &readError{badStatus, fmt.Errorf("status %d: %s", a.status, excerpt(string(a.body)))}
+	if a.status/100 == 2 {
+		return nil
 	}
-	return nil
+	without := ""
+	if (a.status == http.StatusUnauthorized || a.status == http.StatusForbidden) && len(a.lacking) > 0 {
+		without = " (asked without " + strings.Join(a.lacking, ", ") + ", whose value only a flow has)"
+	}
+	return &readError{badStatus, fmt.Errorf("status %d%s: %s", a.status, without, excerpt(string(a.body)))}
 }

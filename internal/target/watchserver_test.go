@@ -241,6 +241,92 @@ resources: [{name: b, kind: memory, prometheus: "https://%s", query: a}]
 	}
 }
 
+// TestTheHeaderOfLoadIsForTheTargetsHost reads on the target, on another port of its
+// host, from another host, and after redirects.
+func TestTheHeaderOfLoadIsForTheTargetsHost(t *testing.T) {
+	const token, none = "Bearer sesame", ""
+	type seen struct{ auth, key, host, agent, accept string }
+	var last *seen
+	note := func(r *http.Request) {
+		last = &seen{r.Header.Get("Authorization"), r.Header.Get("X-Api-Key"), r.Host, r.Header.Get("User-Agent"), r.Header.Get("Accept")}
+		if r.Header.Get("Referer") != "" || r.Header.Get("X-Perfd") != "watch" || r.Header.Get("Accept-Encoding") != "gzip" {
+			t.Errorf("%s: header %v", r.URL, r.Header)
+		}
+	}
+	elsewhere := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		note(r)
+		fmt.Fprint(w, `{"v":"v1"}`)
+	})
+	var address string
+	address = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		note(r)
+		switch r.URL.Path {
+		case "/moved":
+			http.Redirect(w, r, "/version", http.StatusFound)
+		case "/absolute":
+			http.Redirect(w, r, address+"/version", http.StatusPermanentRedirect)
+		case "/port":
+			http.Redirect(w, r, elsewhere+"/version", http.StatusFound)
+		default:
+			fmt.Fprint(w, `{"v":"v1"}`)
+		}
+	})
+	client := &protocol.Client{Header: func(set func(name, value string)) {
+		for name, value := range map[string]string{
+			"Authorization": token, "X-Api-Key": "key", "Host": "shop.internal", "User-Agent": "ours", "Accept": "text/html", "Accept-Encoding": "br",
+		} {
+			set(name, value)
+		}
+	}}
+	at := strings.TrimPrefix(elsewhere, "http://")
+	_, port, _ := strings.Cut(at, ":")
+	dressed, plain := seen{token, "key", "shop.internal", "ours", "application/json"}, seen{none, none, at, "perfd/1", "application/json"}
+	for _, c := range []struct {
+		target, url string
+		want        seen
+	}{
+		{address, "/version", dressed},
+		{address, address + "/version", dressed},
+		{address, "/moved", dressed},
+		{address, "/absolute", dressed},
+		{address, elsewhere + "/version", dressed}, // another port of the target's host
+		{address, "/port", plain},                  // where the target leads, not the configuration
+		{address, "http://localhost:" + port + "/version", seen{none, none, "localhost:" + port, "perfd/1", "application/json"}},
+		{"https://127.0.0.1", elsewhere + "/version", plain}, // load encrypts what would be sent in the clear
+	} {
+		cfg := configOf(t, c.target, "release: {url: '"+c.url+"', json: v}")
+		cfg.Client = client
+		last = nil
+		if err := once(t, NewWatch(Options{Config: cfg, UserAgent: "perfd/1"}))[0]; err != nil || last == nil {
+			t.Errorf("%s: %v", c.url, err)
+			continue
+		}
+		if *last != c.want {
+			t.Errorf("target %s, %s: asked with %+v, want %+v", c.target, c.url, *last, c.want)
+		}
+	}
+}
+
+func TestAFieldOfAFlowIsNamedWhereItIsMissed(t *testing.T) {
+	status := 0
+	address := serve(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", status) })
+	for _, c := range []struct {
+		status int
+		want   string
+	}{
+		{401, "status 401 (asked without X-User, X-Token, whose value only a flow has): no"},
+		{403, "status 403 (asked without X-User, X-Token, whose value only a flow has): no"},
+		{404, "status 404: no"},
+	} {
+		status = c.status
+		cfg := configOf(t, address, "release: {url: /version, json: v}")
+		cfg.Client = &protocol.Client{OfFlows: []string{"X-User", "X-Token"}}
+		if err := once(t, NewWatch(Options{Config: cfg}))[0]; fmt.Sprint(err) != c.want {
+			t.Errorf("error %v, want %s", err, c.want)
+		}
+	}
+}
+
 func TestAWatchWithoutADialerReachesLoopbackOnly(t *testing.T) {
 	w := NewWatch(Options{Config: config(t, "release: {url: 'http://192.0.2.1/version', json: v}")})
 	if err := once(t, w)[0]; faultOf(err) != notAllowed {

@@ -1,8 +1,36 @@
 package http
 
-import "github.com/perfd/perfd/internal/protocol"
+import (
+	"math/rand/v2"
 
-// Client returns how steps speak to the target where they say nothing else.
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/protocol"
+)
+
+// Client returns how steps speak to the target where they say nothing else. The
+// values of fields may hold ${…} that need no flow, such as ${uuid()}.
 func (t *TargetConfig) Client(k *protocol.Compiler) *protocol.Client {
-	return &protocol.Client{TLS: t.TLS.compile(k)}
+	type field struct {
+		name  string
+		value *expr.Template
+	}
+	var fields []field
+	c := &protocol.Client{TLS: t.TLS.compile(k)}
+	for _, e := range t.Headers {
+		var unknown block.Errors // the flows report what is wrong with a field
+		value := expr.ParseTemplate(e.Value, expr.NewSymbols(nil), &unknown)
+		if unknown.Len() > 0 {
+			c.OfFlows = append(c.OfFlows, e.Name.S)
+			continue
+		}
+		fields = append(fields, field{e.Name.S, value})
+	}
+	c.Header = func(set func(name, value string)) {
+		scope := &expr.Scope{Rand: rand.NewPCG(rand.Uint64(), rand.Uint64())}
+		for _, f := range fields {
+			set(f.name, string(f.value.Append(nil, scope)))
+		}
+	}
+	return c
 }
