@@ -97,7 +97,11 @@ func (n *names) next(host string) int {
 
 // ask performs a look-up. If it fails, the last answer stays valid for another refresh.
 func (n *names) ask(ctx context.Context, host string, l *lookup) {
-	addrs, err := n.lookup(ctx, host)
+	found, err := n.lookup(ctx, host)
+	addrs := make([]netip.Addr, 0, len(found))
+	for _, a := range found {
+		addrs = append(addrs, a.Unmap()) // the system's resolver maps IPv4 into IPv6; a peer's address is plain
+	}
 	if err == nil && len(addrs) == 0 {
 		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
 	}

@@ -70,6 +70,30 @@ func TestNamesAreRememberedAndRefreshed(t *testing.T) {
 	})
 }
 
+// TestAnAnswerMayMapAddresses has DNS answer as the system's resolver does: with
+// IPv4 inside of IPv6. A connection's own address is plain, and has not moved.
+func TestAnAnswerMayMapAddresses(t *testing.T) {
+	mapped := func(a netip.Addr) netip.Addr { return netip.AddrFrom16(a.As16()) }
+	for _, c := range []struct {
+		answer []netip.Addr
+		addr   netip.Addr
+		moved  bool
+	}{
+		{[]netip.Addr{mapped(one)}, one, false},
+		{[]netip.Addr{mapped(one), mapped(two)}, two, false},
+		{[]netip.Addr{netip.IPv6Loopback(), mapped(one)}, netip.IPv6Loopback(), false},
+		{[]netip.Addr{mapped(one)}, two, true},
+	} {
+		d := (&zone{addrs: c.answer}).dialer()
+		if _, err := d.Resolve(t.Context(), "localhost"); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Moved("localhost", c.addr); got != c.moved {
+			t.Errorf("DNS answers %v: %v has moved %v, want %v", c.answer, c.addr, got, c.moved)
+		}
+	}
+}
+
 func TestMovedNeverWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := &zone{addrs: []netip.Addr{one}}
