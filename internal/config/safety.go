@@ -14,7 +14,7 @@ import (
 type Safety struct {
 	AllowedHosts    []Host         `yaml:"allowed_hosts" doc:"Patterns of host names that requests may be sent to, those of load and those that read releases and resources, such as *.staging.example.com. localhost always is."`
 	AllowedNetworks []Network      `yaml:"allowed_networks" doc:"Networks that requests may be sent to, such as 10.0.0.0/8. Loopback always is, link-local addresses never are."`
-	MaxRequestRate  block.Rate     `yaml:"max_request_rate" doc:"Most requests per time to one target, all scenarios together (default 1000/s)."`
+	MaxRequestRate  block.Rate     `yaml:"max_request_rate" doc:"Most requests per time to one target, all scenarios together and redirects included (default 1000/s)."`
 	BackOff         target.BackOff `yaml:"back_off" doc:"How load is taken away from a target in distress."`
 	KillSwitchFile  string         `yaml:"kill_switch_file" doc:"All load is paused while this file exists: one switch for many instances. The path starts from the configuration file."`
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/maintenance"
+	"github.com/perfd/perfd/internal/target"
 )
 
 // A generation is everything that one document made. Parts that a reload leaves
@@ -13,7 +14,17 @@ type generation struct {
 	doc         *config.Document
 	maintenance *maintenance.Plan
 	targets     map[string]*Target
-	scenarios   []*Scenario // in the document's order
+	scenarios   []*Scenario   // in the document's order
+	hosts       *target.Hosts // that redirects lead to and that are no targets
+}
+
+// inOrder returns the targets in the document's order.
+func (g *generation) inOrder() []*Target {
+	var list []*Target
+	for i := range g.doc.Targets {
+		list = append(list, g.targets[g.doc.Targets[i].Name.S])
+	}
+	return list
 }
 
 func (g *generation) scenario(name string) *Scenario {
@@ -32,7 +43,10 @@ func (f *Fleet) build(doc *config.Document, old *generation) (*generation, error
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{doc: doc, maintenance: plan, targets: map[string]*Target{}}
+	g := &generation{doc: doc, maintenance: plan, targets: map[string]*Target{}, hosts: old.hosts}
+	if rate := doc.Safety.MaxRequestRate.PerSecond(); g.hosts == nil || g.hosts.Rate() != rate {
+		g.hosts = target.NewHosts(rate, f.o.Shards)
+	}
 	for i := range doc.Targets {
 		c := &doc.Targets[i]
 		name, fingerprint := c.Name.S, doc.TargetFingerprint(c.Name.S)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -170,6 +171,10 @@ func (r *run) env(name string) *protocol.Env {
 	t := r.s.targets[name]
 	return &protocol.Env{
 		Dialer: t.dialer,
+		Redirect: func(host string, port uint16, addrs []netip.Addr, by time.Duration) (time.Duration, bool) {
+			now := r.engine.Now()
+			return t.redirectLimiter(host, port, addrs).TakeWithin(r.sinceStart(now), by-now)
+		},
 		Shared: func(k protocol.Key, open func() (io.Closer, error)) (io.Closer, error) {
 			return r.share(sharedKey{name, k}, open)
 		},

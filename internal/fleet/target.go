@@ -1,7 +1,13 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/version"
@@ -19,6 +25,7 @@ type Target struct {
 	f           *Fleet
 	name        string
 	fingerprint string // of the configuration it was made from
+	origin      wire.Origin
 	dialer      *wire.Dialer
 	limiter     *target.Limiter
 	distress    *target.Distress
@@ -51,7 +58,7 @@ func (f *Fleet) newTarget(c *target.Config, s *config.Safety, fingerprint string
 		connections = max(1, most/max(1, shards))
 	}
 	t := &Target{
-		f: f, name: c.Name.S, fingerprint: fingerprint,
+		f: f, name: c.Name.S, fingerprint: fingerprint, origin: originOf(c.URL.S),
 		dialer:   wire.NewDialer(wire.DialerOptions{Guard: *s.Guard(), MaxConnections: connections}),
 		limiter:  target.NewLimiter(rate, shards),
 		distress: target.NewDistress(s.BackOff),
@@ -66,6 +73,46 @@ func (f *Fleet) newTarget(c *target.Config, s *config.Safety, fingerprint string
 		t.known = was.Release
 	}
 	return t
+}
+
+// originOf returns the host and port of an address.
+func originOf(address string) wire.Origin {
+	u, err := url.Parse(address)
+	if err != nil {
+		return wire.Origin{}
+	}
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	o, err := wire.ParseOrigin(net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		return wire.Origin{Host: strings.ToLower(u.Hostname())}
+	}
+	return o
+}
+
+// at reports whether the target is at a host, of which it may have another name.
+func (t *Target) at(host string, addrs []netip.Addr) bool {
+	return t.origin.Host == host ||
+		slices.ContainsFunc(t.dialer.Known(t.origin.Host), func(a netip.Addr) bool { return slices.Contains(addrs, a) })
+}
+
+// redirectLimiter returns the limiter of a request that a redirect of the target
+// sends to a host: that of the target which is there, the redirecting one before
+// others, or one of the host's own.
+func (t *Target) redirectLimiter(host string, port uint16, addrs []netip.Addr) *target.Limiter {
+	now := t.f.current()
+	there := []*Target{}
+	for _, one := range append([]*Target{t}, now.inOrder()...) {
+		if one.at(host, addrs) {
+			if one.origin.Port == port {
+				return one.limiter
+			}
+			there = append(there, one)
+		}
+	}
+	if len(there) > 0 {
+		return there[0].limiter
+	}
+	return now.hosts.Limiter(addrs)
 }
 
 // newWatch makes the watch over the target's release and resources. It dials under

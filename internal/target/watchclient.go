@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -166,7 +167,7 @@ func (c *client) checkRedirect(req *http.Request, via []*http.Request) error {
 
 // admit takes the token of a request, and waits until it is due.
 func (c *client) admit(ctx context.Context) error {
-	wait := c.limiter.Take(time.Since(c.zero))
+	wait, _ := c.limiter.TakeWithin(time.Since(c.zero), math.MaxInt64)
 	if wait <= 0 {
 		return nil
 	}

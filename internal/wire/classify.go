@@ -49,7 +49,7 @@ func Classify(err error) load.Cause {
 		return load.Canceled
 	case is[*bodyError](err):
 		return load.Internal
-	case is[*RefusedError](err), is[*TooLargeError](err), errors.Is(err, ErrTooManyConnections),
+	case is[*RefusedError](err), is[*TooLargeError](err), errors.Is(err, ErrTooManyConnections), errors.Is(err, ErrNoToken),
 		anyOf(err, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL):
 		return load.Overload
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), anyOf(err, syscall.ETIMEDOUT):

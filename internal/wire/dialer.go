@@ -110,6 +110,14 @@ func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error)
 	return allowed, nil
 }
 
+// Known returns the addresses of a host as far as it was resolved before. It never blocks.
+func (d *Dialer) Known(host string) []netip.Addr {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr.Unmap()}
+	}
+	return d.names.known(host)
+}
+
 // Moved reports whether the last answer of DNS for a host lacks an address. It
 // never blocks: an answer older than DNSRefresh is refreshed in the background.
 func (d *Dialer) Moved(host string, addr netip.Addr) bool {

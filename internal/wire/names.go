@@ -69,6 +69,16 @@ func (n *names) resolve(ctx context.Context, host string) ([]netip.Addr, error) 
 	}
 }
 
+// known returns the last answer of DNS for a host, nil where there is none.
+func (n *names) known(host string) []netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h := n.of[host]; h != nil {
+		return h.addrs
+	}
+	return nil
+}
+
 // moved reports whether the last answer of DNS for a host lacks an address. It
 // never waits: an expired answer is refreshed in the background.
 func (n *names) moved(host string, addr netip.Addr) bool {

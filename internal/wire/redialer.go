@@ -120,6 +120,23 @@ func (d *redialer) expired(now int64) bool {
 }
 
 func (d *redialer) open(deadline int64, r *load.Result) error {
+	var nc *Conn
+	err := d.interruptible(deadline, func(ctx context.Context) (err error) {
+		nc, err = d.dial(ctx, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.nc = nc
+	d.t.Counts.Opened.Add(1)
+	return nil
+}
+
+// interruptible calls do with a context that ends at the deadline and with Interrupt.
+func (d *redialer) interruptible(deadline int64, do func(context.Context) error) error {
 	ctx, cancel := context.WithDeadline(context.Background(), d.at(deadline))
 	defer cancel()
 	d.mu.Lock()
@@ -128,7 +145,7 @@ func (d *redialer) open(deadline int64, r *load.Result) error {
 	if err := d.cancelled(); err != nil {
 		return err
 	}
-	nc, err := d.dial(ctx, r)
+	err := do(ctx)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.cancel = nil
@@ -136,11 +153,8 @@ func (d *redialer) open(deadline int64, r *load.Result) error {
 		if why := d.cancelled(); why != nil {
 			err = why
 		}
-		return err
 	}
-	d.nc = nc
-	d.t.Counts.Opened.Add(1)
-	return nil
+	return err
 }
 
 // dial opens a connection, timing each phase.

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/wire"
@@ -51,6 +53,9 @@ func (s *step) follow(c *protocol.Call, w *scratch, sess *session) error {
 			return &wire.ProtocolError{Text: fmt.Sprintf("more than %d redirects", s.redirects)}
 		}
 		if err := h.move(w.x.Code(), location); err != nil {
+			return err
+		}
+		if err := h.admit(c, sess); err != nil {
 			return err
 		}
 		if err := s.encodeHop(&h, fields, c, w, sess); err != nil {
@@ -107,6 +112,18 @@ func (h *hop) move(code int, location string) error {
 		h.method, h.body = "GET", false
 	}
 	return nil
+}
+
+// admit waits for the token of the request. It is one of the host that the
+// redirect leads to: each hop is a request there.
+func (h *hop) admit(c *protocol.Call, sess *session) error {
+	redirect := c.VU.Env.Redirect
+	if redirect == nil {
+		return nil
+	}
+	return sess.agent.Admit(&h.origin, int64(c.Deadline), &c.Result, func(addrs []netip.Addr) (time.Duration, bool) {
+		return redirect(h.origin.Host, h.origin.Port, addrs, c.Deadline)
+	})
 }
 
 // encodeHop writes the request of one redirect to w.x. A request to the step's

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -238,6 +240,61 @@ func TestGzipCookiesAndRedirects(t *testing.T) {
 	}
 	if call := r.get(`{url: /away, redirects: 3}`); call.Result.Cause != load.Overload || !strings.Contains(call.Err.Error(), "not allowed") {
 		t.Errorf("a redirect to a foreign host: %v %v, want it refused", call.Result.Cause, call.Err)
+	}
+}
+
+// TestEachHopTakesATokenOfWhereItLeads follows redirects of all kinds within a host
+// and to another.
+func TestEachHopTakesATokenOfWhereItLeads(t *testing.T) {
+	var asked atomic.Int64
+	base := serve(t, func(w http.ResponseWriter, q *http.Request) {
+		asked.Add(1)
+		code, to := http.StatusFound, q.URL.Query().Get("to")
+		fmt.Sscan(q.URL.Query().Get("code"), &code)
+		switch q.URL.Path {
+		case "/to":
+			http.Redirect(w, q, to, code)
+		case "/loop":
+			http.Redirect(w, q, "/loop", code)
+		}
+	})
+	_, port, _ := strings.Cut(strings.TrimPrefix(base, "http://"), ":")
+	local := base + "/end"
+	named := "http://localhost:" + port + "/end"
+	const wait = 20 * time.Millisecond
+	for _, c := range []struct {
+		step  string
+		most  int // tokens that there are
+		taken []string
+		cause load.Cause
+		asked int64
+	}{
+		{`{url: /end, redirects: 3}`, 9, nil, load.None, 1},
+		{`{url: "/to?to=` + local + `"}`, 9, nil, load.None, 1}, // redirects are not followed
+		{`{url: "/to?to=` + local + `", redirects: 3}`, 9, []string{"127.0.0.1"}, load.None, 2},
+		{`{url: "/to?to=` + named + `", redirects: 3}`, 9, []string{"localhost"}, load.None, 2},
+		{`{url: "/to?code=307&to=` + named + `", body: x, redirects: 1}`, 9, []string{"localhost"}, load.None, 2},
+		{`{url: "/to?code=303&to=/loop", redirects: 3}`, 9, []string{"127.0.0.1", "127.0.0.1", "127.0.0.1"}, load.Protocol, 4},
+		{`{url: "/loop?code=308", redirects: 50}`, 2, []string{"127.0.0.1", "127.0.0.1", "127.0.0.1"}, load.Overload, 3},
+	} {
+		r := newRig(t, base)
+		var taken []string
+		r.env.Redirect = func(host string, at uint16, addrs []netip.Addr, by time.Duration) (time.Duration, bool) {
+			if taken = append(taken, host); fmt.Sprint(at) != port || len(addrs) == 0 || by != r.call.Deadline {
+				t.Errorf("%s: asked for a token of %v at %v, port %d, by %v", c.step, host, addrs, at, by)
+			}
+			return wait, len(taken) <= c.most
+		}
+		asked.Store(0)
+		begin := r.env.Now()
+		call := r.get(c.step)
+		waits := int64(min(len(c.taken), c.most)) * int64(wait)
+		if res := &call.Result; res.Cause != c.cause || !slices.Equal(taken, c.taken) || asked.Load() != c.asked {
+			t.Errorf("%s: cause %v (%v), tokens of %q, %d requests; want %v, %q, %d", c.step, res.Cause, call.Err, taken, asked.Load(), c.cause, c.taken, c.asked)
+		} else if res.Waited < waits || res.Sent-int64(begin) < waits || res.Duration() < 0 || res.Duration() > int64(r.env.Now()-begin)-waits {
+			t.Errorf("%s: sent after %v, waited %v, took %v; want the waits of %v before it was sent", c.step,
+				time.Duration(res.Sent)-begin, time.Duration(res.Waited), time.Duration(res.Duration()), time.Duration(waits))
+		}
 	}
 }
 

@@ -1,0 +1,73 @@
+package target
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// TakeWithin takes the next token if it is due within a time, and returns how long
+// the caller must wait for it. All callers give the time since the same zero.
+func (l *Limiter) TakeWithin(now, most time.Duration) (wait time.Duration, ok bool) {
+	if l.interval == 0 {
+		return 0, true
+	}
+	at := int64(now) * ticksPerNanosecond
+	for {
+		next := l.next.Load()
+		wait := time.Duration(max(0, (next-l.tolerance-at+ticksPerNanosecond-1)/ticksPerNanosecond))
+		if wait > most {
+			return wait, false
+		}
+		if l.next.CompareAndSwap(next, max(next, at)+l.interval) {
+			return wait, true
+		}
+	}
+}
+
+// mostHosts bounds the limiters of a Hosts, by address.
+const mostHosts = 1000
+
+// Hosts has a limiter for each host that is no target and that redirects lead to.
+// A host is known by its addresses, so that its names share a limiter. It is safe
+// for concurrent use.
+type Hosts struct {
+	rate   float64
+	shards int
+
+	mu   sync.Mutex
+	of   map[netip.Addr]*Limiter
+	rest *Limiter // of the hosts beyond mostHosts
+}
+
+// NewHosts returns the limiters of one shard, each as NewLimiter makes it.
+func NewHosts(rate float64, shards int) *Hosts {
+	return &Hosts{rate: rate, shards: shards, of: map[netip.Addr]*Limiter{}, rest: NewLimiter(rate, shards)}
+}
+
+// Rate returns the rate of each limiter.
+func (h *Hosts) Rate() float64 { return h.rate }
+
+// Limiter returns the limiter of the host with these addresses.
+func (h *Hosts) Limiter(addrs []netip.Addr) *Limiter {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var l *Limiter
+	for _, a := range addrs {
+		if l = h.of[a]; l != nil {
+			break
+		}
+	}
+	if l == nil {
+		if len(h.of)+len(addrs) > mostHosts {
+			return h.rest
+		}
+		l = NewLimiter(h.rate, h.shards)
+	}
+	for _, a := range addrs {
+		if len(h.of) < mostHosts {
+			h.of[a] = l
+		}
+	}
+	return l
+}

@@ -1,0 +1,63 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/perfd/perfd/internal/load"
+)
+
+// ErrNoToken says that the limit on the rate of requests leaves no token for a
+// redirect in the time that its request has.
+var ErrNoToken = errors.New("the limit on requests leaves the redirect no token in time")
+
+// A Take takes the token of a request to a host with these addresses, and returns
+// how long its user must wait for it; ok is false where none is due in time.
+type Take = func(addrs []netip.Addr) (wait time.Duration, ok bool)
+
+// Admit takes the token of an exchange to which a redirect leads, and waits until it
+// is due. The wait is the limit's doing and not the target's: Sent is later by it, and
+// Waited longer.
+func (a *Agent) Admit(o *Origin, deadline int64, r *load.Result, take Take) error {
+	err := a.conn(o, a.now()).admit(deadline, r, take)
+	if err != nil {
+		r.Done = a.now()
+	}
+	return err
+}
+
+func (d *redialer) admit(deadline int64, r *load.Result, take Take) error {
+	return d.interruptible(deadline, func(ctx context.Context) error {
+		addrs := []netip.Addr{d.addr}
+		if d.nc == nil {
+			begin := d.now()
+			var err error
+			addrs, err = d.t.Dialer.Resolve(ctx, d.origin.Host)
+			r.Phases[load.PhaseDNS] += d.now() - begin
+			if err != nil {
+				return err
+			}
+		}
+		wait, ok := take(addrs)
+		if !ok {
+			return ErrNoToken
+		}
+		if wait <= 0 {
+			return nil
+		}
+		begin := d.now()
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		waited := d.now() - begin
+		r.Sent += waited
+		r.Waited += waited
+		return nil
+	})
+}
