@@ -428,6 +428,39 @@ func TestAnswersThatAreNotTaken(t *testing.T) {
 	}
 }
 
+// TestARedirectOfAReadDoesNotReachThisMachine has a remote target redirect reads to
+// what listens on this machine.
+func TestARedirectOfAReadDoesNotReachThisMachine(t *testing.T) {
+	here := serve(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s was reached", r.URL) })
+	_, port, _ := strings.Cut(strings.TrimPrefix(here, "http://"), ":")
+	to := ""
+	l, err := net.Listen("tcp", "127.0.0.2:0") // stands for another host
+	if err != nil {
+		t.Skip(err)
+	}
+	remote := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", to)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}))
+	remote.Listener.Close()
+	remote.Listener = l
+	remote.Start()
+	t.Cleanup(remote.Close)
+	for _, to = range []string{here + "/-/pause", "//127.0.0.1:" + port, "http://localhost:" + port, "http://[::ffff:127.0.0.1]:" + port} {
+		w := NewWatch(Options{Config: configOf(t, remote.URL, `
+release: {url: /version, json: v}
+resources:
+  - {name: a, kind: memory, scrape: /metrics, metric: a}
+  - {name: b, kind: memory, prometheus: "`+remote.URL+`", query: a}
+`)})
+		for i, err := range once(t, w) {
+			if err == nil || faultOf(err) != redirected || !strings.Contains(err.Error(), "redirected to another host") {
+				t.Errorf("read %d to %s: %v, want it refused", i, to, err)
+			}
+		}
+	}
+}
+
 // TestASecretInAnAddressIsNotLogged asks a server that is gone.
 func TestASecretInAnAddressIsNotLogged(t *testing.T) {
 	d := &recording{zero: time.Now()}

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -80,6 +81,17 @@ func rewind(stream io.Seeker) error {
 	return nil
 }
 
+// Peer returns the address at which the last exchange with an origin was, the zero
+// address where there was none.
+func (a *Agent) Peer(o *Origin) netip.Addr {
+	for _, c := range a.conns {
+		if c.origin == *o {
+			return c.addr
+		}
+	}
+	return netip.Addr{}
+}
+
 // conn returns the connection to an origin, which need not be open.
 func (a *Agent) conn(o *Origin, now int64) *conn {
 	for _, c := range a.conns {
@@ -111,6 +123,7 @@ func (a *Agent) addConn(o *Origin, now int64) *conn {
 
 // attempt performs the exchange; errRetry asks for a second attempt.
 func (c *conn) attempt(x *Exchange, r *load.Result, begin int64, mayRetry bool) error {
+	c.from = x.From
 	reused, err := c.connected(begin, x.Deadline, r)
 	if err != nil {
 		return err

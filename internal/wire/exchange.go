@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"iter"
+	"net/netip"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -31,6 +32,9 @@ type Exchange struct {
 	Deadline   int64 // ns since the transport's zero
 	// Follows says that this exchange continues the one before it, after a redirect: Result.Sent is not set again.
 	Follows bool
+	// From is the address of the host whose redirect leads to this exchange: it may lead to fewer addresses than the
+	// configuration. The zero address is for what the configuration names.
+	From netip.Addr
 
 	// The answer.
 	status   int

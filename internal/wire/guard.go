@@ -85,3 +85,34 @@ func plain(addr netip.Addr) netip.Addr {
 	}
 	return addr
 }
+
+// private lists the networks, besides those of netip.Addr.IsPrivate, that are not
+// reached from the Internet: shared address space (RFC 6598) and benchmarks (RFC 2544).
+var private = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("198.18.0.0/15")}
+
+func isPrivate(addr netip.Addr) bool {
+	return addr.IsPrivate() || slices.ContainsFunc(private, func(n netip.Prefix) bool { return n.Contains(addr) })
+}
+
+// checkRedirect returns a RefusedError where a redirect of the host at one address
+// leads to an address that its host must not lead to: to loopback unless the host is
+// on this machine itself, at 127.0.0.1 or ::1, and to a private address unless its own
+// is private. What is near to perfd may trust whoever reaches it.
+//
+// A redirect back to the host that the configuration names is not checked: load goes there anyway.
+func checkRedirect(from, to netip.Addr) error {
+	from, to = plain(from), plain(to)
+	own := from == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || from == netip.IPv6Loopback()
+	where := ""
+	switch {
+	case from == to:
+	case to.IsLoopback() && !own:
+		where = "loopback"
+	case isPrivate(to) && !isPrivate(from):
+		where = "a private network"
+	}
+	if where == "" {
+		return nil
+	}
+	return &RefusedError{to.String(), fmt.Sprintf("a redirect of %s must not lead into %s", from, where)}
+}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -26,6 +25,9 @@ type redialer struct {
 	origin Origin
 	zero   time.Time // of all times that are ns
 	maxAge int64     // ns
+
+	// from is the address of the host whose redirect leads to the origin; the zero address where the configuration does.
+	from netip.Addr
 
 	interrupted atomic.Bool
 
@@ -99,7 +101,7 @@ func (d *redialer) connected(now, deadline int64, r *load.Result) (reused bool, 
 	}
 	if d.nc != nil {
 		if !d.expired(now) {
-			return true, nil
+			return true, d.checkRedirect(d.addr)
 		}
 		d.close(load.ClosedAge)
 	}
@@ -157,10 +159,37 @@ func (d *redialer) interruptible(deadline int64, do func(context.Context) error)
 	return err
 }
 
+// resolve returns those addresses of the origin that requests may go to.
+func (d *redialer) resolve(ctx context.Context) ([]netip.Addr, error) {
+	found, err := d.t.Dialer.Resolve(ctx, d.origin.Host)
+	if err != nil || !d.from.IsValid() {
+		return found, err
+	}
+	allowed := make([]netip.Addr, 0, len(found))
+	for _, addr := range found {
+		if refused := d.checkRedirect(addr); refused != nil {
+			err = refused
+			continue
+		}
+		allowed = append(allowed, addr)
+	}
+	if len(allowed) == 0 {
+		return nil, err
+	}
+	return allowed, nil
+}
+
+func (d *redialer) checkRedirect(to netip.Addr) error {
+	if !d.from.IsValid() {
+		return nil
+	}
+	return checkRedirect(d.from, to)
+}
+
 // dial opens a connection, timing each phase.
 func (d *redialer) dial(ctx context.Context, r *load.Result) (*Conn, error) {
 	begin := d.now()
-	addrs, err := d.t.Dialer.Resolve(ctx, d.origin.Host)
+	addrs, err := d.resolve(ctx)
 	resolved := d.now()
 	r.Phases[load.PhaseDNS] += resolved - begin
 	if err != nil {
@@ -190,7 +219,7 @@ func (d *redialer) dial(ctx context.Context, r *load.Result) (*Conn, error) {
 
 // handshake opens TLS over a connection.
 func (d *redialer) handshake(ctx context.Context, nc *Conn) error {
-	t, err := Handshake(ctx, nc, d.t.tlsConfig(strings.Trim(d.origin.Host, "[]")))
+	t, err := Handshake(ctx, nc, d.t.tlsConfig(&d.origin))
 	if err == nil {
 		d.tls = t
 	}

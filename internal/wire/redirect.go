@@ -17,11 +17,13 @@ var ErrNoToken = errors.New("the limit on requests leaves the redirect no token 
 // how long its user must wait for it; ok is false where none is due in time.
 type Take = func(addrs []netip.Addr) (wait time.Duration, ok bool)
 
-// Admit takes the token of an exchange to which a redirect leads, and waits until it
-// is due. The wait is the limit's doing and not the target's: Sent is later by it, and
+// Admit takes the token of an exchange to which a redirect of the host at an address
+// leads, as Exchange.From, and waits until it is due. The wait is the limit's doing and not the target's: Sent is later by it, and
 // Waited longer.
-func (a *Agent) Admit(o *Origin, deadline int64, r *load.Result, take Take) error {
-	err := a.conn(o, a.now()).admit(deadline, r, take)
+func (a *Agent) Admit(o *Origin, from netip.Addr, deadline int64, r *load.Result, take Take) error {
+	c := a.conn(o, a.now())
+	c.from = from
+	err := c.admit(deadline, r, take)
 	if err != nil {
 		r.Done = a.now()
 	}
@@ -34,11 +36,13 @@ func (d *redialer) admit(deadline int64, r *load.Result, take Take) error {
 		if d.nc == nil {
 			begin := d.now()
 			var err error
-			addrs, err = d.t.Dialer.Resolve(ctx, d.origin.Host)
+			addrs, err = d.resolve(ctx)
 			r.Phases[load.PhaseDNS] += d.now() - begin
 			if err != nil {
 				return err
 			}
+		} else if err := d.checkRedirect(d.addr); err != nil {
+			return err
 		}
 		wait, ok := take(addrs)
 		if !ok {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ func TestAdmit(t *testing.T) {
 			begin := s.now()
 			s.r = load.Result{Sent: begin, Waited: 5}
 			var told []netip.Addr
-			err := s.Admit(o, begin+int64(c.limit), &s.r, func(addrs []netip.Addr) (time.Duration, bool) {
+			err := s.Admit(o, netip.Addr{}, begin+int64(c.limit), &s.r, func(addrs []netip.Addr) (time.Duration, bool) {
 				told = addrs
 				return c.wait, c.ok
 			})
@@ -69,11 +70,106 @@ func TestAdmit(t *testing.T) {
 func TestAWaitForATokenIsInterrupted(t *testing.T) {
 	srv := listen(t, func(net.Conn) {})
 	s := newSubject(t, srv.origin())
-	err := s.Admit(srv.origin(), int64(time.Hour), &s.r, func([]netip.Addr) (time.Duration, bool) {
+	err := s.Admit(srv.origin(), netip.Addr{}, int64(time.Hour), &s.r, func([]netip.Addr) (time.Duration, bool) {
 		go s.Interrupt()
 		return time.Hour, true
 	})
 	if !errors.Is(err, errInterrupted) {
 		t.Errorf("error %v, want that of an interrupt", err)
+	}
+}
+
+func TestRedirectsDoNotLeadNearer(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		why      string // empty where it is allowed
+	}{
+		{"192.0.2.1", "127.0.0.1", "loopback"},
+		{"192.0.2.1", "127.9.9.9", "loopback"},
+		{"192.0.2.1", "::1", "loopback"},
+		{"2001:db8::1", "::ffff:127.0.0.1", "loopback"},
+		{"192.0.2.1", "64:ff9b::7f00:1", "loopback"},
+		{"10.0.0.1", "127.0.0.1", "loopback"},
+		{"127.0.0.2", "127.0.0.1", "loopback"}, // stands for another host
+		{"127.0.0.2", "127.0.0.3", "loopback"},
+		{"127.0.0.2", "::1", "loopback"},
+		{"192.0.2.1", "10.0.0.1", "a private network"},
+		{"192.0.2.1", "172.16.0.1", "a private network"},
+		{"192.0.2.1", "192.168.0.1", "a private network"},
+		{"192.0.2.1", "100.64.0.1", "a private network"},
+		{"2001:db8::1", "fd00::1", "a private network"},
+		{"2001:db8::1", "::ffff:10.0.0.1", "a private network"},
+		{"127.0.0.1", "10.0.0.1", "a private network"},
+
+		{"127.0.0.1", "127.0.0.1", ""},
+		{"127.0.0.2", "127.0.0.2", ""},
+		{"127.0.0.1", "127.0.0.2", ""},
+		{"127.0.0.1", "::1", ""},
+		{"::1", "127.0.0.1", ""},
+		{"::ffff:127.0.0.1", "127.0.0.2", ""},
+		{"127.0.0.1", "192.0.2.1", ""},
+		{"10.0.0.1", "10.0.0.1", ""},
+		{"10.0.0.1", "192.168.0.1", ""},
+		{"100.64.0.1", "fd00::1", ""},
+		{"10.0.0.1", "192.0.2.1", ""},
+		{"192.0.2.1", "198.51.100.1", ""},
+	} {
+		err := checkRedirect(netip.MustParseAddr(c.from), netip.MustParseAddr(c.to))
+		if (err != nil) != (c.why != "") || err != nil && !strings.HasSuffix(err.Error(), "must not lead into "+c.why) {
+			t.Errorf("%s to %s: %v, want %q", c.from, c.to, err, c.why)
+		}
+		if err != nil && Classify(err) != load.Overload {
+			t.Errorf("%v has cause %v, want %v", err, Classify(err), load.Overload)
+		}
+	}
+}
+
+// TestARedirectIsHeldAgainstTheAddressThatIsDialled has names and open connections
+// that the redirecting host must not lead to.
+func TestARedirectIsHeldAgainstTheAddressThatIsDialled(t *testing.T) {
+	far := netip.MustParseAddr("192.0.2.1")
+	srv := listen(t, answering(hello))
+	for _, c := range []struct {
+		name    string
+		host    string
+		answer  []netip.Addr
+		from    netip.Addr
+		open    bool // by a request of the configuration
+		allowed bool
+	}{
+		{"an address", "127.0.0.1", nil, far, false, false},
+		{"a name", "shop.localhost", []netip.Addr{one}, far, false, false},
+		{"a name of two", "shop.localhost", []netip.Addr{two, one}, two, false, false}, // nobody listens at the one that is allowed
+		{"an open connection", "127.0.0.1", nil, far, true, false},
+		{"a name that the host itself has", "shop.localhost", []netip.Addr{two, one}, one, false, true},
+		{"an open connection of its own", "localhost", []netip.Addr{one}, one, true, true},
+		{"an address of the configuration", "127.0.0.1", nil, netip.Addr{}, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := srv.origin()
+			o.Host = c.host
+			s := newSubject(t, o)
+			s.t.Dialer = NewDialer(DialerOptions{Lookup: func(context.Context, string) ([]netip.Addr, error) { return c.answer, nil }})
+			if c.open {
+				if err := s.do(time.Minute); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.x.From = c.from
+			for range 2 {
+				err := s.do(time.Minute)
+				if (err == nil) != c.allowed {
+					t.Errorf("error %v, want it allowed %v", err, c.allowed)
+				}
+				admitted := s.Admit(o, c.from, s.now()+int64(time.Minute), &s.r, func([]netip.Addr) (time.Duration, bool) { return 0, true })
+				if _, refused := errors.AsType[*RefusedError](admitted); refused != (!c.allowed && c.name != "a name of two") {
+					t.Errorf("a token: %v, want it refused %v", admitted, !c.allowed)
+				}
+			}
+			s.x.From = netip.Addr{}
+			if err := s.do(time.Minute); c.open && err != nil {
+				t.Errorf("the open connection is of no use for the configuration any more: %v", err)
+			}
+		})
 	}
 }

@@ -16,6 +16,9 @@ type Origin struct {
 	TLS  bool
 	Host string // name or literal address, without brackets
 	Port uint16
+	// Foreign says that a redirect led to the host and not the configuration. It has connections of its own, which
+	// show no client certificate.
+	Foreign bool
 }
 
 // ParseOrigin reads an address of the form host:port, brackets around the host of
@@ -55,7 +58,7 @@ type Transport struct {
 	Zero       time.Time // the engine's zero, from which times in ns count
 
 	mu      sync.Mutex
-	configs map[string]*tls.Config // by host
+	configs map[hostKey]*tls.Config
 }
 
 func (t *Transport) maxAge() time.Duration {
@@ -80,8 +83,15 @@ func (t *Transport) dnsRefresh() time.Duration {
 	return t.DNSRefresh
 }
 
-// tlsConfig returns the configuration for a host.
-func (t *Transport) tlsConfig(host string) *tls.Config {
+// hostKey names what a TLS configuration is for.
+type hostKey struct {
+	host    string
+	foreign bool
+}
+
+// tlsConfig returns the configuration for an origin.
+func (t *Transport) tlsConfig(o *Origin) *tls.Config {
+	host := hostKey{strings.Trim(o.Host, "[]"), o.Foreign}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c, ok := t.configs[host]; ok {
@@ -91,10 +101,10 @@ func (t *Transport) tlsConfig(host string) *tls.Config {
 	if base == nil {
 		base = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	c := TLSFor(base, host, false)
+	c := TLSFor(base, host.host, host.foreign)
 	c.NextProtos = t.NextProtos
 	if t.configs == nil {
-		t.configs = map[string]*tls.Config{}
+		t.configs = map[hostKey]*tls.Config{}
 	}
 	t.configs[host] = c
 	return c

@@ -29,11 +29,12 @@ type hop struct {
 	method string
 	at     *url.URL
 	origin wire.Origin
-	body   bool // the body is sent again
+	from   netip.Addr // as wire.Exchange.From
+	body   bool       // the body is sent again
 }
 
 // follow performs the redirects of an answer as parts of one request. The dialer's
-// guard checks each hop. Header fields of the configuration may be secrets, so that
+// guard checks each hop, and that none leads nearer to perfd than its sender is. Header fields of the configuration may be secrets, so that
 // they are sent to the step's own origin only.
 func (s *step) follow(c *protocol.Call, w *scratch, sess *session) error {
 	from := s.origin.Scheme() + "://" + net.JoinHostPort(s.origin.Host, strconv.Itoa(int(s.origin.Port))) + string(w.x.Target())
@@ -41,7 +42,7 @@ func (s *step) follow(c *protocol.Call, w *scratch, sess *session) error {
 	if err != nil {
 		return &wire.ProtocolError{Text: fmt.Sprintf("redirect from %.200q, which cannot be resolved", from)}
 	}
-	h := hop{s.method, at, s.origin, !s.bodiless}
+	h := hop{method: s.method, at: at, origin: s.origin, body: !s.bodiless}
 	line := bytes.IndexByte(w.x.Out, '\n') + 1
 	fields := bytes.Clone(w.x.Out[line:w.head])
 	for n := 0; isRedirect(w.x.Code()); n++ {
@@ -52,8 +53,14 @@ func (s *step) follow(c *protocol.Call, w *scratch, sess *session) error {
 		if n == s.redirects {
 			return &wire.ProtocolError{Text: fmt.Sprintf("more than %d redirects", s.redirects)}
 		}
+		from := sess.agent.Peer(&h.origin)
 		if err := h.move(w.x.Code(), location); err != nil {
 			return err
+		}
+		if h.origin.Foreign = h.origin.Host != s.origin.Host; h.origin.Foreign {
+			h.from = from
+		} else {
+			h.from = netip.Addr{}
 		}
 		if err := h.admit(c, sess); err != nil {
 			return err
@@ -61,7 +68,7 @@ func (s *step) follow(c *protocol.Call, w *scratch, sess *session) error {
 		if err := s.encodeHop(&h, fields, c, w, sess); err != nil {
 			return err
 		}
-		w.x.Follows = true
+		w.x.Follows, w.x.From = true, h.from
 		if err := s.exchange(&h.origin, h.method, w, sess, c); err != nil {
 			return err
 		}
@@ -121,7 +128,7 @@ func (h *hop) admit(c *protocol.Call, sess *session) error {
 	if redirect == nil {
 		return nil
 	}
-	return sess.agent.Admit(&h.origin, int64(c.Deadline), &c.Result, func(addrs []netip.Addr) (time.Duration, bool) {
+	return sess.agent.Admit(&h.origin, h.from, int64(c.Deadline), &c.Result, func(addrs []netip.Addr) (time.Duration, bool) {
 		return redirect(h.origin.Host, h.origin.Port, addrs, c.Deadline)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strconv"
 	"time"
@@ -121,6 +122,7 @@ func (s *step) perform(c *protocol.Call, w *scratch) error {
 	sess := held.(*session) //nolint:forcetypeassert // no other protocol uses the key
 	x := &w.x
 	x.KeepBody, x.MaxKept, x.Gunzip, x.Deadline, x.Follows = c.Keep.Body, s.maxRead, s.gzip, int64(c.Deadline), false
+	x.From = netip.Addr{}
 	if err := s.encode(c, w, sess); err != nil {
 		return err
 	}
