@@ -64,7 +64,7 @@ func endurance() *Dashboard {
 			}},
 			{"Reading", 6, []*Panel{
 				graph("Reads that failed", "Attempts to read a target's release or resources that failed, per second: without readings no leak is found.", 12, "short",
-					series{"{{target}} {{what}}", rate("target, what", `perfd_target_read_failures_total{@target}`)}),
+					series{"{{target}} {{what}} {{fault}}", rate("target, what, fault", `perfd_target_read_failures_total{@target}`)}),
 				graph("Targets that answer", "1 while a target answers, 0 while it does not.", 12, "none",
 					series{"{{target}}", `min by (target) (perfd_target_up{@target})`}),
 			}},

@@ -72,16 +72,15 @@ func watching(t *testing.T, text string, change func(*config.Document)) *Fleet {
 	return f
 }
 
-// reads lists what the watches have read, and the faults of their reads.
-func reads(f *Fleet) (values, faults []string) {
+// reads lists what the watch over a target has read, and the faults of its reads.
+func reads(f *Fleet, target string) (values, faults []string) {
 	f.Collect(func(d *metric.Desc, v float64, labels ...string) {
-		switch d {
-		case metric.TargetRelease, metric.TargetResourceBytes:
+		switch {
+		case len(labels) == 0 || labels[0] != target:
+		case d == metric.TargetRelease || d == metric.TargetResourceBytes:
 			values = append(values, labels[1])
-		case metric.TargetReadFailures:
-			if v > 0 {
-				faults = append(faults, labels[1]+" "+labels[2])
-			}
+		case d == metric.TargetReadFailures && v > 0:
+			faults = append(faults, labels[1]+" "+labels[2])
 		}
 	})
 	return values, faults
@@ -154,29 +153,15 @@ func TestWatchesSpeakTLSAsLoadDoes(t *testing.T) {
 	ca, keyFile := written(t, "CERTIFICATE", s.Certificate().Raw), written(t, "PRIVATE KEY", key)
 	certificate := "cert_file: " + ca + ", key_file: " + keyFile
 	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "https://"), ":")
-	for _, c := range []struct {
-		name, url, tls string
-		fault          string // of every read; empty for none
-	}{
-		{"a private authority that is not trusted", s.URL, "min_version: '1.2'", "tls"},
-		{"one that is trusted", s.URL, "ca_file: " + ca, ""},
-		{"any certificate", s.URL, "insecure_skip_verify: true", ""},
-		{"a name that the certificate lacks", "https://localhost:" + port, "ca_file: " + ca, "tls"},
-		{"another name to verify", "https://localhost:" + port, "ca_file: " + ca + ", server_name: example.com", ""},
-		{"no client certificate where one is wanted", mutual.URL, "ca_file: " + ca, "tls"},
-		{"a client certificate", mutual.URL, "ca_file: " + ca + ", " + certificate, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			f := watching(t, fmt.Sprintf(allReads, c.url)+"    http: {tls: {"+c.tls+"}}\n", nil)
-			await(t, "all reads are made", func() bool {
-				values, faults := reads(f)
-				if c.fault != "" {
-					return len(values) == 0 && slices.Equal(faults, []string{"release " + c.fault, "resources " + c.fault})
-				}
-				return len(values) == 3 && len(faults) == 0
-			})
-		})
-	}
+	awaitReads(t, []readCase{
+		{"a private authority that is not trusted", s.URL, "tls: {min_version: '1.2'}", "tls"},
+		{"one that is trusted", s.URL, "tls: {ca_file: " + ca + "}", ""},
+		{"any certificate", s.URL, "tls: {insecure_skip_verify: true}", ""},
+		{"a name that the certificate lacks", "https://localhost:" + port, "tls: {ca_file: " + ca + "}", "tls"},
+		{"another name to verify", "https://localhost:" + port, "tls: {ca_file: " + ca + ", server_name: example.com}", ""},
+		{"no client certificate where one is wanted", mutual.URL, "tls: {ca_file: " + ca + "}", "tls"},
+		{"a client certificate", mutual.URL, "tls: {ca_file: " + ca + ", " + certificate + "}", ""},
+	})
 }
 
 // TestWatchesHaveTheHeaderOfLoad reads everything from behind a gateway.
@@ -189,23 +174,12 @@ func TestWatchesHaveTheHeaderOfLoad(t *testing.T) {
 		answerReads(w, r)
 	}))
 	t.Cleanup(s.Close)
-	for _, c := range []struct{ headers, fault string }{
-		{"{}", "status"},
-		{"{authorization: Bearer sesame}", ""},
-		{"{X-Api-Key: sesame, X-User: '${user}'}", ""},
-		{"{Authorization: 'Basic ${base64(\"perfd:sesame\")}'}", ""},
-	} {
-		t.Run(c.headers, func(t *testing.T) {
-			f := watching(t, fmt.Sprintf(allReads, s.URL)+"    http: {headers: "+c.headers+"}\n", nil)
-			await(t, "all reads are made", func() bool {
-				values, faults := reads(f)
-				if c.fault != "" {
-					return len(values) == 0 && slices.Equal(faults, []string{"release " + c.fault, "resources " + c.fault})
-				}
-				return len(values) == 3 && len(faults) == 0
-			})
-		})
-	}
+	awaitReads(t, []readCase{
+		{"no header", s.URL, "", "status"},
+		{"a token", s.URL, "headers: {authorization: Bearer sesame}", ""},
+		{"a key beside what only a flow has", s.URL, "headers: {X-Api-Key: sesame, X-User: '${user}'}", ""},
+		{"an expression", s.URL, "headers: {Authorization: 'Basic ${base64(\"perfd:sesame\")}'}", ""},
+	})
 }
 
 // TestAnotherCertificateIsAnotherTarget has a reload see what files hold.
@@ -226,33 +200,57 @@ func TestAnotherCertificateIsAnotherTarget(t *testing.T) {
 	}
 }
 
+// allReads is a target of a name and an address from which everything is read.
 const allReads = `
-targets:
-  - name: shop
-    url: %[1]s
+  - name: %[1]s
+    url: %[2]s
     limits: {connections: 1}
-    release: {url: %[1]s/version, json: v, every: 1s, settle: 1s}
+    release: {url: %[2]s/version, json: v, every: 1s, settle: 1s}
     resources:
-      - {name: page, kind: memory, scrape: %[1]s/metrics, metric: m, every: 1s}
-      - {name: query, kind: memory, prometheus: %[1]s, query: m, every: 1s}
+      - {name: page, kind: memory, scrape: %[2]s/metrics, metric: m, every: 1s}
+      - {name: query, kind: memory, prometheus: %[2]s, query: m, every: 1s}
 `
+
+// A readCase is a target whose reads all succeed, or all fail with one fault.
+type readCase struct{ name, url, http, fault string }
+
+// awaitReads waits until the reads of all targets have come out as they should.
+func awaitReads(t *testing.T, cases []readCase) {
+	t.Helper()
+	text := "targets:"
+	for i, c := range cases {
+		text += fmt.Sprintf(allReads+"    http: {%[3]s}\n", fmt.Sprint("t", i), c.url, c.http)
+	}
+	f := watching(t, text, nil)
+	for i, c := range cases {
+		await(t, c.name+" is read as it should", func() bool {
+			values, faults := reads(f, fmt.Sprint("t", i))
+			if c.fault != "" {
+				return len(values) == 0 && slices.Equal(faults, []string{"release " + c.fault, "resources " + c.fault})
+			}
+			return len(values) == 3 && len(faults) == 0
+		})
+	}
+}
 
 // TestWatchesDialUnderTheGuard reads each thing from an address that only the
 // dialer can refuse, because the document's check did not see it.
 func TestWatchesDialUnderTheGuard(t *testing.T) {
 	address, port := watched(t)
-	elsewhere := func(s *string) { *s = strings.Replace(*s, "127.0.0.1:"+port, "0.0.0.0:"+port, 1) }
-	for _, c := range []struct {
-		what   string
-		change func(*config.Document)
-	}{
-		{"release", func(d *config.Document) { elsewhere(&d.Targets[0].Release.URL.S) }},
-		{"page", func(d *config.Document) { elsewhere(&d.Targets[0].Resources[0].Scrape.S) }},
-		{"query", func(d *config.Document) { elsewhere(&d.Targets[0].Resources[1].Prometheus.S) }},
-	} {
-		f := watching(t, fmt.Sprintf(allReads, address), c.change)
-		await(t, "the guard refuses "+c.what+" and the others are read", func() bool {
-			values, faults := reads(f)
+	text := "targets:"
+	for _, what := range []string{"release", "page", "query"} {
+		text += fmt.Sprintf(allReads, what, address)
+	}
+	f := watching(t, text, func(d *config.Document) {
+		for i := range d.Targets {
+			of := &d.Targets[i]
+			at := map[string]*string{"release": &of.Release.URL.S, "page": &of.Resources[0].Scrape.S, "query": &of.Resources[1].Prometheus.S}[of.Name.S]
+			*at = strings.Replace(*at, "127.0.0.1:"+port, "0.0.0.0:"+port, 1)
+		}
+	})
+	for _, what := range []string{"release", "page", "query"} {
+		await(t, "the guard refuses "+what+" and the others are read", func() bool {
+			values, faults := reads(f, what)
 			return len(values) == 2 && len(faults) == 1 && strings.HasSuffix(faults[0], " guard")
 		})
 	}
@@ -262,15 +260,15 @@ func TestWatchesDialUnderTheGuard(t *testing.T) {
 // the watch reads all the same, and uses none of them.
 func TestWatchesShareNoConnectionsWithLoad(t *testing.T) {
 	address, port := watched(t)
-	f := watching(t, fmt.Sprintf(allReads, address), nil)
+	f := watching(t, "targets:"+fmt.Sprintf(allReads, "shop", address), nil)
 	dialer := f.Target("shop").dialer
 	held, err := dialer.DialContext(t.Context(), "tcp", "127.0.0.1:"+port)
 	if err != nil {
 		t.Fatalf("a watch has taken the connection of load: %v", err)
 	}
 	defer held.Close()
-	await(t, "everything is read", func() bool { values, _ := reads(f); return len(values) == 3 })
-	if _, faults := reads(f); len(faults) > 0 || dialer.Open() != 1 {
+	await(t, "everything is read", func() bool { values, _ := reads(f, "shop"); return len(values) == 3 })
+	if _, faults := reads(f, "shop"); len(faults) > 0 || dialer.Open() != 1 {
 		t.Errorf("faults %q, %d connections of load are open; want none and 1", faults, dialer.Open())
 	}
 }
