@@ -2,6 +2,7 @@ package target
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,8 @@ type ReleaseConfig struct {
 	Push   bool           `yaml:"push" doc:"true: nothing is read, releases are only told, by POST /api/v1/releases. They may be told in any case."`
 	Every  block.Duration `yaml:"every" doc:"Time between two reads (default 30s, from 1s to 1h)."`
 	Settle block.Duration `yaml:"settle" doc:"How long all reads must agree on a release before its windows count (default 5m)."`
+
+	Headers block.Entries[block.Text] `yaml:"headers" doc:"Header fields of this read; they take the place of those of the target's http, which other hosts do not get."`
 }
 
 // releaseFields is ReleaseConfig without its DecodeBlock, which decodes into it.
@@ -53,6 +56,7 @@ func (c *releaseFields) Validate(at *block.Node, errs *block.Errors) {
 	}
 	checkMetric(at, c.Metric, errs)
 	checkReference(c.URL, errs)
+	checkHeaders(c.Headers, errs)
 	c.checkSource(at, errs)
 }
 
@@ -115,6 +119,23 @@ func checkMetric(at *block.Node, name block.Text, errs *block.Errors) {
 		errs.Add(n.Pos, n.Path, "must be a metric's name alone, got %q", name).Hint = "labels choose among its series: labels: {NAME: VALUE}"
 	case !model.UTF8Validation.IsValidMetricName(name.S):
 		errs.Add(n.Pos, n.Path, "is no name of a metric, got %q", name)
+	}
+}
+
+// ownFields are the header fields that perfd writes itself.
+var ownFields = []string{"Accept", "Accept-Encoding", "Connection", "Content-Length", "Transfer-Encoding", "X-Perfd"}
+
+// checkHeaders reports header fields that cannot be sent, or that perfd writes itself.
+func checkHeaders(list block.Entries[block.Text], errs *block.Errors) {
+	for _, e := range list {
+		switch {
+		case !wire.IsToken(e.Name.S):
+			errs.Add(e.Name.Pos, e.Name.Path, "%q is not a header's name", e.Name.S)
+		case slices.ContainsFunc(ownFields, func(own string) bool { return strings.EqualFold(own, e.Name.S) }):
+			errs.Add(e.Name.Pos, e.Name.Path, "%s is written by perfd itself", e.Name.S)
+		case strings.ContainsAny(e.Value.S, "\r\n\x00"):
+			errs.Add(e.Value.Pos, e.Value.Path, "must not hold line ends")
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ var resourceName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
 type ResourceConfig struct {
 	Name       block.Text        `yaml:"name" block:"required" doc:"Name of the resource: letters, digits, _ and -. It is a label of metrics."`
 	Kind       string            `yaml:"kind" block:"required" doc:"memory, disk, goroutines, threads, descriptors, connections, cpu or network. Memory and disk are in bytes, cpu in cores, network in bytes per second, the others are counted."`
-	Scrape     block.Text        `yaml:"scrape" doc:"Page of metrics: a path on the target, such as /metrics, or an address. Resources with the same page are read at once, as often as the most frequent of them."`
+	Scrape     block.Text        `yaml:"scrape" doc:"Page of metrics: a path on the target, such as /metrics, or an address. Resources with the same page and headers are read at once, as often as the most frequent of them."`
 	Metric     block.Text        `yaml:"metric" doc:"Metric on the page that is the level. Of cpu and network a metric whose name ends in _total is a counter, and its rate is the level."`
 	Labels     map[string]string `yaml:"labels" doc:"Labels and their values that choose among the metric's series."`
 	Prometheus block.Text        `yaml:"prometheus" doc:"Address of a Prometheus, or of what answers like one, such as http://prometheus:9090."`
@@ -35,6 +35,8 @@ type ResourceConfig struct {
 	Limit      Level             `yaml:"limit" doc:"Level at which the target breaks, or that its SLA forbids: a size such as 2GiB, a number of cores, a whole number of what is counted, or a share of of such as 80%. Findings say when it will be reached."`
 	For        block.Duration    `yaml:"for" doc:"For how long the level must be at or over the limit, on average, to be called (default 5m of cpu and network; of others two readings in a row are)."`
 	WarnAt     block.Ratio       `yaml:"warn_at" doc:"Share of the limit from which findings and alerts say that the resource is near it (default 85%)."`
+
+	Headers block.Entries[block.Text] `yaml:"headers" doc:"Header fields of this read, such as an Authorization for a Prometheus; they take the place of those of the target's http, which other hosts do not get."`
 }
 
 // A Level is a size or a number, depending on the kind of its resource, or a share of another one.
@@ -141,6 +143,7 @@ func (c *resourceFields) Validate(at *block.Node, errs *block.Errors) {
 	checkMetric(at, c.Metric, errs)
 	checkReference(c.Scrape, errs)
 	checkAddress(c.Prometheus, "http://prometheus:9090", errs)
+	checkHeaders(c.Headers, errs)
 	if labels := at.Get("labels"); labels != nil {
 		for _, k := range labels.Keys {
 			if !model.UTF8Validation.IsValidLabelName(k.Name) {

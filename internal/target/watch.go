@@ -117,11 +117,16 @@ func (w *Watch) addResources() {
 			continue
 		}
 		at := resolve(w.o.Config.URL.S, c.Scrape.S)
-		p := pages[at]
+		asked := []string{at}
+		for _, e := range c.Headers {
+			asked = append(asked, e.Name.S+": "+e.Value.S)
+		}
+		key := strings.Join(asked, "\n")
+		p := pages[key]
 		if p == nil {
-			p = &page{url: at}
+			p = &page{url: at, header: c.Headers}
 			p.read = w.add(aboutResources, c.Every.D(), c.Scrape, func(ctx context.Context) error { return w.readPage(ctx, p) })
-			pages[at] = p
+			pages[key] = p
 		}
 		p.resources = append(p.resources, r)
 		p.names = append(p.names, c.Metric.S)
@@ -132,6 +137,7 @@ func (w *Watch) addResources() {
 // A page holds the metrics of several resources.
 type page struct {
 	url       string
+	header    block.Entries[block.Text]
 	resources []*resource
 	names     []string // of the metrics
 	read      *read
@@ -177,7 +183,7 @@ func (w *Watch) repeat(ctx context.Context, r *read, first time.Duration) {
 }
 
 func (w *Watch) readRelease(ctx context.Context, c *ReleaseConfig) error {
-	r := request{url: resolve(w.o.Config.URL.S, c.URL.S), accept: "application/json", fresh: true}
+	r := request{url: resolve(w.o.Config.URL.S, c.URL.S), header: c.Headers, accept: "application/json", fresh: true}
 	switch {
 	case c.Metric.S != "":
 		r.accept = accepted
@@ -258,7 +264,7 @@ func (c *ReleaseConfig) findLabel(a *answer) (string, error) {
 
 // readPage reads the resources on a page. A missing one does not prevent the others from being read.
 func (w *Watch) readPage(ctx context.Context, p *page) error {
-	a, err := w.client.get(ctx, request{url: p.url, accept: accepted})
+	a, err := w.client.get(ctx, request{url: p.url, header: p.header, accept: accepted})
 	if err != nil {
 		return err
 	}
@@ -284,7 +290,7 @@ func (w *Watch) readPage(ctx context.Context, p *page) error {
 }
 
 func (w *Watch) readQuery(ctx context.Context, at string, r *resource) error {
-	a, err := w.client.get(ctx, request{url: at, accept: "application/json"})
+	a, err := w.client.get(ctx, request{url: at, header: r.c.Headers, accept: "application/json"})
 	if err != nil {
 		return r.named(err)
 	}

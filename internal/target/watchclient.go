@@ -10,9 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/wire"
 )
@@ -79,23 +81,37 @@ func (c *client) ofTarget(to *url.URL) bool {
 	return strings.EqualFold(to.Hostname(), c.target.Hostname()) && (to.Scheme == "https" || c.target.Scheme != "https")
 }
 
-// dress sets the header of a request.
-func (c *client) dress(req *http.Request, accept string) {
-	req.Header.Set("User-Agent", c.userAgent)
+// dress sets the header of a request: that of load, and the fields of its own.
+func (c *client) dress(req *http.Request, own block.Entries[block.Text], accept string) {
+	set := func(name, value string) {
+		if strings.EqualFold(name, "Host") {
+			req.Host = value
+		} else {
+			req.Header.Set(name, value)
+		}
+	}
+	set("User-Agent", c.userAgent)
 	if c.load.Header != nil && c.ofTarget(req.URL) {
-		c.load.Header(func(name, value string) {
-			if strings.EqualFold(name, "Host") {
-				req.Host = value
-			} else {
-				req.Header.Set(name, value)
-			}
-		})
+		c.load.Header(set)
+	}
+	for _, e := range own {
+		set(e.Name.S, e.Value.S)
 	}
 	req.Header.Del("Accept-Encoding") // the transport asks for what it decodes
 	req.Header.Set("X-Perfd", "watch")
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
+}
+
+// lacking lists the header fields of load that a request does not have.
+func (c *client) lacking(r request) (names []string) {
+	for _, name := range c.load.OfFlows {
+		if !slices.ContainsFunc(r.header, func(e block.Entry[block.Text]) bool { return strings.EqualFold(e.Name.S, name) }) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // sameOrigin reports whether two addresses have scheme, host and port in common.
@@ -195,6 +211,7 @@ type answer struct {
 // A request is a GET request.
 type request struct {
 	url    string
+	header block.Entries[block.Text]
 	accept string
 	fresh  bool // use a new connection: behind a load balancer a kept one always leads to the same instance
 	noBody bool // the body is not needed
@@ -211,7 +228,7 @@ func (c *client) get(ctx context.Context, r request) (*answer, error) {
 	if err != nil {
 		return nil, bare(err)
 	}
-	c.dress(req, r.accept)
+	c.dress(req, r.header, r.accept)
 	req.Close = r.fresh
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -223,7 +240,7 @@ func (c *client) get(ctx context.Context, r request) (*answer, error) {
 	defer resp.Body.Close()
 	a := &answer{status: resp.StatusCode, header: resp.Header}
 	if c.ofTarget(req.URL) {
-		a.lacking = c.load.OfFlows
+		a.lacking = c.lacking(r)
 	}
 	if r.noBody {
 		_, _ = io.CopyN(io.Discard, resp.Body, drained)

@@ -95,6 +95,9 @@ func TestReleaseConfigMistakes(t *testing.T) {
 			"a selector", "{url: /v, metric: 'a{b=\"c\"}', label: d}",
 			"x.yaml:1:19: metric: must be a metric's name alone, got \"a{b=\\\"c\\\"}\"\n\thint: labels choose among its series: labels: {NAME: VALUE}",
 		},
+		{"no name of a field", "{url: /v, json: a, headers: {'X Key': k}}", `x.yaml:1:30: headers.X Key: "X Key" is not a header's name`},
+		{"a field of perfd's own", "{url: /v, json: a, headers: {accept: text/html, X-PERFD: x}}", "x.yaml:1:30: headers.accept: accept is written by perfd itself\nx.yaml:1:49: headers.X-PERFD: X-PERFD is written by perfd itself"},
+		{"a line end", `{url: /v, json: a, headers: {X-Key: "a\r\nX-Other: b"}}`, "x.yaml:1:37: headers.X-Key: must not hold line ends"},
 		{"too often", "{url: /v, json: a, every: 10ms}", "x.yaml:1:27: every: must be from 1s to 1h, got 10ms"},
 		{"settles too long", "{push: true, settle: 2d}", "x.yaml:1:22: settle: must be from 0s to 24h, got 48h"},
 	} {

@@ -307,6 +307,40 @@ func TestTheHeaderOfLoadIsForTheTargetsHost(t *testing.T) {
 	}
 }
 
+// TestReadsHaveHeadersOfTheirOwn asks a Prometheus elsewhere, and the target, whose
+// fields give way to those of the read.
+func TestReadsHaveHeadersOfTheirOwn(t *testing.T) {
+	var asked []string
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, fmt.Sprintf("%s %s %s %s", r.URL.Path, r.Header.Get("Authorization"), r.Header.Get("X-Scope-Orgid"), r.Header.Get("X-Api-Key")))
+		fmt.Fprint(w, "{}")
+	})
+	c := configOf(t, address, fmt.Sprintf(`
+release: {url: /version, json: v, headers: {authorization: Bearer release}}
+resources:
+  - {name: a, kind: memory, scrape: /metrics, metric: a}
+  - {name: b, kind: memory, scrape: /metrics, metric: b, headers: {X-Scope-OrgID: one}}
+  - {name: c, kind: memory, scrape: /metrics, metric: c, headers: {X-Scope-OrgID: one}}
+  - {name: d, kind: memory, prometheus: "%s", query: d, headers: {Authorization: Basic cGVyZmQ=, X-Scope-OrgID: two}}
+  - {name: e, kind: memory, prometheus: "%[1]s", query: e}
+`, strings.Replace(address, "127.0.0.1", "localhost", 1)))
+	c.Client = &protocol.Client{Header: func(set func(name, value string)) {
+		set("Authorization", "Bearer load")
+		set("X-Api-Key", "key")
+	}}
+	once(t, NewWatch(Options{Config: c}))
+	want := []string{
+		"/version Bearer release  key",
+		"/metrics Bearer load  key",
+		"/metrics Bearer load one key",
+		"/api/v1/query Basic cGVyZmQ= two ",
+		"/api/v1/query   ",
+	}
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+}
+
 func TestAFieldOfAFlowIsNamedWhereItIsMissed(t *testing.T) {
 	status := 0
 	address := serve(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", status) })
