@@ -5,6 +5,7 @@ FUZZTIME  ?= 20s
 FLAKYTIME ?= 30m
 FLAKYLOAD ?= 4
 SOAK      ?= 15m
+LEAKS     ?= 25m
 BENCHTIME ?= 1s
 ROUNDS    ?= 9
 
@@ -126,6 +127,10 @@ SEED ?= $(shell date -u +%Y%m%d)
 nightly: ## judge the verdicts on simulations of the seed SEED (today's date), which it prints
 	@echo "make nightly SEED=$(SEED)"
 	$(GO) test -count=1 -p 1 -timeout 1h -v -run 'Verdicts|ErrorRates' ./internal/analysis/sla ./internal/analysis/regression ./internal/analysis/leak -args -seed $(SEED)
+
+.PHONY: leaks
+leaks: ## programs in Go, Node, Python and Java, as far as they are installed, that leak or only look so, for LEAKS (25m)
+	$(GO) test -count=1 -timeout 2h -v ./test/leaks -args -leaks.for=$(LEAKS)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (20s) each

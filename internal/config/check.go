@@ -216,6 +216,24 @@ func checkObjectives(s *Scenario, errs *block.Errors) {
 			Scenario: s.Name.S, Step: step.Label, Target: step.Target, PerIteration: step.PerIteration,
 		}, step.Checks)
 	}
+	at := s.At.Get("checks")
+	if at == nil || errs.In(at) {
+		return
+	}
+	if len(checks) == 0 {
+		errs.Add(at.Pos, at.Path, "there is no check here that could reach it").Hint = "checks stand in steps: checks: {has a token: json.token != nil}"
+	}
+	var all []objective.Config
+	for i, name := range checks {
+		own := slices.ContainsFunc(s.Judged, func(o objective.Objective) bool { return o.Kind == objective.CheckRatio && o.Check == name })
+		if own || slices.Contains(checks[:i], name) {
+			continue
+		}
+		c := s.Checks.Of(name)
+		c.Name.Pos, c.Name.Path = at.Pos, at.Path
+		all = append(all, c)
+	}
+	compile(all, objective.Place{Scenario: s.Name.S, Target: s.Target.S, PerIteration: s.Program.Requests}, checks)
 }
 
 // checkSchedule checks that schedule and workload fit, where both are right by themselves.

@@ -59,6 +59,7 @@ type Scenario struct {
 	Flow       flow.Config        `yaml:"flow" block:"required" doc:"The steps that one virtual user performs."`
 	Validity   validity.Config    `yaml:"validity" doc:"When perfd takes its own measurement for disturbed."`
 	Objectives []objective.Config `yaml:"objectives" doc:"What the SLA says of the scenario as a whole; those of single steps are written there."`
+	Checks     objective.Checks   `yaml:"checks" doc:"What the checks of the scenario must reach."`
 	Tolerate   bool               `yaml:"tolerate" doc:"Judge this scenario even while a stress or spike scenario runs on its target (default false)."`
 
 	// Blocks are the keys beyond these, in document order: how analyses judge the scenario.
@@ -68,7 +69,7 @@ type Scenario struct {
 
 	// At is the scenario's place in the document.
 	At *block.Node `yaml:"-"`
-	// Judged are all objectives, compiled: the scenario's own, then those of its steps.
+	// Judged are all objectives, compiled: the scenario's own, those of its steps, and those of its checks.
 	Judged []objective.Objective `yaml:"-"`
 	// Program is the compiled flow. Like the document it is immutable.
 	Program *flow.Program `yaml:"-"`

@@ -74,6 +74,7 @@ func judgedBy(scenario *block.Node, flows []*block.Node, kinds analysis.Kinds) (
 		}
 	}
 	add(scenario.Get("objectives"))
+	add(scenario.Get("checks"))
 	for _, k := range kinds {
 		add(scenario.Get(k.Name))
 	}

@@ -274,3 +274,38 @@ scenarios:
 		t.Error("example.com is allowed")
 	}
 }
+
+// Each check is an objective, but for those that have one.
+func TestChecksAreObjectives(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const text = `
+targets: [{name: shop, url: "http://127.0.0.1:9798"}]
+scenarios:
+  - name: soak
+    target: shop
+    workload: {executor: constant-vus, vus: 1}
+    checks: {at_least: 99.5%, severity: critical}
+    objectives: [{name: mine, that: 'check_ratio("own") > 90%'}]
+    flow:
+      - {name: home, http: {url: /}, checks: {fine: status == 200, own: status == 200}}
+      - {name: list, http: {url: /list}, checks: {fine: status == 200, 'not "empty"': status == 200}}
+`
+	write(t, map[string]string{"perfd.yaml": text})
+	s := mustLoad(t, Options{}).Scenarios[0]
+	var got []string
+	for _, o := range s.Judged {
+		got = append(got, fmt.Sprintf("%s|%s|%s|%v|%s|%s", o.Name, o.Kind, o.Check, o.Limit, o.Severity, o.Step))
+	}
+	want := []string{
+		"mine|check_ratio|own|0.9|warning|",
+		"check fine|check_ratio|fine|0.995|critical|",
+		`check not "empty"|check_ratio|not "empty"|0.995|critical|`,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("objectives (-want +got):\n%s", d)
+	}
+	write(t, map[string]string{"perfd.yaml": strings.Replace(text, "99.5%", "98%", 1)})
+	if again := mustLoad(t, Options{}).Scenarios[0]; again.Fingerprint != s.Fingerprint {
+		t.Error("another share is another scenario, and would restart its load")
+	}
+}

@@ -5,6 +5,7 @@
 package objective
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -49,6 +50,30 @@ func (c *Config) Validate(at *block.Node, errs *block.Errors) {
 	}
 	if n := at.Get("severity"); n != nil && !slices.Contains(severities, c.Severity) {
 		errs.Add(n.Pos, n.Path, "must be warning, critical or info, got %q", c.Severity).Hint = block.Nearest(c.Severity, severities)
+	}
+}
+
+// Checks says what the checks of a scenario must reach: it is an objective for each of
+// them, so that one that fails is not lost among others.
+type Checks struct {
+	AtLeast  block.Ratio `yaml:"at_least" block:"required" doc:"Share of evaluations in which each check must hold, such as 99%. A check with a check_ratio objective of its own keeps that."`
+	Severity string      `yaml:"severity" doc:"warning (default), critical or info: the label by which alerts are routed."`
+}
+
+// Validate checks the share.
+func (c *Checks) Validate(at *block.Node, errs *block.Errors) {
+	if n := at.Get("at_least"); n != nil && (c.AtLeast <= 0 || c.AtLeast >= 1) {
+		errs.Add(n.Pos, n.Path, "must be more than 0%% and less than 100%%, got %s", c.AtLeast).Hint = "no number of evaluations proves that a check never fails"
+	}
+	if n := at.Get("severity"); n != nil && !slices.Contains(severities, c.Severity) {
+		errs.Add(n.Pos, n.Path, "must be warning, critical or info, got %q", c.Severity).Hint = block.Nearest(c.Severity, severities)
+	}
+}
+
+// Of returns the objective of one check.
+func (c *Checks) Of(check string) Config {
+	return Config{
+		Name: block.Text{S: "check " + check}, That: block.Text{S: fmt.Sprintf("check_ratio(%q) > %s", check, c.AtLeast)}, Severity: c.Severity,
 	}
 }
 
