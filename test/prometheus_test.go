@@ -195,8 +195,16 @@ func TestPrometheusAgreesWithTheRunAndTheTarget(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if apart := c.bucket(got) - c.bucket(p99); apart < -1 || apart > 1 {
-				t.Errorf("%s = %.4f s, the run's own p99 is %.4f s: %d buckets apart, want at most 1", c.p99, got, p99, apart)
+			// Where a stall of the machine lies at the percentile, it divides what is below from what is far above, and the
+			// two may take different sides of it: a few requests of a thousand.
+			lowest, highest := 0.0, 0.0
+			for q, into := range map[string]*float64{"0.985": &lowest, "0.995": &highest} {
+				if *into, err = c.server.query(within(t, 10*time.Second), strings.Replace(c.p99, "0.99", q, 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if own := c.bucket(p99); own < c.bucket(lowest)-1 || own > c.bucket(highest)+1 {
+				t.Errorf("%s = %.4f s (%.4f s to %.4f s from the 98.5th to the 99.5th), the run's own p99 is %.4f s: more than a bucket apart", c.p99, got, lowest, highest, p99)
 			}
 			t.Logf("p99 = %.4f s, the run's own is %.4f s", got, p99)
 		})
