@@ -14,7 +14,8 @@ import (
 )
 
 // Check loads, validates and builds the configuration, starts nothing, and
-// prints what each scenario would do. The error holds every mistake.
+// prints what each scenario would do, and a warning of what cannot go together. The
+// error holds every mistake.
 func Check(opts app.Options, w io.Writer) error {
 	doc, err := app.Load(opts)
 	if err != nil {
@@ -31,7 +32,17 @@ func Check(opts app.Options, w io.Writer) error {
 	for i := range doc.Scenarios {
 		describe(t, &doc.Scenarios[i])
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	misfits := doc.Misfits()
+	if len(misfits) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, m := range misfits {
+		fmt.Fprintf(w, "warning: %v\n", m)
+	}
+	return nil
 }
 
 func describe(w io.Writer, s *config.Scenario) {

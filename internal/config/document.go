@@ -139,6 +139,19 @@ func (d *Document) Scenario(name string) *Scenario {
 	return nil
 }
 
+// Target returns the target of a name, nil where there is none.
+func (d *Document) Target(name string) *target.Config {
+	for i := range d.Targets {
+		if d.Targets[i].Name.S == name {
+			return &d.Targets[i]
+		}
+	}
+	return nil
+}
+
+// TargetNode returns the place of a target in the document, nil where there is none.
+func (d *Document) TargetNode(name string) *block.Node { return named(d.root.Get("targets"), name) }
+
 // KillSwitch returns the path of the file whose existence pauses all load, empty for none.
 func (d *Document) KillSwitch() string {
 	if f := d.Safety.KillSwitchFile; f != "" && !filepath.IsAbs(f) {
