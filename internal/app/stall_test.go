@@ -269,8 +269,8 @@ func TestVirtualUsersThatAStallKeptBusyAreNotHeldAgainstTheTarget(t *testing.T) 
 		}
 		return stalls
 	}
-	// About four of eleven are busy; a stall brings eight arrivals at once, few enough not to be dropped as late.
-	stalled(t, "rate: 100/s, max_vus: 11", 1, everySecond, func(s *stallStage) {
+	// About four of ten are busy; a stall brings eight arrivals at once, few enough not to be dropped as late.
+	stalled(t, "rate: 100/s, max_vus: 10", 1, everySecond, func(s *stallStage) {
 		time.Sleep(span)
 		events, bad, excluded := s.counted("errors")
 		if bad > 0 || excluded < 100 || events < 20_000 {

@@ -171,9 +171,8 @@ func (r *run) env(name string) *protocol.Env {
 	t := r.s.targets[name]
 	return &protocol.Env{
 		Dialer: t.dialer,
-		Redirect: func(host string, port uint16, addrs []netip.Addr, by time.Duration) (time.Duration, bool) {
-			now := r.engine.Now()
-			return t.redirectLimiter(host, port, addrs).TakeWithin(r.sinceStart(now), by-now)
+		Redirect: func(host string, port uint16, addrs []netip.Addr, turn bool) (time.Duration, bool) {
+			return r.s.claimOn(t.redirectLimiter(host, port, addrs)).Take(r.sinceStart(r.engine.Now()), turn)
 		},
 		Shared: func(k protocol.Key, open func() (io.Closer, error)) (io.Closer, error) {
 			return r.share(sharedKey{name, k}, open)
@@ -213,7 +212,7 @@ func (r *run) closeShared() {
 }
 
 func (r *run) limiter(name string) flow.Limiter {
-	return clockedLimiter{r.s.targets[name].limiter, r.sinceStart(0)}
+	return clockedLimiter{r.s.claims[name], r.sinceStart(0)}
 }
 
 // sinceStart turns a time of the engine into one of the limiters.
@@ -229,7 +228,7 @@ func (r *run) admit(now time.Duration) (load.Reason, bool) {
 	if !t.distress.Admit() {
 		return load.Backoff, false
 	}
-	if r.s.open && !t.limiter.TryTake(r.sinceStart(now)) {
+	if r.s.open && !r.s.claims[t.name].Admit(r.sinceStart(now), r.s.cfg.Workload.MaxLateness()) {
 		return load.RateCap, false
 	}
 	return 0, true

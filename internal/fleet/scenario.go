@@ -20,6 +20,7 @@ import (
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/schedule"
 	"github.com/perfd/perfd/internal/state"
+	"github.com/perfd/perfd/internal/target"
 	"github.com/perfd/perfd/internal/validity"
 )
 
@@ -40,8 +41,10 @@ type Scenario struct {
 	valid       *validity.Scenario
 	failures    *failureRing
 	targets     map[string]*Target
-	first       *Target   // of the first step
-	stepTargets []*Target // by step
+	claims      map[string]*target.Claim          // on the limits of targets
+	hops        map[*target.Limiter]*target.Claim // of these, and of those that redirects lead to; mu guards it
+	first       *Target                           // of the first step
+	stepTargets []*Target                         // by step
 	runner      *schedule.Runner
 	replaces    bool               // an older version of itself; false after its first run
 	cancel      context.CancelFunc // ends the runner
@@ -54,6 +57,19 @@ type Scenario struct {
 	run    *run   // under way, nil for none
 	newest *run   // run or, after its end, the last one; nil before the first
 	marks  []mark // where runs began and ended, the newest last
+}
+
+// claimOn returns the scenario's claim on a limit. Redirects may lead to targets and hosts that no
+// step names, of which there are a bounded number.
+func (s *Scenario) claimOn(l *target.Limiter) *target.Claim {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.hops[l]
+	if c == nil {
+		c = l.Claim()
+		s.hops[l] = c
+	}
+	return c
 }
 
 // A mark is where a run began, or where one ended and none followed.
@@ -75,12 +91,14 @@ func (f *Fleet) newScenario(c *config.Scenario, targets map[string]*Target, blac
 		o: &f.o, zero: f.zero, paused: func() bool { on, _ := f.pause.state(); return on },
 		name: c.Name.S, cfg: c, log: f.o.Log.With("scenario", c.Name.S),
 		open: c.Workload.Open(), valid: validity.NewScenario(f.o.Timeline, mayBeLate(c)), timeline: f.o.Timeline,
-		targets: map[string]*Target{},
+		targets: map[string]*Target{}, claims: map[string]*target.Claim{}, hops: map[*target.Limiter]*target.Claim{},
 	}
 	s.at.Store(c.At)
 	s.failures = newFailureRing(s.log)
 	for _, name := range c.Program.Targets() {
 		s.targets[name] = targets[name]
+		s.claims[name] = targets[name].limiter.Claim()
+		s.hops[targets[name].limiter] = s.claims[name]
 	}
 	for _, step := range c.Program.Steps {
 		s.stepTargets = append(s.stepTargets, targets[step.Target])
@@ -90,10 +108,21 @@ func (f *Fleet) newScenario(c *config.Scenario, targets map[string]*Target, blac
 	if s.plan, err = pace.New(c.Workload, s.name); err != nil {
 		return nil, err
 	}
+	s.plan = pace.OutOfStep(s.plan, c.Workload, s.name, phaseWithin(c.Schedule))
 	if err := s.newRunner(blackouts); err != nil {
 		return nil, err
 	}
 	return s, s.openSink()
+}
+
+// phaseWithin is how much later than its time zero a scenario's first arrival may come,
+// so that scenarios of one rate are out of step. That of an always-on run is decades
+// ago. Others begin when somebody waits for them, and may be short.
+func phaseWithin(c schedule.Config) time.Duration {
+	if c.AlwaysOn() {
+		return pace.Forever
+	}
+	return time.Second
 }
 
 // openSink makes the scenario's series exist.

@@ -174,12 +174,19 @@ func (t *Target) tick(at time.Time) {
 	}
 }
 
-// clockedLimiter is a target's limiter on the clock of one engine: limiters are
-// shared by engines whose zeros differ.
+// clockedLimiter is a claim on a target's limiter on the clock of one engine:
+// limiters are shared by engines whose zeros differ.
 type clockedLimiter struct {
-	l      *target.Limiter
+	*target.Claim
 	offset time.Duration // the engine's zero since the limiters' own
 }
 
-// Take takes a token and returns how long its user must wait.
-func (c clockedLimiter) Take(now time.Duration) time.Duration { return c.l.Take(now + c.offset) }
+// Take takes a token and returns how long its user must wait, or when to ask again.
+func (c clockedLimiter) Take(now time.Duration, turn bool) (wait time.Duration, ok bool) {
+	return c.Claim.Take(now+c.offset, turn)
+}
+
+// Admitted returns how long an iteration that was admitted waits for its token.
+func (c clockedLimiter) Admitted(now time.Duration) time.Duration {
+	return c.Claim.Admitted(now + c.offset)
+}

@@ -394,7 +394,15 @@ flow:
 // limiter makes every token wait.
 type limiter struct{ taken int }
 
-func (l *limiter) Take(time.Duration) time.Duration { l.taken++; return 50 * time.Millisecond }
+func (l *limiter) Take(_ time.Duration, turn bool) (time.Duration, bool) {
+	if !turn {
+		return 20 * time.Millisecond, false
+	}
+	l.taken++
+	return 30 * time.Millisecond, true
+}
+
+func (l *limiter) Admitted(time.Duration) time.Duration { return 40 * time.Millisecond }
 
 func TestLaterStepsWaitForTokens(t *testing.T) {
 	p := must(t, `
@@ -414,6 +422,9 @@ flow:
 		}
 		if d := cmp.Diff(want, waited); d != "" || l.taken != tokens {
 			t.Errorf("admitted %v: %d tokens taken, want %d; waited (-want +got):\n%s", admitted, l.taken, tokens, d)
+		}
+		if r := run.results[0]; admitted && r.Sent-r.Due != int64(40*time.Millisecond) {
+			t.Errorf("an admitted iteration began %v late, want the wait for the token that it was given", time.Duration(r.Sent-r.Due))
 		}
 		if r := run.results[1]; r.Done-r.Due != int64(60*time.Millisecond) {
 			t.Errorf("response time of the second request = %v, want the wait and the request, 60ms", time.Duration(r.Done-r.Due))

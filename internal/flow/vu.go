@@ -22,8 +22,11 @@ type Sink interface {
 
 // A Limiter deals out the tokens of a target's request rate.
 type Limiter interface {
-	// Take takes a token and returns how long the caller must wait before it sends.
-	Take(now time.Duration) (wait time.Duration)
+	// Take takes a token and returns how long the caller must wait before it sends. Where it has none to give,
+	// the caller asks again after the wait, and says that it is its turn.
+	Take(now time.Duration, turn bool) (wait time.Duration, ok bool)
+	// Admitted returns how long an iteration waits for the token that was taken for it when it was admitted.
+	Admitted(now time.Duration) (wait time.Duration)
 }
 
 // A Runtime is what the VUs of one run share. Its exported fields must not be
@@ -34,7 +37,8 @@ type Runtime struct {
 	Env func(target string) *protocol.Env
 	// Limiter returns a target's limiter, nil for none; nil limits nothing.
 	Limiter func(target string) Limiter
-	// Admitted says that the caller of Begin has taken the token of the iteration's first request.
+	// Admitted says that the caller of Begin has taken the token of the iteration's first request, from the limiter
+	// of the first step's target.
 	Admitted bool
 	// Now returns the time since the engine's zero.
 	Now func() time.Duration
@@ -73,6 +77,8 @@ type VU struct {
 	due   time.Duration // of the next request
 	wait  time.Duration // for the next request's token, which is taken
 	token bool          // the next request's token is taken
+	turn  bool          // it was told to come back for it
+	first bool          // it was taken when the iteration was admitted
 
 	outcome  load.Outcome
 	traceID  load.TraceID
@@ -113,7 +119,8 @@ func (v *VU) global() int { return v.users[0].ID*max(1, v.rt.Shards) + v.rt.Shar
 
 // Begin starts an iteration that was due at the given time.
 func (v *VU) Begin(due time.Duration) {
-	v.pc, v.due, v.token, v.wait = 0, due, v.rt.Admitted, 0
+	v.pc, v.due, v.wait = 0, due, 0
+	v.token, v.turn, v.first = false, false, v.rt.Admitted
 	v.outcome = load.Completed
 	v.scope.Reset()
 	for i := range v.users {
@@ -248,14 +255,27 @@ func (v *VU) panicked(p any, call *protocol.Call) {
 	v.users[step.target].Close()
 }
 
-// take takes the token of the next request unless it is taken, and returns how long to wait for it.
-func (v *VU) take(s *step) time.Duration {
-	if v.token || v.limiters == nil || v.limiters[s.target] == nil {
+// take takes the token of the next request unless it is taken, and returns how long to wait, for it or for another
+// attempt. The wait of an iteration that was admitted is lateness, as any other time that perfd begins one late by.
+func (v *VU) take(s *step) (wait time.Duration) {
+	if v.token || v.limiters == nil {
 		return 0
 	}
-	v.token = true
-	v.wait = v.limiters[s.target].Take(v.rt.Now())
-	return v.wait
+	if v.first {
+		v.first, v.token = false, true
+		if l := v.limiters[v.p.steps[0].target]; l != nil {
+			wait = l.Admitted(v.rt.Now())
+		}
+		return wait
+	}
+	l := v.limiters[s.target]
+	if l == nil {
+		return 0
+	}
+	wait, v.token = l.Take(v.rt.Now(), v.turn)
+	v.wait += wait
+	v.turn = !v.token
+	return wait
 }
 
 // request performs a step and reports whether the iteration goes on.
@@ -275,7 +295,7 @@ func (v *VU) request(s *step, call *protocol.Call) bool {
 	if v.stopped.Load() && r.Cause != load.None {
 		r.Cause = load.Canceled
 	}
-	v.due, v.token, v.wait = time.Duration(r.Done), false, 0
+	v.due, v.token, v.first, v.wait = time.Duration(r.Done), false, false, 0
 	v.rt.Sink.Record(user.ID, r)
 	if v.trace != nil {
 		if len(v.trace.Requests) == 0 {

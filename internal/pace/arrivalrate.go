@@ -58,5 +58,5 @@ func (a *arrivalRate) plan(p *profile, scenario string, seed int) Plan {
 	if a.Arrivals == Poisson {
 		return poisson{rates{p}, seedOf(seed, scenario)}
 	}
-	return even{rates{p}}
+	return even{rates: rates{p}}
 }

@@ -19,7 +19,8 @@
 // the number of arrivals before t is R(t) rounded up, a constant rate begins with an
 // arrival at 0, a rate of 0 has no arrivals, and the fraction of an arrival that is
 // left at the end of a stage or a lap is carried into the next. R is computed with
-// integers, in units of the rates' common denominator, and does not drift.
+// integers, in units of the rates' common denominator, and does not drift. A plan that
+// is [OutOfStep] with others has a phase: arrival k is due where R is k plus a fraction.
 package pace
 
 import (

@@ -119,9 +119,8 @@ type Env struct {
 	// Dialer resolves and connects under guard: the allow-list is checked on the name and on the resolved address.
 	Dialer *wire.Dialer
 	// Redirect takes the token of a request that a redirect sends to a host with these addresses, from the limit on
-	// requests to that host, and returns how long its sender must wait for it; ok is false where none is due by a
-	// time since the engine's zero. Nil limits nothing.
-	Redirect func(host string, port uint16, addrs []netip.Addr, by time.Duration) (wait time.Duration, ok bool)
+	// requests to that host, as wire.Take. Nil limits nothing.
+	Redirect func(host string, port uint16, addrs []netip.Addr, turn bool) (wait time.Duration, ok bool)
 	// Shared returns the resource under a key, which it opens on first use. The run closes it at its end.
 	Shared func(Key, func() (io.Closer, error)) (io.Closer, error)
 	// Now returns the time since the engine's zero.

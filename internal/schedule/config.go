@@ -109,6 +109,9 @@ func (c Config) mode() mode {
 	return always
 }
 
+// AlwaysOn reports whether the scenario runs all the time.
+func (c Config) AlwaysOn() bool { return c.mode() == always }
+
 const defaultCut = 24 * time.Hour
 
 func (c Config) cut() time.Duration {

@@ -14,8 +14,9 @@ import (
 var ErrNoToken = errors.New("the limit on requests leaves the redirect no token in time")
 
 // A Take takes the token of a request to a host with these addresses, and returns
-// how long its user must wait for it; ok is false where none is due in time.
-type Take = func(addrs []netip.Addr) (wait time.Duration, ok bool)
+// how long its user must wait for it. Where ok is false there is none yet: the user asks
+// again after the wait, and says that it is its turn.
+type Take = func(addrs []netip.Addr, turn bool) (wait time.Duration, ok bool)
 
 // Admit takes the token of an exchange to which a redirect of the host at an address
 // leads, as Exchange.From, and waits until it is due. The wait is the limit's doing and not the target's: Sent is later by it, and
@@ -44,24 +45,36 @@ func (d *redialer) admit(deadline int64, r *load.Result, take Take) error {
 		} else if err := d.checkRedirect(d.addr); err != nil {
 			return err
 		}
-		wait, ok := take(addrs)
-		if !ok {
-			return ErrNoToken
-		}
-		if wait <= 0 {
-			return nil
-		}
 		begin := d.now()
-		t := time.NewTimer(wait)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return ctx.Err()
+		for turn := false; ; turn = true {
+			wait, ok := take(addrs, turn)
+			if d.now()+int64(wait) >= deadline {
+				return ErrNoToken
+			}
+			if wait > 0 {
+				if err := sleep(ctx, wait); err != nil {
+					return err
+				}
+			}
+			if ok {
+				break
+			}
 		}
 		waited := d.now() - begin
 		r.Sent += waited
 		r.Waited += waited
 		return nil
 	})
+}
+
+// sleep waits, until ctx ends at most.
+func sleep(ctx context.Context, wait time.Duration) error {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -29,7 +29,7 @@ func TestAdmit(t *testing.T) {
 		{"one on an open connection", "localhost", true, 0, true, time.Minute, load.None, local},
 		{"one to wait for", "127.0.0.1", true, 30 * time.Millisecond, true, time.Minute, load.None, local},
 		{"none in time", "127.0.0.1", false, time.Hour, false, time.Minute, load.Overload, local},
-		{"the end of the request's time", "127.0.0.1", false, time.Hour, true, 20 * time.Millisecond, load.Timeout, local},
+		{"a token that is due too late", "127.0.0.1", false, time.Hour, true, 20 * time.Millisecond, load.Overload, local},
 		{"a host that is not allowed", "192.0.2.1", false, 0, true, time.Minute, load.Overload, nil},
 		{"a name that is not allowed", "example.com", false, 0, true, time.Minute, load.Overload, nil},
 	} {
@@ -47,7 +47,7 @@ func TestAdmit(t *testing.T) {
 			begin := s.now()
 			s.r = load.Result{Sent: begin, Waited: 5}
 			var told []netip.Addr
-			err := s.Admit(o, netip.Addr{}, begin+int64(c.limit), &s.r, func(addrs []netip.Addr) (time.Duration, bool) {
+			err := s.Admit(o, netip.Addr{}, begin+int64(c.limit), &s.r, func(addrs []netip.Addr, _ bool) (time.Duration, bool) {
 				told = addrs
 				return c.wait, c.ok
 			})
@@ -70,12 +70,28 @@ func TestAdmit(t *testing.T) {
 func TestAWaitForATokenIsInterrupted(t *testing.T) {
 	srv := listen(t, func(net.Conn) {})
 	s := newSubject(t, srv.origin())
-	err := s.Admit(srv.origin(), netip.Addr{}, int64(time.Hour), &s.r, func([]netip.Addr) (time.Duration, bool) {
+	err := s.Admit(srv.origin(), netip.Addr{}, int64(time.Hour), &s.r, func([]netip.Addr, bool) (time.Duration, bool) {
 		go s.Interrupt()
-		return time.Hour, true
+		return time.Minute, true
 	})
 	if !errors.Is(err, errInterrupted) {
 		t.Errorf("error %v, want that of an interrupt", err)
+	}
+}
+
+// Where a limit has no token to give, it is asked again after the wait, in turn.
+func TestALimitIsAskedAgainInTurn(t *testing.T) {
+	srv := listen(t, answering(hello))
+	s := newSubject(t, srv.origin())
+	begin := s.now()
+	s.r = load.Result{Sent: begin}
+	var turns []bool
+	err := s.Admit(srv.origin(), netip.Addr{}, begin+int64(time.Minute), &s.r, func(_ []netip.Addr, turn bool) (time.Duration, bool) {
+		turns = append(turns, turn)
+		return 10 * time.Millisecond, len(turns) == 3
+	})
+	if err != nil || !slices.Equal(turns, []bool{false, true, true}) || s.r.Waited < int64(30*time.Millisecond) {
+		t.Errorf("error %v, asked in turn %v, waited %v", err, turns, time.Duration(s.r.Waited))
 	}
 }
 

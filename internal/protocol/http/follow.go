@@ -128,8 +128,8 @@ func (h *hop) admit(c *protocol.Call, sess *session) error {
 	if redirect == nil {
 		return nil
 	}
-	return sess.agent.Admit(&h.origin, h.from, int64(c.Deadline), &c.Result, func(addrs []netip.Addr) (time.Duration, bool) {
-		return redirect(h.origin.Host, h.origin.Port, addrs, c.Deadline)
+	return sess.agent.Admit(&h.origin, h.from, int64(c.Deadline), &c.Result, func(addrs []netip.Addr, turn bool) (time.Duration, bool) {
+		return redirect(h.origin.Host, h.origin.Port, addrs, turn)
 	})
 }
 

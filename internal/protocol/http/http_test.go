@@ -279,11 +279,14 @@ func TestEachHopTakesATokenOfWhereItLeads(t *testing.T) {
 	} {
 		r := newRig(t, base)
 		var taken []string
-		r.env.Redirect = func(host string, at uint16, addrs []netip.Addr, by time.Duration) (time.Duration, bool) {
-			if taken = append(taken, host); fmt.Sprint(at) != port || len(addrs) == 0 || by != r.call.Deadline {
-				t.Errorf("%s: asked for a token of %v at %v, port %d, by %v", c.step, host, addrs, at, by)
+		r.env.Redirect = func(host string, at uint16, addrs []netip.Addr, turn bool) (time.Duration, bool) {
+			if taken = append(taken, host); fmt.Sprint(at) != port || len(addrs) == 0 || turn {
+				t.Errorf("%s: asked for a token of %v at %v, port %d, in turn %t", c.step, host, addrs, at, turn)
 			}
-			return wait, len(taken) <= c.most
+			if len(taken) > c.most {
+				return time.Hour, false
+			}
+			return wait, true
 		}
 		asked.Store(0)
 		begin := r.env.Now()
