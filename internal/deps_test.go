@@ -26,6 +26,7 @@ const policy = `
 amount
 block
 hist
+logging
 metric
 stats
 

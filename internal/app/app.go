@@ -23,6 +23,7 @@ import (
 	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/logging"
 	"github.com/perfd/perfd/internal/metric"
 	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/output/exposition"
@@ -126,7 +127,12 @@ func Run(ctx context.Context, opts Options) error {
 // its listeners. Nothing is served and no load starts before Start; an error
 // leaves nothing behind.
 func New(opts Options) (_ *App, err error) {
+	opts.Log = logging.Bound(opts.Log, nil)
 	a := &App{opts: opts, log: opts.Log, started: time.Now(), kinds: opts.Plugged()}
+	a.life.onStop("log", func(context.Context) error {
+		logging.Flush(a.log)
+		return nil
+	})
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.life.stop(context.Background(), a.log))
@@ -232,7 +238,7 @@ func (a *App) Start() {
 	}
 	a.prepared.Commit()
 	a.background("history", a.history.Run)
-	a.background("judge", a.judge.Run)
+	a.backgroundWithin("judge", a.judge.Run, a.judge.Hurry)
 	a.background("recorder", a.recorder.Run) // its last windows are judged
 	a.background("monitor", a.monitor.Run)
 	a.fleet.Start()
@@ -243,15 +249,36 @@ func (a *App) Start() {
 
 // background runs f until the stack of stops reaches it.
 func (a *App) background(name string, f func(context.Context)) {
+	a.backgroundWithin(name, f, func() {})
+}
+
+// leastDrain is what a part gets to drain in, where load has used up the grace.
+const leastDrain = time.Second
+
+// backgroundWithin is background for what has something to drain: hurry is called when
+// the grace is over, and has f return soon.
+func (a *App) backgroundWithin(name string, f func(context.Context), hurry func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		f(ctx)
 	}()
-	a.life.onStop(name, func(context.Context) error {
+	a.life.onStop(name, func(grace context.Context) error {
 		cancel()
-		<-done
+		least := time.NewTimer(leastDrain)
+		defer least.Stop()
+		select {
+		case <-done:
+			return nil
+		case <-least.C:
+		}
+		select {
+		case <-done:
+		case <-grace.Done():
+			hurry()
+			<-done
+		}
 		return nil
 	})
 }

@@ -15,12 +15,19 @@ import (
 func (a *App) serveReloads(ctx context.Context) {
 	secrets := time.NewTicker(secretsEvery)
 	defer secrets.Stop()
+	var next <-chan time.Time // when a signal may reload again
+	signals := a.opts.Reload
 	for {
 		why := "signal"
 		select {
 		case <-ctx.Done():
 			return
-		case <-a.opts.Reload:
+		case <-signals:
+			// Signals that come within reloadEvery wait, and are one then: it reads the newest file.
+			signals, next = nil, time.After(reloadEvery)
+		case <-next:
+			signals, next = a.opts.Reload, nil
+			continue
 		case <-secrets.C:
 			if !a.fleet.SecretsChanged() {
 				continue
@@ -30,6 +37,9 @@ func (a *App) serveReloads(ctx context.Context) {
 		a.logReload(a.Reload(), why)
 	}
 }
+
+// reloadEvery is the shortest time between two reloads by signal.
+const reloadEvery = time.Second
 
 func (a *App) logReload(err error, why string) {
 	if err != nil {
@@ -41,10 +51,16 @@ func (a *App) logReload(err error, why string) {
 
 // Reload reads the configuration again and swaps to it. Scenarios whose
 // fingerprint is unchanged go on untouched; others end their run with its grace
-// while their successors start. An error changes nothing.
+// while their successors start. An error changes nothing. Calls that wait for one
+// under way share the next.
 func (a *App) Reload() error {
+	asked := a.reloads.begun()
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
+	if done, err := a.reloads.since(asked); done {
+		return err
+	}
+	a.reloads.begin()
 	if a.stopping.Load() {
 		return errors.New("perfd is stopping")
 	}
@@ -109,8 +125,30 @@ func (f infallible) Abort() {}
 // is ready.
 type reloads struct {
 	mu  sync.Mutex
+	n   uint64    // that began
 	at  time.Time // of the last that succeeded
 	err error     // of the last
+}
+
+// begun is how many reloads have begun.
+func (r *reloads) begun() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.n
+}
+
+func (r *reloads) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.n++
+}
+
+// since reports whether a reload has begun after another was the nth, and how the last one
+// went, which has ended.
+func (r *reloads) since(n uint64) (done bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.n > n, r.err
 }
 
 func (r *reloads) note(err error) {

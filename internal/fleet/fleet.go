@@ -312,9 +312,9 @@ func (f *Fleet) pauseChanged(paused bool) {
 }
 
 // releaseChanged puts a new release on the timeline, and cuts the runs on the
-// target.
-func (f *Fleet) releaseChanged(t *Target, event load.Event) {
-	f.o.Log.Info("the target changed its release", "target", t.name, "release", event.Release, "previous", event.Previous, "settled", event.Settled)
+// target. It may stand for several changes.
+func (f *Fleet) releaseChanged(t *Target, event load.Event, changes int) {
+	f.o.Log.Info("the target changed its release", "target", t.name, "release", event.Release, "previous", event.Previous, "settled", event.Settled, "changes", changes)
 	f.o.Judge.Event(event)
 	for _, s := range f.Scenarios() {
 		if s.targets[t.name] != nil {

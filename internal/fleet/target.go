@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/common/version"
@@ -30,11 +31,60 @@ type Target struct {
 	limiter     *target.Limiter
 	distress    *target.Distress
 
-	watch  *target.Watch
-	settle time.Duration      // after a change of the release
-	known  string             // the release that the state holds; the tick's own
-	cancel context.CancelFunc // ends the watch
-	done   chan struct{}      // closed when the watch has ended
+	watch   *target.Watch
+	changes changes
+	settle  time.Duration      // after a change of the release
+	known   string             // the release that the state holds; the tick's own
+	cancel  context.CancelFunc // ends the watch
+	done    chan struct{}      // closed when the watch has ended
+}
+
+// changes are the changes of a target's release that no run was cut at yet.
+type changes struct {
+	mu      sync.Mutex
+	told    time.Time   // the last that runs were cut at
+	waiting *load.Event // those since, as one
+	count   int         // of them
+}
+
+// cutEvery is the shortest time between two changes of a release that runs are cut at. A
+// pipeline gone wild, or a target that answers with another release each time, makes thousands a second.
+const cutEvery = time.Second
+
+// changed takes a change of the release: the first at once, and those that follow within
+// cutEvery as one.
+func (t *Target) changed(e load.Event) {
+	c := &t.changes
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting != nil {
+		e.Previous = c.waiting.Previous
+	}
+	c.waiting = &e
+	c.count++
+	t.tell()
+}
+
+// tellChanges cuts runs at the changes that wait, once it is time.
+func (t *Target) tellChanges() {
+	t.changes.mu.Lock()
+	defer t.changes.mu.Unlock()
+	t.tell()
+}
+
+// tell is tellChanges; the caller holds the lock.
+func (t *Target) tell() {
+	c := &t.changes
+	if c.waiting == nil || time.Since(c.told) < cutEvery {
+		return
+	}
+	e, n := *c.waiting, c.count
+	c.waiting, c.count = nil, 0
+	if e.Release == e.Previous {
+		return // it was taken back
+	}
+	c.told = time.Now()
+	t.f.releaseChanged(t, e, n)
 }
 
 // releasePrefix begins the keys of the state that hold the releases of targets.
@@ -128,7 +178,7 @@ func (t *Target) newWatch(c *target.Config, guard *wire.Guard) *target.Watch {
 		Config: c, Dial: wire.NewDialer(wire.DialerOptions{Guard: *guard}).DialContext, Transport: t.f.o.Transport, UserAgent: "perfd/" + version.Version, Log: t.f.o.Log,
 		Sample: t.f.o.Judge.Sample,
 		Changed: func(ch target.Change) {
-			t.f.releaseChanged(t, load.Event{
+			t.changed(load.Event{
 				At: ch.At, Kind: load.ReleaseChanged, Target: t.name, Release: ch.Release, Previous: ch.Previous, Settled: ch.Settled,
 			})
 		},
@@ -160,6 +210,7 @@ func (t *Target) Push(release string, at time.Time) error { return t.watch.Push(
 // tick looks at the target's distress, and keeps its release for the next process.
 func (t *Target) tick(at time.Time) {
 	t.distress.Look(at)
+	t.tellChanges()
 	is := t.watch.State()
 	if !is.Known || is.Release == t.known {
 		return

@@ -13,6 +13,14 @@ import (
 // process was reading just then: it is written within a second after that. An
 // error was reported to Fault; the event waits in memory until the disk takes it.
 func (h *History) Event(e load.Event) error {
+	if err := h.AddEvent(e); err != nil {
+		return err
+	}
+	return h.Flush()
+}
+
+// AddEvent keeps an event that Flush, or Run within a second, writes together with others.
+func (h *History) AddEvent(e load.Event) error {
 	if h.readOnly {
 		return errReadOnly
 	}
@@ -20,7 +28,12 @@ func (h *History) Event(e load.Event) error {
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
-	h.ledger.put(change{eventsBucket, h.ledger.eventKey(e.At), text})
+	h.ledger.put(change{bucket: eventsBucket, key: h.ledger.eventKey(e.At), value: text})
+	return nil
+}
+
+// Flush writes events and findings that wait, in one transaction, as Event does.
+func (h *History) Flush() error {
 	if err := h.ledger.flush(); err != nil && !errors.Is(err, errBusy) {
 		h.fault(err)
 		return err
@@ -54,7 +67,7 @@ func (h *History) PutFinding(f load.Finding) error {
 	if err != nil {
 		return fmt.Errorf("encode finding %s: %w", f.ID, err)
 	}
-	h.ledger.put(change{findingsBucket, []byte(f.ID), text})
+	h.ledger.put(change{bucket: findingsBucket, key: []byte(f.ID), value: text})
 	return nil
 }
 

@@ -82,6 +82,8 @@ func Open(o Options) (*History, error) {
 		h.o.Log = slog.New(slog.DiscardHandler)
 	}
 	h.ledger.path = filepath.Join(o.Dir, ledgerFile)
+	h.ledger.maxBytes = int64(float64(h.o.MaxBytes) * ledgerShare)
+	h.ledger.dropped = h.eventsLost
 	live, replaced, err := list(o.Dir)
 	if err != nil && !gone(err) {
 		h.fault(fmt.Errorf("list history: %w", err))
@@ -123,6 +125,12 @@ func (h *History) fault(err error) {
 	if err != nil && h.o.Fault != nil {
 		h.o.Fault(err)
 	}
+}
+
+// eventsLost counts and logs events that are not kept any longer, or never were.
+func (h *History) eventsLost(n int, why string) {
+	h.fault(fmt.Errorf("%d events lost: %s", n, why))
+	h.o.Log.Warn("events are lost to the history", "events", n, "reason", why)
 }
 
 func (h *History) path(s *segment) string { return filepath.Join(h.o.Dir, s.name()) }

@@ -29,6 +29,17 @@ const (
 	readerPatience = 5 * time.Second
 	// maxChanges bounds what is kept while nothing can be written.
 	maxChanges = 10_000
+	// atOnce bounds the changes of one transaction, whose pages the file needs beside those that it holds.
+	atOnce = 1000
+	// ledgerShare is the share of the history's bytes that the file may take.
+	ledgerShare = 0.25
+	// bbolt splits a page in two when it is full, and doubles its file when there is no room, so that the file takes up
+	// to four times what it holds.
+	fullPages = 0.25
+	// trimTo is the share of what the ledger may hold that is left when the oldest events go: they go in lots.
+	trimTo = 0.9
+	// perEntry is what bbolt needs for an entry beside key and value.
+	perEntry = 16
 )
 
 var (
@@ -48,28 +59,65 @@ var (
 type ledger struct {
 	path     string
 	readOnly bool
+	maxBytes int64                        // of the file; 0 is no bound
+	dropped  func(events int, why string) // is told of changes that are lost; nil for nobody
 
-	file sync.Mutex // one transaction at a time: the file's lock holds off this process too
+	file    sync.Mutex // one transaction at a time: the file's lock holds off this process too
+	holds   int64      // bytes of events in the file
+	counted bool       // holds is known
 
 	mu       sync.Mutex
-	changes  []change
+	changes  []*pending          // in order
+	latest   map[string]*pending // by bucket and key
 	lastCall int64
 }
 
 // A change puts a value under a key, or removes the key where it is nil.
 type change struct{ bucket, key, value []byte }
 
+// A pending change waits to be written.
+type pending struct {
+	change
+	void bool // a later one of the same key replaced it
+}
+
+func (c *change) id() string { return string(c.bucket) + "\x00" + string(c.key) }
+
 // put keeps a change, in place of an earlier one of the same key.
 func (l *ledger) put(c change) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.changes = slices.DeleteFunc(l.changes, func(o change) bool {
-		return bytes.Equal(o.bucket, c.bucket) && bytes.Equal(o.key, c.key)
-	})
-	if len(l.changes) >= maxChanges {
-		l.changes = slices.Delete(l.changes, 0, 1)
+	if l.latest == nil {
+		l.latest = map[string]*pending{}
 	}
-	l.changes = append(l.changes, c)
+	id := c.id()
+	if was := l.latest[id]; was != nil {
+		was.void = true
+	}
+	l.latest[id] = &pending{change: c}
+	l.changes = append(l.changes, l.latest[id])
+	lost := 0
+	for len(l.latest) > maxChanges {
+		oldest := l.changes[0]
+		l.changes = l.changes[1:]
+		if !oldest.void {
+			delete(l.latest, oldest.id())
+			lost++
+		}
+	}
+	if len(l.changes) > 2*maxChanges {
+		l.changes = slices.DeleteFunc(l.changes, func(c *pending) bool { return c.void })
+	}
+	l.mu.Unlock()
+	if lost > 0 {
+		l.lost(lost, "they could not be written for too long")
+	}
+}
+
+// lost reports events that nobody will see again.
+func (l *ledger) lost(events int, why string) {
+	if l.dropped != nil {
+		l.dropped(events, why)
+	}
 }
 
 // eventKey orders events by time, those of one instant by the order of calls.
@@ -88,28 +136,62 @@ func timeKey(t time.Time) []byte {
 // flush writes the changes that wait. They go on waiting after an error.
 func (l *ledger) flush() error {
 	l.mu.Lock()
-	waiting := slices.Clone(l.changes)
+	waiting := make([]*pending, 0, len(l.latest))
+	changes := make([]change, 0, len(l.latest))
+	for _, c := range l.changes {
+		if !c.void {
+			waiting, changes = append(waiting, c), append(changes, c.change)
+		}
+	}
 	l.mu.Unlock()
 	if len(waiting) == 0 {
 		return nil
 	}
-	if err := l.update(func(tx *bbolt.Tx) error { return apply(tx, waiting) }); err != nil {
-		return err
+	trimmed := 0
+	for lot := range slices.Chunk(changes, atOnce) {
+		err := l.update(func(tx *bbolt.Tx) error {
+			if err := l.apply(tx, lot); err != nil {
+				return err
+			}
+			n, err := l.trim(tx)
+			trimmed += n
+			return err
+		})
+		if err != nil {
+			l.recount()
+			return err
+		}
+	}
+	if trimmed > 0 {
+		l.lost(trimmed, "they were the oldest, and history.max_size has no room for more")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	written := map[*byte]bool{}
 	for _, c := range waiting {
-		written[&c.key[0]] = true
+		c.void = true
+		if id := c.id(); l.latest[id] == c {
+			delete(l.latest, id)
+		}
 	}
-	// A later change of the same key has a key slice of its own.
-	l.changes = slices.DeleteFunc(l.changes, func(c change) bool { return written[&c.key[0]] })
+	l.changes = slices.DeleteFunc(l.changes, func(c *pending) bool { return c.void })
 	return nil
 }
 
-func apply(tx *bbolt.Tx, changes []change) error {
+// apply makes changes, and counts what events take.
+func (l *ledger) apply(tx *bbolt.Tx, changes []change) error {
+	if err := l.count(tx); err != nil {
+		return err
+	}
 	for _, c := range changes {
 		b := tx.Bucket(c.bucket)
+		if bytes.Equal(c.bucket, eventsBucket) {
+			if was := b.Get(c.key); was != nil {
+				l.holds -= entrySize(c.key, was)
+			}
+			if c.value != nil {
+				l.holds += entrySize(c.key, c.value)
+			}
+		}
 		var err error
 		if c.value == nil {
 			err = b.Delete(c.key)
@@ -121,6 +203,88 @@ func apply(tx *bbolt.Tx, changes []change) error {
 		}
 	}
 	return nil
+}
+
+func entrySize(key, value []byte) int64 { return int64(len(key) + len(value) + perEntry) }
+
+// count adds up what the events in the file take, once.
+func (l *ledger) count(tx *bbolt.Tx) error {
+	if l.counted {
+		return nil
+	}
+	l.holds, l.counted = 0, true
+	return tx.Bucket(eventsBucket).ForEach(func(k, v []byte) error {
+		l.holds += entrySize(k, v)
+		return nil
+	})
+}
+
+// recount has the next transaction count anew, because the last one came to nothing.
+func (l *ledger) recount() {
+	l.file.Lock()
+	defer l.file.Unlock()
+	l.counted = false
+}
+
+// trim removes the oldest events while there are more than the file has room for, and returns how many.
+func (l *ledger) trim(tx *bbolt.Tx) (n int, err error) {
+	most := int64(float64(l.maxBytes) * fullPages)
+	if l.maxBytes == 0 || l.holds <= most {
+		return 0, nil
+	}
+	b := tx.Bucket(eventsBucket)
+	var old [][]byte
+	c := b.Cursor()
+	for k, v := c.First(); k != nil && l.holds > int64(float64(most)*trimTo); k, v = c.Next() {
+		l.holds -= entrySize(k, v)
+		old = append(old, bytes.Clone(k))
+	}
+	for _, k := range old {
+		if err := b.Delete(k); err != nil {
+			return 0, err
+		}
+	}
+	return len(old), nil
+}
+
+// shrink writes the file anew where it is larger than it may be and holds less: bbolt keeps pages that are free.
+func (l *ledger) shrink() error {
+	if l.maxBytes == 0 || l.size() <= l.maxBytes {
+		return nil
+	}
+	small := l.path + partSuffix
+	defer os.Remove(small) // nothing is there once it is in place
+	err := l.transact(false, func(tx *bbolt.Tx) error {
+		if err := l.count(tx); err != nil {
+			return err
+		}
+		trimmed, err := l.trim(tx)
+		if trimmed > 0 {
+			l.lost(trimmed, "they were the oldest, and history.max_size has no room for more")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	l.file.Lock()
+	defer l.file.Unlock()
+	return guard(func() error {
+		o := *bbolt.DefaultOptions
+		o.ReadOnly, o.Timeout = true, writerPatience
+		from, err := bbolt.Open(l.path, 0o644, &o)
+		if err != nil {
+			return err
+		}
+		to, err := bbolt.Open(small, 0o644, bbolt.DefaultOptions)
+		if err != nil {
+			return errors.Join(err, from.Close())
+		}
+		if err := errors.Join(bbolt.Compact(to, from, 1<<20), to.Close(), from.Close()); err != nil {
+			return err
+		}
+		return os.Rename(small, l.path)
+	})
 }
 
 // update changes the file, which it makes where it is missing.
@@ -274,7 +438,7 @@ func (l *ledger) values(bucket, first, last []byte) ([][]byte, error) {
 	}
 	l.mu.Lock()
 	for _, c := range l.changes {
-		if bytes.Equal(c.bucket, bucket) && in(c.key) {
+		if !c.void && bytes.Equal(c.bucket, bucket) && in(c.key) {
 			found[string(c.key)] = c.value
 		}
 	}
@@ -308,5 +472,8 @@ func (l *ledger) prune(before time.Time) error {
 	if err != nil || len(old) == 0 {
 		return err
 	}
-	return l.update(func(tx *bbolt.Tx) error { return apply(tx, old) })
+	if err = l.update(func(tx *bbolt.Tx) error { return l.apply(tx, old) }); err != nil {
+		l.recount()
+	}
+	return err
 }

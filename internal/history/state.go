@@ -31,7 +31,7 @@ func (h *History) PutState(key string, value []byte) error {
 	if h.readOnly {
 		return errReadOnly
 	}
-	h.ledger.put(change{stateBucket, []byte(key), value})
+	h.ledger.put(change{bucket: stateBucket, key: []byte(key), value: value})
 	if err := h.ledger.flush(); err != nil && !errors.Is(err, errBusy) {
 		h.fault(err)
 		return err

@@ -94,7 +94,11 @@ func (h *History) maintain(ctx context.Context, now time.Time) error {
 		}
 	}
 	h.drop(h.tooMuch())
-	if err := h.ledger.prune(now.Add(-h.o.MaxAge)); err != nil && !errors.Is(err, errBusy) {
+	err := h.ledger.prune(now.Add(-h.o.MaxAge))
+	if err == nil {
+		err = h.ledger.shrink()
+	}
+	if err != nil && !errors.Is(err, errBusy) {
 		h.fault(err)
 		errs = append(errs, err)
 	}

@@ -9,12 +9,16 @@ import (
 	"github.com/perfd/perfd/internal/load"
 )
 
-// mostWaiting bounds the windows and samples that wait to be judged.
-const mostWaiting = 1 << 16
+const (
+	// mostWaiting bounds the windows and samples that wait to be judged.
+	mostWaiting = 1 << 16
+	// mostAtAll bounds everything that waits: verdicts and runs are missed less than windows.
+	mostAtAll = mostWaiting + mostWaiting/4
+)
 
 // An inbox holds what waits for the judging goroutine. Handing over never
 // blocks: windows and samples over mostWaiting are dropped and counted, events
-// and runs never are.
+// and runs over mostAtAll.
 type inbox struct {
 	mu    sync.Mutex
 	items []any // *load.Window, load.Sample, load.Event, Run
@@ -26,13 +30,15 @@ func newInbox() inbox { return inbox{wake: make(chan struct{}, 1)} }
 
 func (b *inbox) put(item any) {
 	b.mu.Lock()
+	most := mostAtAll
 	switch item.(type) {
 	case *load.Window, load.Sample:
-		if len(b.items) >= mostWaiting {
-			b.lost.Add(1)
-			b.mu.Unlock()
-			return
-		}
+		most = mostWaiting
+	}
+	if len(b.items) >= most {
+		b.lost.Add(1)
+		b.mu.Unlock()
+		return
 	}
 	b.items = append(b.items, item)
 	b.mu.Unlock()

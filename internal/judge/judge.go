@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/perfd/perfd/internal/analysis"
@@ -40,6 +41,9 @@ type Judge struct {
 	past   []Run                // runs with a finding that may still change
 	fed    time.Time            // end of the latest window or sample that is not judged yet; zero for none
 	looked time.Time            // the last judgement
+	toKeep bool                 // events wait to be written
+
+	hurry atomic.Bool // what is still handed over is not judged any more
 }
 
 const (
@@ -51,6 +55,8 @@ const (
 	samplesWait = 15 * time.Second
 	// lookBack is how much of the history is read at start: the span of an error budget.
 	lookBack = 30 * 24 * time.Hour
+	// atOnce bounds what is judged between two looks at whether there is time for more.
+	atOnce = 512
 )
 
 // New returns a Judge of what is configured, with the findings of earlier
@@ -105,16 +111,44 @@ func (j *Judge) Accept(id string, at time.Time) error {
 // Forget drops the counts of a scenario that is no longer configured.
 func (j *Judge) Forget(scenario string) { j.runs.forget(scenario) }
 
-// Run judges until ctx ends and everything that was handed over is judged.
+// Run judges until ctx ends and everything that was handed over is judged, or
+// until Hurry.
 func (j *Judge) Run(ctx context.Context) {
 	j.recall(ctx)
 	for {
 		items, open := j.inbox.take(ctx)
+		for len(items) > atOnce && !j.hurry.Load() {
+			j.digest(items[:atOnce], false)
+			items = items[atOnce:]
+		}
+		if j.hurry.Load() {
+			j.abandon(items)
+			return
+		}
 		j.digest(items, !open)
 		if !open {
 			return
 		}
 	}
+}
+
+// Hurry has Run return soon after its context has ended. What it then had not judged is
+// lost and counted; events are kept for the next process.
+func (j *Judge) Hurry() { j.hurry.Store(true) }
+
+// abandon keeps the events of what was handed over, and loses the rest.
+func (j *Judge) abandon(items []any) {
+	for _, item := range items {
+		switch x := item.(type) {
+		case load.Event:
+			j.keepEvent(x)
+		case Run:
+			j.keepEvent(x.Event)
+		}
+	}
+	j.keepEvents()
+	j.inbox.lost.Add(uint64(len(items)))
+	j.o.Log.Warn("the stop's grace was too short to judge everything that happened before it", "left_out", len(items))
 }
 
 // recall feeds the analyses with the history.
@@ -163,6 +197,7 @@ func (j *Judge) digest(items []any, last bool) {
 		j.fed, j.looked = time.Time{}, time.Now()
 	}
 	j.finish(last)
+	j.keepEvents()
 }
 
 // feed gives the items to the analyses.
@@ -244,9 +279,22 @@ func (j *Judge) amend(findings []load.Finding, at time.Time) {
 	}
 }
 
+// keepEvent keeps an event until keepEvents writes it with others: each write of its
+// own would wait for the disk.
 func (j *Judge) keepEvent(e load.Event) {
-	if err := j.o.History.Event(e); err != nil {
+	if err := j.o.History.AddEvent(e); err != nil {
 		j.o.Log.Error("an event was not kept", "event", string(e.Kind), "err", err)
+	}
+	j.toKeep = true
+}
+
+func (j *Judge) keepEvents() {
+	if !j.toKeep {
+		return
+	}
+	j.toKeep = false
+	if err := j.o.History.Flush(); err != nil {
+		j.o.Log.Error("events were not kept yet: it is tried again", "err", err)
 	}
 }
 

@@ -369,7 +369,7 @@ var (
 	HistoryFaults = historySection.counter("perfd_history_faults_total", "",
 		"Operations on the history's disk that failed.")
 	HistoryLost = historySection.counter("perfd_history_lost_windows_total", "",
-		"Windows that could not be kept or judged because the ones before them were still being written.")
+		"Windows, samples and events that could not be kept or judged because the ones before them were still being written.")
 	AnalysisSeconds = historySection.counter("perfd_analysis_seconds_total", seconds,
 		"Time that an analysis took, by the clock: at most as much of a processor.",
 		"analysis")

@@ -177,7 +177,7 @@ func TestARedirectIsHeldAgainstTheAddressThatIsDialled(t *testing.T) {
 				if (err == nil) != c.allowed {
 					t.Errorf("error %v, want it allowed %v", err, c.allowed)
 				}
-				admitted := s.Admit(o, c.from, s.now()+int64(time.Minute), &s.r, func([]netip.Addr) (time.Duration, bool) { return 0, true })
+				admitted := s.Admit(o, c.from, s.now()+int64(time.Minute), &s.r, func([]netip.Addr, bool) (time.Duration, bool) { return 0, true })
 				if _, refused := errors.AsType[*RefusedError](admitted); refused != (!c.allowed && c.name != "a name of two") {
 					t.Errorf("a token: %v, want it refused %v", admitted, !c.allowed)
 				}
