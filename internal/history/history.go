@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/queue"
 )
 
 // Options of a History.
@@ -84,6 +85,9 @@ func Open(o Options) (*History, error) {
 	h.ledger.path = filepath.Join(o.Dir, ledgerFile)
 	h.ledger.maxBytes = int64(float64(h.o.MaxBytes) * ledgerShare)
 	h.ledger.dropped = h.eventsLost
+	h.ledger.moved = func(aside string, why error) {
+		h.o.Log.Error("the events and findings of before cannot be read and were set aside", "file", aside, "err", why)
+	}
 	live, replaced, err := list(o.Dir)
 	if err != nil && !gone(err) {
 		h.fault(fmt.Errorf("list history: %w", err))
@@ -100,7 +104,76 @@ func Open(o Options) (*History, error) {
 	h.segments = live
 	h.remove(replaced)
 	h.removeParts()
+	h.cutSparse()
+	h.sayForeign()
 	return h, nil
+}
+
+// cutSparse cuts off what a crash of the machine left of a segment's length that nothing
+// was written for. It would count as bytes of the history.
+func (h *History) cutSparse() {
+	for _, s := range h.segments {
+		if f, err := os.Open(h.path(s)); err != nil {
+			h.o.Log.Warn("a segment of the history cannot be read and is left alone", "file", s.name(), "err", err)
+			continue
+		} else if err := f.Close(); err != nil || s.size <= maxCopy { // a smaller one is read at once
+			continue
+		}
+		was := s.size
+		err := h.cut(s)
+		h.fault(err)
+		if err != nil || s.size < was {
+			h.o.Log.Warn("the end of a segment of the history is damaged and was cut off", "file", s.name(), "bytes", was-s.size, "err", err)
+		}
+	}
+}
+
+// cut trims a segment whose length is more than the disk keeps of it, or than the history may take.
+func (h *History) cut(s *segment) error {
+	f, err := os.OpenFile(h.path(s), os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open segment: %w", err)
+	}
+	if s.size > h.o.MaxBytes || isSparse(f) {
+		err = s.trim(f)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// sayForeign logs which files of the folder are not the history's. They are left alone.
+func (h *History) sayForeign() {
+	entries, _ := os.ReadDir(h.o.Dir) // that it cannot be read was said
+	var names []string
+	for _, e := range entries {
+		if name := e.Name(); !h.owns(e) && len(names) <= mostForeign {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	more := len(names) > mostForeign
+	names = names[:min(len(names), mostForeign)]
+	h.o.Log.Warn("the folder of the history holds what is not its own: it is left alone", "folder", h.o.Dir, "names", strings.Join(names, ", "), "more", more)
+}
+
+// mostForeign bounds the names in a log line.
+const mostForeign = 5
+
+// owns reports whether a file of the folder is the history's.
+func (h *History) owns(e os.DirEntry) bool {
+	name := e.Name()
+	if strings.HasPrefix(name, ledgerFile) {
+		return true
+	}
+	if strings.HasSuffix(name, partSuffix) {
+		return e.Type().IsRegular()
+	}
+	if _, ok := parseName(name); !ok {
+		return false
+	}
+	stat, err := os.Stat(filepath.Join(h.o.Dir, name))
+	return err != nil || stat.Mode().IsRegular()
 }
 
 // OpenReadOnly opens the history of a folder that another process may be
@@ -148,7 +221,7 @@ func (h *History) remove(segments []*segment) {
 func (h *History) removeParts() {
 	entries, _ := os.ReadDir(h.o.Dir)
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), partSuffix) {
+		if strings.HasSuffix(e.Name(), partSuffix) && e.Type().IsRegular() {
 			h.fault(os.Remove(filepath.Join(h.o.Dir, e.Name())))
 		}
 	}
@@ -278,6 +351,9 @@ func (h *History) use(s *segment) error {
 		return nil
 	}
 	h.leave()
+	if err := queue.CheckRegular(h.path(s)); err != nil {
+		return fmt.Errorf("open segment: %w", err)
+	}
 	f, err := os.OpenFile(h.path(s), os.O_RDWR|os.O_CREATE, 0o644)
 	if gone(err) {
 		if err := os.MkdirAll(h.o.Dir, 0o755); err != nil {

@@ -19,6 +19,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/queue"
 )
 
 const (
@@ -59,8 +60,9 @@ var (
 type ledger struct {
 	path     string
 	readOnly bool
-	maxBytes int64                        // of the file; 0 is no bound
-	dropped  func(events int, why string) // is told of changes that are lost; nil for nobody
+	maxBytes int64                         // of the file; 0 is no bound
+	dropped  func(events int, why string)  // is told of changes that are lost; nil for nobody
+	moved    func(aside string, why error) // is told of a file that was set aside; nil for nobody
 
 	file    sync.Mutex // one transaction at a time: the file's lock holds off this process too
 	holds   int64      // bytes of events in the file
@@ -327,6 +329,12 @@ func (l *ledger) view(visit func(*bbolt.Tx) error) error {
 func (l *ledger) transact(readOnly bool, do func(*bbolt.Tx) error) error {
 	l.file.Lock()
 	defer l.file.Unlock()
+	if err := queue.CheckRegular(l.path); errors.Is(err, queue.ErrNotAFile) {
+		return l.setAside(err)
+	}
+	if err := l.cutHole(); err != nil {
+		return l.setAside(err)
+	}
 	o := *bbolt.DefaultOptions
 	o.ReadOnly, o.Timeout = readOnly, writerPatience
 	if l.readOnly {
@@ -385,10 +393,52 @@ func (l *ledger) setAside(why error) error {
 		return err
 	}
 	aside := l.path + ".damaged"
-	if rerr := os.Rename(l.path, aside); rerr != nil {
-		return errors.Join(err, rerr)
+	if os.Rename(l.path, aside) != nil { // a folder is in the way
+		aside += time.Now().UTC().Format("-20060102T150405")
+		if rerr := os.Rename(l.path, aside); rerr != nil {
+			return errors.Join(err, rerr)
+		}
+	}
+	l.counted = false
+	if l.moved != nil {
+		l.moved(aside, err)
 	}
 	return fmt.Errorf("%w: it was moved to %s", err, aside)
+}
+
+// cutHole gives a file back its length that is sparse behind its last page: bbolt
+// would map all of it into memory. It returns an error for what is no ledger.
+func (l *ledger) cutHole() error {
+	const (
+		large = 1 << 30 // from which on a file is looked at
+		// Of the first page, or the second where that is damaged: see bbolt's meta.
+		magic, pageSizeAt, pagesAt, metaBytes = 0xED0CDAED, 24, 56, 80
+	)
+	if l.readOnly || l.size() < large {
+		return nil
+	}
+	f, err := os.OpenFile(l.path, os.O_RDWR, 0)
+	if err != nil {
+		return nil //nolint:nilerr // opening it as a ledger says so
+	}
+	defer f.Close()
+	if !isSparse(f) {
+		return nil
+	}
+	pages := int64(0)
+	page := make([]byte, metaBytes)
+	for _, at := range []int64{0, int64(os.Getpagesize())} {
+		if _, err := f.ReadAt(page, at); err == nil && binary.NativeEndian.Uint32(page[16:]) == magic {
+			pages = max(pages, int64(binary.NativeEndian.Uint64(page[pagesAt:]))*int64(binary.NativeEndian.Uint32(page[pageSizeAt:])))
+		}
+	}
+	if pages <= 0 || pages > l.size() {
+		return errDamaged
+	}
+	if err := f.Truncate(pages); err != nil {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return nil
 }
 
 func (l *ledger) checkVersion(tx *bbolt.Tx) error {

@@ -113,10 +113,15 @@ func names(dir string) ([]*segment, error) {
 			if !ok {
 				continue
 			}
-			now = append(now, e.Name())
-			if stat, err := e.Info(); err == nil { // one that went meanwhile is missed when it is opened
+			// One that went meanwhile is missed when it is opened. A folder or a pipe of this name would hold up who opens it.
+			stat, err := os.Stat(filepath.Join(dir, e.Name()))
+			if err == nil && !stat.Mode().IsRegular() {
+				continue
+			}
+			if err == nil {
 				s.size = stat.Size()
 			}
+			now = append(now, e.Name())
 			all = append(all, &s)
 		}
 		if err != nil || try > 0 && slices.Equal(now, before) || try == 10 {

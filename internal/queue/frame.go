@@ -79,20 +79,37 @@ func grow(buf []byte, n int) []byte {
 	return bigger
 }
 
+const (
+	// searched is how much of a file is looked at at once.
+	searched = 1 << 20
+	// mostSummed bounds the bytes that one search adds up: what is no perfd's file may hold the mark everywhere.
+	mostSummed = 1 << 30
+)
+
 // findFrame returns the offset of the first whole frame after an offset, size
-// where there is none.
+// where there is none. It needs little memory, and holes of a sparse file cost nothing.
 func findFrame(f io.ReaderAt, after, size int64) (int64, error) {
-	rest := make([]byte, max(0, size-after-1))
-	if _, err := f.ReadAt(rest, after+1); err != nil && !errors.Is(err, io.EOF) {
-		return 0, fmt.Errorf("read segment: %w", err)
-	}
+	window := make([]byte, 0, min(searched, max(0, size-after-1)))
 	var buf []byte
-	for from := 0; ; {
-		i := bytes.Index(rest[from:], []byte(frameMark))
-		if i < 0 {
-			return size, nil
+	summed := int64(0)
+	for at := after + 1; at < size; {
+		if at = nextContent(f, at, size); at >= size {
+			break
 		}
-		at := after + 1 + int64(from+i)
+		window = window[:min(int64(cap(window)), size-at)]
+		n, err := f.ReadAt(window, at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, fmt.Errorf("read segment: %w", err)
+		}
+		if n < len(frameMark) {
+			break
+		}
+		i := bytes.Index(window[:n], []byte(frameMark))
+		if i < 0 {
+			at += int64(n - len(frameMark) + 1) // the mark may begin at the end of what was read
+			continue
+		}
+		at += int64(i)
 		frame, err := readFrame(f, at, size, buf)
 		if err == nil {
 			return at, nil
@@ -100,8 +117,13 @@ func findFrame(f io.ReaderAt, after, size int64) (int64, error) {
 		if !errors.Is(err, errDamaged) {
 			return 0, err
 		}
-		buf, from = frame, from+i+1
+		if summed += int64(searched + cap(frame)); summed > mostSummed {
+			break
+		}
+		buf = frame
+		at++
 	}
+	return size, nil
 }
 
 // A Frame is a whole frame as it lies in a file. Other files than a queue's are

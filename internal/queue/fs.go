@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -39,6 +40,9 @@ type dir string
 
 func (d dir) Open(name string) (File, error) {
 	path := filepath.Join(string(d), name)
+	if err := CheckRegular(path); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(string(d), 0o755); err != nil {
@@ -54,6 +58,25 @@ func (d dir) Open(name string) (File, error) {
 	}
 	return osFile{f}, nil
 }
+
+// CheckRegular returns an error where a path leads to something that is no regular
+// file, such as a folder or a pipe, which would hold up whoever opens it. A path that
+// leads nowhere is fine.
+func CheckRegular(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s: %w", path, ErrNotAFile)
+	}
+	return nil
+}
+
+// ErrNotAFile says that a path leads to something that is no regular file.
+var ErrNotAFile = errors.New("is not a regular file")
 
 func (d dir) Remove(name string) error { return os.Remove(filepath.Join(string(d), name)) }
 

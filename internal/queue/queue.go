@@ -107,8 +107,11 @@ func Open(o Options) *Queue {
 	}
 	slices.SortFunc(q.segments, func(a, b *segment) int { return cmp.Compare(a.id, b.id) })
 	q.segments = slices.DeleteFunc(q.segments, func(s *segment) bool { return !q.adopt(s) })
-	if n := len(q.segments); n > 0 {
-		q.trim(q.segments[n-1])
+	for i, s := range q.segments {
+		// A crash may leave a length that nothing was written for, which would count as bytes of the queue.
+		if i == len(q.segments)-1 || s.size > 2*maxSegment {
+			q.trim(s)
+		}
 	}
 	return q
 }
@@ -132,6 +135,7 @@ func (q *Queue) adopt(s *segment) bool {
 		s.size, err = file.Size()
 	}
 	if err != nil {
+		q.o.Log.Error("a segment of the queue cannot be read and is left alone", "file", segmentName(s.id), "err", err)
 		q.fault(fmt.Errorf("open segment: %w", err))
 		return false
 	}
@@ -145,6 +149,7 @@ func (q *Queue) adopt(s *segment) bool {
 	}
 	if string(head) != version {
 		if s.size > 0 {
+			q.o.Log.Warn("a file in the queue is none of its segments and was removed", "file", segmentName(s.id), "bytes", s.size)
 			q.damaged(s.id, 0, s.size)
 		}
 		q.fault(file.Close())
@@ -172,6 +177,7 @@ func (q *Queue) trim(s *segment) {
 			}
 			continue // damage in the middle is the readers' to report
 		}
+		q.o.Log.Warn("the end of a segment of the queue is damaged and was cut off", "file", segmentName(s.id), "bytes", s.size-at)
 		q.damaged(s.id, at, s.size-at)
 		q.fault(s.file.Truncate(at))
 		s.size = at
@@ -317,7 +323,8 @@ func (q *Queue) collect() {
 		passed = 0
 	}
 	last := q.lastFull()
-	q.segments = slices.DeleteFunc(q.segments, func(s *segment) bool {
+	// A reader that walks over the list while it collects keeps the old one.
+	q.segments = slices.DeleteFunc(slices.Clone(q.segments), func(s *segment) bool {
 		if s.id >= passed || s == q.current || s == last {
 			return false
 		}

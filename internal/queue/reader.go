@@ -111,6 +111,7 @@ func (r *Reader) load() (known bool) {
 	known = slices.Contains(names, r.name+cursorSuffix)
 	if r.file, err = r.q.o.FS.Open(r.name + cursorSuffix); err != nil {
 		r.q.fault(fmt.Errorf("open position: %w", err))
+		r.q.o.Log.Error("the position of a reader cannot be kept: a restart begins with the oldest record there is", "reader", r.name, "err", err)
 		r.file = nil
 		return known
 	}

@@ -21,6 +21,9 @@ func Lock(dir string) (release func() error, err error) {
 		return nil, fmt.Errorf("create storage path: %w", err)
 	}
 	path := filepath.Join(dir, lockFile)
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("storage lock %s is not a regular file; move it away", path)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if errors.Is(err, syscall.EROFS) {
 		// Two processes cannot spoil a folder that neither can write; a lock that exists is still honoured.

@@ -50,7 +50,7 @@ func Open(dir string, disk Disk) (*Store, error) {
 // adopt moves the state of an older version's file to the disk. Keys that the
 // disk has are newer.
 func (s *Store) adopt(path string) error {
-	text, err := os.ReadFile(path)
+	text, err := readLegacy(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -72,6 +72,21 @@ func (s *Store) adopt(path string) error {
 		}
 	}
 	return os.Remove(path)
+}
+
+// mostLegacy bounds the legacy file, which held a few kilobytes.
+const mostLegacy = 16 << 20
+
+// readLegacy reads the legacy file if it can be one: a pipe would hold up the start.
+func readLegacy(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular() || info.Size() > mostLegacy:
+		return nil, fmt.Errorf("%s is no state of perfd's and is left alone", path)
+	}
+	return os.ReadFile(path)
 }
 
 // Get decodes the value of a key into v; false where there is none.
