@@ -225,6 +225,8 @@ func newCommandLine(name string, stderr io.Writer) *commandLine {
 	}
 	f.Var(&c.listen, "web.listen-address", "address to serve /metrics, API and pages on; may be given more than once")
 	f.StringVar(&c.opts.WebConfigFile, "web.config.file", "", "file that turns on TLS or basic authentication (exporter-toolkit's format)")
+	f.IntVar(&c.opts.Connections, "web.max-connections", 512, "most connections to the web server at once, and a quarter of the open files that the process may have")
+	f.BoolVar(&c.opts.Profiles, "web.enable-pprof", false, "serve Go's profiles at /debug/pprof/")
 	f.DurationVar(&c.opts.Grace, "shutdown.grace", 30*time.Second, "how long a stop may take, iterations under way included")
 	f.BoolVar(&c.opts.NoClassic, "metrics.no-classic-histograms", false, "expose native histograms only, without classic buckets")
 	switch name {
@@ -262,6 +264,9 @@ func (c *commandLine) check() error {
 		return errors.Join(scenario(c.args), c.once.check())
 	case "analyze":
 		return errors.Join(unexpected(c.args), c.analysis.check())
+	}
+	if c.opts.Connections < 0 {
+		return fmt.Errorf("--web.max-connections: must be at least 1, got %d", c.opts.Connections)
 	}
 	return unexpected(c.args)
 }

@@ -39,6 +39,8 @@ type Options struct {
 	StoragePath   string
 	Listen        []string // host:port each; nothing is served where there are none
 	WebConfigFile string
+	Connections   int  // to the web server, at once; 0 is web.DefaultConnections
+	Profiles      bool // Go's profiles are served
 	Lifecycle     bool // changing endpoints other than pause are allowed
 	NoClassic     bool // native histograms only
 	Shard, Shards int  // 0 ≤ Shard < Shards
@@ -208,9 +210,12 @@ func (a *App) listen() (err error) {
 		return nil
 	}
 	metrics := exposition.New(exposition.Options{Scenarios: a.recorder, Daemon: a.registry, Drop: a.registry.Drop, Log: a.log})
-	handler := web.Handler(web.Options{Daemon: daemon{a}, Verdicts: verdicts{a}, Kinds: a.kinds.Analyses, Metrics: metrics, Lifecycle: a.opts.Lifecycle, Log: a.log})
+	handler := web.Handler(web.Options{Daemon: daemon{a}, Verdicts: verdicts{a}, Kinds: a.kinds.Analyses, Metrics: metrics, Lifecycle: a.opts.Lifecycle, Profiles: a.opts.Profiles, Log: a.log})
 	if a.server, err = web.Listen(a.opts.Listen, a.opts.WebConfigFile, handler, a.log); err != nil {
 		return &UsageError{err}
+	}
+	if a.opts.Connections > 0 {
+		a.server.Limit(a.opts.Connections)
 	}
 	a.life.onStop("web server", a.server.Shutdown)
 	return nil

@@ -12,11 +12,12 @@ import (
 // routeAPI adds /api/v1. Every answer is Prometheus's envelope, also to a path
 // that does not exist and to a method that a path does not take.
 func (s *server) routeAPI(mux *http.ServeMux) {
+	expensive := s.answers.share
 	routes := []route{
 		{reads, "/api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Daemon.Status()) }},
-		{reads, "/api/v1/scenarios", func(w http.ResponseWriter, _ *http.Request) { answer(w, list(s.Daemon.Scenarios())) }},
-		{reads, "/api/v1/scenarios/{name}", s.scenario},
-		{reads, "/api/v1/failures", s.failures},
+		{reads, "/api/v1/scenarios", expensive(func(w http.ResponseWriter, _ *http.Request) { answer(w, list(s.Daemon.Scenarios())) })},
+		{reads, "/api/v1/scenarios/{name}", expensive(s.scenario)},
+		{reads, "/api/v1/failures", expensive(s.failures)},
 		{append(reads, writes...), "/api/v1/maintenance", s.maintenance},
 		{deletes, "/api/v1/maintenance/{id}", changing(s.Lifecycle, refuse, s.endMaintenance)},
 		{writes, "/api/v1/scenarios/{name}/start", changing(s.Lifecycle, refuse, byName(s.Daemon.Start))},
@@ -24,7 +25,7 @@ func (s *server) routeAPI(mux *http.ServeMux) {
 	}
 	if s.Verdicts != nil {
 		routes = append(routes,
-			route{reads, "/api/v1/findings", s.findings},
+			route{reads, "/api/v1/findings", expensive(s.findings)},
 			route{reads, "/api/v1/findings/{id}", s.finding},
 			route{writes, "/api/v1/findings/{id}/accept", changing(s.Lifecycle, refuse, s.accept)},
 			route{writes, "/api/v1/releases", changing(s.Lifecycle, refuse, s.release)},
@@ -83,7 +84,7 @@ func (s *server) failures(w http.ResponseWriter, r *http.Request) {
 	}
 	var names []string
 	if q.Has("scenario") {
-		names = q["scenario"]
+		names = unique(q["scenario"])
 	} else {
 		for _, sc := range s.Daemon.Scenarios() {
 			names = append(names, sc.Name)
@@ -105,6 +106,16 @@ func (s *server) failures(w http.ResponseWriter, r *http.Request) {
 	}
 	slices.SortStableFunc(out, func(a, b failureOf) int { return b.Time.Compare(a.Time) })
 	answer(w, out[:min(limit, len(out))])
+}
+
+// unique returns the names without those that come again.
+func unique(names []string) []string {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		was := seen[name]
+		seen[name] = true
+		return was
+	})
 }
 
 // failureOf is a failure where it is listed with those of other scenarios.

@@ -20,17 +20,20 @@ type Options struct {
 	Metrics  http.Handler   // GET /metrics
 	// Lifecycle allows the endpoints that change something; pause needs no leave.
 	Lifecycle bool
-	Log       *slog.Logger
+	// Profiles serves Go's profiles, which show what the process holds and cost processor time.
+	Profiles bool
+	Log      *slog.Logger
 }
 
 type server struct {
 	Options
-	pages *template.Template
+	pages   *template.Template
+	answers *answers
 }
 
 // Handler returns everything that is served.
 func Handler(o Options) http.Handler {
-	s := &server{o, pagesOf(o.Kinds)}
+	s := &server{o, pagesOf(o.Kinds), newAnswers()}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /{$}", s.landing)
@@ -41,14 +44,32 @@ func Handler(o Options) http.Handler {
 
 	all := http.NewServeMux()
 	all.Handle("/", bounded(http.MaxBytesHandler(mux, mostBody), exchange))
-	// Profiles take as long as the query says.
-	all.HandleFunc("GET /debug/pprof/", pprof.Index)
-	all.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	all.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	all.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	all.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
-	all.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if o.Profiles {
+		routeProfiles(all)
+	}
 	return plain(all)
+}
+
+// routeProfiles adds Go's profiles, which take as long as the query says.
+func routeProfiles(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+}
+
+// probes answers probes before anything else asks for a password: who probes whether the
+// process lives has none, and learns nothing but that.
+func probes(open, guarded http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := guarded
+		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.URL.Path == "/-/healthy" || r.URL.Path == "/-/ready") {
+			h = open
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // plain keeps browsers from guessing what an answer is, and from telling other

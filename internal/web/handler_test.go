@@ -3,6 +3,8 @@ package web
 import (
 	"crypto/tls"
 	"errors"
+	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -40,9 +42,9 @@ func TestRoutes(t *testing.T) {
 		{name: "style", method: "GET", path: "/assets/style.css", code: 200, body: "--bg"},
 		{name: "no such asset", method: "GET", path: "/assets/nothing.css", code: 404},
 		{name: "templates are no assets", method: "GET", path: "/assets/..%2ftemplates%2fframe.html", code: 400},
-		{name: "profiles", method: "GET", path: "/debug/pprof/", code: 200, body: "goroutine"},
-		{name: "a profile", method: "GET", path: "/debug/pprof/heap?debug=1", code: 200, body: "heap profile"},
-		{name: "symbols", method: "POST", path: "/debug/pprof/symbol", code: 200, body: "num_symbols"},
+		{name: "profiles that nobody asked for", method: "GET", path: "/debug/pprof/", code: 404},
+		{name: "a profile that nobody asked for", method: "GET", path: "/debug/pprof/profile?seconds=1", code: 404},
+		{name: "the command line", method: "GET", path: "/debug/pprof/cmdline", code: 404},
 		{name: "no such page", method: "GET", path: "/nothing", code: 404},
 		{name: "a page takes no POST", method: "POST", path: "/", code: 405, allow: "GET, HEAD"},
 	} {
@@ -61,6 +63,23 @@ func TestRoutes(t *testing.T) {
 				t.Error("the browser may guess what the answer is")
 			}
 		})
+	}
+}
+
+func TestProfilesAreServedWhereTheyAreAskedFor(t *testing.T) {
+	f := shop(time.Now())
+	h := Handler(Options{Daemon: f, Kinds: kinds, Metrics: http.NotFoundHandler(), Profiles: true, Log: slog.New(slog.DiscardHandler)})
+	for _, c := range []struct{ method, path, body string }{
+		{"GET", "/debug/pprof/", "goroutine"},
+		{"GET", "/debug/pprof/heap?debug=1", "heap profile"},
+		{"POST", "/debug/pprof/symbol", "num_symbols"},
+		{"GET", "/", `<a href="/debug/pprof/">`},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil))
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), c.body) {
+			t.Errorf("%s %s = %d, want it with %q", c.method, c.path, w.Code, c.body)
+		}
 	}
 }
 

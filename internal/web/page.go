@@ -45,6 +45,7 @@ type page struct {
 
 	// Of the daemon or of one scenario, in the order in which they are listed.
 	Judged   bool // verdicts are given at all
+	Profiles bool // Go's profiles are served
 	Findings []load.Finding
 	More     int // findings that are not listed
 
@@ -111,7 +112,7 @@ func (s *server) scenarioPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) render(w http.ResponseWriter, code int, name string, p page) {
-	p.Now = time.Now()
+	p.Now, p.Profiles = time.Now(), s.Profiles
 	var b bytes.Buffer
 	if err := s.pages.ExecuteTemplate(&b, name, p); err != nil {
 		s.Log.Error("render page", "page", name, "err", err)

@@ -19,6 +19,7 @@ type Server struct {
 	config  string
 	log     *slog.Logger
 	fronts  []front
+	open    *connections
 	wg      sync.WaitGroup
 }
 
@@ -37,23 +38,39 @@ func Listen(addresses []string, configFile string, h http.Handler, log *slog.Log
 			return nil, fmt.Errorf("--web.config.file %s: %w", configFile, err)
 		}
 	}
-	s := &Server{handler: h, config: configFile, log: log}
+	s := &Server{handler: h, config: configFile, log: log, open: newConnections(DefaultConnections)}
 	for _, a := range addresses {
 		l, err := net.Listen("tcp", a)
 		if err != nil {
 			s.closeListeners()
 			return nil, fmt.Errorf("--web.listen-address: %w", err)
 		}
-		s.fronts = append(s.fronts, front{l, &http.Server{
-			Handler:           h,
-			ReadHeaderTimeout: 10 * time.Second,
-			IdleTimeout:       2 * time.Minute,
-			MaxHeaderBytes:    64 << 10,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		}})
+		s.fronts = append(s.fronts, front{l, s.server(h)})
 	}
 	return s, nil
 }
+
+// server returns the server of one listener.
+func (s *Server) server(h http.Handler) *http.Server {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnState:         func(c net.Conn, state http.ConnState) { s.open.state(c, state) },
+	}
+	// The toolkit puts authentication around the handler when it begins to serve, just before this is called.
+	server.BaseContext = func(net.Listener) context.Context {
+		server.Handler = probes(h, server.Handler)
+		return context.Background()
+	}
+	return server
+}
+
+// Limit sets how many connections may be open at once, before Start. Fewer are where the
+// process may not have four times as many files open.
+func (s *Server) Limit(connections int) { s.open = newConnections(connections) }
 
 func (s *Server) closeListeners() {
 	for _, f := range s.fronts {
@@ -77,7 +94,7 @@ func (s *Server) Addrs() []net.Addr {
 func (s *Server) Start() {
 	for _, f := range s.fronts {
 		s.wg.Go(func() {
-			err := toolkit.Serve(f.listener, f.http, &toolkit.FlagConfig{WebConfigFile: &s.config}, s.log)
+			err := toolkit.Serve(boundedListener{f.listener, s.open}, f.http, &toolkit.FlagConfig{WebConfigFile: &s.config}, s.log)
 			if err != nil && !errors.Is(err, http.ErrServerClosed) {
 				s.log.Error("serving ended", "address", f.listener.Addr(), "err", err)
 			}

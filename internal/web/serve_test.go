@@ -71,6 +71,24 @@ func TestServerSpeaksTLSAndAsksForAPassword(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	defer client.CloseIdleConnections()
 	for _, addr := range s.Addrs() {
+		for path, code := range map[string]int{"/-/healthy": 200, "/-/ready": 200, "/metrics": 401, "/": 401, "/-/pause": 401, "/-/healthy/x": 401} {
+			resp, err := client.Get("https://" + addr.String() + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != code {
+				t.Errorf("%s without a password = %d, want %d", path, resp.StatusCode, code)
+			}
+		}
+		resp, err := client.Post("https://"+addr.String()+"/-/healthy", "text/plain", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("a POST to a probe without a password = %d, want 401", resp.StatusCode)
+		}
 		for _, c := range []struct {
 			scheme, password string
 			code             int
@@ -80,7 +98,7 @@ func TestServerSpeaksTLSAndAsksForAPassword(t *testing.T) {
 			{"https", "", http.StatusUnauthorized},
 			{"http", "secret", http.StatusBadRequest},
 		} {
-			r, err := http.NewRequest("GET", c.scheme+"://"+addr.String()+"/-/healthy", nil)
+			r, err := http.NewRequest("GET", c.scheme+"://"+addr.String()+"/api/v1/status", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
