@@ -13,12 +13,21 @@ import (
 )
 
 // A cronSpec is a set of instants, given by readings of the wall clock in a time
-// zone. A reading that the clock passes over in spring stands for the gap's end, one
-// that it shows twice in autumn for the first of the two (SEMANTICS section 5).
+// zone. Where the hour is fixed, a reading that the clock passes over in spring stands
+// for the gap's end, one that it shows twice in autumn for the first of the two. Where
+// the hour is a wildcard, the readings are those that the clock shows, each time that it
+// shows them, so that nothing stops for an hour; one that it passes over stands for the
+// gap's end, unless every hour has one (SEMANTICS section 5; cron(8) of cronie).
 type cronSpec struct {
 	spec *cron.SpecSchedule // evaluated in UTC, on readings of the wall clock
 	loc  *time.Location
+
+	wild   bool // the hour is a wildcard
+	hourly bool // every hour has readings
 }
+
+// allHours is the set of all hours.
+const allHours = 1<<24 - 1
 
 var cronParser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 
@@ -36,7 +45,10 @@ func parseCron(text string, loc *time.Location) (cronSpec, error) {
 		return cronSpec{}, errors.New(want)
 	}
 	spec.Location = time.UTC
-	return cronSpec{spec, loc}, nil
+	c := cronSpec{spec: spec, loc: loc, hourly: spec.Hour&allHours == allHours}
+	fields := strings.Fields(text)
+	c.wild = c.hourly || len(fields) == 5 && strings.HasPrefix(fields[1], "*")
+	return c, nil
 }
 
 // sundays returns an expression in which Sunday is 0 everywhere: crontab(5) takes
@@ -106,6 +118,9 @@ func cronHint(text string) string {
 
 // next is the first instant after t, the zero time where none comes in five years.
 func (c cronSpec) next(t time.Time) time.Time {
+	if c.wild {
+		return c.nextShown(t)
+	}
 	// First instants have the order of their readings, so that the answer is among
 	// the readings after t's own. Where those are shown for the second time, the
 	// first instants of some are before t.
@@ -115,6 +130,46 @@ func (c cronSpec) next(t time.Time) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// nextShown is next for a wildcard hour: it goes from one change of the clock to the next.
+func (c cronSpec) nextShown(t time.Time) time.Time {
+	t = t.In(c.loc)
+	after := wallAt(t, c.loc)
+	for {
+		wall := c.spec.Next(after)
+		if wall.IsZero() {
+			return time.Time{}
+		}
+		_, offset := t.Zone()
+		shown := wall.Add(-time.Duration(offset) * time.Second).In(c.loc)
+		_, change := t.ZoneBounds()
+		if change.IsZero() || shown.Before(change) {
+			return shown
+		}
+		// No reading is left before the clock is changed.
+		change = change.In(c.loc)
+		to := wallAt(change, c.loc)
+		if !c.hourly && wall.Before(to) {
+			return change // the clock passes over it
+		}
+		t, after = change, to.Add(-time.Second) // readings are whole minutes, and the first may be that of the change
+	}
+}
+
+// merged is how many readings an instant stands for beside the one that it was next for:
+// those that the clock passes over when it is set forward to it.
+func (c cronSpec) merged(fire time.Time) (n int) {
+	begin, _ := fire.In(c.loc).ZoneBounds()
+	if c.hourly || begin.IsZero() || !begin.Equal(fire) {
+		return 0
+	}
+	from := wallAt(fire.Add(-time.Second), c.loc).Add(time.Second)
+	to := wallAt(fire, c.loc)
+	for wall := c.spec.Next(from.Add(-time.Second)); !wall.IsZero() && !wall.After(to); wall = c.spec.Next(wall) {
+		n++
+	}
+	return max(0, n-1)
 }
 
 // shortestGap is the shortest time between two of the next hundreds of instants.

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -41,12 +42,44 @@ func TestCronFires(t *testing.T) {
 			[]string{"2026-10-25 02:30 +02:00", "2026-10-26 02:30 +01:00"},
 		},
 		{
-			"Berlin, a repeated hour comes the first time only", "*/30 * * * *", "Europe/Berlin", "2026-10-25 01:45 +02:00",
-			[]string{"2026-10-25 02:00 +02:00", "2026-10-25 02:30 +02:00", "2026-10-25 03:00 +01:00"},
+			"Berlin, a repeated hour of a wildcard comes twice", "*/30 * * * *", "Europe/Berlin", "2026-10-25 01:45 +02:00",
+			[]string{"2026-10-25 02:00 +02:00", "2026-10-25 02:30 +02:00", "2026-10-25 02:00 +01:00", "2026-10-25 02:30 +01:00", "2026-10-25 03:00 +01:00"},
 		},
 		{
 			"Berlin, asked during the second of the repeated hours", "*/30 * * * *", "Europe/Berlin", "2026-10-25 02:10 +01:00",
-			[]string{"2026-10-25 03:00 +01:00", "2026-10-25 03:30 +01:00"},
+			[]string{"2026-10-25 02:30 +01:00", "2026-10-25 03:00 +01:00", "2026-10-25 03:30 +01:00"},
+		},
+		{
+			"Berlin, hourly goes on in both repeated hours", "@hourly", "Europe/Berlin", "2026-10-25 01:30 +02:00",
+			[]string{"2026-10-25 02:00 +02:00", "2026-10-25 02:00 +01:00", "2026-10-25 03:00 +01:00", "2026-10-25 04:00 +01:00"},
+		},
+		{
+			"Berlin, hourly in spring is an hour apart", "30 * * * *", "Europe/Berlin", "2026-03-29 00:30 +01:00",
+			[]string{"2026-03-29 01:30 +01:00", "2026-03-29 03:30 +02:00", "2026-03-29 04:30 +02:00"},
+		},
+		{
+			"Berlin, each minute of the repeated hours", "* * * * *", "Europe/Berlin", "2026-10-25 02:58 +02:00",
+			[]string{"2026-10-25 02:59 +02:00", "2026-10-25 02:00 +01:00", "2026-10-25 02:01 +01:00"},
+		},
+		{
+			"Berlin, all hours by a range are a wildcard", "15 0-23 * * *", "Europe/Berlin", "2026-10-25 01:45 +02:00",
+			[]string{"2026-10-25 02:15 +02:00", "2026-10-25 02:15 +01:00", "2026-10-25 03:15 +01:00"},
+		},
+		{
+			"Berlin, every other hour loses none", "10 */2 * * *", "Europe/Berlin", "2026-03-29 00:10 +01:00",
+			[]string{"2026-03-29 03:00 +02:00", "2026-03-29 04:10 +02:00"},
+		},
+		{
+			"Berlin, minutes of a fixed hour run once in autumn", "*/30 2 * * *", "Europe/Berlin", "2026-10-25 01:45 +02:00",
+			[]string{"2026-10-25 02:00 +02:00", "2026-10-25 02:30 +02:00", "2026-10-26 02:00 +01:00"},
+		},
+		{
+			"Berlin, minutes of a fixed hour run once in spring", "*/15 2 * * *", "Europe/Berlin", "2026-03-28 12:00 +01:00",
+			[]string{"2026-03-29 03:00 +02:00", "2026-03-30 02:00 +02:00"},
+		},
+		{
+			"Berlin, a day of the week on the day of the change", "0 * * * sun", "Europe/Berlin", "2026-10-24 23:30 +02:00",
+			[]string{"2026-10-25 00:00 +02:00", "2026-10-25 01:00 +02:00", "2026-10-25 02:00 +02:00", "2026-10-25 02:00 +01:00"},
 		},
 		{
 			"New York, a time in the gap", "15 2 * * *", "America/New_York", "2026-03-07 12:00 -05:00",
@@ -62,7 +95,7 @@ func TestCronFires(t *testing.T) {
 		},
 		{
 			"Lord Howe, half an hour repeated", "*/20 * * * *", "Australia/Lord_Howe", "2026-04-05 01:00 +11:00",
-			[]string{"2026-04-05 01:20 +11:00", "2026-04-05 01:40 +11:00", "2026-04-05 02:00 +10:30"},
+			[]string{"2026-04-05 01:20 +11:00", "2026-04-05 01:40 +11:00", "2026-04-05 01:40 +10:30", "2026-04-05 02:00 +10:30"},
 		},
 		{
 			"a leap day", "0 12 29 2 *", "Europe/Berlin", "2026-01-01 00:00 +01:00",
@@ -155,6 +188,58 @@ func TestCronFiresInOrder(t *testing.T) {
 			if !f.After(asked) || !all[f.String()] {
 				t.Fatalf("next(%v) = %v, want a later one of the fires from %v on", asked, f, start)
 			}
+		}
+	}
+}
+
+// Where the clock is set forward over several times of a fixed hour, one runs and the others are counted.
+func TestTimesThatTheClockPassedOverAreCounted(t *testing.T) {
+	for _, c := range []struct {
+		cron, zone, fire string
+		want             int
+	}{
+		{"30 2 * * *", "Europe/Berlin", "2026-03-29 03:00 +02:00", 0},
+		{"*/15 2 * * *", "Europe/Berlin", "2026-03-29 03:00 +02:00", 3},
+		{"0,30 2,3 * * *", "Europe/Berlin", "2026-03-29 03:00 +02:00", 2},
+		{"0 2,3 * * *", "Europe/Berlin", "2026-03-29 03:00 +02:00", 1},
+		{"*/15 2 * * *", "Europe/Berlin", "2026-03-30 02:00 +02:00", 0},
+		{"*/15 * * * *", "Europe/Berlin", "2026-03-29 03:00 +02:00", 0},
+		{"*/20 */2 * * *", "Europe/Berlin", "2026-03-29 03:00 +02:00", 2},
+		{"30 2 * * *", "Europe/Berlin", "2026-10-25 02:30 +02:00", 0},
+		{"*/10 2 * * *", "Australia/Lord_Howe", "2026-10-04 02:30 +11:00", 3},
+	} {
+		loc, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec, err := parseCron(c.cron, loc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := spec.merged(at(t, c.fire)); got != c.want {
+			t.Errorf("%q at %s in %s stands for %d more, want %d", c.cron, c.fire, c.zone, got, c.want)
+		}
+	}
+}
+
+func TestMissedRunsOfAGapAreInTheCount(t *testing.T) {
+	for _, c := range []struct {
+		cron   string
+		missed uint64
+	}{{"*/15 2 * * *", 3}, {"30 2 * * *", 0}, {"*/15 * * * *", 0}, {"0,20,40 2 * * *", 2}} {
+		s, err := New(Config{Cron: c.cron, TimeZone: "Europe/Berlin"}, Options{Scenario: "shop"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := machine{schedule: s, log: slog.New(slog.DiscardHandler)}
+		now := at(t, "2026-03-29 01:50 +01:00")
+		m.restore(memory{Due: now}, now)
+		m.collect(at(t, "2026-03-29 03:00 +02:00"))
+		if m.waiting == nil {
+			t.Errorf("%q: no run at the end of the gap", c.cron)
+		}
+		if m.mem.Missed != c.missed {
+			t.Errorf("%q: %d runs are missed, want %d", c.cron, m.mem.Missed, c.missed)
 		}
 	}
 }

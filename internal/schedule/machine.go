@@ -160,6 +160,10 @@ func (m *machine) collect(now time.Time) {
 	for r, ok := m.schedule.following(m.mem.Due); ok && !r.Zero.After(now); r, ok = m.schedule.following(r.Zero) {
 		m.mem.Due, m.dirty = r.Zero, true
 		m.arrive(r, now)
+		if n := m.schedule.merged(r.Fire); n > 0 {
+			m.mem.Missed += uint64(n)
+			m.log.Warn("runs were missed", "runs", n, "reason", "the clock was set forward over their times, for which one runs", "run", r.ID)
+		}
 	}
 }
 

@@ -121,6 +121,14 @@ func (s *Schedule) nextFire(t time.Time) time.Time {
 	return time.Time{}
 }
 
+// merged is how many fire times the clock passed over that a fire time stands for, beside itself.
+func (s *Schedule) merged(fire time.Time) int {
+	if s.mode() != onCron {
+		return 0
+	}
+	return s.cron.merged(fire)
+}
+
 // floor is the last instant up to t that is a whole number of steps from the anchor.
 func (s *Schedule) floor(t time.Time, step time.Duration) time.Time {
 	since := t.Sub(s.anchor)
