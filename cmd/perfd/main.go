@@ -26,6 +26,7 @@ import (
 
 	"github.com/perfd/perfd/internal/app"
 	"github.com/perfd/perfd/internal/command"
+	"github.com/perfd/perfd/internal/logging"
 )
 
 // Exit codes. Those of once that are a verdict are in package command: 3 for an objective that failed, 4 for inconclusive.
@@ -297,6 +298,8 @@ func (c *commandLine) options(stderr io.Writer) (app.Options, error) {
 		}
 		o.Log = promslog.New(&promslog.Config{Level: level, Format: format, Writer: stderr})
 	}
+	// What libraries say by themselves is bounded, and holds no secret once the configuration is known.
+	o.Log = logging.Bound(o.Log, nil)
 	slog.SetDefault(o.Log)
 	var rest string
 	if n, _ := fmt.Sscanf(c.shard, "%d/%d%s", &o.Shard, &o.Shards, &rest); n != 2 || o.Shards < 1 || o.Shard < 0 || o.Shard >= o.Shards {

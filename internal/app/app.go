@@ -102,6 +102,7 @@ type App struct {
 	fleet    *fleet.Fleet
 	server   *web.Server // nil where nothing is served
 
+	secrets       secrets
 	historyFaults atomic.Uint64
 	registry      *metric.Registry // of all metrics but the recorder's
 	outputs       *output.Set
@@ -129,8 +130,9 @@ func Run(ctx context.Context, opts Options) error {
 // its listeners. Nothing is served and no load starts before Start; an error
 // leaves nothing behind.
 func New(opts Options) (_ *App, err error) {
-	opts.Log = logging.Bound(opts.Log, nil)
-	a := &App{opts: opts, log: opts.Log, started: time.Now(), kinds: opts.Plugged()}
+	a := &App{opts: opts, started: time.Now(), kinds: opts.Plugged()}
+	a.log = logging.Bound(opts.Log, a.strike)
+	a.opts.Log = a.log
 	a.life.onStop("log", func(context.Context) error {
 		logging.Flush(a.log)
 		return nil
@@ -144,6 +146,7 @@ func New(opts Options) (_ *App, err error) {
 	if err != nil {
 		return nil, &UsageError{err}
 	}
+	a.secrets.add(doc)
 	unlock, err := state.Lock(opts.StoragePath)
 	if err != nil {
 		return nil, &UsageError{err}
@@ -164,7 +167,7 @@ func New(opts Options) (_ *App, err error) {
 	a.fleet, err = fleet.New(doc, fleet.Options{
 		Timeline: timeline,
 		Shard:    opts.Shard, Shards: opts.Shards, Grace: opts.Grace, Recorder: a.recorder, State: kept, Judge: a.judge,
-		Outputs: a.outputs, Log: a.log, NewWaiter: opts.NewWaiter, Transport: opts.Transport,
+		Outputs: a.outputs, Log: a.log, Strike: a.strike, NewWaiter: opts.NewWaiter, Transport: opts.Transport,
 	})
 	if err != nil {
 		return nil, &UsageError{err}

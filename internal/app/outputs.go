@@ -20,6 +20,7 @@ func (a *App) newOutputs() *output.Set {
 		Instance:    host,
 		UserAgent:   "perfd/" + version.Version,
 		Log:         a.log,
+		Strike:      a.strike,
 		Exported:    a.exported,
 	})
 }

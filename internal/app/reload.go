@@ -66,7 +66,11 @@ func (a *App) Reload() error {
 	}
 	doc, err := Load(a.opts)
 	if err == nil {
-		err = changeAll(doc, a.changeOutputs, a.changeJudge, a.changeFleet)
+		undo := a.secrets.add(doc) // before anything uses what is in it
+		if err = changeAll(doc, a.changeOutputs, a.changeJudge, a.changeFleet); err != nil {
+			err = errors.New(a.strike(err.Error()))
+			undo()
+		}
 	}
 	a.reloads.note(err)
 	return err

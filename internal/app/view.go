@@ -113,7 +113,7 @@ func (d daemon) Scenario(name string) (web.Detail, bool) {
 	if s == nil {
 		return web.Detail{}, false
 	}
-	v := web.Detail{Scenario: d.view(s, time.Now()), Config: configText(s.Block()), Failures: []web.Failure{}, Totals: d.totals(s)}
+	v := web.Detail{Scenario: d.view(s, time.Now()), Config: d.strike(configText(s.Block())), Failures: []web.Failure{}, Totals: d.totals(s)}
 	for _, f := range s.Failures() {
 		v.Failures = append(v.Failures, web.Failure{
 			Time: f.At, Step: f.Step, Cause: f.Cause.String(), Code: f.Code, Duration: f.Duration.Seconds(), Text: f.Text,

@@ -5,6 +5,7 @@ package command
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/perfd/perfd/internal/app"
@@ -27,6 +28,9 @@ func Check(opts app.Options, w io.Writer) error {
 			return fmt.Errorf("scenario %s: %w", s.Name.S, err)
 		}
 	}
+	out := w
+	var text strings.Builder
+	w = &text
 	fmt.Fprintf(w, "%s is right: %d targets, %d scenarios.\n", opts.ConfigFile, len(doc.Targets), len(doc.Scenarios))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i := range doc.Scenarios {
@@ -42,7 +46,8 @@ func Check(opts app.Options, w io.Writer) error {
 	for _, m := range misfits {
 		fmt.Fprintf(w, "warning: %v\n", m)
 	}
-	return nil
+	_, err = io.WriteString(out, doc.Strike(text.String()))
+	return err
 }
 
 func describe(w io.Writer, s *config.Scenario) {

@@ -46,6 +46,8 @@ type Document struct {
 	root    *block.Node
 	feeders map[string]*flow.Feeder
 	secrets *secrets
+
+	striking striking
 }
 
 // A Scenario is a named flow on a target with a workload and a schedule.

@@ -55,6 +55,8 @@ func load(o Options, text []byte, errs *block.Errors) (*Document, error) {
 		kinds = append(kinds, k.Name)
 	}
 	r.document(root, kinds)
+	r.secrets.conceal(root, "", false)
+	r.secrets.environ(r.env)
 	unresolved := errs.Mistakes()
 	d := &Document{Dir: dir, root: root, secrets: r.secrets, Safety: Safety{BackOff: target.DefaultBackOff()}}
 	decode(d, o.Kinds.Outputs, errs)
@@ -62,6 +64,7 @@ func load(o Options, text []byte, errs *block.Errors) (*Document, error) {
 	if errs.Len() > 0 {
 		return nil, r.secrets.censor(r.first(errs.Mistakes(), unresolved), root)
 	}
+	d.striking = newStriking(r.secrets)
 	fingerprints(d, root, o.Kinds)
 	fingerprintOutputs(d)
 	return d, nil

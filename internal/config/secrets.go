@@ -62,6 +62,15 @@ func (s *secrets) read(path string) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r"), nil
 }
 
+// peek reads a file that holds a secret and is not watched, because it is read again for each use.
+func (s *secrets) peek(path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(s.dir, path)
+	}
+	text, err := readFile(path, maxSecretSize)
+	return strings.TrimSpace(string(text)), err
+}
+
 // changed reports whether a file holds something else than when it was last
 // looked at. One that cannot be read is waited for.
 func (s *secrets) changed() bool {

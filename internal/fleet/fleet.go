@@ -35,6 +35,8 @@ type Options struct {
 	Judge         Judge
 	Outputs       *output.Set // take the traces of runs
 	Log           *slog.Logger
+	// Strike strikes secrets out of what people see of failures; nil leaves it.
+	Strike func(string) string
 	// Timeline is the monitor's; nil is one without a monitor.
 	Timeline *validity.Timeline
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,17 +26,18 @@ const (
 // Bound returns a logger that writes at most 50 lines of one message within ten
 // seconds. What is over that becomes one line at the end of them: the last one, with
 // the attribute lines, the number of lines that it stands for. Every text that is
-// logged passes through strike, which may be nil. Of a logger that is bounded already
-// the counts stay the same.
+// logged passes through strike, which may be nil. A logger that is bounded already is
+// returned, and what it and those derived from it log passes through strike from then on.
 func Bound(l *slog.Logger, strike func(string) string) *slog.Logger {
-	if h, ok := l.Handler().(*handler); ok {
-		own := *h
-		if strike != nil {
-			own.strike = strike
-		}
-		return slog.New(&own)
+	h, ok := l.Handler().(*handler)
+	if !ok {
+		h = &handler{next: l.Handler(), counts: &counts{of: map[string]*count{}}}
+		l = slog.New(h)
 	}
-	return slog.New(&handler{next: l.Handler(), strike: strike, counts: &counts{of: map[string]*count{}}})
+	if strike != nil {
+		h.counts.strike.Store(&strike)
+	}
+	return l
 }
 
 // Flush writes the lines that wait, before the process ends. Loggers that are not
@@ -55,11 +57,12 @@ func Flush(l *slog.Logger) {
 // A handler bounds what goes to the next one. Handlers with other attributes share the counts.
 type handler struct {
 	next   slog.Handler
-	strike func(string) string
 	counts *counts
 }
 
 type counts struct {
+	strike atomic.Pointer[func(string) string]
+
 	mu sync.Mutex
 	of map[string]*count // by message
 }
@@ -146,10 +149,11 @@ func (n *count) sum() {
 
 // record is a record without secrets.
 func (h *handler) record(r slog.Record) slog.Record {
-	if h.strike == nil {
+	strike := h.counts.strike.Load()
+	if strike == nil {
 		return r
 	}
-	struck := slog.NewRecord(r.Time, r.Level, h.strike(r.Message), r.PC)
+	struck := slog.NewRecord(r.Time, r.Level, (*strike)(r.Message), r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		struck.AddAttrs(h.attr(a))
 		return true
@@ -159,13 +163,15 @@ func (h *handler) record(r slog.Record) slog.Record {
 
 // attr is an attribute without secrets. Values that a handler would print by their methods are printed here.
 func (h *handler) attr(a slog.Attr) slog.Attr {
-	if h.strike == nil {
+	p := h.counts.strike.Load()
+	if p == nil {
 		return a
 	}
+	strike := *p
 	v := a.Value.Resolve()
 	switch v.Kind() {
 	case slog.KindString:
-		return slog.String(a.Key, h.strike(v.String()))
+		return slog.String(a.Key, strike(v.String()))
 	case slog.KindGroup:
 		var group []any
 		for _, g := range v.Group() {
@@ -174,7 +180,7 @@ func (h *handler) attr(a slog.Attr) slog.Attr {
 		return slog.Group(a.Key, group...)
 	case slog.KindAny:
 		text := fmt.Sprint(v.Any())
-		if struck := h.strike(text); struck != text {
+		if struck := strike(text); struck != text {
 			return slog.String(a.Key, struck)
 		}
 	}

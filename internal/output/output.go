@@ -109,6 +109,8 @@ type Env struct {
 	Instance  string // the host's name
 	UserAgent string
 	Log       *slog.Logger
+	// Strike strikes secrets out of what an output says of requests; nil leaves it.
+	Strike func(string) string
 	// Exported takes each span that a collector has, which becomes an exemplar; nil for nobody.
 	Exported func(Exported)
 }

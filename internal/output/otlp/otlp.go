@@ -39,6 +39,8 @@ type Options struct {
 	Environ           func(string) string
 	Now               func() time.Time
 	Log               *slog.Logger
+	// Strike strikes secrets out of the texts of spans; nil leaves them.
+	Strike func(string) string
 	// Exported is called by the exporter's goroutine when a trail was exported: for each request
 	// and then for the iteration. Nil for nobody.
 	Exported func(output.Exported)
@@ -61,6 +63,7 @@ type Exporter struct {
 	idle     func() // closes idle connections
 	now      func() time.Time
 	log      *slog.Logger
+	strike   func(string) string
 	report   func(output.Exported) // nil for nobody
 	resource *resourcepb.Resource
 	scope    *commonpb.InstrumentationScope
@@ -104,7 +107,7 @@ func New(o Options) (*Exporter, error) {
 	c, env := &o.Config, environment{o.Environ, o.Log}
 	ratio := or(c.SamplingRatio, env.ratio)
 	e := &Exporter{
-		client: o.client, idle: func() {}, now: o.Now, log: o.Log, report: o.Exported,
+		client: o.client, idle: func() {}, now: o.Now, log: o.Log, strike: o.Strike, report: o.Exported,
 		resource:     resource(o.Version, o.Instance, env),
 		scope:        &commonpb.InstrumentationScope{Name: scopeName, Version: valid(o.Version)},
 		bound:        uint64(ratio * (1 << 63)),
@@ -268,6 +271,11 @@ func (e *Exporter) export(whole bool) int {
 	spans := make([]*tracepb.Span, 0, n)
 	for i := range batch {
 		spans = append(spans, batch[i].make()...)
+	}
+	if e.strike != nil {
+		for _, s := range spans {
+			strike(s, e.strike)
+		}
 	}
 	ctx, cancel := context.WithTimeout(e.uploads, e.timeout)
 	err := e.client.UploadTraces(ctx, []*tracepb.ResourceSpans{{
