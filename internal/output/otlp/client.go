@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -22,8 +21,9 @@ import (
 
 // newClient returns the exporter's client, and what gives its idle connections
 // back. The client reads the environment itself, and an option takes the place
-// of what is there: an option is passed only for what the configuration says.
-func newClient(c *Config, dir string, env environment, timeout time.Duration) (otlptrace.Client, func(), error) {
+// of what is there: but for the endpoint, which it would replace by its default
+// where it cannot read it, an option is passed only for what the configuration says.
+func newClient(c *Config, at *endpoint, dir string, env environment, timeout time.Duration) (otlptrace.Client, func(), error) {
 	secure, err := tlsConfig(c, dir, env)
 	if err != nil {
 		return nil, nil, err
@@ -32,17 +32,8 @@ func newClient(c *Config, dir string, env environment, timeout time.Duration) (o
 	for name, value := range c.Headers {
 		headers[name] = value.Value()
 	}
-	endpoint := c.Endpoint.S
-	protocol := c.Protocol
-	if protocol == "" {
-		at := endpoint
-		if at == "" {
-			at = env.exporter("ENDPOINT")
-		}
-		protocol = env.protocol(at)
-	}
-	if protocol == protocolGRPC {
-		return grpcClient(endpoint, headers, c.Compression, timeout, secure), func() {}, nil
+	if at.protocol == protocolGRPC {
+		return grpcClient(at, headers, c.Compression, timeout, secure), func() {}, nil
 	}
 
 	// The client's own transport is shared by the process and cannot be closed.
@@ -60,13 +51,7 @@ func newClient(c *Config, dir string, env environment, timeout time.Duration) (o
 		otlptracehttp.WithHTTPClient(&http.Client{Transport: transport, Timeout: timeout}),
 		otlptracehttp.WithTLSClientConfig(nil), // the transport has it
 		otlptracehttp.WithTimeout(timeout),
-	}
-	if endpoint != "" {
-		at, err := url.JoinPath(endpoint, "v1/traces")
-		if err != nil {
-			return nil, nil, err
-		}
-		options = append(options, otlptracehttp.WithEndpointURL(at))
+		otlptracehttp.WithEndpointURL(at.url),
 	}
 	if c.Protocol != "" {
 		options = append(options, otlptracehttp.WithEncoding(otlptracehttp.EncodingProtobuf))
@@ -83,17 +68,21 @@ func newClient(c *Config, dir string, env environment, timeout time.Duration) (o
 	return otlptracehttp.NewClient(options...), transport.CloseIdleConnections, nil
 }
 
-func grpcClient(endpoint string, headers map[string]string, compression string, timeout time.Duration, secure *tls.Config) otlptrace.Client {
+func grpcClient(at *endpoint, headers map[string]string, compression string, timeout time.Duration, secure *tls.Config) otlptrace.Client {
 	options := []otlptracegrpc.Option{otlptracegrpc.WithTimeout(timeout)}
-	if secure != nil {
-		options = append(options, otlptracegrpc.WithTLSCredentials(credentials.NewTLS(secure)))
+	plain := at.plain
+	if at.url != "" {
+		options = append(options, otlptracegrpc.WithEndpointURL(at.url))
+		plain = strings.HasPrefix(at.url, "http:")
+	} else {
+		options = append(options, otlptracegrpc.WithEndpoint(at.target))
 	}
-	if endpoint != "" {
-		options = append(options, otlptracegrpc.WithEndpointURL(endpoint))
-		if strings.HasPrefix(endpoint, "http:") { // certificates of the environment would win over the scheme
-			options = append(options, otlptracegrpc.WithTLSCredentials(insecure.NewCredentials()))
-		}
+	// Certificates of the environment would win over the scheme.
+	by := credentials.NewTLS(secure)
+	if plain {
+		by = insecure.NewCredentials()
 	}
+	options = append(options, otlptracegrpc.WithTLSCredentials(by))
 	if len(headers) > 0 {
 		options = append(options, otlptracegrpc.WithHeaders(headers))
 	}

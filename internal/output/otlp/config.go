@@ -1,7 +1,6 @@
 package otlp
 
 import (
-	"net/url"
 	"strings"
 
 	"github.com/perfd/perfd/internal/block"
@@ -11,7 +10,7 @@ import (
 // Config is the block tracing. What it leaves out is taken from OpenTelemetry's
 // environment variables, and only then from the defaults.
 type Config struct {
-	Endpoint      block.Text              `yaml:"endpoint" doc:"Where spans are sent, such as http://otel-collector:4317 (default: OTEL_EXPORTER_OTLP_ENDPOINT)."`
+	Endpoint      block.Text              `yaml:"endpoint" doc:"Where spans are sent, such as http://otel-collector:4317 (default: OTEL_EXPORTER_OTLP_ENDPOINT, or a collector on this machine)."`
 	Protocol      string                  `yaml:"protocol" doc:"grpc or http/protobuf (default: OTEL_EXPORTER_OTLP_PROTOCOL, or by the endpoint's port: grpc for 4317)."`
 	SamplingRatio *float64                `yaml:"sampling_ratio" doc:"Share of the iterations that are traced, target included, 0 to 1 (default: OTEL_TRACES_SAMPLER, or 0.01)."`
 	KeepFailures  *bool                   `yaml:"keep_failures" doc:"Every 10 s, also export the first failure of each step and cause (default true)."`
@@ -78,30 +77,6 @@ func (c *Config) Validate(at *block.Node, errs *block.Errors) {
 			fail(key, "must be more than 0, got %s", d)
 		}
 	}
-}
-
-func (c *Config) validateEndpoint(errs *block.Errors) {
-	if c.Endpoint.Path == "" {
-		return
-	}
-	problem, hint := "", ""
-	u, err := url.Parse(c.Endpoint.S)
-	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() == "":
-		problem = "must be an address such as http://otel-collector:4317"
-	case u.User != nil:
-		errs.Add(c.Endpoint.Pos, c.Endpoint.Path, "must not hold a user or password").Hint = "send credentials in headers, from ${env:…} or ${file:…}"
-		return
-	case u.RawQuery != "" || u.Fragment != "":
-		problem = "must end with its port or path"
-	case c.Protocol == protocolGRPC && strings.Trim(u.Path, "/") != "":
-		problem = "must end with its port where the protocol is grpc"
-	case u.Scheme == "http" && c.TLS != output.TLS{}:
-		problem, hint = "must be https where there is a tls block", "write https, or leave tls out"
-	default:
-		return
-	}
-	errs.Add(c.Endpoint.Pos, c.Endpoint.Path, problem+", got %q", c.Endpoint).Hint = hint
 }
 
 // isToken reports whether a name can be that of an HTTP header field and of gRPC metadata.

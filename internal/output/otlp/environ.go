@@ -23,7 +23,7 @@ func Enabled(c *Config, environ func(string) string) bool {
 	if strings.EqualFold(environ("OTEL_SDK_DISABLED"), "true") || environ("OTEL_TRACES_EXPORTER") == "none" {
 		return false
 	}
-	return c != nil || environ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != "" || environ("OTEL_EXPORTER_OTLP_ENDPOINT") != ""
+	return c != nil || environ(tracesEndpoint) != "" || environ("OTEL_EXPORTER_OTLP_ENDPOINT") != ""
 }
 
 // An environment is OpenTelemetry's environment variables. As its specification
@@ -40,6 +40,21 @@ func (e environment) exporter(name string) string {
 	}
 	return strings.TrimSpace(e.get("OTEL_EXPORTER_OTLP_" + name))
 }
+
+// tracesEndpoint is the variable whose value is the whole address that spans are posted to.
+const tracesEndpoint = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+
+// endpoint returns the environment's endpoint and the variable that has it, both empty where there is none.
+func (e environment) endpoint() (at, variable string) {
+	for _, variable := range []string{tracesEndpoint, "OTEL_EXPORTER_OTLP_ENDPOINT"} {
+		if at := strings.TrimSpace(e.get(variable)); at != "" {
+			return at, variable
+		}
+	}
+	return "", ""
+}
+
+var discard = slog.New(slog.DiscardHandler)
 
 func (e environment) ignored(name string) {
 	e.log.Warn("an environment variable has a value that perfd cannot use and is ignored", "name", name)

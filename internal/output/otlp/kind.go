@@ -30,8 +30,9 @@ type Blocks struct {
 // for spans.
 func (b *Blocks) Enabled() bool { return Enabled(b.Tracing, os.Getenv) }
 
-// Check reads the certificates.
+// Check reads the certificates and the environment's endpoint.
 func (b *Blocks) Check(root *block.Node, dir string, errs *block.Errors) {
+	b.checkEnvironment(errs)
 	if b.Tracing != nil {
 		b.Tracing.TLS.Check(root.Get("tracing").Get("tls"), dir, errs)
 	}

@@ -102,7 +102,7 @@ func New(o Options) (*Exporter, error) {
 		o.Now = time.Now
 	}
 	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+		o.Log = discard
 	}
 	c, env := &o.Config, environment{o.Environ, o.Log}
 	ratio := or(c.SamplingRatio, env.ratio)
@@ -120,8 +120,12 @@ func New(o Options) (*Exporter, error) {
 			firstOf(func() int { return c.BatchSize }, func() int { return env.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") }, defaultBatchSize)),
 	}
 	if e.client == nil {
-		var err error
-		if e.client, e.idle, err = newClient(c, o.Dir, env, e.timeout); err != nil {
+		at, err := resolve(c, env)
+		if err != nil {
+			return nil, err
+		}
+		e.log = e.log.With(at.shown()...)
+		if e.client, e.idle, err = newClient(c, &at, o.Dir, env, e.timeout); err != nil {
 			return nil, err
 		}
 	}
