@@ -50,8 +50,8 @@ engine:         load pace
 flow:           block expr load objective protocol
 record:         hist load metric
 
-output:         block load metric protocol
-output/*:       block load metric output protocol queue record
+output:         block load metric protocol wire
+output/*:       block load metric output protocol queue record wire
 
 history:        block hist load queue
 

@@ -31,6 +31,7 @@ import (
 	"github.com/perfd/perfd/internal/state"
 	"github.com/perfd/perfd/internal/validity"
 	"github.com/perfd/perfd/internal/web"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // Options is what a command line says, and what tests replace.
@@ -104,6 +105,7 @@ type App struct {
 
 	secrets       secrets
 	historyFaults atomic.Uint64
+	tlsFaults     *wire.TLSFaults
 	registry      *metric.Registry // of all metrics but the recorder's
 	outputs       *output.Set
 	prepared      *output.Change // of New, for Start
@@ -161,13 +163,14 @@ func New(opts Options) (_ *App, err error) {
 	}
 	a.judge = judge.New(doc.Description(), judge.Options{Kinds: a.kinds.Analyses, History: a.history, Log: a.log, Judged: a.judged})
 	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Circumstances: a.circumstances, Windows: a.window})
+	a.tlsFaults = &wire.TLSFaults{Log: a.log}
 	a.registry = newRegistry(a)
 	a.outputs = a.newOutputs()
 	timeline := validity.NewTimeline()
 	a.fleet, err = fleet.New(doc, fleet.Options{
 		Timeline: timeline,
 		Shard:    opts.Shard, Shards: opts.Shards, Grace: opts.Grace, Recorder: a.recorder, State: kept, Judge: a.judge,
-		Outputs: a.outputs, Log: a.log, Strike: a.strike, NewWaiter: opts.NewWaiter, Transport: opts.Transport,
+		Outputs: a.outputs, TLSFaults: a.tlsFaults, Log: a.log, Strike: a.strike, NewWaiter: opts.NewWaiter, Transport: opts.Transport,
 	})
 	if err != nil {
 		return nil, &UsageError{err}

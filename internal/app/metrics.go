@@ -38,4 +38,5 @@ func (a *App) collect(send metric.Send) {
 	send(metric.ConfigReloadSuccessTime, fleet.Seconds(at))
 	send(metric.ShardInfo, 1, strconv.Itoa(a.opts.Shard), strconv.Itoa(a.opts.Shards))
 	send(metric.HistoryFaults, float64(a.historyFaults.Load()))
+	send(metric.TLSReloadFailures, float64(a.tlsFaults.Count()))
 }

@@ -21,6 +21,7 @@ func (a *App) newOutputs() *output.Set {
 		UserAgent:   "perfd/" + version.Version,
 		Log:         a.log,
 		Strike:      a.strike,
+		TLSFaults:   a.tlsFaults,
 		Exported:    a.exported,
 	})
 }

@@ -57,7 +57,8 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 }
 
 // TargetFingerprint is equal in two documents where what they and safety say of a
-// target is, files such as certificates included.
+// target is. What its files of certificates hold is no part of it: whoever uses
+// them reads them again.
 func (d *Document) TargetFingerprint(name string) string {
 	p := printer{h: sha256.New(), dir: d.Dir}
 	p.node(d.root.Get("safety"))
@@ -141,7 +142,8 @@ func (p printer) node(n *block.Node) {
 	for _, k := range keys {
 		p.text(k.Name)
 		p.node(k.Value)
-		if k.Name == "file" || strings.HasSuffix(k.Name, "_file") {
+		// What ca_file, password_file and their like name is read again while it is in use.
+		if k.Name == "file" {
 			p.file(k.Value.Scalar)
 		}
 	}
@@ -162,7 +164,7 @@ func (p printer) text(s string) {
 	p.h.Write([]byte(s))
 }
 
-// file hashes the content of a file that a block names (a body, a certificate).
+// file hashes the content of a file that a block names (a body, rows).
 // Whether it must exist is the block's to say.
 func (p printer) file(path string) {
 	if !filepath.IsAbs(path) {

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"encoding/pem"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -81,5 +84,37 @@ func TestFingerprintsTellWhatChanged(t *testing.T) {
 				t.Errorf("changed: %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+func TestFilesThatAreReadAgainRestartNothing(t *testing.T) {
+	t.Chdir(t.TempDir())
+	server := httptest.NewTLSServer(nil)
+	server.Close()
+	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	files := map[string]string{"ca.pem": ca, "token": "a", "password": "a", "perfd.yaml": `
+targets: [{name: shop, url: "https://127.0.0.1:9799", http: {tls: {ca_file: ca.pem}}}]
+remote_write:
+  - {url: "https://a", identity: {job: perfd, instance: a}, bearer_token_file: token, tls: {ca_file: ca.pem}}
+  - {url: "https://b", identity: {job: perfd, instance: a}, basic_auth: {username: me, password_file: password}}
+tracing: {endpoint: "https://c:4317", tls: {ca_file: ca.pem}}
+scenarios: [{name: s, target: shop, workload: {executor: constant-vus}, flow: [{name: get, http: {url: /}}]}]
+`}
+	prints := func() (all []string) {
+		write(t, files)
+		d := mustLoad(t, Options{})
+		for _, o := range d.Outputs {
+			all = append(all, o.Fingerprint)
+		}
+		return append(all, d.Scenarios[0].Fingerprint, d.TargetFingerprint("shop"))
+	}
+	before := prints()
+	for name, text := range map[string]string{"ca.pem": ca + ca, "token": "b", "password": "b"} {
+		old := files[name]
+		files[name] = text
+		if after := prints(); !slices.Equal(after, before) {
+			t.Errorf("a change of %s changes the fingerprints of outputs, scenarios or targets: %v, before %v", name, after, before)
+		}
+		files[name] = old
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/state"
 	"github.com/perfd/perfd/internal/validity"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // Options of a Fleet.
@@ -37,6 +38,8 @@ type Options struct {
 	Log           *slog.Logger
 	// Strike strikes secrets out of what people see of failures; nil leaves it.
 	Strike func(string) string
+	// TLSFaults takes what is wrong with certificates that changed; nil for nobody.
+	TLSFaults *wire.TLSFaults
 	// Timeline is the monitor's; nil is one without a monitor.
 	Timeline *validity.Timeline
 

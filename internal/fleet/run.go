@@ -186,6 +186,7 @@ func (r *run) env(name string) *protocol.Env {
 		Identity:    r.s.name + "/" + r.identity.Load().id,
 		Connections: r.s.sink.Connections(),
 		Log:         r.s.log,
+		TLSFaults:   r.s.o.TLSFaults,
 	}
 }
 

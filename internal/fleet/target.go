@@ -175,7 +175,8 @@ func (t *Target) newWatch(c *target.Config, guard *wire.Guard) *target.Watch {
 		c = &own
 	}
 	return target.NewWatch(target.Options{
-		Config: c, Dial: wire.NewDialer(wire.DialerOptions{Guard: *guard}).DialContext, Transport: t.f.o.Transport, UserAgent: "perfd/" + version.Version, Log: t.f.o.Log,
+		Config: c, Dial: wire.NewDialer(wire.DialerOptions{Guard: *guard}).DialContext, Transport: t.f.o.Transport, TLSFaults: t.f.o.TLSFaults,
+		UserAgent: "perfd/" + version.Version, Log: t.f.o.Log,
 		Sample: t.f.o.Judge.Sample,
 		Changed: func(ch target.Change) {
 			t.changed(load.Event{

@@ -182,21 +182,44 @@ func TestWatchesHaveTheHeaderOfLoad(t *testing.T) {
 	})
 }
 
-// TestAnotherCertificateIsAnotherTarget has a reload see what files hold.
-func TestAnotherCertificateIsAnotherTarget(t *testing.T) {
+// TestARenewedCertificateIsTheSameTarget has a reload find other files, and other names of files.
+func TestARenewedCertificateIsTheSameTarget(t *testing.T) {
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
 	one := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	fingerprint := func(certificates []byte) string {
-		if err := os.WriteFile(ca, certificates, 0o600); err != nil {
+	dir := t.TempDir()
+	write := func(name string, text []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return document(t, "targets: [{name: shop, url: 'https://127.0.0.1', http: {tls: {ca_file: "+ca+"}}}]").TargetFingerprint("shop")
+		return path
 	}
-	before, after := fingerprint(one), fingerprint(slices.Concat(one, one))
-	if same := fingerprint(one); same != before || after == before {
-		t.Errorf("fingerprints %s, with another certificate %s, with the first one again %s", before, after, same)
+	ca, other := write("ca.pem", one), write("other.pem", one)
+	with := func(tls string) string {
+		return "targets: [{name: shop, url: 'https://127.0.0.1', http: {tls: {" + tls + "}}}]"
+	}
+	f := watching(t, with("ca_file: "+ca), nil)
+	for _, c := range []struct {
+		name, tls string
+		holds     []byte
+		same      bool
+	}{
+		{"the file has one authority more", "ca_file: " + ca, slices.Concat(one, one), true},
+		{"and one less", "ca_file: " + ca, one, true},
+		{"another file", "ca_file: " + other, one, false},
+		{"another name", "ca_file: " + other + ", server_name: shop", one, false},
+	} {
+		write("ca.pem", c.holds)
+		was := f.current().targets["shop"]
+		change, err := f.Prepare(document(t, with(c.tls)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		change.Commit()
+		if is := f.current().targets["shop"]; (is == was) != c.same {
+			t.Errorf("%s: the same target %v, want %v", c.name, is == was, c.same)
+		}
 	}
 }
 

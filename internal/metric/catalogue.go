@@ -467,6 +467,8 @@ var (
 		"Whether the last attempt to load the configuration succeeded.")
 	ConfigReloadSuccessTime = daemon.gauge("perfd_config_last_reload_success_timestamp_seconds", seconds,
 		"When the configuration was last loaded successfully, in Unix time.")
+	TLSReloadFailures = daemon.counter("perfd_tls_reload_failures_total", "",
+		"Looks at certificates, keys and authorities on disk that found what cannot be used: those from before stay in use. The log says once what is wrong.")
 	LabelOverflow = daemon.counter("perfd_label_overflow_total", "",
 		"Values of a label beyond its cap, which count under the value "+Overflow+".",
 		"label")

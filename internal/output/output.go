@@ -19,6 +19,7 @@ import (
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
 	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // A Kind is one output as the configuration knows it.
@@ -111,6 +112,8 @@ type Env struct {
 	Log       *slog.Logger
 	// Strike strikes secrets out of what an output says of requests; nil leaves it.
 	Strike func(string) string
+	// TLSFaults takes what is wrong with certificates that changed; nil for nobody.
+	TLSFaults *wire.TLSFaults
 	// Exported takes each span that a collector has, which becomes an exemplar; nil for nobody.
 	Exported func(Exported)
 }

@@ -20,8 +20,7 @@ import (
 type Configured struct {
 	Kind   Kind
 	Config Config
-	// Fingerprint is equal in two documents where the output's blocks, and the
-	// files they name, are unchanged.
+	// Fingerprint is equal in two documents where the output's blocks are unchanged.
 	Fingerprint string
 }
 

@@ -1,18 +1,17 @@
 package output
 
 import (
-	"crypto/tls"
-
-	"github.com/prometheus/common/config"
+	"path/filepath"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // TLS is how an output knows its receiver and who perfd is to it. Paths start
 // from the configuration's folder.
 type TLS struct {
 	CAFile             string `yaml:"ca_file" doc:"Certificates that sign the receiver's (default: those of the system)."`
-	CertFile           string `yaml:"cert_file" doc:"perfd's own certificate; it is read again for each connection."`
+	CertFile           string `yaml:"cert_file" doc:"perfd's own certificate."`
 	KeyFile            string `yaml:"key_file" doc:"Key of cert_file."`
 	ServerName         string `yaml:"server_name" doc:"Name that the receiver's certificate must have (default: the url's host)."`
 	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"Accept any certificate (default false)."`
@@ -25,19 +24,20 @@ func (t *TLS) Validate(at *block.Node, errs *block.Errors) {
 	}
 }
 
-// Settings are the same for the library that makes clients of them.
-func (t TLS) Settings(dir string) config.TLSConfig {
-	c := config.TLSConfig{
-		CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify,
-	}
-	c.SetDirectory(dir)
-	return c
+// Open reads the files, and again whenever they change. The error says which one is wrong.
+func (t TLS) Open(dir string) (*wire.TLS, error) {
+	return wire.NewTLS(wire.TLSOptions{
+		CAFile: Path(dir, t.CAFile), CertFile: Path(dir, t.CertFile), KeyFile: Path(dir, t.KeyFile),
+		ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify,
+	})
 }
 
-// Config reads the files. The error says which one is wrong.
-func (t TLS) Config(dir string) (*tls.Config, error) {
-	settings := t.Settings(dir)
-	return config.NewTLSConfig(&settings)
+// Path returns the path of a file that a configuration in a folder names, "" for none.
+func Path(dir, file string) string {
+	if file == "" || filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(dir, file)
 }
 
 // Check reads the files and reports what is wrong with them. A block at that is
@@ -46,7 +46,7 @@ func (t TLS) Check(at *block.Node, dir string, errs *block.Errors) {
 	if at == nil || errs.In(at) {
 		return
 	}
-	if _, err := t.Config(dir); err != nil {
+	if _, err := t.Open(dir); err != nil {
 		errs.Add(at.Pos, at.Path, "%v", err)
 	}
 }

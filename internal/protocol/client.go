@@ -1,11 +1,11 @@
 package protocol
 
-import "crypto/tls"
+import "github.com/perfd/perfd/internal/wire"
 
 // A Client is how the load of a target speaks HTTP to it, for whoever else reads
 // the target: its release, say.
 type Client struct {
-	TLS *tls.Config // nil is the default
+	TLS *wire.TLS // nil is the default
 	// Header calls set with each header field of the target's requests; nil sets none. Values may differ from
 	// call to call. It is safe for concurrent use.
 	Header func(set func(name, value string))

@@ -132,12 +132,14 @@ type Env struct {
 	// Connections counts the connections of the VUs.
 	Connections *load.Connections
 	Log         *slog.Logger
+	// TLSFaults takes what is wrong with certificates that changed; nil for nobody.
+	TLSFaults *wire.TLSFaults
 }
 
 // Transport returns a transport under the dialer's guard that counts its
 // connections. The caller may add TLS and ages to it before its first use.
 func (e *Env) Transport() *wire.Transport {
-	return &wire.Transport{Dialer: e.Dialer, Counts: e.Connections, Zero: e.Zero}
+	return &wire.Transport{Dialer: e.Dialer, Counts: e.Connections, Zero: e.Zero, TLSFaults: e.TLSFaults}
 }
 
 // A VU is one virtual user as protocols see it: its random source, its

@@ -16,6 +16,7 @@ import (
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // Options are the options of a Watch. Config is required and was decoded without mistakes.
@@ -24,6 +25,8 @@ type Options struct {
 
 	// Dial opens connections, under the guard that load is under; nil reaches loopback only.
 	Dial Dial
+	// TLSFaults takes what is wrong with the files of the target's TLS once they change; nil for nobody.
+	TLSFaults *wire.TLSFaults
 	// Transport replaces Dial; nil does not.
 	Transport http.RoundTripper
 

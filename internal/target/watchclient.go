@@ -42,13 +42,14 @@ type client struct {
 	userAgent string
 	target    *url.URL         // the target's address; empty where it has none
 	load      *protocol.Client // how load speaks to the target
+	faults    *wire.TLSFaults  // of its TLS
 	limiter   *Limiter
 	zero      time.Time // the limiter's
 	http      *http.Client
 }
 
 func newClient(o *Options) *client {
-	c := &client{userAgent: o.UserAgent, target: new(url.URL), load: o.Config.Client, limiter: NewLimiter(readRate, 1), zero: time.Now()}
+	c := &client{userAgent: o.UserAgent, target: new(url.URL), load: o.Config.Client, faults: o.TLSFaults, limiter: NewLimiter(readRate, 1), zero: time.Now()}
 	if u, err := url.Parse(o.Config.URL.S); err == nil {
 		c.target = u
 	}
@@ -57,19 +58,15 @@ func newClient(o *Options) *client {
 	}
 	c.http = &http.Client{Transport: o.Transport, CheckRedirect: c.checkRedirect}
 	if o.Transport == nil {
-		c.http.Transport = newTransport(o.Dial, c.tls)
+		c.http.Transport = newTransport(o.Dial, c.tls, c.load.TLS, c.faults)
 	}
 	return c
 }
 
-// tls returns the TLS configuration for a host: that of load. Hosts other than the
+// tls returns the TLS configuration for a host at this moment: that of load. Hosts other than the
 // target's are trusted as the target is, and get no credentials.
 func (c *client) tls(host string) *tls.Config {
-	base := c.load.TLS
-	if base == nil {
-		base = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	t := wire.TLSFor(base, host, !strings.EqualFold(host, c.target.Hostname()))
+	t := wire.TLSFor(c.load.TLS.Current(c.faults), host, !strings.EqualFold(host, c.target.Hostname()))
 	t.NextProtos = []string{"h2", "http/1.1"}
 	return t
 }
@@ -130,8 +127,9 @@ func portOf(u *url.URL) string {
 }
 
 // newTransport returns a transport that takes no proxy from the environment, so
-// that a watch reaches its target in the same way as load.
-func newTransport(dial Dial, config func(host string) *tls.Config) *http.Transport {
+// that a watch reaches its target in the same way as load. Requests open new
+// connections once the files of the target's TLS have changed.
+func newTransport(dial Dial, config func(host string) *tls.Config, t *wire.TLS, f *wire.TLSFaults) http.RoundTripper {
 	if dial == nil {
 		dial = wire.NewDialer(wire.DialerOptions{}).DialContext
 	}
@@ -151,10 +149,10 @@ func newTransport(dial Dial, config func(host string) *tls.Config) *http.Transpo
 		}
 		return t, nil
 	}
-	return &http.Transport{
+	return wire.NewRoundTripper(&http.Transport{
 		DialContext: dial, DialTLSContext: dialTLS, ForceAttemptHTTP2: true,
 		MaxIdleConns: 8, MaxIdleConnsPerHost: 2, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: 64 << 10,
-	}
+	}, t, f)
 }
 
 // checkRedirect allows redirects within a host only: the configuration says which

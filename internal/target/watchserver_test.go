@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -214,8 +213,7 @@ func TestOtherHostsAreTrustedButShownNoCertificate(t *testing.T) {
 	s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	roots := x509.NewCertPool()
-	roots.AddCert(s.Certificate())
+	certificate, key := pairOf(t, s)
 	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +223,10 @@ func TestOtherHostsAreTrustedButShownNoCertificate(t *testing.T) {
 release: {url: /version, json: v}
 resources: [{name: b, kind: memory, prometheus: "https://%s", query: a}]
 `, other))
-	c.Client = &protocol.Client{TLS: &tls.Config{RootCAs: roots, Certificates: s.TLS.Certificates, MinVersion: tls.VersionTLS12}}
+	dir := t.TempDir()
+	c.Client = &protocol.Client{TLS: open(t, wire.TLSOptions{
+		CAFile: write(t, dir, "ca.pem", certificate), CertFile: write(t, dir, "cert.pem", certificate), KeyFile: write(t, dir, "key.pem", key),
+	})}
 	w := NewWatch(Options{Config: c, Dial: wire.NewDialer(wire.DialerOptions{
 		Guard: wire.Guard{Hosts: []string{"example.com"}},
 		Lookup: func(context.Context, string) ([]netip.Addr, error) {

@@ -119,7 +119,7 @@ func TestALinkOverTLS(t *testing.T) {
 	}).origin()
 	o.TLS = true
 	c := newCaller(t, o, NewDialer(DialerOptions{}), func(tr *Transport) {
-		tr.TLS, tr.NextProtos = &tls.Config{RootCAs: roots}, []string{"echo/1"}
+		tr.TLS, tr.NextProtos = fixed(&tls.Config{RootCAs: roots}), []string{"echo/1"}
 	})
 	for range 3 {
 		if err := c.call(false, time.Minute); err != nil {

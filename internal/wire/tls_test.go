@@ -33,7 +33,7 @@ func TestTLSInSteadyStateAllocatesNothingOfItsOwn(t *testing.T) {
 	o := l.origin()
 	o.TLS = true
 	s := newSubject(t, o)
-	s.t.TLS = &tls.Config{RootCAs: roots}
+	s.t.TLS = fixed(&tls.Config{RootCAs: roots})
 	if n := testing.AllocsPerRun(200, func() {
 		if err := s.do(time.Minute); err != nil {
 			t.Fatal(err)
@@ -62,16 +62,19 @@ func TestTLSOptions(t *testing.T) {
 	}{
 		{TLSOptions{}, ""},
 		{TLSOptions{CAFile: ca, ServerName: "example.com", MinVersion: tls.VersionTLS13}, ""},
-		{TLSOptions{CAFile: filepath.Join(dir, "none.pem")}, "ca_file: open"},
+		{TLSOptions{CAFile: filepath.Join(dir, "none.pem")}, "none.pem: no such file"},
 		{TLSOptions{CAFile: empty}, "holds no certificate"},
 		{TLSOptions{CertFile: ca}, "cert_file: "},
 		{TLSOptions{CertFile: ca, KeyFile: empty}, "cert_file: "},
 	} {
-		got, err := c.o.Config()
+		made, err := NewTLS(c.o)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.o, err, c.want)
 		}
-		if err == nil && got.MinVersion < tls.VersionTLS12 {
+		if err != nil {
+			continue
+		}
+		if got := made.Current(nil); got.MinVersion < tls.VersionTLS12 {
 			t.Errorf("%+v: oldest version %x, want TLS 1.2 or later", c.o, got.MinVersion)
 		}
 	}

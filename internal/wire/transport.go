@@ -47,7 +47,7 @@ func (o *Origin) Scheme() string {
 // fields must not be changed once a connection uses it.
 type Transport struct {
 	Dialer *Dialer
-	TLS    *tls.Config // of origins with TLS; its ServerName is used where set
+	TLS    *TLS // of origins with TLS; its ServerName is used where set
 	// NextProtos are the application protocols that TLS handshakes offer, the preferred first.
 	NextProtos []string
 	// MaxAge is the age at which a connection is replaced (default 5m), spread over VUs by a tenth.
@@ -55,9 +55,11 @@ type Transport struct {
 	// DNSRefresh is how often a connection's address is compared with DNS (default 30s).
 	DNSRefresh time.Duration
 	Counts     *load.Connections
-	Zero       time.Time // the engine's zero, from which times in ns count
+	Zero       time.Time  // the engine's zero, from which times in ns count
+	TLSFaults  *TLSFaults // nil for none
 
 	mu      sync.Mutex
+	of      *tls.Config // what configs were made from
 	configs map[hostKey]*tls.Config
 }
 
@@ -89,19 +91,20 @@ type hostKey struct {
 	foreign bool
 }
 
-// tlsConfig returns the configuration for an origin.
+// tlsConfig returns the configuration for an origin at this moment.
 func (t *Transport) tlsConfig(o *Origin) *tls.Config {
 	host := hostKey{strings.Trim(o.Host, "[]"), o.Foreign}
+	of := t.TLS.Current(t.TLSFaults)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if of != t.of {
+		t.of = of
+		clear(t.configs)
+	}
 	if c, ok := t.configs[host]; ok {
 		return c
 	}
-	base := t.TLS
-	if base == nil {
-		base = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	c := TLSFor(base, host.host, host.foreign)
+	c := TLSFor(of, host.host, host.foreign)
 	c.NextProtos = t.NextProtos
 	if t.configs == nil {
 		t.configs = map[hostKey]*tls.Config{}

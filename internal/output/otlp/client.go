@@ -1,7 +1,7 @@
 package otlp
 
 import (
-	"crypto/tls"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,14 +17,16 @@ import (
 	"google.golang.org/grpc/encoding"
 
 	"github.com/perfd/perfd/internal/output"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // newClient returns the exporter's client, and what gives its idle connections
 // back. The client reads the environment itself, and an option takes the place
 // of what is there: but for the endpoint, which it would replace by its default
 // where it cannot read it, an option is passed only for what the configuration says.
-func newClient(c *Config, at *endpoint, dir string, env environment, timeout time.Duration) (otlptrace.Client, func(), error) {
-	secure, err := tlsConfig(c, dir, env)
+func newClient(o *Options, at *endpoint, env environment, timeout time.Duration) (otlptrace.Client, func(), error) {
+	c := &o.Config
+	secure, err := openTLS(c, o.Dir, env)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -33,20 +35,19 @@ func newClient(c *Config, at *endpoint, dir string, env environment, timeout tim
 		headers[name] = value.Value()
 	}
 	if at.protocol == protocolGRPC {
-		return grpcClient(at, headers, c.Compression, timeout, secure), func() {}, nil
+		return grpcClient(at, headers, c.Compression, timeout, &grpcTLS{credentials.NewTLS(nil), secure, o.TLSFaults}), func() {}, nil
 	}
 
 	// The client's own transport is shared by the process and cannot be closed.
-	transport := &http.Transport{
+	transport := wire.NewRoundTripper(&http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:       secure,
 		TLSHandshakeTimeout:   timeout,
 		ForceAttemptHTTP2:     true,
 		MaxIdleConns:          2,
 		IdleConnTimeout:       90 * time.Second,
 		ExpectContinueTimeout: time.Second,
-	}
+	}, secure, o.TLSFaults)
 	options := []otlptracehttp.Option{
 		otlptracehttp.WithHTTPClient(&http.Client{Transport: transport, Timeout: timeout}),
 		otlptracehttp.WithTLSClientConfig(nil), // the transport has it
@@ -68,7 +69,7 @@ func newClient(c *Config, at *endpoint, dir string, env environment, timeout tim
 	return otlptracehttp.NewClient(options...), transport.CloseIdleConnections, nil
 }
 
-func grpcClient(at *endpoint, headers map[string]string, compression string, timeout time.Duration, secure *tls.Config) otlptrace.Client {
+func grpcClient(at *endpoint, headers map[string]string, compression string, timeout time.Duration, secure credentials.TransportCredentials) otlptrace.Client {
 	options := []otlptracegrpc.Option{otlptracegrpc.WithTimeout(timeout)}
 	plain := at.plain
 	if at.url != "" {
@@ -78,11 +79,10 @@ func grpcClient(at *endpoint, headers map[string]string, compression string, tim
 		options = append(options, otlptracegrpc.WithEndpoint(at.target))
 	}
 	// Certificates of the environment would win over the scheme.
-	by := credentials.NewTLS(secure)
 	if plain {
-		by = insecure.NewCredentials()
+		secure = insecure.NewCredentials()
 	}
-	options = append(options, otlptracegrpc.WithTLSCredentials(by))
+	options = append(options, otlptracegrpc.WithTLSCredentials(secure))
 	if len(headers) > 0 {
 		options = append(options, otlptracegrpc.WithHeaders(headers))
 	}
@@ -95,9 +95,28 @@ func grpcClient(at *endpoint, headers map[string]string, compression string, tim
 	return otlptracegrpc.NewClient(options...)
 }
 
-// tlsConfig returns what the configuration or else the environment says of TLS,
+// grpcTLS is TLS by gRPC whose files are read again when they change.
+type grpcTLS struct {
+	credentials.TransportCredentials // what does not depend on the files
+	tls                              *wire.TLS
+	faults                           *wire.TLSFaults
+}
+
+// ClientHandshake makes a connection secure with what the files hold at this moment.
+func (g *grpcTLS) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return credentials.NewTLS(g.tls.Current(g.faults)).ClientHandshake(ctx, authority, conn)
+}
+
+// Clone returns a copy.
+func (g *grpcTLS) Clone() credentials.TransportCredentials {
+	c := *g
+	c.TransportCredentials = g.TransportCredentials.Clone()
+	return &c
+}
+
+// openTLS returns what the configuration or else the environment says of TLS,
 // nil for nothing.
-func tlsConfig(c *Config, dir string, env environment) (*tls.Config, error) {
+func openTLS(c *Config, dir string, env environment) (*wire.TLS, error) {
 	t := c.TLS
 	if t == (output.TLS{}) {
 		t = output.TLS{
@@ -110,7 +129,7 @@ func tlsConfig(c *Config, dir string, env environment) (*tls.Config, error) {
 		}
 		dir = ""
 	}
-	out, err := t.Config(dir)
+	out, err := t.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: tls: %w", err)
 	}

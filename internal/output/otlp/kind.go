@@ -40,7 +40,10 @@ func (b *Blocks) Check(root *block.Node, dir string, errs *block.Errors) {
 
 // Open builds the exporter and starts nothing.
 func (b *Blocks) Open(env *output.Env, old output.Output) (output.Output, error) {
-	o := Options{Dir: env.Dir, Version: env.Version, Instance: env.Instance, Log: env.Log, Strike: env.Strike, Exported: env.Exported}
+	o := Options{
+		Dir: env.Dir, Version: env.Version, Instance: env.Instance, Log: env.Log, Strike: env.Strike, TLSFaults: env.TLSFaults,
+		Exported: env.Exported,
+	}
 	if b.Tracing != nil {
 		o.Config = *b.Tracing
 	}

@@ -24,6 +24,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/perfd/perfd/internal/output"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 const (
@@ -39,6 +40,7 @@ type Options struct {
 	Environ           func(string) string
 	Now               func() time.Time
 	Log               *slog.Logger
+	TLSFaults         *wire.TLSFaults // takes what is wrong with certificates that changed; nil for nobody
 	// Strike strikes secrets out of the texts of spans; nil leaves them.
 	Strike func(string) string
 	// Exported is called by the exporter's goroutine when a trail was exported: for each request
@@ -125,7 +127,7 @@ func New(o Options) (*Exporter, error) {
 			return nil, err
 		}
 		e.log = e.log.With(at.shown()...)
-		if e.client, e.idle, err = newClient(c, &at, o.Dir, env, e.timeout); err != nil {
+		if e.client, e.idle, err = newClient(&o, &at, env, e.timeout); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,8 @@
 package remotewrite
 
 import (
+	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/output"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // Config is one entry of the block remote_write.
@@ -265,24 +268,29 @@ func (c *QueueConfig) Validate(n *block.Node, errs *block.Errors) {
 	}
 }
 
-// client returns what authenticates requests. Its files start from dir.
-func (c *Config) client(dir string) (*http.Client, error) {
-	h := config.DefaultHTTPClientConfig
-	if b := c.BasicAuth; b != nil {
-		h.BasicAuth = &config.BasicAuth{Username: b.Username, Password: config.Secret(b.Password.Value()), PasswordFile: b.PasswordFile}
-	}
-	switch {
-	case c.Bearer.Value() != "":
-		h.Authorization = &config.Authorization{Type: "Bearer", Credentials: config.Secret(c.Bearer.Value())}
-	case c.BearerFile != "":
-		h.Authorization = &config.Authorization{Type: "Bearer", CredentialsFile: c.BearerFile}
-	}
-	h.SetDirectory(dir)
-	h.TLSConfig = c.TLS.Settings(dir)
-	client, err := config.NewClientFromConfig(h, "remote_write")
+// client returns what authenticates requests. Its files start from the options' folder.
+func (c *Config) client(o *Options) (*http.Client, error) {
+	t, err := c.TLS.Open(o.Dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("tls: %w", err)
 	}
+	var by http.RoundTripper = wire.NewRoundTripper(&http.Transport{
+		DialContext:       (&net.Dialer{Timeout: c.Timeout.D(), KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2: true, DisableCompression: true, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 5 * time.Minute,
+	}, t, o.TLSFaults)
+	secret := func(value block.Secret, file string) config.SecretReader {
+		if file != "" {
+			return config.NewFileSecret(output.Path(o.Dir, file))
+		}
+		return config.NewInlineSecret(value.Value())
+	}
+	switch b := c.BasicAuth; {
+	case b != nil:
+		by = config.NewBasicAuthRoundTripper(config.NewInlineSecret(b.Username), secret(b.Password, b.PasswordFile), by)
+	case c.Bearer.Value() != "" || c.BearerFile != "":
+		by = config.NewAuthorizationCredentialsRoundTripper("Bearer", secret(c.Bearer, c.BearerFile), by)
+	}
+	client := &http.Client{Transport: by}
 	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		// Only these repeat the request; the others would ask for a page instead.
 		if code := req.Response.StatusCode; code != 307 && code != 308 || len(via) > 5 {

@@ -70,20 +70,20 @@ type exemplar struct {
 
 var errMalformed = errors.New("malformed snapshot")
 
-// A wire reads a record; its first mistake makes all that follows empty.
-type wire struct {
+// A recordReader reads a record; its first mistake makes all that follows empty.
+type recordReader struct {
 	b   []byte
 	err error
 }
 
-func (w *wire) fail() {
+func (w *recordReader) fail() {
 	if w.err == nil {
 		w.err = errMalformed
 	}
 	w.b = nil
 }
 
-func (w *wire) uvarint() uint64 {
+func (w *recordReader) uvarint() uint64 {
 	v, n := binary.Uvarint(w.b)
 	if n <= 0 {
 		w.fail()
@@ -93,7 +93,7 @@ func (w *wire) uvarint() uint64 {
 	return v
 }
 
-func (w *wire) varint() int64 {
+func (w *recordReader) varint() int64 {
 	v, n := binary.Varint(w.b)
 	if n <= 0 {
 		w.fail()
@@ -104,7 +104,7 @@ func (w *wire) varint() int64 {
 }
 
 // length reads how many things follow, each of which takes at least a byte.
-func (w *wire) length() int {
+func (w *recordReader) length() int {
 	n := w.uvarint()
 	if n > uint64(len(w.b)) {
 		w.fail()
@@ -113,14 +113,14 @@ func (w *wire) length() int {
 	return int(n)
 }
 
-func (w *wire) text() string {
+func (w *recordReader) text() string {
 	n := w.length()
 	s := string(w.b[:n])
 	w.b = w.b[n:]
 	return s
 }
 
-func (w *wire) byte() byte {
+func (w *recordReader) byte() byte {
 	if len(w.b) == 0 {
 		w.fail()
 		return 0
@@ -130,7 +130,7 @@ func (w *wire) byte() byte {
 	return c
 }
 
-func (w *wire) bits() float64 {
+func (w *recordReader) bits() float64 {
 	if len(w.b) < 8 {
 		w.fail()
 		return 0
@@ -140,7 +140,7 @@ func (w *wire) bits() float64 {
 	return v
 }
 
-func (w *wire) value() float64 {
+func (w *recordReader) value() float64 {
 	if len(w.b) > 0 && w.b[0] == 1 {
 		w.b = w.b[1:]
 		return w.bits()
@@ -152,7 +152,7 @@ func (w *wire) value() float64 {
 // unknown counts entries whose series the segment does not define: their
 // definition was damaged, and the rest of the record with them.
 func (t *table) read(payload []byte) (at int64, entries []entry, unknown int, err error) {
-	w := &wire{b: payload}
+	w := &recordReader{b: payload}
 	at = w.varint()
 	families := make([]*family, w.length())
 	for i := range families {
@@ -209,7 +209,7 @@ func (t *table) read(payload []byte) (at int64, entries []entry, unknown int, er
 	return at, entries, 0, w.err
 }
 
-func (w *wire) entry(x *entry) {
+func (w *recordReader) entry(x *entry) {
 	switch x.family.kind {
 	case dto.MetricType_SUMMARY:
 		x.count, x.sum = w.uvarint(), w.value()
@@ -223,7 +223,7 @@ func (w *wire) entry(x *entry) {
 	}
 }
 
-func (w *wire) histogram(x *entry) {
+func (w *recordReader) histogram(x *entry) {
 	x.count, x.sum = w.uvarint(), w.value()
 	x.buckets = make([]uint64, len(x.bounds))
 	before := uint64(0)
@@ -247,7 +247,7 @@ func (w *wire) histogram(x *entry) {
 	}
 }
 
-func (w *wire) side() (s side) {
+func (w *recordReader) side() (s side) {
 	s.spans = make([]prompb.BucketSpan, w.length())
 	for i := range s.spans {
 		s.spans[i].Offset, s.spans[i].Length = int32(w.varint()), uint32(w.uvarint())

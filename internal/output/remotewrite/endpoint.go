@@ -37,7 +37,7 @@ type endpoint struct {
 }
 
 func newEndpoint(c Config, o *Options) (*endpoint, error) {
-	client, err := c.client(o.Dir)
+	client, err := c.client(o)
 	if err != nil {
 		return nil, fmt.Errorf("remote write to %s: %w", c.Name, err)
 	}

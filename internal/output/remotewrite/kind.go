@@ -54,6 +54,7 @@ func (b *Blocks) Open(env *output.Env, old output.Output) (output.Output, error)
 		Daemon:    env.Daemon,
 		UserAgent: env.UserAgent,
 		Log:       env.Log,
+		TLSFaults: env.TLSFaults,
 	}
 	if old != nil {
 		o.Old = old.(*Writer)

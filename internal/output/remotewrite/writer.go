@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perfd/perfd/internal/queue"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // Options of a Writer.
@@ -37,6 +38,8 @@ type Options struct {
 	UserAgent string
 	Now       func() time.Time // nil is time.Now
 	Log       *slog.Logger
+	// TLSFaults takes what is wrong with certificates that changed; nil for nobody.
+	TLSFaults *wire.TLSFaults
 	// Old is the writer of an earlier configuration, which may be running: the new
 	// one goes on with its store and ends it in Start. Nil where there is none.
 	Old *Writer

@@ -1,7 +1,6 @@
 package http
 
 import (
-	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -152,8 +151,17 @@ func originOf(u *url.URL) (wire.Origin, error) {
 	return o, nil
 }
 
+// openTLS returns the TLS of whatever connects to the target, so that files which
+// change are read and complained about once.
+func (t *TargetConfig) openTLS(k *protocol.Compiler) *wire.TLS {
+	if t.tls == nil {
+		t.tls = t.TLS.compile(k)
+	}
+	return t.tls
+}
+
 // compile reads the target's certificates. All of them are optional.
-func (t *TLS) compile(k *protocol.Compiler) *tls.Config {
+func (t *TLS) compile(k *protocol.Compiler) *wire.TLS {
 	if (t.CertFile == "") != (t.KeyFile == "") {
 		return nil // Validate reports it
 	}
@@ -161,7 +169,7 @@ func (t *TLS) compile(k *protocol.Compiler) *tls.Config {
 		CAFile: inDir(k, t.CAFile), CertFile: inDir(k, t.CertFile), KeyFile: inDir(k, t.KeyFile),
 		ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify, MinVersion: tlsVersions[t.MinVersion],
 	}
-	c, err := o.Config()
+	c, err := wire.NewTLS(o)
 	if err != nil {
 		k.Errors.Add(k.Base.Pos, k.Base.Path, "http.tls.%v", err)
 	}

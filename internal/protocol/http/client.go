@@ -16,7 +16,7 @@ func (t *TargetConfig) Client(k *protocol.Compiler) *protocol.Client {
 		value *expr.Template
 	}
 	var fields []field
-	c := &protocol.Client{TLS: t.TLS.compile(k)}
+	c := &protocol.Client{TLS: t.openTLS(k)}
 	for _, e := range t.Headers {
 		var unknown block.Errors // the flows report what is wrong with a field
 		value := expr.ParseTemplate(e.Value, expr.NewSymbols(nil), &unknown)

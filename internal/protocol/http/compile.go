@@ -26,7 +26,7 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 		cookies:     either(c.Cookies, t.Cookies),
 		connections: t.Connections,
 	}
-	s.tls = t.TLS.compile(k)
+	s.tls = t.openTLS(k)
 	a := c.address(k)
 	f := c.headers(k, t, s.gzip)
 	s.origin, s.own, s.contentType = a.origin, f.own, f.contentType

@@ -85,6 +85,8 @@ type TargetConfig struct {
 	Cookies     bool                      `yaml:"cookies" doc:"Keep cookies within an iteration (default true)."`
 	Connections Connections               `yaml:"connections" doc:"How connections live."`
 	TLS         TLS                       `yaml:"tls" doc:"TLS of https."`
+
+	tls *wire.TLS // of TLS, nil until TargetConfig.openTLS has opened its files
 }
 
 // Connections says when connections are replaced.

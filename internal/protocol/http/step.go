@@ -2,7 +2,6 @@ package http
 
 import (
 	"bytes"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net/netip"
@@ -19,7 +18,7 @@ import (
 type step struct {
 	key         protocol.Key
 	origin      wire.Origin
-	tls         *tls.Config
+	tls         *wire.TLS
 	connections Connections
 
 	method    string

@@ -1,0 +1,57 @@
+package wire
+
+import (
+	"crypto/tls"
+	"net/http"
+	"sync"
+)
+
+// A RoundTripper is an http.Transport whose TLS configuration follows its files,
+// for requests that are not load. Requests under way when a file changes end on
+// their connections; all others open new ones.
+type RoundTripper struct {
+	like   *http.Transport
+	tls    *TLS
+	faults *TLSFaults
+
+	mu  sync.Mutex
+	of  *tls.Config     // of now
+	now *http.Transport // nil before the first request
+}
+
+// NewRoundTripper returns a RoundTripper whose transports are like the one it is
+// given, which must not be used otherwise.
+func NewRoundTripper(like *http.Transport, t *TLS, f *TLSFaults) *RoundTripper {
+	return &RoundTripper{like: like, tls: t, faults: f}
+}
+
+// RoundTrip makes a request.
+func (r *RoundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
+	return r.current().RoundTrip(req)
+}
+
+func (r *RoundTripper) current() *http.Transport {
+	c := r.tls.Current(r.faults)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.now != nil && r.of == c {
+		return r.now
+	}
+	if r.now != nil {
+		r.now.CloseIdleConnections() // and connections in use once they are not
+	}
+	r.of, r.now = c, r.like.Clone()
+	if c != nil {
+		r.now.TLSClientConfig = c.Clone()
+	}
+	return r.now
+}
+
+// CloseIdleConnections closes the connections that no request uses.
+func (r *RoundTripper) CloseIdleConnections() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.now != nil {
+		r.now.CloseIdleConnections()
+	}
+}
