@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -42,6 +43,32 @@ type redialer struct {
 	opened, used, checked int64 // when it was opened, last used, last compared with DNS
 	armed                 int64 // the read deadline that is set, ns since zero; 0 for none
 	before                int64 // bytes sent before the request under way
+
+	session tlsSession // of the connections so far
+}
+
+// A tlsSession is what a VU resumes when it connects to an origin again, as a
+// browser does: a full handshake costs the server more than most requests. VUs
+// share none, since they are different users.
+type tlsSession struct {
+	of    *tls.Config // it was agreed on with; another certificate or authority ends it
+	state *tls.ClientSessionState
+}
+
+// Get returns the session.
+func (s *tlsSession) Get(string) (*tls.ClientSessionState, bool) { return s.state, s.state != nil }
+
+// Put keeps a session; nil forgets it.
+func (s *tlsSession) Put(_ string, state *tls.ClientSessionState) { s.state = state }
+
+// config returns a configuration under which the session is resumed.
+func (s *tlsSession) config(of *tls.Config) *tls.Config {
+	if s.of != of {
+		*s = tlsSession{of: of}
+	}
+	c := of.Clone()
+	c.ClientSessionCache = s
+	return c
 }
 
 // init initializes a zero redialer. The VU's number spreads the age of connections.
@@ -219,7 +246,7 @@ func (d *redialer) dial(ctx context.Context, r *load.Result) (*Conn, error) {
 
 // handshake opens TLS over a connection.
 func (d *redialer) handshake(ctx context.Context, nc *Conn) error {
-	t, err := Handshake(ctx, nc, d.t.tlsConfig(&d.origin))
+	t, err := Handshake(ctx, nc, d.session.config(d.t.tlsConfig(&d.origin)))
 	if err == nil {
 		d.tls = t
 	}

@@ -24,6 +24,7 @@ type TLSOptions struct {
 	ServerName         string // name to request and verify instead of the host's
 	InsecureSkipVerify bool   // accept any certificate
 	MinVersion         uint16 // default TLS 1.2
+	NoResumption       bool   // each handshake is a full one
 }
 
 // longestPEM bounds a file of certificates, in bytes.
@@ -77,6 +78,8 @@ func (o *TLSOptions) config(f *tlsFiles) (*tls.Config, error) {
 		ServerName:         o.ServerName,
 		InsecureSkipVerify: o.InsecureSkipVerify, //nolint:gosec // the operator may ask for it, of a staging system
 		MinVersion:         o.MinVersion,
+
+		SessionTicketsDisabled: o.NoResumption,
 	}
 	if c.MinVersion == 0 {
 		c.MinVersion = tls.VersionTLS12

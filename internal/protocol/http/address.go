@@ -168,6 +168,7 @@ func (t *TLS) compile(k *protocol.Compiler) *wire.TLS {
 	o := wire.TLSOptions{
 		CAFile: inDir(k, t.CAFile), CertFile: inDir(k, t.CertFile), KeyFile: inDir(k, t.KeyFile),
 		ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify, MinVersion: tlsVersions[t.MinVersion],
+		NoResumption: !t.SessionResumption,
 	}
 	c, err := wire.NewTLS(o)
 	if err != nil {

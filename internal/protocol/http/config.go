@@ -104,6 +104,7 @@ type TLS struct {
 	ServerName         string `yaml:"server_name" doc:"Name to ask for and to verify instead of the URL's host."`
 	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"Accept any certificate."`
 	MinVersion         string `yaml:"min_version" doc:"Oldest version of TLS to accept: 1.2 (default) or 1.3, in quotes."`
+	SessionResumption  bool   `yaml:"session_resumption" doc:"Resume the session of a virtual user's last connection to a host, as browsers do (default true); false makes every handshake a full one."`
 }
 
 const (
@@ -126,7 +127,7 @@ func DefaultTarget() *TargetConfig {
 			DNSRefresh: block.Duration(30 * time.Second),
 			Reset:      resetNever,
 		},
-		TLS: TLS{MinVersion: "1.2"},
+		TLS: TLS{MinVersion: "1.2", SessionResumption: true},
 	}
 }
 
