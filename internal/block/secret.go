@@ -7,8 +7,9 @@ const concealed = "<secret>"
 // a pointer because fmt does not call the methods of unexported fields.
 type Secret struct{ value *string }
 
-// DecodeBlock accepts any scalar.
+// DecodeBlock accepts any scalar, which nothing that is made of the node shows from then on.
 func (s *Secret) DecodeBlock(n *Node, errs *Errors) {
+	n.Hidden = true
 	if isScalar(n, "text", errs) {
 		text := n.Scalar
 		s.value = &text

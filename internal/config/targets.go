@@ -10,6 +10,7 @@ import (
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/target"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // flowTargets returns what flows must know of each target: its address, and its
@@ -20,6 +21,7 @@ func flowTargets(d *Document, kinds []protocol.Kind, allowed func(host string) e
 	for i := range d.Targets {
 		t := &d.Targets[i]
 		blocks := protocolBlocks(t, kinds, errs)
+		checkProxy(d, i, allowed, errs)
 		base := t.URL
 		if !checkAddress(base, allowed, errs) {
 			base.S = "http://localhost"
@@ -71,6 +73,18 @@ func protocolBlocks(t *target.Config, kinds []protocol.Kind, errs *block.Errors)
 		}
 	}
 	return blocks
+}
+
+// checkProxy checks that load may go to the proxy of a target, whose form the target has checked.
+func checkProxy(d *Document, i int, allowed func(host string) error, errs *block.Errors) {
+	p, err := wire.ParseProxy(d.Targets[i].ProxyURL.Value())
+	if err != nil {
+		return // there is none, or that was said
+	}
+	if err := allowed(p.Host); err != nil {
+		at := d.root.Get("targets").Items[i].Get("proxy_url")
+		errs.Add(at.Pos, at.Path, "%v", err).Hint = "load goes to its proxy first: list it in safety.allowed_hosts and safety.allowed_networks"
+	}
 }
 
 // checkAddress checks that requests may go to an address of a target, whose form the target has checked.

@@ -51,6 +51,8 @@ targets:
 		{"alias.example.com", 9000, "10.0.0.7 10.0.0.1", "near"},
 		{"other.example.com", 443, "10.0.0.9", ""},
 		{"127.0.0.2", 8080, "127.0.0.2", ""},
+		{"far.example.com", 443, "", "far"}, // behind a proxy
+		{"other.example.com", 443, "", ""},
 	} {
 		var addrs []netip.Addr
 		for a := range strings.FieldsSeq(c.addrs) {

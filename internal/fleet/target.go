@@ -107,16 +107,17 @@ func (f *Fleet) newTarget(c *target.Config, s *config.Safety, fingerprint string
 	if most := c.Limits.Connections; most > 0 {
 		connections = max(1, most/max(1, shards))
 	}
+	proxy, _ := wire.ParseProxy(c.ProxyURL.Value()) // nil where there is none
 	t := &Target{
 		f: f, name: c.Name.S, fingerprint: fingerprint, origin: originOf(c.URL.S),
-		dialer:   wire.NewDialer(wire.DialerOptions{Guard: *s.Guard(), MaxConnections: connections}),
+		dialer:   wire.NewDialer(wire.DialerOptions{Guard: *s.Guard(), MaxConnections: connections, Proxy: proxy}),
 		limiter:  target.NewLimiter(rate, shards),
 		distress: target.NewDistress(s.BackOff),
 	}
 	if c.Release != nil {
 		t.settle = c.Release.Settle.D()
 	}
-	t.watch = t.newWatch(c, s.Guard())
+	t.watch = t.newWatch(c, wire.NewDialer(wire.DialerOptions{Guard: *s.Guard(), Proxy: proxy}))
 	var was storedRelease
 	if f.o.State.Get(releasePrefix+t.name, &was) {
 		t.watch.Restore(was.Release, was.Settled)
@@ -165,17 +166,17 @@ func (t *Target) redirectLimiter(host string, port uint16, addrs []netip.Addr) *
 	return now.hosts.Limiter(addrs)
 }
 
-// newWatch makes the watch over the target's release and resources. It dials under
-// the guard of load, and not with load's dialer: neither takes connections of the
-// other's limit.
-func (t *Target) newWatch(c *target.Config, guard *wire.Guard) *target.Watch {
+// newWatch makes the watch over the target's release and resources. Its dialer is
+// under the guard of load and goes by the same proxy, and is not load's: neither
+// takes connections of the other's limit.
+func (t *Target) newWatch(c *target.Config, d *wire.Dialer) *target.Watch {
 	if t.f.o.Shard > 0 { // resources belong to shard 0 (SEMANTICS section 6)
 		own := *c
 		own.Resources = nil
 		c = &own
 	}
 	return target.NewWatch(target.Options{
-		Config: c, Dial: wire.NewDialer(wire.DialerOptions{Guard: *guard}).DialContext, Transport: t.f.o.Transport, TLSFaults: t.f.o.TLSFaults,
+		Config: c, Dial: d.DialContext, Transport: t.f.o.Transport, TLSFaults: t.f.o.TLSFaults,
 		UserAgent: "perfd/" + version.Version, Log: t.f.o.Log,
 		Sample: t.f.o.Judge.Sample,
 		Changed: func(ch target.Change) {

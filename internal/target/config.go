@@ -13,13 +13,16 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // A Config is one entry of targets.
 type Config struct {
-	Name   block.Text `yaml:"name" block:"required" doc:"Name of the target: letters, digits, _ and -. It is a label of metrics."`
-	URL    block.Text `yaml:"url" block:"required" doc:"Base address, such as https://shop.staging.example.com; steps add their paths to it."`
-	Limits Limits     `yaml:"limits" doc:"What all scenarios together may do to the target."`
+	Name block.Text `yaml:"name" block:"required" doc:"Name of the target: letters, digits, _ and -. It is a label of metrics."`
+	URL  block.Text `yaml:"url" block:"required" doc:"Base address, such as https://shop.staging.example.com; steps add their paths to it."`
+	// ProxyURL is parsed by wire.ParseProxy; empty is none.
+	ProxyURL block.Secret `yaml:"proxy_url" doc:"HTTP proxy that all connections of load and of reads on the target are tunnelled through, wherever they lead, such as http://proxy:3128, user and password allowed (default: none; HTTP_PROXY and its like never are for load)."`
+	Limits   Limits       `yaml:"limits" doc:"What all scenarios together may do to the target."`
 
 	Release   *ReleaseConfig   `yaml:"release" doc:"How perfd learns which release the target runs: regressions are pinned to releases, and windows do not count while a release settles."`
 	Resources []ResourceConfig `yaml:"resources" doc:"Levels of the target, such as its memory, that are read all the time and watched for leaks."`
@@ -46,6 +49,12 @@ func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
 	block.Decode(own, (*plain)(c), errs)
 	if c.URL.Path != "" {
 		c.checkURL(errs)
+	}
+	if text := c.ProxyURL.Value(); text != "" {
+		if _, err := wire.ParseProxy(text); err != nil {
+			at := n.Get("proxy_url")
+			errs.Add(at.Pos, at.Path, "%v", err)
+		}
 	}
 	c.checkResources(errs)
 }

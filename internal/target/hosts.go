@@ -29,15 +29,15 @@ func (l *Limiter) TakeWithin(now, most time.Duration) (wait time.Duration, ok bo
 const mostHosts = 1000
 
 // Hosts has a limiter for each host that is no target and that redirects lead to.
-// A host is known by its addresses, so that its names share a limiter. It is safe
-// for concurrent use.
+// A host is known by its addresses, so that its names share a limiter, as do all
+// hosts whose addresses only a proxy knows. It is safe for concurrent use.
 type Hosts struct {
 	rate   float64
 	shards int
 
 	mu   sync.Mutex
 	of   map[netip.Addr]*Limiter
-	rest *Limiter // of the hosts beyond mostHosts
+	rest *Limiter // of the hosts beyond mostHosts, and without addresses
 }
 
 // NewHosts returns the limiters of one shard, each as NewLimiter makes it.
@@ -50,6 +50,9 @@ func (h *Hosts) Rate() float64 { return h.rate }
 
 // Limiter returns the limiter of the host with these addresses.
 func (h *Hosts) Limiter(addrs []netip.Addr) *Limiter {
+	if len(addrs) == 0 {
+		return h.rest
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var l *Limiter

@@ -72,6 +72,9 @@ func TestHostsAreBounded(t *testing.T) {
 		t.Errorf("%d limiters are kept, want at most %d", len(h.of), mostHosts)
 	}
 	rest := h.Limiter([]netip.Addr{netip.MustParseAddr("10.2.0.0")})
+	if h.Limiter(nil) != rest {
+		t.Error("hosts of which nobody knows an address have no limiter in common")
+	}
 	if rest != h.rest || rest == first || h.Limiter([]netip.Addr{netip.MustParseAddr("10.1.0.0")}) != first {
 		t.Error("hosts beyond the bound share a limiter, and no other host has it")
 	}

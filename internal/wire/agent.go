@@ -82,11 +82,11 @@ func rewind(stream io.Seeker) error {
 }
 
 // Peer returns the address at which the last exchange with an origin was, the zero
-// address where there was none.
+// address where there was none. Of a name behind a proxy it is one that stands for all such.
 func (a *Agent) Peer(o *Origin) netip.Addr {
 	for _, c := range a.conns {
 		if c.origin == *o {
-			return c.addr
+			return a.t.Dialer.place(o.Host, c.addr)
 		}
 	}
 	return netip.Addr{}

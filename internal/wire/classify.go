@@ -60,7 +60,7 @@ func Classify(err error) load.Cause {
 		return load.TLS
 	case anyOf(err, syscall.ECONNREFUSED):
 		return load.Refused
-	case anyOf(err, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EHOSTDOWN):
+	case is[*proxyError](err), anyOf(err, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EHOSTDOWN):
 		return load.Unreachable
 	case anyOf(err, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED):
 		return load.Reset

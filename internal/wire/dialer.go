@@ -16,6 +16,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -29,6 +31,10 @@ type DialerOptions struct {
 	DNSRefresh time.Duration
 	// MaxConnections bounds the connections that are open or being opened; 0 is no bound.
 	MaxConnections int
+	// Proxy is what every connection goes through; nil is none. The guard is asked
+	// for the proxy's name and address too; behind it, the name of a host is all that
+	// can be checked.
+	Proxy *Proxy
 	// Lookup resolves a name; nil is the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
@@ -36,6 +42,7 @@ type DialerOptions struct {
 // A Dialer resolves and connects under guard. It is safe for concurrent use.
 type Dialer struct {
 	guard          Guard
+	proxy          *Proxy
 	maxConnections int64
 	names          names
 
@@ -59,6 +66,7 @@ func NewDialer(o DialerOptions) *Dialer {
 	}
 	return &Dialer{
 		guard:          o.Guard,
+		proxy:          o.Proxy,
 		maxConnections: int64(o.MaxConnections),
 		names:          names{lookup: o.Lookup, refresh: o.DNSRefresh, of: map[string]*name{}},
 	}
@@ -83,11 +91,18 @@ type Exhaustion struct {
 // Exhausted returns the last exhaustion, nil where there was none.
 func (d *Dialer) Exhausted() *Exhaustion { return d.exhausted.Load() }
 
-// Resolve returns those addresses of a host that the guard allows. It remembers
+// Resolve returns those addresses that the guard allows of what a connection to
+// a host is opened to: the host or, where there is one, the proxy. It remembers
 // an answer of DNS for DNSRefresh, and for longer if DNS then fails to answer.
 func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	if err := d.guard.CheckHost(host); err != nil {
 		return nil, err
+	}
+	if d.proxy != nil {
+		host = d.proxy.Host
+		if err := d.guard.CheckHost(host); err != nil {
+			return nil, err
+		}
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr.Unmap()}, nil
@@ -121,13 +136,16 @@ func (d *Dialer) Known(host string) []netip.Addr {
 // Moved reports whether the last answer of DNS for a host lacks an address. It
 // never blocks: an answer older than DNSRefresh is refreshed in the background.
 func (d *Dialer) Moved(host string, addr netip.Addr) bool {
+	if d.proxy != nil {
+		host = d.proxy.Host
+	}
 	if _, err := netip.ParseAddr(host); err == nil {
 		return false
 	}
 	return d.names.moved(host, addr)
 }
 
-// Connect opens a connection to one of a host's addresses; where one fails it
+// Connect opens a connection to a host by one of the addresses that Resolve returned; where one fails it
 // tries the next. Successive connections begin with successive addresses of the
 // family that DNS lists first. A connection counts against MaxConnections until it
 // is closed.
@@ -136,12 +154,43 @@ func (d *Dialer) Connect(ctx context.Context, host string, addrs []netip.Addr, p
 		d.open.Add(-1)
 		return nil, ErrTooManyConnections
 	}
-	c, err := d.connect(ctx, host, addrs, port)
+	direct := port
+	if d.proxy != nil {
+		direct = d.proxy.Port
+	}
+	tcp, err := d.connect(ctx, host, addrs, direct)
 	if err != nil {
 		d.open.Add(-1)
 		return nil, err
 	}
-	return &Conn{TCPConn: c, d: d}, nil
+	c := &Conn{TCPConn: tcp, d: d}
+	if d.proxy != nil {
+		if err := d.proxy.tunnel(ctx, c, net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(int(port)))); err != nil {
+			_ = c.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// elsewhere stands for the address of a name behind a proxy, which only the proxy
+// knows: it is neither loopback nor private.
+var elsewhere = netip.IPv4Unspecified()
+
+// place returns the address of a host that is reached by a connection to peer. Behind
+// the proxy, whose address is the peer's, the host's name is all that says it.
+func (d *Dialer) place(host string, peer netip.Addr) netip.Addr {
+	if d.proxy == nil {
+		return peer
+	}
+	host = strings.ToLower(strings.Trim(strings.TrimSuffix(host, "."), "[]"))
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Unmap()
+	}
+	if isLocalhost(host) {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return elsewhere
 }
 
 func (d *Dialer) connect(ctx context.Context, host string, addrs []netip.Addr, port uint16) (*net.TCPConn, error) {

@@ -42,7 +42,7 @@ func (g *Guard) CheckHost(host string) error {
 	if addr, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return g.CheckAddr(addr)
 	}
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+	if isLocalhost(host) {
 		return nil
 	}
 	for _, pattern := range g.Hosts {
@@ -51,6 +51,11 @@ func (g *Guard) CheckHost(host string) error {
 		}
 	}
 	return &RefusedError{host, "no pattern of safety.allowed_hosts matches it"}
+}
+
+// isLocalhost reports whether a name is that of loopback (RFC 6761 section 6.3).
+func isLocalhost(host string) bool {
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 // CheckAddr returns a RefusedError unless load may go to an address. Link-local
@@ -97,7 +102,8 @@ func isPrivate(addr netip.Addr) bool {
 // checkRedirect returns a RefusedError where a redirect of the host at one address
 // leads to an address that its host must not lead to: to loopback unless the host is
 // on this machine itself, at 127.0.0.1 or ::1, and to a private address unless its own
-// is private. What is near to perfd may trust whoever reaches it.
+// is private. What is near to perfd may trust whoever reaches it. A host that is
+// elsewhere leads to neither.
 //
 // A redirect back to the host that the configuration names is not checked: load goes there anyway.
 func checkRedirect(from, to netip.Addr) error {
@@ -114,5 +120,9 @@ func checkRedirect(from, to netip.Addr) error {
 	if where == "" {
 		return nil
 	}
-	return &RefusedError{to.String(), fmt.Sprintf("a redirect of %s must not lead into %s", from, where)}
+	who := from.String()
+	if from == elsewhere {
+		who = "a name behind the proxy"
+	}
+	return &RefusedError{to.String(), fmt.Sprintf("a redirect of %s must not lead into %s", who, where)}
 }

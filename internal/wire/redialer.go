@@ -206,11 +206,12 @@ func (d *redialer) resolve(ctx context.Context) ([]netip.Addr, error) {
 	return allowed, nil
 }
 
-func (d *redialer) checkRedirect(to netip.Addr) error {
+// checkRedirect checks the redirect that leads to the origin by way of a peer's address.
+func (d *redialer) checkRedirect(peer netip.Addr) error {
 	if !d.from.IsValid() {
 		return nil
 	}
-	return checkRedirect(d.from, to)
+	return checkRedirect(d.from, d.t.Dialer.place(d.origin.Host, peer))
 }
 
 // dial opens a connection, timing each phase.

@@ -15,7 +15,8 @@ var ErrNoToken = errors.New("the limit on requests leaves the redirect no token 
 
 // A Take takes the token of a request to a host with these addresses, and returns
 // how long its user must wait for it. Where ok is false there is none yet: the user asks
-// again after the wait, and says that it is its turn.
+// again after the wait, and says that it is its turn. There are no addresses where only
+// a proxy knows them.
 type Take = func(addrs []netip.Addr, turn bool) (wait time.Duration, ok bool)
 
 // Admit takes the token of an exchange to which a redirect of the host at an address
@@ -44,6 +45,11 @@ func (d *redialer) admit(deadline int64, r *load.Result, take Take) error {
 			}
 		} else if err := d.checkRedirect(d.addr); err != nil {
 			return err
+		}
+		if at := d.t.Dialer.place(d.origin.Host, netip.Addr{}); at == elsewhere {
+			addrs = nil
+		} else if at.IsValid() {
+			addrs = []netip.Addr{at}
 		}
 		begin := d.now()
 		for turn := false; ; turn = true {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 
+	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/wire"
 )
@@ -35,12 +37,13 @@ func newClient(o *Options, at *endpoint, env environment, timeout time.Duration)
 		headers[name] = value.Value()
 	}
 	if at.protocol == protocolGRPC {
-		return grpcClient(at, headers, c.Compression, timeout, &grpcTLS{credentials.NewTLS(nil), secure, o.TLSFaults}), func() {}, nil
+		client, err := grpcClient(at, c, headers, timeout, &grpcTLS{credentials.NewTLS(nil), secure, o.TLSFaults})
+		return client, func() {}, err
 	}
 
 	// The client's own transport is shared by the process and cannot be closed.
 	transport := wire.NewRoundTripper(&http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
+		Proxy:                 output.Proxy(c.ProxyURL),
 		DialContext:           (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   timeout,
 		ForceAttemptHTTP2:     true,
@@ -69,7 +72,7 @@ func newClient(o *Options, at *endpoint, env environment, timeout time.Duration)
 	return otlptracehttp.NewClient(options...), transport.CloseIdleConnections, nil
 }
 
-func grpcClient(at *endpoint, headers map[string]string, compression string, timeout time.Duration, secure credentials.TransportCredentials) otlptrace.Client {
+func grpcClient(at *endpoint, c *Config, headers map[string]string, timeout time.Duration, secure credentials.TransportCredentials) (otlptrace.Client, error) {
 	options := []otlptracegrpc.Option{otlptracegrpc.WithTimeout(timeout)}
 	plain := at.plain
 	if at.url != "" {
@@ -83,16 +86,49 @@ func grpcClient(at *endpoint, headers map[string]string, compression string, tim
 		secure = insecure.NewCredentials()
 	}
 	options = append(options, otlptracegrpc.WithTLSCredentials(secure))
+	by, err := at.grpcProxy(c.ProxyURL)
+	if err != nil {
+		return nil, err
+	}
+	options = append(options, by...)
 	if len(headers) > 0 {
 		options = append(options, otlptracegrpc.WithHeaders(headers))
 	}
-	switch compression {
+	switch c.Compression {
 	case compressionGzip:
 		options = append(options, otlptracegrpc.WithCompressor(compressionGzip))
 	case compressionNone: // the client knows no name for none, and would take the environment's
 		options = append(options, otlptracegrpc.WithDialOption(grpc.WithDefaultCallOptions(grpc.UseCompressor(encoding.Identity))))
 	}
-	return otlptracegrpc.NewClient(options...)
+	return otlptracegrpc.NewClient(options...), nil
+}
+
+// grpcProxy returns what a key proxy_url asks of gRPC, which follows the environment's proxies by itself.
+func (e *endpoint) grpcProxy(s block.Secret) ([]otlptracegrpc.Option, error) {
+	switch text := s.Value(); {
+	case text == "", strings.HasPrefix(e.target, "unix"):
+		return nil, nil
+	case text == output.NoProxy:
+		return []otlptracegrpc.Option{otlptracegrpc.WithDialOption(grpc.WithNoProxy())}, nil
+	}
+	proxy, err := wire.ParseProxy(s.Value())
+	if err != nil {
+		return nil, fmt.Errorf("tracing: proxy_url: %w", err)
+	}
+	to := e.target
+	if u, err := url.Parse(e.url); err == nil && e.url != "" {
+		if to = u.Host; u.Port() == "" {
+			to = net.JoinHostPort(u.Hostname(), "443") // as gRPC has it, with TLS and without
+		}
+	}
+	dial := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
+	return []otlptracegrpc.Option{
+		// The name is the proxy's to resolve.
+		otlptracegrpc.WithEndpoint("passthrough:///" + strings.TrimPrefix(to, "dns:///")),
+		otlptracegrpc.WithDialOption(grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return proxy.Dial(ctx, dial, address)
+		})),
+	}, nil
 }
 
 // grpcTLS is TLS by gRPC whose files are read again when they change.

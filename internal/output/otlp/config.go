@@ -18,6 +18,7 @@ type Config struct {
 	Headers       map[string]block.Secret `yaml:"headers" doc:"Header fields of every export, for credentials say."`
 	Timeout       block.Duration          `yaml:"timeout" doc:"Longest time for one export, repeats included (default: OTEL_EXPORTER_OTLP_TIMEOUT, or 10s)."`
 	Compression   string                  `yaml:"compression" doc:"gzip or none (default: OTEL_EXPORTER_OTLP_COMPRESSION, or none)."`
+	ProxyURL      block.Secret            `yaml:"proxy_url" doc:"Proxy by which the collector is reached, such as http://proxy:3128, user and password allowed; none is no proxy (default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment)."`
 	TLS           output.TLS              `yaml:"tls" doc:"How an https endpoint is verified, and how perfd proves who it is."`
 	QueueSize     int                     `yaml:"queue_size" doc:"Most spans that wait for export; iterations beyond are dropped and counted (default 2048)."`
 	BatchSize     int                     `yaml:"batch_size" doc:"Spans in one export (default 512); an iteration is never split."`

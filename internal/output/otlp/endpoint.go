@@ -153,19 +153,20 @@ func (e *endpoint) shown() []any {
 	}
 }
 
-// checkEnvironment reports an endpoint of the environment that cannot be used.
-func (b *Blocks) checkEnvironment(errs *block.Errors) {
+// checkEnvironment returns the endpoint, and reports one of the environment that cannot be used.
+func (b *Blocks) checkEnvironment(errs *block.Errors) (e endpoint) {
 	if !b.Enabled() {
-		return
+		return e
 	}
 	var c Config
 	if b.Tracing != nil {
 		c = *b.Tracing
 	}
-	_, err := resolve(&c, environment{os.Getenv, discard})
+	e, err := resolve(&c, environment{os.Getenv, discard})
 	if wrong, ok := errors.AsType[*wrongEndpoint](err); ok {
 		errs.Add(block.Pos{Env: wrong.variable}, "tracing.endpoint", "%s", wrong.text).Hint = wrong.hint
 	}
+	return e
 }
 
 // validateEndpoint checks the endpoint of the configuration.

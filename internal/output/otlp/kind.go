@@ -32,7 +32,10 @@ func (b *Blocks) Enabled() bool { return Enabled(b.Tracing, os.Getenv) }
 
 // Check reads the certificates and the environment's endpoint.
 func (b *Blocks) Check(root *block.Node, dir string, errs *block.Errors) {
-	b.checkEnvironment(errs)
+	at := b.checkEnvironment(errs)
+	if b.Tracing != nil {
+		output.CheckProxy(b.Tracing.ProxyURL, root.Get("tracing").Get("proxy_url"), at.protocol == protocolGRPC, errs)
+	}
 	if b.Tracing != nil {
 		b.Tracing.TLS.Check(root.Get("tracing").Get("tls"), dir, errs)
 	}

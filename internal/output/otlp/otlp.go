@@ -312,7 +312,7 @@ func (e *Exporter) exportFailed(spans int, err error) {
 	e.dropped[why].Add(uint64(spans))
 	e.unreported += uint64(spans)
 	if now := e.now(); e.logged.IsZero() || now.Sub(e.logged) >= errorInterval {
-		e.log.Warn("spans were not exported", "spans", e.unreported, "error", err)
+		e.log.Warn("spans were not exported", "spans", e.unreported, "error", output.Bare(err))
 		e.logged, e.unreported = now, 0
 	}
 }

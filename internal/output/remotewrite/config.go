@@ -37,6 +37,7 @@ type Config struct {
 	BasicAuth  *BasicAuth                  `yaml:"basic_auth" doc:"User and password."`
 	Bearer     block.Secret                `yaml:"bearer_token" doc:"Token of the Authorization field."`
 	BearerFile string                      `yaml:"bearer_token_file" doc:"File that holds the token; it is read for every request."`
+	ProxyURL   block.Secret                `yaml:"proxy_url" doc:"Proxy by which the receiver is reached, such as http://proxy:3128, user and password allowed; none is no proxy (default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment)."`
 	TLS        output.TLS                  `yaml:"tls" doc:"Certificates; their files are read again when they change."`
 }
 
@@ -216,6 +217,7 @@ func (c *Config) checkWays(n *block.Node, errs *block.Errors) {
 			errs.Add(h.Name.Pos, h.Name.Path, "header field %s is the protocol's own", h.Name.S).Hint = "for Authorization write bearer_token, bearer_token_file or basic_auth"
 		}
 	}
+	output.CheckProxy(c.ProxyURL, n.Get("proxy_url"), false, errs)
 	at := func(key string) *block.Node {
 		if k := n.Get(key); k != nil {
 			return k
@@ -275,6 +277,7 @@ func (c *Config) client(o *Options) (*http.Client, error) {
 		return nil, fmt.Errorf("tls: %w", err)
 	}
 	var by http.RoundTripper = wire.NewRoundTripper(&http.Transport{
+		Proxy:             output.Proxy(c.ProxyURL),
 		DialContext:       (&net.Dialer{Timeout: c.Timeout.D(), KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2: true, DisableCompression: true, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 5 * time.Minute,
 	}, t, o.TLSFaults)

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/perfd/perfd/internal/output"
 )
 
 // An answer is what came of one request.
@@ -36,7 +38,7 @@ func (e *endpoint) post(ctx context.Context, body []byte, version Protocol, atte
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.c.URL.S, bytes.NewReader(body))
 	if err != nil {
-		a.err = err
+		a.err = output.Bare(err)
 		return a
 	}
 	for _, h := range e.c.Headers {
@@ -56,7 +58,7 @@ func (e *endpoint) post(ctx context.Context, body []byte, version Protocol, atte
 	}
 	resp, err := e.client.Do(req)
 	if err != nil {
-		a.err = err
+		a.err = output.Bare(err)
 		return a
 	}
 	defer resp.Body.Close()
@@ -115,7 +117,7 @@ func (a *answer) verdict(version Protocol, known bool) verdict {
 		return unsupported // how some 1.0 receivers put it
 	case a.code/100 == 5 || a.code == http.StatusTooManyRequests:
 		return retry
-	case a.code == 401 || a.code == 403 || a.code == 404 || a.code == 408 || a.code/100 == 3:
+	case a.code == 401 || a.code == 403 || a.code == 404 || a.code == 407 || a.code == 408 || a.code/100 == 3:
 		return hold
 	}
 	return refused
