@@ -19,26 +19,28 @@ import (
 
 // Config is one entry of the block remote_write.
 type Config struct {
-	Name       string                      `yaml:"name" doc:"Name of the endpoint in metrics and logs (default: the url's host)."`
-	URL        block.Text                  `yaml:"url" block:"required" doc:"Where to write to, such as http://prometheus:9090/api/v1/write."`
-	Identity   map[string]string           `yaml:"identity" block:"required" doc:"Labels that every series gets. job and instance are required: without them two instances would write the same series."`
-	Protocol   Protocol                    `yaml:"protocol" doc:"1.0, 2.0 or auto (default), which falls back to 1.0 where the receiver does not know 2.0."`
-	Histograms Histograms                  `yaml:"histograms" doc:"classic, native or both. The default is both with protocol 2.0 and classic with 1.0."`
-	Exemplars  bool                        `yaml:"exemplars" doc:"Send exemplars (default true)."`
-	Keep       []Pattern                   `yaml:"keep" doc:"Send only series whose names match one of these regular expressions, from beginning to end."`
-	Drop       []Pattern                   `yaml:"drop" doc:"Do not send series whose names match one of these regular expressions."`
-	MaxSamples int                         `yaml:"max_samples_per_send" doc:"Most samples in one request (default 2000)."`
-	MaxRate    block.Rate                  `yaml:"max_send_rate" doc:"Most samples per time, for what has piled up during an outage (default 0/s, which is as fast as the receiver answers)."`
-	Timeout    block.Duration              `yaml:"timeout" doc:"How long a request may take (default 30s)."`
-	MinBackoff block.Duration              `yaml:"min_backoff" doc:"Wait before the first retry (default 30ms); it doubles with each."`
-	MaxBackoff block.Duration              `yaml:"max_backoff" doc:"Longest wait between retries (default 5s), unless the receiver asks for more."`
-	OnRejected Rejected                    `yaml:"on_rejected" doc:"What becomes of a batch that a 1.0 receiver refuses with 400 or 413: split (default), which finds the samples that are refused, or drop."`
-	Headers    block.Entries[block.Secret] `yaml:"headers" doc:"Further header fields, such as X-Scope-OrgID."`
-	BasicAuth  *BasicAuth                  `yaml:"basic_auth" doc:"User and password."`
-	Bearer     block.Secret                `yaml:"bearer_token" doc:"Token of the Authorization field."`
-	BearerFile string                      `yaml:"bearer_token_file" doc:"File that holds the token; it is read for every request."`
-	ProxyURL   block.Secret                `yaml:"proxy_url" doc:"Proxy by which the receiver is reached, such as http://proxy:3128, user and password allowed; none is no proxy (default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment)."`
-	TLS        output.TLS                  `yaml:"tls" doc:"Certificates; their files are read again when they change."`
+	Name       string            `yaml:"name" doc:"Name of the endpoint in metrics and logs (default: the url's host)."`
+	URL        block.Text        `yaml:"url" block:"required" doc:"Where to write to, such as http://prometheus:9090/api/v1/write."`
+	Identity   map[string]string `yaml:"identity" block:"required" doc:"Labels that every series gets. job and instance are required: without them two instances would write the same series."`
+	Protocol   Protocol          `yaml:"protocol" doc:"1.0, 2.0 or auto (default), which falls back to 1.0 where the receiver does not know 2.0."`
+	Histograms Histograms        `yaml:"histograms" doc:"classic, native or both. The default is both with protocol 2.0 and classic with 1.0."`
+	Exemplars  bool              `yaml:"exemplars" doc:"Send exemplars (default true)."`
+	Keep       []Pattern         `yaml:"keep" doc:"Send only series whose names match one of these regular expressions, from beginning to end."`
+	Drop       []Pattern         `yaml:"drop" doc:"Do not send series whose names match one of these regular expressions."`
+	MaxSamples int               `yaml:"max_samples_per_send" doc:"Most samples in one request (default 2000)."`
+	MaxRate    block.Rate        `yaml:"max_send_rate" doc:"Most samples per time, for what has piled up during an outage (default 0/s, which is as fast as the receiver answers)."`
+	Timeout    block.Duration    `yaml:"timeout" doc:"How long a request may take (default 30s)."`
+	MinBackoff block.Duration    `yaml:"min_backoff" doc:"Wait before the first retry (default 30ms); it doubles with each."`
+	MaxBackoff block.Duration    `yaml:"max_backoff" doc:"Longest wait between retries (default 5s), unless the receiver asks for more."`
+	OnRejected Rejected          `yaml:"on_rejected" doc:"What becomes of a batch that is refused with 413, or by a 1.0 receiver with 400: split (default), which finds what is too large or refused, or drop."`
+	// OnUnauthorized holds, against the specification: it has 4xx answers but 429 not be tried again.
+	OnUnauthorized Unauthorized                `yaml:"on_unauthorized" doc:"What becomes of samples while the receiver answers 401, 403, 404 or 407: hold (default) keeps them and tries again up to max_age, so that an expired token or a missing route costs nothing; drop gives them up, as the specification of remote write asks."`
+	Headers        block.Entries[block.Secret] `yaml:"headers" doc:"Further header fields, such as X-Scope-OrgID."`
+	BasicAuth      *BasicAuth                  `yaml:"basic_auth" doc:"User and password."`
+	Bearer         block.Secret                `yaml:"bearer_token" doc:"Token of the Authorization field."`
+	BearerFile     string                      `yaml:"bearer_token_file" doc:"File that holds the token; it is read for every request."`
+	ProxyURL       block.Secret                `yaml:"proxy_url" doc:"Proxy by which the receiver is reached, such as http://proxy:3128, user and password allowed; none is no proxy (default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment)."`
+	TLS            output.TLS                  `yaml:"tls" doc:"Certificates; their files are read again when they change."`
 }
 
 // BasicAuth is a user and a password.
@@ -119,6 +121,25 @@ func (r *Rejected) DecodeBlock(n *block.Node, errs *block.Errors) { oneOf(r, n, 
 // JSONSchema lists the choices.
 func (Rejected) JSONSchema() map[string]any { return map[string]any{"enum": []Rejected{Split, Drop}} }
 
+// Unauthorized says what becomes of samples while access is refused.
+type Unauthorized string
+
+// The choices.
+const (
+	HoldUnauthorized Unauthorized = "hold"
+	DropUnauthorized Unauthorized = "drop"
+)
+
+// DecodeBlock accepts the names of the choices.
+func (u *Unauthorized) DecodeBlock(n *block.Node, errs *block.Errors) {
+	oneOf(u, n, errs, HoldUnauthorized, DropUnauthorized)
+}
+
+// JSONSchema lists the choices.
+func (Unauthorized) JSONSchema() map[string]any {
+	return map[string]any{"enum": []Unauthorized{HoldUnauthorized, DropUnauthorized}}
+}
+
 func oneOf[T ~string](to *T, n *block.Node, errs *block.Errors, all ...T) {
 	if !slices.Contains(all, T(n.Scalar)) {
 		var names []string
@@ -159,7 +180,7 @@ func (Pattern) JSONSchema() map[string]any {
 func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
 	type plain Config
 	p := plain{
-		Protocol: Auto, Exemplars: true, MaxSamples: 2000, OnRejected: Split,
+		Protocol: Auto, Exemplars: true, MaxSamples: 2000, OnRejected: Split, OnUnauthorized: HoldUnauthorized,
 		Timeout: block.Duration(30 * time.Second), MinBackoff: block.Duration(30 * time.Millisecond), MaxBackoff: block.Duration(5 * time.Second),
 	}
 	block.Decode(n, &p, errs)

@@ -117,10 +117,15 @@ func (a *answer) verdict(version Protocol, known bool) verdict {
 		return unsupported // how some 1.0 receivers put it
 	case a.code/100 == 5 || a.code == http.StatusTooManyRequests:
 		return retry
-	case a.code == 401 || a.code == 403 || a.code == 404 || a.code == 407 || a.code == 408 || a.code/100 == 3:
+	case a.unauthorized() || a.code == 408 || a.code/100 == 3:
 		return hold
 	}
 	return refused
+}
+
+// unauthorized reports whether the receiver, or a proxy before it, wants other credentials or knows no such address.
+func (a *answer) unauthorized() bool {
+	return a.code == 401 || a.code == 403 || a.code == 404 || a.code == 407
 }
 
 func (a *answer) String() string {
