@@ -151,7 +151,7 @@ func (w *recordReader) value() float64 {
 // read learns a record's definitions and returns its entries, in their order.
 // unknown counts entries whose series the segment does not define: their
 // definition was damaged, and the rest of the record with them.
-func (t *table) read(payload []byte) (at int64, entries []entry, unknown int, err error) {
+func (t *table) read(kind byte, payload []byte) (at int64, entries []entry, unknown int, err error) {
 	w := &recordReader{b: payload}
 	at = w.varint()
 	families := make([]*family, w.length())
@@ -203,6 +203,9 @@ func (t *table) read(payload []byte) (at int64, entries []entry, unknown int, er
 			entries = append(entries, x)
 		}
 	}
+	if kind != bareSnapshotRecord {
+		w.counterExemplars(entries)
+	}
 	if w.err == nil && len(w.b) > 0 {
 		w.err = fmt.Errorf("%w: %d bytes too many", errMalformed, len(w.b))
 	}
@@ -238,12 +241,39 @@ func (w *recordReader) histogram(x *entry) {
 		x.histogram = h
 	}
 	for range w.length() {
-		e := exemplar{place: int(w.uvarint()), at: w.varint(), value: w.value()}
-		e.labels = make([]prompb.Label, w.length())
-		for i := range e.labels {
-			e.labels[i].Name, e.labels[i].Value = w.text(), w.text()
+		x.exemplars = append(x.exemplars, w.exemplar())
+	}
+}
+
+func (w *recordReader) exemplar() exemplar {
+	e := exemplar{place: int(w.uvarint()), at: w.varint(), value: w.value()}
+	e.labels = make([]prompb.Label, w.length())
+	for i := range e.labels {
+		e.labels[i].Name, e.labels[i].Value = w.text(), w.text()
+	}
+	return e
+}
+
+// counterExemplars gives the entries of counters their exemplars.
+func (w *recordReader) counterExemplars(entries []entry) {
+	n := w.length()
+	if n == 0 {
+		return
+	}
+	byRef := make(map[uint64]*entry, len(entries))
+	for i := range entries {
+		if x := &entries[i]; !x.ended && x.family.kind == dto.MetricType_COUNTER {
+			byRef[x.ref] = x
 		}
-		x.exemplars = append(x.exemplars, e)
+	}
+	for range n {
+		if w.err != nil {
+			return
+		}
+		ref, e := w.uvarint(), w.exemplar()
+		if x := byRef[ref]; x != nil && w.err == nil {
+			x.exemplars = append(x.exemplars, e)
+		}
 	}
 }
 
@@ -259,15 +289,18 @@ func (w *recordReader) side() (s side) {
 	return s
 }
 
+// isSnapshot reports whether a record of the queue is a snapshot that this version can read.
+func isSnapshot(kind byte) bool { return kind == snapshotRecord || kind == bareSnapshotRecord }
+
 // seed makes the encoder know the series of the last snapshot that the queue
 // took, so that those which do not come back are ended by the first new one.
 func (e *encoder) seed(last func(visit func(kind byte, payload []byte))) {
 	t := newTable()
 	last(func(kind byte, payload []byte) {
-		if kind != snapshotRecord {
+		if !isSnapshot(kind) {
 			return
 		}
-		at, entries, _, err := t.read(payload)
+		at, entries, _, err := t.read(kind, payload)
 		if err != nil {
 			return
 		}

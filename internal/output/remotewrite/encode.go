@@ -126,11 +126,14 @@ func (s *shape) items(to []item, x *entry, at int64) []item {
 			to = append(to, item{out: o, at: at, value: v})
 		}
 	}
+	from := len(to)
 	if len(outs) == 1 {
 		add(outs[0], x.value)
+		if s.exemplars && len(x.exemplars) > 0 {
+			attach(to[from:], outs, x.exemplars)
+		}
 		return to
 	}
-	from := len(to)
 	if x.histogram != nil && outs[0] != nil {
 		to = append(to, item{out: outs[0], at: at, histogram: x.histogram})
 	}
@@ -187,6 +190,7 @@ func (b *body) encode1(items []item) ([]byte, error) {
 				ZeroCount:     &prompb.Histogram_ZeroCountInt{ZeroCountInt: h.zeroCount},
 				PositiveSpans: h.positive.spans, PositiveDeltas: h.positive.deltas,
 				NegativeSpans: h.negative.spans, NegativeDeltas: h.negative.deltas, Timestamp: x.at,
+				ResetHint: prompb.Histogram_ResetHint(resetHint(x.family.kind)),
 			}}
 		} else {
 			t.Samples = append(t.Samples, prompb.Sample{Value: x.value, Timestamp: x.at})
@@ -226,7 +230,7 @@ func (b *body) encode2(items []item) ([]byte, error) {
 				ZeroCount:     &writev2.Histogram_ZeroCountInt{ZeroCountInt: h.zeroCount},
 				PositiveSpans: spans2(h.positive.spans), PositiveDeltas: h.positive.deltas,
 				NegativeSpans: spans2(h.negative.spans), NegativeDeltas: h.negative.deltas,
-				Timestamp: x.at, StartTimestamp: created,
+				Timestamp: x.at, StartTimestamp: created, ResetHint: resetHint(x.family.kind),
 			}}
 		} else {
 			t.Samples = append(t.Samples, writev2.Sample{Value: x.value, Timestamp: x.at, StartTimestamp: created})
@@ -266,6 +270,15 @@ func spans2(spans []prompb.BucketSpan) []writev2.BucketSpan {
 	return out
 }
 
+// resetHint says of a gauge histogram that falling counts are no resets. The
+// numbers are the same in both protocols.
+func resetHint(k dto.MetricType) writev2.Histogram_ResetHint {
+	if k == dto.MetricType_GAUGE_HISTOGRAM {
+		return writev2.Histogram_RESET_HINT_GAUGE
+	}
+	return writev2.Histogram_RESET_HINT_UNSPECIFIED
+}
+
 func metadataType(k dto.MetricType) writev2.Metadata_MetricType {
 	switch k {
 	case dto.MetricType_COUNTER:
@@ -274,6 +287,8 @@ func metadataType(k dto.MetricType) writev2.Metadata_MetricType {
 		return writev2.Metadata_METRIC_TYPE_GAUGE
 	case dto.MetricType_HISTOGRAM:
 		return writev2.Metadata_METRIC_TYPE_HISTOGRAM
+	case dto.MetricType_GAUGE_HISTOGRAM:
+		return writev2.Metadata_METRIC_TYPE_GAUGEHISTOGRAM
 	case dto.MetricType_SUMMARY:
 		return writev2.Metadata_METRIC_TYPE_SUMMARY
 	}

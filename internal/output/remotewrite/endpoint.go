@@ -103,10 +103,10 @@ func (e *endpoint) run(ctx context.Context) {
 		if rec.At.Segment != e.segment || e.table == nil {
 			e.segment, e.table = rec.At.Segment, newTable()
 		}
-		if rec.Type != snapshotRecord {
+		if !isSnapshot(rec.Type) {
 			continue // of a later version
 		}
-		at, entries, unknown, err := e.table.read(rec.Payload)
+		at, entries, unknown, err := e.table.read(rec.Type, rec.Payload)
 		if rec.Seen {
 			continue
 		}

@@ -616,7 +616,7 @@ func FuzzSnapshot(f *testing.F) {
 	e.add(families)
 	f.Add(e.appendTo(nil, true))
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		at, entries, _, err := newTable().read(payload)
+		at, entries, _, err := newTable().read(snapshotRecord, payload)
 		if err != nil {
 			return
 		}

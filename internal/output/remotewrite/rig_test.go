@@ -48,6 +48,8 @@ type receiver struct {
 	sizes    []int
 	v1Only   bool
 	starts   func(series string, start int64)
+	onSecond func(*writev2.Request)
+	onFirst  func(*prompb.WriteRequest)
 
 	exemplars map[string][]string // trace id and value, by series
 	complain  []string
@@ -125,6 +127,9 @@ func (r *receiver) first(raw []byte) (map[string][]sample, int) {
 		r.t.Errorf("decode: %v", err)
 		return nil, 0
 	}
+	if r.onFirst != nil {
+		r.onFirst(&req)
+	}
 	series, n := map[string][]sample{}, 0
 	b := labels.NewScratchBuilder(0)
 	for _, ts := range req.Timeseries {
@@ -150,6 +155,9 @@ func (r *receiver) second(raw []byte) (map[string][]sample, int) {
 	if err := req.Unmarshal(raw); err != nil {
 		r.t.Errorf("decode: %v", err)
 		return nil, 0
+	}
+	if r.onSecond != nil {
+		r.onSecond(&req)
 	}
 	if len(req.Symbols) == 0 || req.Symbols[0] != "" {
 		r.complain = append(r.complain, "symbols do not begin with the empty one")

@@ -17,11 +17,17 @@ import (
 //	series      count, then the definition of each that the segment does not have yet
 //	entries     count, then series and value of each
 //	ended       count, then each series that will not be appended to any more
+//	exemplars   count, then series and exemplar of each counter that has a new one
 //
 // where counts and numbers are varints and a text is its length and its bytes.
 // A series here is what client_golang calls a metric: a histogram with all its
-// buckets is one. Definitions are repeated in each segment of the queue.
-const snapshotRecord = 1
+// buckets is one, whose exemplars are in its entry. Definitions are repeated in each
+// segment of the queue.
+const snapshotRecord = 2
+
+// bareSnapshotRecord is a snapshot without its last part, exemplars. Queues that
+// earlier versions of perfd have written hold such records.
+const bareSnapshotRecord = 1
 
 // allEnded is the count that says that a series ended with all its buckets.
 const allEnded = 0
@@ -39,6 +45,10 @@ type encoder struct {
 	at      int64
 	entries []byte
 	count   uint64
+
+	exemplars     []byte // of counters
+	exemplarCount uint64
+
 	live    []*series // of this snapshot
 	changed []*series // took another shape: new definitions, old buckets that ended
 	samples uint64
@@ -55,7 +65,7 @@ type series struct {
 	key       string
 	turn      uint64
 	defined   uint64  // segment
-	exemplars []int64 // when the last one was, ms: of the native histogram, then of each bucket
+	exemplars []int64 // when the last one was, ms: of the counter or native histogram, then of each bucket
 	was       *series // what it was before its shape changed, in the snapshot where it did
 }
 
@@ -66,6 +76,7 @@ func (e *encoder) begin(at int64) {
 	e.at = at
 	e.turn++
 	e.entries, e.count, e.samples = e.entries[:0], 0, 0
+	e.exemplars, e.exemplarCount = e.exemplars[:0], 0
 	e.live, e.changed = e.live[:0], e.changed[:0]
 }
 
@@ -104,6 +115,10 @@ func (e *encoder) metric(f *dto.MetricFamily, m *dto.Metric) {
 	switch {
 	case m.Counter != nil:
 		b = appendValue(b, m.Counter.GetValue())
+		if x := m.Counter.Exemplar; s.isNew(0, x) {
+			e.exemplars = s.appendExemplar(binary.AppendUvarint(e.exemplars, s.ref), 0, x)
+			e.exemplarCount++
+		}
 	case m.Gauge != nil:
 		b = appendValue(b, m.Gauge.GetValue())
 	case m.Untyped != nil:
@@ -165,13 +180,7 @@ func (s *series) appendExemplars(b []byte, h *dto.Histogram) []byte {
 	}
 	var fresh []placed
 	look := func(place int, x *dto.Exemplar) {
-		if x == nil || x.Timestamp == nil {
-			return
-		}
-		for len(s.exemplars) <= place {
-			s.exemplars = append(s.exemplars, 0)
-		}
-		if at := x.Timestamp.AsTime().UnixMilli(); at > s.exemplars[place] {
+		if s.isNew(place, x) {
 			fresh = append(fresh, placed{place, x})
 		}
 	}
@@ -184,15 +193,32 @@ func (s *series) appendExemplars(b []byte, h *dto.Histogram) []byte {
 	slices.SortStableFunc(fresh, func(a, c placed) int { return a.Timestamp.AsTime().Compare(c.Timestamp.AsTime()) })
 	b = binary.AppendUvarint(b, uint64(len(fresh)))
 	for _, x := range fresh {
-		at := x.Timestamp.AsTime().UnixMilli()
-		s.exemplars[x.place] = at
-		b = binary.AppendUvarint(b, uint64(x.place))
-		b = binary.AppendVarint(b, at)
-		b = appendValue(b, x.GetValue())
-		b = binary.AppendUvarint(b, uint64(len(x.Label)))
-		for _, l := range x.Label {
-			b = appendText(appendText(b, l.GetName()), l.GetValue())
-		}
+		b = s.appendExemplar(b, x.place, x.Exemplar)
+	}
+	return b
+}
+
+// isNew reports whether no snapshot had an exemplar of a place yet.
+func (s *series) isNew(place int, x *dto.Exemplar) bool {
+	if x == nil || x.Timestamp == nil {
+		return false
+	}
+	for len(s.exemplars) <= place {
+		s.exemplars = append(s.exemplars, 0)
+	}
+	return x.Timestamp.AsTime().UnixMilli() > s.exemplars[place]
+}
+
+// appendExemplar appends an exemplar, which is not new from then on.
+func (s *series) appendExemplar(b []byte, place int, x *dto.Exemplar) []byte {
+	at := x.Timestamp.AsTime().UnixMilli()
+	s.exemplars[place] = at
+	b = binary.AppendUvarint(b, uint64(place))
+	b = binary.AppendVarint(b, at)
+	b = appendValue(b, x.GetValue())
+	b = binary.AppendUvarint(b, uint64(len(x.Label)))
+	for _, l := range x.Label {
+		b = appendText(appendText(b, l.GetName()), l.GetValue())
 	}
 	return b
 }
@@ -340,7 +366,7 @@ func (e *encoder) appendTo(b []byte, first bool) []byte {
 			b = binary.AppendUvarint(b, place)
 		}
 	}
-	return b
+	return append(binary.AppendUvarint(b, e.exemplarCount), e.exemplars...)
 }
 
 // gone lists the places (as exemplars have them) of what the series lost when
