@@ -24,7 +24,7 @@ func Script() []Scene {
 		{
 			At: 3 * time.Minute, What: "v1.1.0 is rolled out: half as slow again, though within all limits, and each request leaks",
 			Expect: "within three minutes a leak of the heap, with the time to its limit; within five a regression that names v1.1.0",
-			Turn:   func(k *Knobs) { k.Release, k.Slowdown, k.LeakPerRequest = "v1.1.0", 1.5, 16<<10 },
+			Turn:   func(k *Knobs) { k.Release, k.Slowdown, k.LeakPerRequest = "v1.1.0", 1.5, 24<<10 },
 		},
 		{
 			At: 8 * time.Minute, What: "v1.1.0 stalls: nothing is answered for two seconds of every five", Expect: "within a minute the objective p95 of shop-soak fails",

@@ -271,7 +271,11 @@ func (x *examination) objects(r *Resource, th *Thresholds) objection {
 // to the limit soon.
 func (x *examination) matters(r *Resource, th *Thresholds) bool {
 	patient := x.patient(th)
-	if x.growth > th.Steep && x.lives == 1 && x.trend.in.Lower*x.span > th.Steep/2*math.Abs(x.start) {
+	much := th.SteepCount
+	if r.Kind == load.ResourceMemory {
+		much = th.SteepBytes
+	}
+	if x.growth > th.Steep && (patient || x.absolute >= much) && x.lives == 1 && x.trend.in.Lower*x.span > th.Steep/2*math.Abs(x.start) {
 		return true
 	}
 	if r.Limit > 0 {

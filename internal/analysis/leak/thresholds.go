@@ -20,6 +20,9 @@ type Thresholds struct {
 	// Steep is growth past the warm-up that matters at once: a heap that is
 	// collected when it has doubled does not come near it.
 	Steep float64
+	// SteepBytes and SteepCount are what steep growth must come to before Patience: a process that has just
+	// begun is small, and becomes many times as large by what it caches and pools.
+	SteepBytes, SteepCount float64
 	// LimitWithin is the time in seconds within which reaching the limit matters,
 	// however small the growth.
 	LimitWithin float64
@@ -121,6 +124,8 @@ var Defaults = Thresholds{
 	Growth:         0.03,
 	Patience:       5.9 * 3600,
 	Steep:          0.65,
+	SteepBytes:     40 << 20,
+	SteepCount:     100,
 	LimitWithin:    24 * 3600,
 	MinBytes:       1 << 20,
 	MinCount:       3,
