@@ -221,6 +221,8 @@ func newCommandLine(name string, stderr io.Writer) *commandLine {
 		return c
 	case "once":
 		c.onceFlags()
+	case "demo":
+		c.listen = list{values: []string{"127.0.0.1:9797"}} // it may be paused and its knobs turned by whoever reaches it
 	default:
 		c.listen = list{values: []string{":9797"}}
 	}
