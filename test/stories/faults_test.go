@@ -41,7 +41,10 @@ func slow(ctx context.Context, s *stage) {
 		if !ok {
 			continue
 		}
-		for _, word := range []string{"slow", "v1.1.0", "v1.0.0", "p50", n.Labels["step"]} {
+		if said := n.Annotations["description"]; !statistics.MatchString(said) {
+			s.t.Errorf("slow: the notification does not say which statistics changed, and by how much: %s", said)
+		}
+		for _, word := range []string{"slow", "v1.1.0", "v1.0.0", n.Labels["step"]} {
 			if !strings.Contains(n.Annotations["description"], word) {
 				s.t.Errorf("slow: the notification does not name %s: %s", word, n.Annotations["description"])
 			}
@@ -53,6 +56,9 @@ func slow(ctx context.Context, s *stage) {
 }
 
 var objectiveSummary = regexp.MustCompile(`^slow: p95 [0-9.]+ms, limit 380ms, release v1\.1\.0$`)
+
+// statistics are those of a shop that is half as fast: which of them are proven is chance.
+var statistics = regexp.MustCompile(`: (p50|p95|p99) \+[0-9.]+ %(, (p50|p95|p99) \+[0-9.]+ %)* with release`)
 
 // leaking watches a shop that leaks from its first request on. The same heap has
 // a limit that is an hour away and one that is days away.
