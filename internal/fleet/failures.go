@@ -38,6 +38,9 @@ type failureRing struct {
 	next   int
 	full   bool
 	logged map[logKey]*logState
+
+	strike   func(string) string // strikes secrets out of a text; nil leaves it
+	unstruck int                 // the newest failures whose texts may hold some
 }
 
 type logKey struct {
@@ -50,8 +53,8 @@ type logState struct {
 	skipped int
 }
 
-func newFailureRing(log *slog.Logger) *failureRing {
-	return &failureRing{log: log, logged: map[logKey]*logState{}}
+func newFailureRing(log *slog.Logger, strike func(string) string) *failureRing {
+	return &failureRing{log: log, logged: map[logKey]*logState{}, strike: strike}
 }
 
 func (r *failureRing) add(f Failure) {
@@ -60,6 +63,7 @@ func (r *failureRing) add(f Failure) {
 	}
 	defer r.mu.Unlock()
 	r.ring[r.next] = f
+	r.unstruck = min(r.unstruck+1, len(r.ring))
 	r.next++
 	if r.next == len(r.ring) {
 		r.next, r.full = 0, true
@@ -78,8 +82,23 @@ func (r *failureRing) add(f Failure) {
 	s.at, s.skipped = f.At, 0
 }
 
+// conceal strikes secrets out of what was added since it was last called: when somebody reads, and before a reload
+// forgets the secrets of the document before. Thousands may fail a second, and a few are read.
+func (r *failureRing) conceal() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.strike == nil {
+		return
+	}
+	for ; r.unstruck > 0; r.unstruck-- {
+		f := &r.ring[(r.next-r.unstruck+len(r.ring))%len(r.ring)]
+		f.Text = r.strike(f.Text)
+	}
+}
+
 // recent returns the failures kept, newest first.
 func (r *failureRing) recent() []Failure {
+	r.conceal()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.next

@@ -42,7 +42,7 @@ func openState(t *testing.T, d memoryDisk) *state.Store {
 func TestFailuresAreKeptAndLoggedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		r := newFailureRing(slog.New(slog.NewTextHandler(&log, nil)))
+		r := newFailureRing(slog.New(slog.NewTextHandler(&log, nil)), nil)
 		fail := func(cause load.Cause, code int32) {
 			r.add(Failure{At: time.Now(), Step: "a", Cause: cause, Code: code, Text: "x"})
 		}
@@ -62,6 +62,41 @@ func TestFailuresAreKeptAndLoggedOnceAMinute(t *testing.T) {
 				len(kept), kept[0].Code, kept[1].Code, kept[2].Code, keptFailures, keptFailures+4)
 		}
 	})
+}
+
+// Secrets are struck out when somebody reads, or before they are forgotten, and not of each of thousands of failures.
+func TestSecretsOfFailuresAreStruckOutOnce(t *testing.T) {
+	struck, secret := 0, "old"
+	r := newFailureRing(slog.New(slog.DiscardHandler), func(text string) string {
+		struck++
+		return strings.ReplaceAll(text, secret, "<secret>")
+	})
+	fail := func(n int, text string) {
+		for range n {
+			r.add(Failure{At: time.Now(), Step: "a", Cause: load.Timeout, Text: text})
+		}
+	}
+	fail(3*keptFailures, "old and new")
+	if struck > 0 {
+		t.Errorf("%d texts were looked at, and nobody read any", struck)
+	}
+	r.conceal() // a reload, which brings another secret
+	secret = "new"
+	fail(2, "old and new")
+	texts := map[string]int{}
+	for range 2 {
+		clear(texts)
+		for _, f := range r.recent() {
+			texts[f.Text]++
+		}
+	}
+	want := map[string]int{"<secret> and new": keptFailures - 2, "old and <secret>": 2}
+	if d := cmp.Diff(want, texts); d != "" {
+		t.Errorf("texts (-want +got):\n%s", d)
+	}
+	if struck != keptFailures+2 {
+		t.Errorf("%d texts were looked at, want each that is kept, once", struck)
+	}
 }
 
 func TestPause(t *testing.T) {

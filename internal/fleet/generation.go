@@ -114,6 +114,7 @@ func (c *Change) Commit() {
 	f.mu.Unlock()
 	for i := range next.doc.Scenarios {
 		block := &next.doc.Scenarios[i]
+		next.scenario(block.Name.S).failures.conceal()
 		if s := next.scenario(block.Name.S); s.cfg != block {
 			s.setObjectives(block)
 		}

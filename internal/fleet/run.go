@@ -146,9 +146,6 @@ func (r *run) failed(step, _ string, res *load.Result, why error) {
 	}
 	if why != nil {
 		f.Text = why.Error()
-		if r.s.o.Strike != nil {
-			f.Text = r.s.o.Strike(f.Text)
-		}
 	}
 	r.s.failures.add(f)
 }

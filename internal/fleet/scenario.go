@@ -94,7 +94,7 @@ func (f *Fleet) newScenario(c *config.Scenario, targets map[string]*Target, blac
 		targets: map[string]*Target{}, claims: map[string]*target.Claim{}, hops: map[*target.Limiter]*target.Claim{},
 	}
 	s.at.Store(c.At)
-	s.failures = newFailureRing(s.log)
+	s.failures = newFailureRing(s.log, s.o.Strike)
 	for _, name := range c.Program.Targets() {
 		s.targets[name] = targets[name]
 		s.claims[name] = targets[name].limiter.Claim()

@@ -3,27 +3,7 @@ package target
 import (
 	"net/netip"
 	"sync"
-	"time"
 )
-
-// TakeWithin takes the next token if it is due within a time, and returns how long
-// the caller must wait for it. All callers give the time since the same zero.
-func (l *Limiter) TakeWithin(now, most time.Duration) (wait time.Duration, ok bool) {
-	if l.interval == 0 {
-		return 0, true
-	}
-	at := int64(now) * ticksPerNanosecond
-	for {
-		next := l.next.Load()
-		wait := time.Duration(max(0, (next-l.tolerance-at+ticksPerNanosecond-1)/ticksPerNanosecond))
-		if wait > most {
-			return wait, false
-		}
-		if l.next.CompareAndSwap(next, max(next, at)+l.interval) {
-			return wait, true
-		}
-	}
-}
 
 // mostHosts bounds the limiters of a Hosts, by address.
 const mostHosts = 1000

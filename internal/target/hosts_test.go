@@ -7,27 +7,17 @@ import (
 	"time"
 )
 
-func TestTakeWithin(t *testing.T) {
+func TestALimiterOfOneUser(t *testing.T) {
 	const ms = time.Millisecond
 	l := NewLimiter(10, 1)
-	for i, c := range []struct {
-		now, most, wait time.Duration
-		ok              bool
-	}{
-		{0, 0, 0, true},
-		{0, 99 * ms, 100 * ms, false}, // and takes none
-		{0, 100 * ms, 100 * ms, true},
-		{0, time.Hour, 200 * ms, true},
-		{250 * ms, 49 * ms, 50 * ms, false},
-		{250 * ms, 50 * ms, 50 * ms, true},
-		{time.Hour, -1, 0, false}, // its time is over
-		{time.Hour, 0, 0, true},
+	for i, c := range []struct{ now, wait time.Duration }{
+		{0, 0}, {0, 100 * ms}, {0, 200 * ms}, {250 * ms, 50 * ms}, {time.Hour, 0}, {time.Hour, 100 * ms},
 	} {
-		if wait, ok := l.TakeWithin(c.now, c.most); wait != c.wait || ok != c.ok {
-			t.Errorf("number %d: at %v within %v: %v, %v; want %v, %v", i, c.now, c.most, wait, ok, c.wait, c.ok)
+		if wait := l.Take(c.now); wait != c.wait {
+			t.Errorf("number %d: at %v a wait of %v, want %v", i, c.now, wait, c.wait)
 		}
 	}
-	if wait, ok := NewLimiter(0, 1).TakeWithin(0, 0); wait != 0 || !ok {
+	if wait := NewLimiter(0, 1).Take(0); wait != 0 {
 		t.Error("a rate of 0 limits")
 	}
 }

@@ -107,6 +107,15 @@ func (l *Limiter) book(at, within int64) (wait int64, ok bool) {
 	}
 }
 
+// Take takes the next token and returns how long its user must wait, for a limiter that has one user.
+func (l *Limiter) Take(now time.Duration) time.Duration {
+	if l.interval == 0 {
+		return 0
+	}
+	wait, _ := l.book(int64(now)*ticksPerNanosecond, math.MaxInt64)
+	return inTime(wait)
+}
+
 // asks counts a claim that asks, and returns how many do.
 func (l *Limiter) asks(c *Claim, at int64) int64 {
 	span := at / l.span

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -181,7 +180,7 @@ func (c *client) checkRedirect(req *http.Request, via []*http.Request) error {
 
 // admit takes the token of a request, and waits until it is due.
 func (c *client) admit(ctx context.Context) error {
-	wait, _ := c.limiter.TakeWithin(time.Since(c.zero), math.MaxInt64)
+	wait := c.limiter.Take(time.Since(c.zero))
 	if wait <= 0 {
 		return nil
 	}
