@@ -38,7 +38,7 @@ func (r *Recorder) Counts(scenario string) (c Counts) {
 	c.Dropped = sc.dropped
 	for _, s := range sc.steps {
 		for cause, n := range s.failures {
-			if n > 0 && load.Cause(cause) != load.None {
+			if n > 0 {
 				c.Failures = append(c.Failures, FailureCount{s.name, load.Cause(cause), n, s.requests})
 			}
 		}

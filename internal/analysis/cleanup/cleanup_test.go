@@ -159,3 +159,19 @@ func TestAReleaseEndsTheWait(t *testing.T) {
 		t.Errorf("%v, want inconclusive: another process returned to nothing", got)
 	}
 }
+
+// What is used at a rate is not held, and what is written to a disk is meant to stay.
+func TestRatesAndDisksNeedNotReturn(t *testing.T) {
+	r := newRig()
+	r.Configure(&analysis.Description{Targets: []analysis.Target{{Name: "shop", Resources: []analysis.Resource{
+		{Name: "heap", Kind: load.ResourceCPU}, {Name: "goroutines", Kind: load.ResourceDisk}, {Name: "network", Kind: load.ResourceNetwork},
+	}}}})
+	r.read(5*time.Minute, 100, 20)
+	r.run(load.RunBegan, "1")
+	r.read(5*time.Minute, 900, 90)
+	r.run(load.RunEnded, "1")
+	r.read(time.Hour, 900, 90)
+	if found := r.Judge(r.now); len(found) != 0 {
+		t.Errorf("found %+v, want nothing", found)
+	}
+}

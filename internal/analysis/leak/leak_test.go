@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/analysis/analysistest"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
@@ -367,5 +368,25 @@ func BenchmarkHundredMembers(b *testing.B) {
 	}
 	for b.Loop() {
 		beat()
+	}
+}
+
+// Rates cannot leak, and a disk fills up as memory does: in bytes.
+func TestRatesAreNotLookedAtAndDisksAre(t *testing.T) {
+	a := New()
+	a.Configure(&analysis.Description{Targets: []analysis.Target{{Name: "shop", Resources: []analysis.Resource{
+		{Name: "cpu", Kind: load.ResourceCPU}, {Name: "net", Kind: load.ResourceNetwork}, {Name: "disk", Kind: load.ResourceDisk},
+	}}}})
+	at := analysistest.Zero
+	for i := range 8 * 60 {
+		for _, name := range []string{"cpu", "net", "disk"} {
+			a.Sample(sample(name, at, 1e9*(1+float64(i)/480)))
+		}
+		a.Window(&load.Window{Step: "home", Target: "shop", Start: at, End: at.Add(time.Minute), Requests: 6000})
+		at = at.Add(time.Minute)
+	}
+	found := a.Judge(at)
+	if len(found) != 1 || found[0].Resource != "disk" || found[0].Verdict != load.Fail || !strings.Contains(found[0].Sentence, "MiB/h") {
+		t.Errorf("found %+v, want that the disk fills up", found)
 	}
 }

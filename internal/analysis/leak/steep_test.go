@@ -63,6 +63,29 @@ func TestALeakThatWasCalledStaysOne(t *testing.T) {
 	}
 }
 
+// A process that has just begun becomes many times as large by what it caches and pools, which is no leak before it
+// comes to something.
+func TestSmallProcessesGrowAtFirst(t *testing.T) {
+	for _, c := range []struct {
+		to, minutes float64 // MiB, from 2
+		want        bool
+	}{{24, 8, false}, {40, 12, false}, {90, 10, true}} {
+		for seed := range uint64(10) {
+			r := newRig(0)
+			r.rand = rand.New(rand.NewPCG(seed, 8))
+			called := false
+			for range int(2 * c.minutes) {
+				began := r.now.Sub(analysistest.Zero).Seconds()
+				r.feed(30*time.Second, time.Second, func(s float64) float64 { return 2 + (c.to-2)*(began+s)/(60*c.minutes) })
+				called = called || r.Judge(r.now)[0].Verdict == load.Fail
+			}
+			if called != c.want {
+				t.Errorf("seed %d: 2 to %.0f MiB in %.0f minutes: called %t, want %t", seed, c.to, c.minutes, called, c.want)
+			}
+		}
+	}
+}
+
 func TestACleanLineIsCalledWithinSixHours(t *testing.T) {
 	for k := range uint64(20) {
 		r := rand.New(rand.NewPCG(k, 2))

@@ -180,6 +180,14 @@ func TestMetrics(t *testing.T) {
 	}
 	r.feed(2 * time.Hour)
 	r.release("v1.1.0")
+	r.feed(14 * time.Minute)
+	early := r.metrics()
+	if _, compared := early["perfd_regression_change_ratio shop-soak  p99"]; !compared {
+		t.Errorf("after the first look nothing is compared: %v", early)
+	}
+	if _, known := early["perfd_regression_suspected shop-soak  p99"]; known || early["perfd_regression_verdict shop-soak inconclusive"] != 1 {
+		t.Errorf("what was compared and is not proven is said to be: %v", early)
+	}
 	r.feed(6 * time.Hour)
 	equal := r.metrics()
 	if v, ok := equal["perfd_regression_suspected shop-soak login p95"]; !ok || v != 0 || equal["perfd_regression_verdict shop-soak pass"] != 1 {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,8 +165,13 @@ func TestStoryCreepOverTenReleases(t *testing.T) {
 		s.slower(1.02)
 		s.hours(10, same)
 	}
-	if fs := s.active(); len(fs) != 1 {
-		t.Errorf("ten releases, each 2 %% slower: %s", texts(fs))
+	fs := s.active()
+	if len(fs) != 1 {
+		t.Fatalf("ten releases, each 2 %% slower: %s", texts(fs))
+	}
+	// The side that is compared with is the first release, and not the one before.
+	if steps := s.a.Explain(&fs[0]); len(steps) != 3 || !strings.Contains(steps[0].What, "of release v1.0.0 ") {
+		t.Errorf("%s is explained by %s", fs[0].Sentence, steps[0].What)
 	}
 	s.accept()
 	s.release("v2.0.0")
