@@ -5,6 +5,7 @@ package command
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -50,14 +51,41 @@ func Check(opts app.Options, w io.Writer) error {
 	return err
 }
 
+// outline writes a flow as a tree, each branch with the requests that an iteration makes there in the mean.
+func outline(w io.Writer, s *config.Scenario) {
+	p := s.Program
+	fmt.Fprintf(w, "  flow\t%s requests an iteration", mean(p.Expected))
+	if certain := float64(p.Requests); certain != p.Expected {
+		fmt.Fprintf(w, " in the mean, %g for certain", certain)
+	}
+	fmt.Fprintf(w, ", %s of thinking in the mean", p.Think)
+	if p.Pace > 0 {
+		fmt.Fprintf(w, ", at least %s long", block.Duration(p.Pace))
+	}
+	fmt.Fprintln(w)
+	for _, l := range p.Outline {
+		indent := strings.Repeat("  ", l.Depth)
+		if l.Step < 0 {
+			fmt.Fprintf(w, "  \t%s%s: %s\n", indent, l.Text, mean(l.Expected))
+			continue
+		}
+		step := p.Steps[l.Step]
+		fmt.Fprintf(w, "  step\t%s%s (%s to %s)", indent, l.Text, step.Protocol, step.Target)
+		if l.Expected != 1 {
+			fmt.Fprintf(w, ": %s", mean(l.Expected))
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+// mean is a mean number with as many digits as people want to read.
+func mean(n float64) string { return strconv.FormatFloat(n, 'g', 3, 64) }
+
 func describe(w io.Writer, s *config.Scenario) {
 	fmt.Fprintf(w, "\n%s\t%s test on %s\n", s.Name.S, s.Test, s.Target.S)
 	fmt.Fprintf(w, "  schedule\t%s\n", s.Schedule.Describe())
 	fmt.Fprintf(w, "  workload\t%s\n", s.Workload.Describe())
-	fmt.Fprintf(w, "  flow\t%d requests an iteration, %s of thinking in the mean\n", s.Program.Requests, s.Program.Think)
-	for _, step := range s.Program.Steps {
-		fmt.Fprintf(w, "  step\t%s (%s to %s)\n", step.Label, step.Protocol, step.Target)
-	}
+	outline(w, s)
 	for i := range s.Judged {
 		o := &s.Judged[i]
 		of := "all steps"
@@ -68,14 +96,14 @@ func describe(w io.Writer, s *config.Scenario) {
 	}
 	peak, mean := s.Workload.Peak(), s.Workload.Mean()
 	if s.Workload.Open() {
-		n := float64(s.Program.Requests)
+		n := s.Program.Expected
 		fmt.Fprintf(w, "  rate\tmean %.4g iterations/s = %.4g requests/s, peak %.4g iterations/s = %.4g requests/s, at most %d VUs\n",
 			mean, mean*n, peak, peak*n, s.Workload.MostVUs())
 	} else {
 		fmt.Fprintf(w, "  rate\tmean %.4g VUs, peak %.4g VUs; as many iterations as the target allows\n", mean, peak)
 		if s.Program.Think > 0 {
 			most := peak / s.Program.Think.Seconds()
-			fmt.Fprintf(w, "  at most\t%.4g iterations/s = %.4g requests/s, if the target took no time\n", most, most*float64(s.Program.Requests))
+			fmt.Fprintf(w, "  at most\t%.4g iterations/s = %.4g requests/s, if the target took no time\n", most, most*s.Program.Expected)
 		}
 	}
 	switch end := s.Workload.End(); {

@@ -213,6 +213,7 @@ type tally struct {
 
 type stepTally struct {
 	requests, failed uint64
+	retries          uint64
 	failures         [load.NumCauses]uint64
 	response         hist.Histogram
 }
@@ -227,6 +228,7 @@ func (t *tally) add(w *load.Window) {
 			t.steps[w.Step] = s
 		}
 		s.requests += w.Requests
+		s.retries += w.Retries
 		s.failed += w.Failed()
 		for c, n := range w.Failures {
 			if load.Cause(c) != load.Canceled {
@@ -284,9 +286,9 @@ func (t *tally) report(s *config.Scenario, e judge.Run, f load.Finding) report.R
 		r.Invalid = append(r.Invalid, d.String())
 	}
 	for _, step := range s.Program.Steps {
-		row := report.Step{Name: step.Label}
+		row := report.Step{Name: step.Label, Group: step.Group}
 		if x := t.steps[step.Label]; x != nil {
-			row.Requests, row.Failed = x.requests, x.failed
+			row.Requests, row.Failed, row.Retries = x.requests, x.failed, x.retries
 			for cause, n := range x.failures {
 				row.Failures = count(row.Failures, load.Cause(cause).String(), n)
 			}

@@ -71,14 +71,9 @@ func checkShadows(d *Document, errs *block.Errors) {
 			errs.Add(name.Pos, name.Path, "%s %q has the name of an entry of vars, at %s, which ${%s} would mean", what, name.S, first, name.S).Hint = "rename one of the two"
 		}
 	}
-	extracts := func(c *flow.Config) {
-		for _, item := range c.Items {
-			if item.Request == nil {
-				continue
-			}
-			for _, x := range item.Request.Extract {
-				shadow("the extracted variable", x.Name)
-			}
+	variables := func(c *flow.Config) {
+		for _, name := range c.Variables() {
+			shadow("the variable", name)
 		}
 	}
 	for _, f := range d.Data {
@@ -89,10 +84,10 @@ func checkShadows(d *Document, errs *block.Errors) {
 		for _, p := range f.Params {
 			shadow("the param", p)
 		}
-		extracts(&f.Steps)
+		variables(&f.Steps)
 	}
 	for i := range d.Scenarios {
-		extracts(&d.Scenarios[i].Flow)
+		variables(&d.Scenarios[i].Flow)
 	}
 }
 

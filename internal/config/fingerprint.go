@@ -83,11 +83,28 @@ func judgedBy(scenario *block.Node, flows []*block.Node, kinds analysis.Kinds) (
 		if f.Kind == block.Map { // a named flow
 			f = f.Get("steps")
 		}
-		for _, step := range f.Items {
-			add(step.Get("objectives"))
-		}
+		inFlow(f, add)
 	}
 	return parts
+}
+
+// inFlow calls add with the objectives of all steps of a flow, and of those in its constructs.
+func inFlow(list *block.Node, add func(*block.Node)) {
+	if list == nil {
+		return
+	}
+	for _, step := range list.Items {
+		if step.Kind == block.List { // a branch
+			inFlow(step, add)
+			continue
+		}
+		add(step.Get("objectives"))
+		for _, key := range []string{"steps", "else", "choose", "parallel", "once_per_vu"} {
+			if inner := step.Get(key); inner != nil && inner.Kind == block.List {
+				inFlow(inner, add)
+			}
+		}
+	}
 }
 
 // named returns the item of a list of mappings that has a name.
@@ -102,13 +119,13 @@ func named(list *block.Node, name string) *block.Node {
 
 // usedFlows lists the named flows that a flow uses, directly and through others.
 func usedFlows(d *Document, c *flow.Config, found []string) []string {
-	for _, item := range c.Items {
-		if item.Use == nil || slices.Contains(found, item.Use.Use.S) {
+	for _, name := range c.Uses() {
+		if slices.Contains(found, name) {
 			continue
 		}
-		found = append(found, item.Use.Use.S)
+		found = append(found, name)
 		for i := range d.Flows {
-			if d.Flows[i].Name.S == item.Use.Use.S {
+			if d.Flows[i].Name.S == name {
 				found = usedFlows(d, &d.Flows[i].Value.Steps, found)
 			}
 		}

@@ -69,7 +69,7 @@ func (d *Document) fitTarget(name block.Text, errs *block.Errors) {
 			}
 			peak, what = peak/s.Program.Think.Seconds(), "may come to"
 		}
-		if peak *= float64(requests); peak > rate.PerSecond() {
+		if peak *= requests; peak > rate.PerSecond() {
 			at := s.At.Get("workload")
 			errs.Add(at.Pos, at.Path, "%s %.4g requests/s of target %s at its peak, and %s allows %s: the rest is dropped or waits (rate_cap)", what, peak, name.S, key, rate)
 			over = true
@@ -87,12 +87,12 @@ func (d *Document) fitTarget(name block.Text, errs *block.Errors) {
 	}
 }
 
-// requestsTo is how many requests an iteration sends to a target on its unconditional
-// path; uses reports whether any step goes there.
-func (s *Scenario) requestsTo(target string) (n int, uses bool) {
+// requestsTo is how many requests an iteration sends to a target in the mean; uses
+// reports whether any step goes there.
+func (s *Scenario) requestsTo(target string) (n float64, uses bool) {
 	for _, step := range s.Program.Steps {
-		if step.Target == target {
-			n += step.PerIteration
+		if step.Target == target && !step.Group {
+			n += step.Expected
 			uses = true
 		}
 	}

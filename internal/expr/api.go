@@ -15,6 +15,10 @@ package expr
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/perfd/perfd/internal/block"
 )
@@ -93,3 +97,94 @@ func (x *Extraction) Type() Type { return x.kind }
 
 // Keep returns the parts of an answer that the extraction reads.
 func (x *Extraction) Keep() Keep { return x.keep }
+
+// An Expression is an expression over variables, of which no answer is a part.
+type Expression struct {
+	text string
+	eval eval
+	kind Type
+}
+
+// ParseExpression compiles an expression whose value is of one of the types, or not known before Value; none of them
+// allows all. Mistakes go to errs; it then returns nil.
+func ParseExpression(t block.Text, s *Symbols, errs *block.Errors, types ...Type) *Expression {
+	c := compiler{symbols: s}
+	f, kind, ok := c.text(t, errs)
+	if !ok {
+		return nil
+	}
+	if len(types) > 0 && kind != Any && !slices.Contains(types, kind) {
+		e := errs.Add(t.Pos, t.Path, "must be %s, %q is %s", types[0], t.S, kind)
+		if types[0] == Bool {
+			e.Hint = "compare it: stock > 0, user.vip == true"
+		}
+		return nil
+	}
+	return &Expression{t.S, f, kind}
+}
+
+// Value evaluates the expression. An error says why it has no value.
+func (x *Expression) Value(s *Scope) (Value, error) {
+	v := x.eval(s, nil)
+	if v.kind == fault {
+		return Value{}, fmt.Errorf("%s: %s", x.text, v.text)
+	}
+	return v, nil
+}
+
+// Holds evaluates a condition. An error says why it is neither true nor false.
+func (x *Expression) Holds(s *Scope) (bool, error) {
+	v, err := x.Value(s)
+	if err == nil && v.kind != Bool {
+		err = fmt.Errorf("%s: is %s, not true or false", x.text, v.Type())
+	}
+	return err == nil && v.num != 0, err
+}
+
+// Count evaluates a whole number that is not negative. An error says why there is none.
+func (x *Expression) Count(s *Scope) (int, error) {
+	v, err := x.Value(s)
+	switch {
+	case err != nil:
+		return 0, err
+	case v.kind != Number || v.num != math.Trunc(v.num) || v.num < 0 || v.num > math.MaxInt32:
+		return 0, fmt.Errorf("%s: is %s, not a whole number from 0", x.text, described(v))
+	}
+	return int(v.num), nil
+}
+
+// List evaluates a list. An error says why there is none.
+func (x *Expression) List(s *Scope) ([]Value, error) {
+	v, err := x.Value(s)
+	if err != nil {
+		return nil, err
+	}
+	if v.kind != List {
+		return nil, fmt.Errorf("%s: is %s, not a list", x.text, v.Type())
+	}
+	var items []Value
+	gjson.Parse(v.text).ForEach(func(_, item gjson.Result) bool {
+		items = append(items, jsonValue(item))
+		return true
+	})
+	return items, nil
+}
+
+// described is a value in words: a number itself, of others their type.
+func described(v Value) string {
+	if v.kind == Number {
+		return v.String()
+	}
+	return v.Type().String()
+}
+
+// String returns the expression as written.
+func (x *Expression) String() string { return x.text }
+
+// Err returns why the evaluation failed whose value v is, nil for one that did not.
+func (v Value) Err() error {
+	if v.kind == fault {
+		return errors.New(v.text)
+	}
+	return nil
+}

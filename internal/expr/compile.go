@@ -69,6 +69,11 @@ func (c *compiler) parse(s string) (eval, Type, error) {
 	if len(s) > maxLength {
 		return nil, Any, wrong("an expression must not be longer than %d bytes", maxLength)
 	}
+	if inner, ok := strings.CutPrefix(strings.TrimSpace(s), "${"); ok && strings.HasSuffix(inner, "}") {
+		m := wrong("this is an expression by itself, without ${…}")
+		m.hint = "write " + strings.TrimSpace(strings.TrimSuffix(inner, "}"))
+		return nil, Any, m
+	}
 	tree, err := parser.ParseWithConfig(rewrite(s), parserConfig)
 	if err != nil {
 		if at, ok := errors.AsType[*file.Error](err); ok {

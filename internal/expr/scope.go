@@ -132,6 +132,12 @@ type Scope struct {
 	json uint8 // whether the body of the answer that is read is JSON
 }
 
+// Take makes the variables those of another scope.
+func (s *Scope) Take(o *Scope) { s.Vars = append(s.Vars[:0], o.Vars...) }
+
+// Get returns the variable in a slot, null if it is not set.
+func (s *Scope) Get(slot int) Value { return s.get(slot) }
+
 // Set sets the variable in a slot.
 func (s *Scope) Set(slot int, v Value) {
 	if slot >= len(s.Vars) {
@@ -148,8 +154,18 @@ func (s *Scope) get(slot int) Value {
 	return s.Vars[slot]
 }
 
-// Reset sets all variables to null and keeps their memory.
-func (s *Scope) Reset() { clear(s.Vars) }
+// Reset sets all variables to null and keeps their memory. Those that kept names by their slots stay; nil keeps none.
+func (s *Scope) Reset(kept []bool) {
+	if kept == nil {
+		clear(s.Vars)
+		return
+	}
+	for slot := range s.Vars {
+		if slot >= len(kept) || !kept[slot] {
+			s.Vars[slot] = Value{}
+		}
+	}
+}
 
 // below returns a number in [0, n) from the VU's random source.
 func (s *Scope) below(n uint64) uint64 { return rand.New(s.Rand).Uint64N(n) }

@@ -306,7 +306,9 @@ func (s *resultSink) Record(vu int, r *load.Result) {
 		r.Touched = s.exhausted(r)
 	}
 	s.sink.Record(vu, r)
-	s.targets[r.Step].distress.Observe(r)
+	if t := s.targets[r.Step]; t != nil { // nil for a group, whose requests were observed
+		t.distress.Observe(r)
+	}
 }
 
 // exhausted returns what the machine had none of for a request that was not sent,

@@ -101,6 +101,10 @@ func (f *Fleet) newScenario(c *config.Scenario, targets map[string]*Target, blac
 		s.hops[targets[name].limiter] = s.claims[name]
 	}
 	for _, step := range c.Program.Steps {
+		if step.Group {
+			s.stepTargets = append(s.stepTargets, nil)
+			continue
+		}
 		s.stepTargets = append(s.stepTargets, targets[step.Target])
 	}
 	s.first = s.stepTargets[0]
@@ -133,7 +137,10 @@ func (s *Scenario) openSink() error {
 	}
 	limits := limitsOf(s.cfg)
 	for i, step := range s.cfg.Program.Steps {
-		info.Steps = append(info.Steps, record.Series{Step: step.Label, Target: step.Target, Protocol: step.Protocol, Checks: step.Checks, Limits: limits[i]})
+		info.Steps = append(info.Steps, record.Series{
+			Step: step.Label, Target: step.Target, Protocol: step.Protocol, Checks: step.Checks, Limits: limits[i],
+			Group: step.Group, Retries: step.Retries,
+		})
 	}
 	var err error
 	s.sink, err = s.o.Recorder.Open(info)

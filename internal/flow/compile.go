@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -38,6 +39,13 @@ type StepDesc struct {
 	Objectives []objective.Config
 	// PerIteration is how often an iteration performs the step on its unconditional path.
 	PerIteration int
+	// Expected is how often an iteration performs the step in the mean: by chance and weight. A condition is taken to
+	// hold and not to hold, and a loop whose number of passes is not known to make one.
+	Expected float64
+	// Group says that this is no step but a group of steps, whose results are no requests: what they took as a whole.
+	Group bool
+	// Retries says that failed requests may be attempted again.
+	Retries bool
 	// Span names the step's spans; nil if its protocol has no conventions for them.
 	Span protocol.SpanMapper
 }
@@ -47,29 +55,45 @@ type Program struct {
 	Steps []StepDesc
 	// Requests is the number of requests of an iteration on its unconditional path, at least 1.
 	Requests int
+	// Expected is the number of requests of an iteration in the mean, as StepDesc's.
+	Expected float64
 	// Think is the sum of the mean think times of an iteration.
 	Think time.Duration
+	// Pace is how long an iteration takes at least, 0 for no bound.
+	Pace time.Duration
+	// Outline is the flow as lines for people to read.
+	Outline []Line
 
 	code    []op
-	steps   []step
-	targets []string // by step.target
+	steps   []step // by StepDesc; of a group all but its index is zero
+	targets []string
 	feeds   []feed
 	slots   int
+	loops   int // how many there are, each with a state in the VU
+	onces   int // likewise
+	// groupSteps holds, for each group, its place in Steps.
+	groupSteps []int
+	// constructs says that VUs need a state besides their place in the code.
+	constructs bool
+	kept       []bool // by slot: the variable stays from iteration to iteration
+}
+
+// A Line is one line of a flow's outline.
+type Line struct {
+	Depth int // of nesting, from 0
+	Text  string
+	Step  int // in Steps; -1 for a construct
+	// Expected is how many requests an iteration makes there in the mean, as StepDesc's.
+	Expected float64
 }
 
 // Targets returns the names of the targets of all steps, the first step's first.
 func (p *Program) Targets() []string { return slices.Clone(p.targets) }
 
-// An op is one instruction; exactly one of its pointers is set.
-type op struct {
-	step  *step
-	think *Think
-	set   *assignment
-}
-
 type assignment struct {
 	slot  int
 	value *expr.Template
+	json  *expr.JSON // instead of value, a list or a mapping
 }
 
 type feed struct {
@@ -88,6 +112,7 @@ type step struct {
 	keep     expr.Keep
 	timeout  time.Duration
 	stop     bool // a failure stops the iteration
+	retry    *Retry
 }
 
 // A check is a named condition of a step. One that reads what its own step
@@ -107,7 +132,7 @@ func Compile(c *Config, o Options) *Program {
 	root := expr.NewSymbols(nil)
 	k := &compiler{o: o, p: &Program{}, variables: root, labels: map[string]block.Pos{}}
 	declareData(root, o.Data)
-	k.items(c, "", root)
+	k.items(c, place{symbols: root, times: 1, expected: 1})
 	for name, f := range o.Data {
 		if root.Read(name) {
 			slot, _, _ := root.Lookup(name)
@@ -117,7 +142,10 @@ func Compile(c *Config, o Options) *Program {
 	slices.SortFunc(k.p.feeds, func(a, b feed) int { return a.slot - b.slot })
 	k.p.slots = root.Slots()
 	k.p.Requests = max(1, k.p.Requests)
-	if len(k.p.steps) == 0 && c.At != nil && o.Errors.Len() == 0 {
+	k.keep()
+	k.p.constructs = k.p.Pace > 0 || slices.ContainsFunc(k.p.code, needsState) ||
+		slices.ContainsFunc(k.p.steps, func(s step) bool { return s.retry != nil })
+	if !slices.ContainsFunc(k.p.Steps, func(s StepDesc) bool { return !s.Group }) && c.At != nil && o.Errors.Len() == 0 {
 		o.Errors.Add(c.At.Pos, c.At.Path, "makes no request")
 	}
 	k.link()
@@ -141,7 +169,7 @@ func Check(name string, n *Named, o Options) {
 		notReserved(p, o.Errors)
 		inner.Declare(p.S, expr.Any)
 	}
-	k.items(&n.Steps, name+"/", inner)
+	k.items(&n.Steps, place{prefix: name + "/", symbols: inner, times: 1, expected: 1})
 }
 
 // notReserved reports a variable with a name that every expression defines.
@@ -157,27 +185,91 @@ type compiler struct {
 	variables *expr.Symbols // where extracted values are declared: visible to all later steps
 	labels    map[string]block.Pos
 	using     []string // the named flows being compiled, outermost first
+	sets      []int    // the slots of variables, in the order in which steps set them
+	onceSets  []int    // those of once_per_vu
+	branch    bool     // in a branch of parallel
 }
 
-func (k *compiler) items(c *Config, prefix string, s *expr.Symbols) {
+// A place is where an entry of a flow stands.
+type place struct {
+	prefix  string        // of the labels of steps
+	symbols *expr.Symbols // that the entry reads
+	depth   int           // in the outline
+	// times is how often an iteration comes there for certain, and expected how often in the mean.
+	times    int
+	expected float64
+	inner    bool // within a construct or a named flow
+}
+
+// under returns the place within a construct, where an iteration comes with a probability.
+func (p place) under(share float64) place {
+	p.depth++
+	p.inner = true
+	p.expected *= share
+	if share < 1 {
+		p.times = 0
+	}
+	return p
+}
+
+func (k *compiler) items(c *Config, in place) {
 	for i := range c.Items {
-		switch item := &c.Items[i]; {
-		case item.Think != nil:
-			if item.Think.draw == nil {
-				continue // was reported when it was decoded
-			}
-			k.p.Think += item.Think.Mean
-			k.p.code = append(k.p.code, op{think: item.Think})
-		case item.Use != nil:
-			k.use(item.Use, item.At, prefix, s)
-		case item.Request != nil:
-			k.request(item.Request, item.At, prefix, s)
+		item := &c.Items[i]
+		item.compile(k, item.At, in)
+	}
+}
+
+// emit appends an instruction and returns its place in the code.
+func (k *compiler) emit(o op) int {
+	k.p.code = append(k.p.code, o)
+	return len(k.p.code) - 1
+}
+
+// here is the place of the next instruction.
+func (k *compiler) here() int { return len(k.p.code) }
+
+// land makes the instruction at a place jump to the next one.
+func (k *compiler) land(at int) { k.p.code[at].to = len(k.p.code) }
+
+// line appends a line to the outline and returns a function that adds to it the
+// requests of the steps that were compiled since.
+func (k *compiler) line(in place, format string, args ...any) (done func()) {
+	at, from := len(k.p.Outline), len(k.p.Steps)
+	k.p.Outline = append(k.p.Outline, Line{Depth: in.depth, Text: fmt.Sprintf(format, args...), Step: -1})
+	return func() {
+		for _, s := range k.p.Steps[from:] {
+			k.p.Outline[at].Expected += s.Expected
 		}
 	}
 }
 
-func (k *compiler) use(u *Use, at *block.Node, prefix string, s *expr.Symbols) {
+// assign declares a variable and notes that a step sets it.
+func (k *compiler) assign(name block.Text, t expr.Type) (slot int) {
+	notReserved(name, k.o.Errors)
+	slot = k.variables.Declare(name.S, t)
+	k.sets = append(k.sets, slot)
+	return slot
+}
+
+// keep marks the variables that stay from iteration to iteration.
+func (k *compiler) keep() {
+	if len(k.onceSets) == 0 {
+		return
+	}
+	k.p.kept = make([]bool, k.p.slots)
+	for _, slot := range k.onceSets {
+		k.p.kept[slot] = true
+	}
+}
+
+func (*Use) inside() []*Config { return nil }
+
+func (u *Use) compile(k *compiler, at *block.Node, in place) {
+	s := in.symbols
 	if u.Use.S == "" {
+		if u.Use.Path != "" {
+			k.o.Errors.Add(u.Use.Pos, u.Use.Path, "must name a flow")
+		}
 		return
 	}
 	var names []string
@@ -215,7 +307,7 @@ func (k *compiler) use(u *Use, at *block.Node, prefix string, s *expr.Symbols) {
 		}
 		value := expr.ParseScalar(w.Value, s, k.o.Errors)
 		slot := inner.Declare(w.Name.S, value.Type())
-		k.p.code = append(k.p.code, op{set: &assignment{slot, value}})
+		k.emit(op{code: opSet, set: &assignment{slot: slot, value: value}})
 	}
 	for _, p := range params {
 		if !given[p] {
@@ -228,32 +320,43 @@ func (k *compiler) use(u *Use, at *block.Node, prefix string, s *expr.Symbols) {
 		label = u.Name.S
 	}
 	k.using = append(k.using, u.Use.S)
-	k.items(&named.Steps, prefix+label+"/", inner)
+	done := k.line(in, "use %s", label)
+	within := in.under(1)
+	within.prefix, within.symbols = in.prefix+label+"/", inner
+	k.items(&named.Steps, within)
+	done()
 	k.using = k.using[:len(k.using)-1]
 }
 
-func (k *compiler) request(r *Request, at *block.Node, prefix string, s *expr.Symbols) {
-	errs := k.o.Errors
-	label := prefix + r.Name.S
-	if first, twice := k.labels[label]; twice && r.Name.S != "" {
-		e := errs.Add(r.Name.Pos, r.Name.Path, "a step named %q exists already, at %s", label, first)
-		if prefix != "" {
+// label returns the label of a step or group, which must be the only one of its name.
+func (k *compiler) label(name block.Text, in place) string {
+	label := in.prefix + name.S
+	if first, twice := k.labels[label]; twice && name.S != "" {
+		e := k.o.Errors.Add(name.Pos, name.Path, "a step named %q exists already, at %s", label, first)
+		if in.prefix != "" {
 			e.Hint = "give the second use a name of its own: {use: …, name: …}"
 		}
 	} else {
-		k.labels[label] = r.Name.Pos
+		k.labels[label] = name.Pos
 	}
-	st := step{index: len(k.p.steps), timeout: r.Timeout.D(), stop: r.OnFailure == StopIteration}
+	return label
+}
+
+func (*Request) inside() []*Config { return nil }
+
+func (r *Request) compile(k *compiler, at *block.Node, in place) {
+	errs, s := k.o.Errors, in.symbols
+	label := k.label(r.Name, in)
+	st := step{index: len(k.p.steps), timeout: r.Timeout.D(), stop: r.OnFailure.Then == StopIteration, retry: r.OnFailure.Retry}
 	if r.Expect.Path != "" {
 		st.expect = expr.ParseCondition(r.Expect, s, errs)
 		if st.expect != nil {
 			st.keep.Merge(st.expect.Keep())
 		}
 	}
-	desc := StepDesc{Label: label, Objectives: r.Objectives, PerIteration: 1}
+	desc := StepDesc{Label: label, Objectives: r.Objectives, PerIteration: in.times, Expected: in.expected, Retries: st.retry != nil}
 	var extracted []*expr.Extraction
 	for _, x := range r.Extract {
-		notReserved(x.Name, errs)
 		from := expr.ParseExtraction(x.Value, s, errs)
 		if from != nil {
 			st.keep.Merge(from.Keep())
@@ -282,7 +385,7 @@ func (k *compiler) request(r *Request, at *block.Node, prefix string, s *expr.Sy
 			kind = extracted[i].Type()
 		}
 		names = append(names, x.Name.S)
-		st.extracts = append(st.extracts, extract{k.variables.Declare(x.Name.S, kind), extracted[i]})
+		st.extracts = append(st.extracts, extract{k.assign(x.Name, kind), extracted[i]})
 	}
 	for _, c := range r.Checks {
 		desc.Checks = append(desc.Checks, c.Name.S)
@@ -297,9 +400,11 @@ func (k *compiler) request(r *Request, at *block.Node, prefix string, s *expr.Sy
 		st.target = len(k.p.targets)
 		k.p.targets = append(k.p.targets, name)
 	}
-	k.p.Requests++
+	k.p.Requests += in.times
+	k.p.Expected += in.expected
 	k.p.Steps = append(k.p.Steps, desc)
-	k.p.code = append(k.p.code, op{step: &step{index: st.index}})
+	k.p.Outline = append(k.p.Outline, Line{in.depth, label, st.index, in.expected})
+	k.emit(op{code: opRequest, n: st.index})
 	k.p.steps = append(k.p.steps, st)
 }
 
@@ -314,8 +419,8 @@ func (k *compiler) protocol(step, kind string, t *Target, s *expr.Symbols) *prot
 // link makes the code point to the steps, after the last of them was appended.
 func (k *compiler) link() {
 	for i := range k.p.code {
-		if s := k.p.code[i].step; s != nil {
-			k.p.code[i].step = &k.p.steps[s.index]
+		if o := &k.p.code[i]; o.code == opRequest {
+			o.step = &k.p.steps[o.n]
 		}
 	}
 }
@@ -352,7 +457,7 @@ func (k *compiler) kind(r *Request, at *block.Node) (*protocol.Kind, *block.Node
 		i := slices.Index(names, key.Name)
 		if i < 0 {
 			unknown = true
-			block.UnknownKey(key, at.Path, append(append([]string{"use", "think"}, stepKeys...), names...), k.o.Errors)
+			block.UnknownKey(key, at.Path, slices.Concat(constructKeys(), stepKeys, names), k.o.Errors)
 			continue
 		}
 		found = append(found, key.Name)

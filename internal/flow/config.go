@@ -8,32 +8,85 @@ package flow
 
 import (
 	"maps"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/objective"
 )
 
-// A Config is the flow block of a scenario, or the steps of a named flow.
+// A Config is the flow block of a scenario, or the steps of a named flow or of a construct within one.
 type Config struct {
 	At    *block.Node
 	Items []Item
 }
 
-// An Item is one entry of a flow: exactly one of its fields is set.
+// An Item is one entry of a flow: a request, or one of the constructs.
 type Item struct {
-	At      *block.Node
-	Request *Request
-	Use     *Use
-	Think   *Think
+	At *block.Node
+	node
 }
 
-// The values of a step's on_failure.
-const (
-	Continue      = "continue"
-	StopIteration = "stop_iteration"
-)
+// A node is what an entry of a flow says.
+type node interface {
+	// compile appends the code of the entry.
+	compile(k *compiler, at *block.Node, in place)
+	// inside returns the lists of steps within the entry, in order.
+	inside() []*Config
+}
+
+// Each calls f with every entry of the flow and of the constructs within it, in order. It does not enter named flows.
+func (c *Config) Each(f func(Item)) {
+	for _, item := range c.Items {
+		f(item)
+		for _, inner := range item.inside() {
+			inner.Each(f)
+		}
+	}
+}
+
+// Requests returns the steps of the flow and of the constructs within it.
+func (c *Config) Requests() (list []*Request) {
+	c.Each(func(i Item) {
+		if r, ok := i.node.(*Request); ok {
+			list = append(list, r)
+		}
+	})
+	return list
+}
+
+// Uses returns the names of the flows that the flow uses, in order.
+func (c *Config) Uses() (names []string) {
+	c.Each(func(i Item) {
+		if u, ok := i.node.(*Use); ok {
+			names = append(names, u.Use.S)
+		}
+	})
+	return names
+}
+
+// Variables returns the names of the variables that the flow sets, with their places.
+func (c *Config) Variables() (names []block.Text) {
+	c.Each(func(i Item) {
+		switch n := i.node.(type) {
+		case *Request:
+			for _, x := range n.Extract {
+				names = append(names, x.Name)
+			}
+		case *Set:
+			for _, x := range n.Set {
+				names = append(names, x.Name)
+			}
+		case *Repeat:
+			names = append(names, n.Repeat.names()...)
+		case *Parallel:
+			names = append(names, n.over.names()...)
+		}
+	})
+	return names
+}
 
 // A Request is a step: one named request of any protocol.
 type Request struct {
@@ -44,7 +97,7 @@ type Request struct {
 	Checks     block.Entries[block.Text] `yaml:"checks" doc:"Named conditions that are counted and never decide failure."`
 	Extract    block.Entries[block.Text] `yaml:"extract" doc:"Variables taken out of the answer; without them, because one is not there or the request failed, the iteration stops."`
 	Objectives []objective.Config        `yaml:"objectives" doc:"What the SLA says of this step alone."`
-	OnFailure  string                    `yaml:"on_failure" doc:"continue (default) or stop_iteration."`
+	OnFailure  OnFailure                 `yaml:"on_failure" doc:"What follows a failure: continue (default), stop_iteration or retry."`
 
 	rest []block.Key // the protocol's block, and unknown keys
 }
@@ -69,34 +122,58 @@ type NamedFlows = block.Entries[Named]
 func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
 	c.At = n
 	if n.Kind != block.List {
-		errs.Add(n.Pos, n.Path, "must be a list of steps, got %s", n.Found())
+		e := errs.Add(n.Pos, n.Path, "must be a list of steps, got %s", n.Found())
+		if n.Kind == block.Map {
+			e.Hint = "begin each step with \"- \""
+		}
 		return
 	}
 	if len(n.Items) == 0 {
 		errs.Add(n.Pos, n.Path, "must have at least one step")
 	}
 	for _, item := range n.Items {
-		i := Item{At: item}
-		switch {
-		case item.Kind != block.Map:
+		if item.Kind != block.Map {
 			errs.Add(item.Pos, item.Path, "a step must be a mapping, got %s", item.Found())
 			continue
-		case item.Get("use") != nil:
-			i.Use = &Use{}
-			block.Decode(item, i.Use, errs)
-		case item.Get("think") != nil:
-			i.Think = &Think{}
-			only := struct {
-				Think *Think `yaml:"think"`
-			}{i.Think}
-			block.Decode(item, &only, errs)
-		default:
-			i.Request = &Request{OnFailure: Continue, Timeout: block.Duration(30 * time.Second)}
-			i.Request.decode(item, errs)
 		}
-		c.Items = append(c.Items, i)
+		c.Items = append(c.Items, Item{item, decodeItem(item, errs)})
 	}
 }
+
+// decodeItem decodes one entry: a construct where one of its keys is that of a construct, else a request.
+func decodeItem(n *block.Node, errs *block.Errors) node {
+	var keys []string
+	var found node
+	for _, c := range constructs {
+		if n.Get(c.key) != nil {
+			keys = append(keys, c.key)
+			if found == nil {
+				found = c.new()
+			}
+		}
+	}
+	if len(keys) > 1 {
+		errs.Add(n.Pos, n.Path, "a step does one thing, got %s", strings.Join(keys, " and ")).Hint = "write one step after the other, or one within the other's steps"
+		return &nothing{}
+	}
+	if found != nil {
+		if at := n.Get(keys[0]); at.Kind == block.Null {
+			errs.Add(at.Pos, at.Path, "has no value")
+			return &nothing{}
+		}
+		block.Decode(n, found, errs)
+		return found
+	}
+	r := &Request{OnFailure: OnFailure{Then: Continue}, Timeout: block.Duration(30 * time.Second)}
+	r.decode(n, errs)
+	return r
+}
+
+// A nothing is an entry that was reported when it was decoded.
+type nothing struct{}
+
+func (*nothing) compile(*compiler, *block.Node, place) {}
+func (*nothing) inside() []*Config                     { return nil }
 
 // decode reads the keys that every step has and keeps the rest for the compiler, which knows the protocols.
 func (r *Request) decode(n *block.Node, errs *block.Errors) {
@@ -123,12 +200,6 @@ func (r *Request) Validate(n *block.Node, errs *block.Errors) {
 		at := n.Get("timeout")
 		errs.Add(at.Pos, at.Path, "must be more than 0")
 	}
-	switch r.OnFailure {
-	case Continue, StopIteration:
-	default:
-		at := n.Get("on_failure")
-		errs.Add(at.Pos, at.Path, "must be continue or stop_iteration, got %q", r.OnFailure).Hint = block.Nearest(r.OnFailure, []string{Continue, StopIteration})
-	}
 	if len(r.Checks) > maxChecks {
 		errs.Add(n.Pos, n.Path, "a step may have at most %d checks, got %d", maxChecks, len(r.Checks))
 	}
@@ -137,22 +208,21 @@ func (r *Request) Validate(n *block.Node, errs *block.Errors) {
 // maxChecks is how many bits load.Result.Checks has.
 const maxChecks = 64
 
-// JSONSchema returns the schema of the block without protocols; Schema adds them.
-func (Config) JSONSchema() map[string]any { return Schema(nil) }
+// JSONSchema refers to the schema of flows, which Schema returns.
+func (Config) JSONSchema() map[string]any { return map[string]any{"$ref": "#/$defs/flow"} }
 
-// Schema returns the schema of a list of steps, given the schema of each protocol's block by name.
+// Schema returns the schema of a list of steps, given the schema of each protocol's block by name. In the constructs
+// within the list it refers to itself as $defs/flow.
 func Schema(kinds map[string]any) map[string]any {
 	request := block.Schema(Request{})
 	properties := request["properties"].(map[string]any)
 	maps.Copy(properties, kinds)
-	think := map[string]any{
-		"type": "object", "required": []string{"think"}, "additionalProperties": false,
-		"properties": map[string]any{"think": block.Schema(Think{})},
-	}
 	if kinds == nil {
 		request["additionalProperties"] = true
 	}
-	return map[string]any{"type": "array", "minItems": 1, "items": map[string]any{
-		"anyOf": []any{request, block.Schema(Use{}), think},
-	}}
+	forms := []any{request}
+	for _, c := range constructs {
+		forms = append(forms, block.Schema(reflect.ValueOf(c.new()).Elem().Interface()))
+	}
+	return map[string]any{"type": "array", "minItems": 1, "items": map[string]any{"anyOf": forms}}
 }

@@ -611,7 +611,7 @@ func TestMistakes(t *testing.T) {
 		{"a variable that hides the answer", "flow: [{name: a, fake: {}, extract: {status: json.x}}]", `"status" cannot be a variable`},
 		{"a param that hides a function", "flows: {f: {params: [len], steps: [{name: a, fake: {}}]}}\nflow: [{use: f, with: {len: 1}}]", `"len" cannot be a variable`},
 		{"unknown target", "flow: [{name: a, target: bnak, fake: {}}]", `did you mean "bank"?`},
-		{"on_failure", "flow: [{name: a, fake: {}, on_failure: stop}]", `must be continue or stop_iteration, got "stop"`},
+		{"on_failure", "flow: [{name: a, fake: {}, on_failure: stop}]", `must be continue, stop_iteration or retry, got "stop"`},
 		{"timeout", "flow: [{name: a, fake: {}, timeout: 0s}]", "must be more than 0"},
 		{"think", "flow: [{think: {uniform: [2s, 1s]}}, {name: a, fake: {}}]", "must be two durations, the shorter first"},
 		{"two thinks", "flow: [{think: {fixed: 2s, uniform: [1s, 2s]}}, {name: a, fake: {}}]", "exactly one of"},

@@ -74,12 +74,17 @@ type VU struct {
 	rand  rand.Rand     // over the scope's source
 	users []protocol.VU // one for each target; never appended to, because sessions point to them
 	pc    int
+	end   int           // of the code that it performs: the program's, or a branch's
 	due   time.Duration // of the next request
 	wait  time.Duration // for the next request's token, which is taken
 	token bool          // the next request's token is taken
 	turn  bool          // it was told to come back for it
 	first bool          // it was taken when the iteration was admitted
 
+	inner    *state     // of the program's constructs; nil where it has none
+	branch   bool       // of another VU
+	quit     bool       // stop_iteration was reached
+	failure  load.Cause // of the first request that failed since the innermost group began
 	outcome  load.Outcome
 	traceID  load.TraceID
 	sampled  bool
@@ -88,9 +93,19 @@ type VU struct {
 	limiters []Limiter // by target
 }
 
+// newVU returns a VU with its states.
+func (p *Program) newVU(rt *Runtime) *VU {
+	v := &VU{p: p, rt: rt, end: len(p.code), users: make([]protocol.VU, len(p.targets))}
+	if p.constructs {
+		v.inner = &state{}
+		v.inner.loops, v.inner.groups, v.inner.once = make([]loopState, p.loops), make([]groupState, len(p.groupSteps)), make([]bool, p.onces)
+	}
+	return v
+}
+
 // NewVU returns virtual user number id of the program. It opens nothing.
 func (p *Program) NewVU(id int, rt *Runtime) *VU {
-	v := &VU{p: p, rt: rt, users: make([]protocol.VU, len(p.targets))}
+	v := p.newVU(rt)
 	for i, target := range p.targets {
 		v.users[i].ID = id
 		v.users[i].Env = rt.Env(target)
@@ -119,10 +134,13 @@ func (v *VU) global() int { return v.users[0].ID*max(1, v.rt.Shards) + v.rt.Shar
 
 // Begin starts an iteration that was due at the given time.
 func (v *VU) Begin(due time.Duration) {
-	v.pc, v.due, v.wait = 0, due, 0
+	v.pc, v.end, v.due, v.wait = 0, len(v.p.code), due, 0
 	v.token, v.turn, v.first = false, false, v.rt.Admitted
-	v.outcome = load.Completed
-	v.scope.Reset()
+	v.outcome, v.failure, v.quit = load.Completed, load.None, false
+	if s := v.inner; s != nil {
+		s.begun, s.idle, s.paced, s.open = due, 0, false, s.open[:0]
+	}
+	v.scope.Reset(v.p.kept)
 	for i := range v.users {
 		v.users[i].Begin()
 	}
@@ -173,13 +191,37 @@ func (v *VU) Interrupt() {
 	for i := range v.users {
 		v.users[i].Interrupt()
 	}
+	if v.inner != nil {
+		if b := v.inner.branches.Load(); b != nil {
+			b.interrupt()
+		}
+	}
 }
 
-// Close closes the sessions of the VU.
+// Close closes the sessions of the VU. A request that waits for another attempt is cancelled.
 func (v *VU) Close() {
+	if v.inner != nil {
+		v.abandon()
+		if b := v.inner.branches.Load(); b != nil {
+			b.close()
+		}
+	}
 	for i := range v.users {
 		v.users[i].Close()
 	}
+}
+
+// abandon records a request that waits for another attempt, which nobody makes any more.
+func (v *VU) abandon() {
+	a := v.inner.attempts
+	if a.made == 0 {
+		return
+	}
+	v.inner.attempts = attempts{}
+	v.rt.Sink.Record(v.users[0].ID, &load.Result{
+		Step: v.p.code[v.pc].n, Due: int64(v.due), Sent: a.sent, Done: max(int64(v.rt.Now()), a.sent), Cause: load.Canceled,
+		SentBytes: a.bytes, ReceivedBytes: a.receive, Retries: a.made - 1, Trace: v.traceID, Sampled: v.sampled,
+	})
 }
 
 // Go performs the iteration until the VU thinks, waits for a token or is done. It
@@ -195,42 +237,76 @@ func (v *VU) Go() (wake time.Duration, done bool) {
 			call.VU, call.Scope, call.Keep, call.Response, call.Err, call.Address = nil, nil, nil, nil, nil, nil
 			v.rt.calls.Put(call)
 		}
-		if done {
+		if done && !v.branch {
 			v.endTrace()
 		}
 	}()
-	for v.pc < len(v.p.code) {
+	for v.pc < v.end {
 		if v.stopped.Load() {
-			v.outcome = load.Interrupted
+			v.interrupted()
 			return 0, true
 		}
-		switch op := &v.p.code[v.pc]; {
-		case op.think != nil:
+		op := &v.p.code[v.pc]
+		if op.code != opRequest {
 			v.pc++
-			if d := op.think.draw(&v.rand); d > 0 {
-				v.due += d
-				return v.due, false
+			if wake := v.perform(op); wake > 0 {
+				return wake, false
 			}
-		case op.set != nil:
-			v.pc++
-			v.scope.Set(op.set.slot, op.set.value.Value(&v.scope))
-		default:
-			if wait := v.take(op.step); wait > 0 {
-				return v.rt.Now() + wait, false
+			continue
+		}
+		if wait := v.take(op.step); wait > 0 {
+			return v.rt.Now() + wait, false
+		}
+		if call == nil {
+			if call, _ = v.rt.calls.Get().(*protocol.Call); call == nil {
+				call = new(protocol.Call)
 			}
-			if call == nil {
-				if call, _ = v.rt.calls.Get().(*protocol.Call); call == nil {
-					call = new(protocol.Call)
-				}
-				call.Scope = &v.scope
-			}
-			v.pc++
-			if !v.request(op.step, call) {
-				return 0, true
-			}
+			call.Scope = &v.scope
+		}
+		v.pc++
+		if again := v.request(op.step, call); again > 0 {
+			v.pc--
+			return again, false
+		}
+	}
+	if v.p.Pace > 0 && !v.branch && v.outcome != load.Interrupted && !v.inner.paced {
+		v.inner.paced = true
+		if wake := v.inner.begun + v.p.Pace; wake > v.rt.Now() {
+			return wake, false
 		}
 	}
 	return 0, true
+}
+
+// stop ends the iteration early, as one that failed.
+func (v *VU) stop() {
+	v.outcome = load.Stopped
+	if s := v.inner; s != nil {
+		for len(s.open) > 0 {
+			v.endGroup(s.open[len(s.open)-1])
+		}
+	}
+	v.pc = v.end
+}
+
+// interrupted ends the iteration because perfd itself stops it.
+func (v *VU) interrupted() {
+	v.outcome = load.Interrupted
+	v.pc = v.end
+}
+
+// fault ends the iteration because of what no request is to blame for.
+func (v *VU) fault(cause load.Cause, why error) {
+	if v.failure == load.None {
+		v.failure = cause
+	}
+	if v.rt.Failed != nil {
+		step := v.p.near(v.pc - 1)
+		v.rt.Failed(v.p.Steps[step].Label, v.p.targets[v.p.steps[step].target], &load.Result{
+			Step: step, Due: int64(v.due), Sent: int64(v.due), Done: int64(v.due), Cause: cause, Trace: v.traceID, Sampled: v.sampled,
+		}, why)
+	}
+	v.stop()
 }
 
 // panicked turns a fault of perfd into a failure of the request under way. The
@@ -242,9 +318,9 @@ func (v *VU) panicked(p any, call *protocol.Call) {
 		Due: int64(v.due), Sent: int64(v.due), Done: int64(v.rt.Now()), Cause: load.Internal,
 		Trace: v.traceID, Sampled: v.sampled,
 	}
-	step := v.p.code[min(max(v.pc-1, 0), len(v.p.code)-1)].step
-	if call == nil || step == nil {
-		step = &v.p.steps[0] // a panic between requests counts for the first step
+	step := &v.p.steps[0] // a panic between requests counts for the first step
+	if o := &v.p.code[min(max(v.pc-1, 0), len(v.p.code)-1)]; call != nil && o.code == opRequest {
+		step = o.step
 	}
 	r.Step = step.index
 	r.Sent = min(r.Sent, r.Done)
@@ -262,11 +338,15 @@ func (v *VU) take(s *step) (wait time.Duration) {
 		return 0
 	}
 	if v.first {
-		v.first, v.token = false, true
-		if l := v.limiters[v.p.steps[0].target]; l != nil {
-			wait = l.Admitted(v.rt.Now())
+		v.first = false
+		if first := v.p.steps[0].target; s.target == first {
+			v.token = true
+			if l := v.limiters[first]; l != nil {
+				wait = l.Admitted(v.rt.Now())
+			}
+			return wait
 		}
-		return wait
+		// The token was of another target: a branch of the flow begins elsewhere.
 	}
 	l := v.limiters[s.target]
 	if l == nil {
@@ -278,8 +358,16 @@ func (v *VU) take(s *step) (wait time.Duration) {
 	return wait
 }
 
-// request performs a step and reports whether the iteration goes on.
-func (v *VU) request(s *step, call *protocol.Call) bool {
+// An attempts is what is known of a request that is attempted again.
+type attempts struct {
+	made           uint32
+	sent           int64 // of the first
+	bytes, receive int64
+}
+
+// request performs a step. Where it failed and is to be attempted again, it returns when; else it decides where the
+// iteration goes on.
+func (v *VU) request(s *step, call *protocol.Call) (again time.Duration) {
 	user := &v.users[s.target]
 	call.VU, call.Keep, call.Response, call.Err, call.Address = user, &s.keep, nil, nil, nil
 	now := v.rt.Now()
@@ -295,29 +383,69 @@ func (v *VU) request(s *step, call *protocol.Call) bool {
 	if v.stopped.Load() && r.Cause != load.None {
 		r.Cause = load.Canceled
 	}
-	v.due, v.token, v.first, v.wait = time.Duration(r.Done), false, false, 0
-	v.rt.Sink.Record(user.ID, r)
+	v.token, v.first = false, false
 	if v.trace != nil {
-		if len(v.trace.Requests) == 0 {
-			v.trace.Start = r.Sent // an iteration starts with its first request
-		}
-		v.trace.Add(r, call.Address, call.Err)
+		v.addTrace(call)
 	}
+	if s.retry != nil {
+		if again = v.retry(s, r); again > 0 {
+			return again
+		}
+	}
+	v.due, v.wait = time.Duration(r.Done), 0
+	v.rt.Sink.Record(user.ID, r)
 	switch r.Cause {
 	case load.None:
-		return true
+		return 0
 	case load.Canceled:
-		v.outcome = load.Interrupted
-		return false
+		v.interrupted()
+		return 0
+	}
+	if v.failure == load.None {
+		v.failure = r.Cause
 	}
 	if v.rt.Failed != nil {
 		v.rt.Failed(v.p.Steps[s.index].Label, v.p.targets[s.target], r, call.Err)
 	}
 	if s.stop || len(s.extracts) > 0 { // later steps need the values
-		v.outcome = load.Stopped
-		return false
+		v.stop()
 	}
-	return true
+	return 0
+}
+
+// retry makes a result that of all attempts, and returns when there is to be another one, 0 for no more.
+func (v *VU) retry(s *step, r *load.Result) (again time.Duration) {
+	a := &v.inner.attempts
+	if a.made > 0 {
+		r.Sent = a.sent
+	}
+	a.sent = r.Sent
+	a.bytes, a.receive = a.bytes+r.SentBytes, a.receive+r.ReceivedBytes
+	r.SentBytes, r.ReceivedBytes, r.Retries = a.bytes, a.receive, a.made
+	a.made++
+	if r.Cause == load.None || r.Cause == load.Canceled || int(a.made) >= s.retry.Attempts {
+		*a = attempts{}
+		return 0
+	}
+	// Full jitter: virtual users that failed together do not come back together.
+	longest := s.retry.MaxWait.D()
+	if shift := a.made - 1; shift < 32 {
+		longest = min(longest, s.retry.BackOff.D()<<shift)
+	}
+	return time.Duration(r.Done) + max(1, time.Duration(v.rand.Int64N(int64(longest)+1)))
+}
+
+// addTrace adds an attempt of a request to the iteration's trace, which branches share.
+func (v *VU) addTrace(call *protocol.Call) {
+	if v.branch {
+		tracing := v.inner.branches.Load().tracing
+		tracing.Lock()
+		defer tracing.Unlock()
+	}
+	if len(v.trace.Requests) == 0 {
+		v.trace.Start = call.Result.Sent // an iteration starts with its first request
+	}
+	v.trace.Add(&call.Result, call.Address, call.Err)
 }
 
 // judge decides whether an answered request failed, extracts the step's values

@@ -242,15 +242,17 @@ func (e *encoder) own(h *hist.Histogram) {
 func duration(w *load.Window) *hist.Histogram     { return w.Duration }
 func responseTime(w *load.Window) *hist.Histogram { return w.ResponseTime }
 
-// total merges a histogram of all windows. It must not be changed: one window's
+// total merges a histogram of the windows of all steps. It must not be changed: one window's
 // is returned as it is.
 func total(windows []*load.Window, of func(*load.Window) *hist.Histogram) *hist.Histogram {
 	if len(windows) == 1 {
 		return of(windows[0])
 	}
-	parts := make([]*hist.Histogram, len(windows))
-	for i, w := range windows {
-		parts[i] = of(w)
+	parts := make([]*hist.Histogram, 0, len(windows))
+	for _, w := range windows {
+		if !w.IsGroup() { // is no part of the sum
+			parts = append(parts, of(w))
+		}
 	}
 	return hist.Sum(parts)
 }

@@ -130,6 +130,10 @@ func (r CloseReason) String() string {
 // A TraceID names the trace of one iteration (W3C trace context).
 type TraceID [16]byte
 
+// GroupProtocol stands in the place of a protocol where what is measured is no
+// request but a group of steps as a whole.
+const GroupProtocol = "group"
+
 // A SpanID names the span of one request.
 type SpanID [8]byte
 
@@ -146,7 +150,11 @@ type Result struct {
 	Phases [NumPhases]int64 // ns
 	Waited int64            // ns spent before Sent waiting for a token of a rate limit
 
-	SentBytes, ReceivedBytes int64
+	SentBytes, ReceivedBytes int64 // of all attempts
+
+	// Retries counts the attempts before the one that Cause, Code and Phases are of. Sent
+	// is of the first attempt.
+	Retries uint32
 
 	Checks, ChecksFailed uint64 // bit i is the step's i-th check: evaluated, failed
 

@@ -71,7 +71,7 @@ type Circumstances struct {
 	Stalled time.Duration // for how long perfd itself did not run
 }
 
-// A Window folds all results of one step of a scenario over a fixed interval.
+// A Window folds all results of one step of a scenario, or of a group of steps, over a fixed interval.
 // Step is empty in the scenario's own window, which is the sum of its steps and
 // alone has iterations and drops.
 //
@@ -88,6 +88,7 @@ type Window struct {
 	// Requests counts all results, cancelled and touched ones too. It is the sum of
 	// Failures plus the count of ResponseTime plus the touched ones without failure.
 	Requests uint64
+	Retries  uint64            // attempts before the ones that Requests counts; history keeps none
 	Failures [NumCauses]uint64 // by cause; Failures[None] is 0
 	Codes    []CodeCount       // in order of codes; answers beyond the bound on codes are missing
 
@@ -114,6 +115,10 @@ type Window struct {
 
 	Iterations *Iterations // nil in the window of a step
 }
+
+// IsGroup reports whether the window is of a group of steps, whose requests the
+// windows of its steps have.
+func (w *Window) IsGroup() bool { return w.Protocol == GroupProtocol }
 
 // Failed returns the number of requests that failed, without those that perfd's own stop cancelled.
 func (w *Window) Failed() uint64 {

@@ -90,6 +90,9 @@ var (
 	RequestFailures = requests.counter("perfd_request_failures_total", "",
 		"Requests that failed, by cause; cause canceled is perfd's own stop.",
 		"scenario", "step", "cause")
+	RequestRetries = requests.counter("perfd_request_retries_total", "",
+		"Attempts that failed and were followed by another; requests of steps whose `on_failure` is retry count once, whatever their attempts.",
+		"scenario", "step")
 	Responses = requests.counter("perfd_responses_total", "",
 		"Answers by the protocol's code.",
 		"scenario", "step", "code")
@@ -111,6 +114,15 @@ var (
 	OverRange = requests.counter("perfd_durations_over_range_total", "",
 		"Durations over one hour, which count as one hour in native histograms and percentiles.",
 		"scenario", "step")
+	Groups = requests.counter("perfd_groups_total", "",
+		"Groups of steps that ended, whatever came of them.",
+		"scenario", "group")
+	GroupFailures = requests.counter("perfd_group_failures_total", "",
+		"Groups in which a request failed, by the cause of the first.",
+		"scenario", "group", "cause")
+	GroupDuration = requests.histogram("perfd_group_duration_seconds",
+		"Time from when the first request of a group was due to its last answer, without think times, of groups in which no request failed.",
+		"scenario", "group")
 	SentBytes = requests.counter("perfd_sent_bytes_total", bytes,
 		"Bytes sent in requests.",
 		"scenario", "step")

@@ -176,7 +176,7 @@ func (o *Objective) Count(windows []*load.Window) (all Tally) {
 	for _, w := range windows {
 		mine := w.Step == o.Step
 		if o.Step == "" && !k.own {
-			mine = w.Step != ""
+			mine = w.Step != "" && !w.IsGroup()
 		}
 		if mine {
 			all.add(k.count(o, w))

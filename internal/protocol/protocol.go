@@ -153,6 +153,41 @@ type VU struct {
 	mu          sync.Mutex // guards writes of sessions, and interrupted; the owner reads sessions without it
 	sessions    []held
 	interrupted bool
+	of          *VU // whose branch this is, nil for none
+}
+
+// Branch makes b a branch of v: it acts for the same user at the same time, with
+// sessions and a random source of its own. While branches act, v does not.
+func (v *VU) Branch(b *VU) {
+	b.ID, b.Env, b.of = v.ID, v.Env, v
+	if v.of != nil {
+		b.of = v.of
+	}
+}
+
+// Shared returns the session under a key of the VU whose branch v is, nil for a VU
+// that is no branch. Branches share what it holds, cookies for example, and are
+// several that use it at once.
+func (v *VU) Shared(k Key, open func(*VU) (Session, error)) (Session, error) {
+	if v.of == nil {
+		return nil, nil
+	}
+	v.of.mu.Lock()
+	defer v.of.mu.Unlock()
+	for i := range v.of.sessions {
+		if h := &v.of.sessions[i]; h.key == k {
+			return h.session, nil
+		}
+	}
+	s, err := open(v.of)
+	if err != nil {
+		return nil, err
+	}
+	v.of.sessions = append(v.of.sessions, held{k, s})
+	if v.of.interrupted {
+		s.Interrupt()
+	}
+	return s, nil
 }
 
 type held struct {

@@ -49,6 +49,7 @@ type touchedCell struct {
 
 type counters struct {
 	requests       uint64
+	retries        uint64
 	failures       [load.NumCauses]uint64
 	phases         [load.NumPhases]int64 // ns
 	waited         int64                 // ns
@@ -77,6 +78,7 @@ func (c *stepCell) record(r *load.Result, in *cells, maxCodes int) {
 		c.phases[i] += ns
 	}
 	c.waited += r.Waited
+	c.retries += uint64(r.Retries)
 	c.sent += r.SentBytes
 	c.received += r.ReceivedBytes
 	for m := r.Checks; m != 0; m &= m - 1 {

@@ -37,6 +37,9 @@ func (r *Recorder) Counts(scenario string) (c Counts) {
 	}
 	c.Dropped = sc.dropped
 	for _, s := range sc.steps {
+		if s.group {
+			continue // its steps have the requests that failed
+		}
 		for cause, n := range s.failures {
 			if n > 0 {
 				c.Failures = append(c.Failures, FailureCount{s.name, load.Cause(cause), n, s.requests})

@@ -70,6 +70,9 @@ func (r *Recorder) arrange() messages {
 			}
 			st.series.addCodes(st)
 			st.series.addTo(&f)
+			if st.group {
+				continue
+			}
 			f.add(metric.StepInfo, newGauge(1, sc.series.label, st.series.label,
 				label("target", st.target), label("protocol", st.protocol)))
 		}

@@ -24,6 +24,8 @@ type Series struct {
 	Step, Target, Protocol string
 	Limits                 []time.Duration // of objectives; each becomes a bucket's bound
 	Checks                 []string        // by bit of load.Result.Checks; at most 64
+	Group                  bool            // is no step: its results are groups of steps as a whole, and no requests
+	Retries                bool            // requests of the step may be attempted again
 }
 
 // maxChecks is how many bits load.Result.Checks has.
@@ -136,6 +138,9 @@ func (r *Recorder) step(sc *scenario, series Series, now time.Time) sinkStep {
 		sc.steps[name] = st
 	}
 	st.sinks++
+	if st.group != series.Group || st.retried != series.Retries {
+		st.group, st.retried, st.series = series.Group, series.Retries, nil
+	}
 	st.target, st.protocol = series.Target, series.Protocol
 	st.limits = distinct(series.Limits)
 	st.checks = nil

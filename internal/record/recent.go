@@ -57,6 +57,9 @@ func (r *Recorder) Recent(scenario string) (_ Recent, ok bool) {
 		}
 	}
 	for _, st := range sc.steps {
+		if st.group {
+			continue // its steps have the requests
+		}
 		add(recentOf(st.window))
 	}
 	if all.start.Before(sc.created) {

@@ -79,6 +79,8 @@ type step struct {
 	protocol string
 	created  time.Time
 	sinks    int // open sinks that have the step
+	group    bool
+	retried  bool
 
 	totals
 	limits []time.Duration // of windows to come
@@ -109,6 +111,7 @@ func (s *step) add(c *stepCell, b *bounds) {
 
 	w := s.window
 	w.Requests += c.requests
+	w.Retries += c.retries
 	for i, n := range c.failures {
 		w.Failures[i] += n
 	}

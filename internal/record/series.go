@@ -90,7 +90,9 @@ func (m *scenarioSeries) update(s *scenario) {
 // stepSeries are the messages of one step.
 type stepSeries struct {
 	scenario, label             *dto.LabelPair
+	group                       bool // of groups: label is group, and there are no requests
 	requests                    *dto.Metric
+	retries                     *dto.Metric                 // nil where requests are attempted once
 	failures                    [load.NumCauses]*dto.Metric // none for load.None
 	codes                       []codeSeries
 	otherCodes                  *dto.Metric // nil before there are any
@@ -107,8 +109,12 @@ type codeSeries struct {
 
 func newStepSeries(s *step, scenario *dto.LabelPair, b *bounds, classic bool) *stepSeries {
 	name := label("step", s.name)
+	if s.group {
+		name = label("group", s.name)
+	}
 	m := &stepSeries{
 		scenario:  scenario,
+		group:     s.group,
 		label:     name,
 		requests:  newCounter(s.created, scenario, name),
 		waited:    newCounter(s.created, scenario, name),
@@ -124,6 +130,9 @@ func newStepSeries(s *step, scenario *dto.LabelPair, b *bounds, classic bool) *s
 	}
 	for i := range m.phases {
 		m.phases[i] = newCounter(s.created, scenario, name, phaseLabels[i])
+	}
+	if s.retried {
+		m.retries = newCounter(s.created, scenario, name)
 	}
 	return m
 }
@@ -147,6 +156,15 @@ func (m *stepSeries) addCodes(s *step) {
 }
 
 func (m *stepSeries) addTo(f *familySet) {
+	if m.group {
+		f.add(metric.Groups, m.requests)
+		f.add(metric.GroupFailures, m.failures[load.None+1:]...)
+		f.add(metric.GroupDuration, m.duration.metric)
+		return
+	}
+	if m.retries != nil {
+		f.add(metric.RequestRetries, m.retries)
+	}
 	f.add(metric.Requests, m.requests)
 	f.add(metric.RequestFailures, m.failures[load.None+1:]...)
 	for _, c := range m.codes {
@@ -167,6 +185,9 @@ func (m *stepSeries) addTo(f *familySet) {
 
 func (m *stepSeries) update(s *step) {
 	set(m.requests, float64(s.requests))
+	if m.retries != nil {
+		set(m.retries, float64(s.retries))
+	}
 	for i := load.None + 1; i < load.NumCauses; i++ {
 		set(m.failures[i], float64(s.failures[i]))
 	}

@@ -48,6 +48,7 @@ func (d *distribution) add(t *timing) {
 // totals are the cumulative counts of one step.
 type totals struct {
 	requests       uint64
+	retries        uint64
 	failures       [load.NumCauses]uint64
 	codes          []load.CodeCount // by rising code
 	otherCodes     uint64           // of answers beyond the cap on codes
@@ -61,6 +62,7 @@ type totals struct {
 
 func (t *totals) add(c *stepCell) {
 	t.requests += c.requests
+	t.retries += c.retries
 	for i, n := range c.failures {
 		t.failures[i] += n
 	}

@@ -150,8 +150,10 @@ func newWindow(s *step, start time.Time) *load.Window {
 	return w
 }
 
-// sum adds the windows of a scenario's steps up. Limits belong to steps and are left out.
+// sum adds the windows of a scenario's steps up. Limits belong to steps and are left out, and so are groups, whose
+// requests their steps have.
 func sum(steps []*load.Window) *load.Window {
+	steps = slices.DeleteFunc(slices.Clone(steps), func(w *load.Window) bool { return w.IsGroup() })
 	all := &load.Window{Duration: new(hist.Histogram), ResponseTime: new(hist.Histogram)}
 	if len(steps) == 1 {
 		// Windows are read-only, so the only step's histograms serve for the scenario too.
@@ -159,6 +161,7 @@ func sum(steps []*load.Window) *load.Window {
 	}
 	for _, w := range steps {
 		all.Requests += w.Requests
+		all.Retries += w.Retries
 		for i, n := range w.Failures {
 			all.Failures[i] += n
 		}

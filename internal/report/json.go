@@ -29,7 +29,7 @@ func JSON(w io.Writer, r Run) error {
 	for _, s := range r.Steps {
 		out.Steps = append(out.Steps, stepJSON{
 			Failures: byReason(s.Failures),
-			Name:     s.Name, Requests: s.Requests, Failed: s.Failed, ErrorRatio: number(ratio(s.Failed, s.Requests), s.Requests > 0),
+			Name:     s.Name, Group: s.Group, Retries: s.Retries, Requests: s.Requests, Failed: s.Failed, ErrorRatio: number(ratio(s.Failed, s.Requests), s.Requests > 0),
 			ResponseTime: latencyJSON{number(s.P50, s.P50 > 0), number(s.P90, s.P90 > 0), number(s.P95, s.P95 > 0), number(s.P99, s.P99 > 0)},
 		})
 	}
@@ -67,6 +67,8 @@ type runJSON struct {
 
 type stepJSON struct {
 	Name         string      `json:"name"`
+	Group        bool        `json:"group,omitempty"`
+	Retries      uint64      `json:"retries,omitempty"`
 	Requests     uint64      `json:"requests"`
 	Failed       uint64      `json:"failed"`
 	ErrorRatio   load.Number `json:"error_ratio"`

@@ -39,7 +39,9 @@ type Run struct {
 // times, in seconds, and 0 without an answer.
 type Step struct {
 	Name               string
+	Group              bool // is a group of steps, and its requests are groups as a whole
 	Requests, Failed   uint64
+	Retries            uint64 // attempts before the ones that Requests counts
 	P50, P90, P95, P99 float64
 	Failures           []Count // Failed by cause, without what is 0
 }

@@ -70,12 +70,19 @@ func steps(b *strings.Builder, list []Step) {
 	}
 	t := table{head: []string{"Step", "requests", "failed", "p50", "p90", "p95", "p99"}, numbers: 1}
 	for _, s := range list {
-		r := row{cells: []string{s.Name, amount.Count(float64(s.Requests)), amount.Share(ratio(s.Failed, s.Requests))}}
+		name := s.Name
+		if s.Group {
+			name += " (group)"
+		}
+		r := row{cells: []string{name, amount.Count(float64(s.Requests)), amount.Share(ratio(s.Failed, s.Requests))}}
 		for _, p := range []float64{s.P50, s.P90, s.P95, s.P99} {
 			r.cells = append(r.cells, amount.Of(float64(number(p, p > 0)), "seconds"))
 		}
 		if len(s.Failures) > 0 {
 			r.below = []note{{"failed", reasons(s.Failures)}}
+		}
+		if s.Retries > 0 {
+			r.below = append(r.below, note{"retried", amount.Count(float64(s.Retries)) + " attempts failed and were followed by another"})
 		}
 		t.rows = append(t.rows, r)
 	}

@@ -91,7 +91,7 @@ func (a *Analysis) configure(targets []Target) {
 
 // Window counts the requests of a step's target.
 func (a *Analysis) Window(w *load.Window) {
-	if t := a.targets[w.Target]; t != nil && w.Step != "" {
+	if t := a.targets[w.Target]; t != nil && w.Step != "" && !w.IsGroup() {
 		t.traffic.add(seconds(w.Start), seconds(w.End), float64(w.Requests))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
@@ -52,8 +53,19 @@ const scratchSpare = 64 << 10 // bytes; a larger buffer is not kept for the next
 // session is one VU's user agent and cookies for one target.
 type session struct {
 	agent *wire.Agent
-	jar   wire.Jar
-	renew bool // each iteration has new connections
+	renew bool     // each iteration has new connections
+	of    *session // of the VU whose branch this session's is, nil for none; it has the cookies
+	mu    sync.Mutex
+	jar   wire.Jar // mu guards it, for branches
+}
+
+// cookies returns the session that has the cookies, locked.
+func (s *session) cookies() *session {
+	if s.of != nil {
+		s = s.of
+	}
+	s.mu.Lock()
+	return s
 }
 
 func (s *session) Interrupt() { s.agent.Interrupt() }
@@ -61,7 +73,9 @@ func (s *session) Close()     { s.agent.Close() }
 
 // Reset forgets cookies, and closes connections if each iteration has new ones.
 func (s *session) Reset() {
-	s.jar.Clear()
+	if s.of == nil {
+		s.jar.Clear()
+	}
 	if s.renew {
 		s.agent.Close()
 	}
@@ -90,7 +104,13 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 	if !ok {
 		return nil, fmt.Errorf("the shared resource %v is a %T", s.key, shared)
 	}
-	return &session{agent: wire.NewAgent(t.Transport, v.ID), renew: s.connections.Reset == resetIteration}, nil
+	sess := &session{agent: wire.NewAgent(t.Transport, v.ID), renew: s.connections.Reset == resetIteration}
+	whole, err := v.Shared(s.key, s.open)
+	if err != nil {
+		return nil, err
+	}
+	sess.of, _ = whole.(*session)
+	return sess, nil
 }
 
 // Do performs the request.
@@ -144,8 +164,10 @@ func (s *step) exchange(o *wire.Origin, method string, w *scratch, sess *session
 	}
 	if s.cookies && x.SetsCookies() {
 		now, path := time.Now(), pathOf(x.Target())
+		held := sess.cookies()
+		defer held.mu.Unlock()
 		for field := range x.HeaderValues("Set-Cookie") {
-			sess.jar.Set(field, o, path, now)
+			held.jar.Set(field, o, path, now)
 		}
 	}
 	return nil
@@ -176,8 +198,13 @@ func (s *step) encode(c *protocol.Call, w *scratch, sess *session) error {
 
 // appendCookies appends the Cookie field.
 func (s *step) appendCookies(o *wire.Origin, w *scratch, sess *session) {
-	if s.cookies && sess.jar.Len() > 0 {
-		w.x.Out = sess.jar.Append(w.x.Out, o, pathOf(w.x.Target()), time.Now())
+	if !s.cookies {
+		return
+	}
+	held := sess.cookies()
+	defer held.mu.Unlock()
+	if held.jar.Len() > 0 {
+		w.x.Out = held.jar.Append(w.x.Out, o, pathOf(w.x.Target()), time.Now())
 	}
 }
 
