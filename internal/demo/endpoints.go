@@ -29,6 +29,14 @@ var endpoints = []endpoint{
 	{"GET /api/intensive-operation-2", intensive},
 }
 
+func endpointNames() []string {
+	names := make([]string, len(endpoints))
+	for i, e := range endpoints {
+		names[i] = e.pattern
+	}
+	return names
+}
+
 // login gives everybody a token, always the same one to the same user. No
 // endpoint asks for it: the shop's faults are its knobs and nothing else.
 func login(_ *Shop, w http.ResponseWriter, _ *http.Request, body []byte) {

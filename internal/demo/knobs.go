@@ -100,8 +100,12 @@ const (
 	mostSigma = 4
 )
 
-// Validate returns everything that is wrong with the knobs.
-func (k Knobs) Validate() error {
+// Validate returns everything that is wrong with the knobs of a shop.
+func (k Knobs) Validate() error { return k.validate(endpointNames()) }
+
+// validate does so for a target whose endpoints have names.
+func (k Knobs) validate(names []string) error {
+	known := func(name string) bool { return name == "" || slices.Contains(names, name) }
 	var errs []error
 	check := func(ok bool, format string, a ...any) {
 		if !ok {
@@ -110,12 +114,12 @@ func (k Knobs) Validate() error {
 	}
 	for _, e := range slices.Sorted(maps.Keys(k.Latency)) {
 		l := k.Latency[e]
-		check(known(e), "latency: no endpoint %q; there are %s", e, endpointNames())
+		check(known(e), "latency: no endpoint %q; there are %s", e, strings.Join(names, ", "))
 		check(l.Median >= 0 && l.Median <= Duration(mostWait), "latency of %q: the median must be from 0 to %v, got %v", e, mostWait, time.Duration(l.Median))
 		check(l.Sigma >= 0 && l.Sigma <= mostSigma, "latency of %q: sigma must be from 0 to %d, got %v", e, mostSigma, l.Sigma)
 	}
 	for _, e := range slices.Sorted(maps.Keys(k.ErrorRatio)) {
-		check(known(e), "error_ratio: no endpoint %q; there are %s", e, endpointNames())
+		check(known(e), "error_ratio: no endpoint %q; there are %s", e, strings.Join(names, ", "))
 		check(k.ErrorRatio[e] >= 0 && k.ErrorRatio[e] <= 1, "error_ratio of %q: must be from 0 to 1, got %v", e, k.ErrorRatio[e])
 	}
 	check(k.LeakPerRequest >= 0 && k.LeakPerRequest <= mostLeaked, "leak_bytes_per_request: must be from 0 to %d, got %d", mostLeaked, k.LeakPerRequest)
@@ -131,18 +135,6 @@ func (k Knobs) Validate() error {
 }
 
 func speed(slowdown float64) bool { return slowdown >= 0 && slowdown <= mostSlowdown }
-
-func known(pattern string) bool {
-	return pattern == "" || slices.ContainsFunc(endpoints, func(e endpoint) bool { return e.pattern == pattern })
-}
-
-func endpointNames() string {
-	var names []string
-	for _, e := range endpoints {
-		names = append(names, e.pattern)
-	}
-	return strings.Join(names, ", ")
-}
 
 // clone returns knobs that share nothing with k.
 func (k Knobs) clone() Knobs {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"embed"
 	"html/template"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -14,8 +15,40 @@ var pageFile embed.FS
 
 var page = template.Must(template.New("page.html").ParseFS(pageFile, "page.html"))
 
+// A panel is where a person or a program turns the knobs of a target.
+type panel struct {
+	*faults
+	name     string // of the target
+	playing  func() (script []Scene, began time.Time)
+	takeOver func() // called after somebody turned the knobs
+}
+
+func (p panel) mount(mux *http.ServeMux) {
+	mux.HandleFunc("GET /{$}", p.show)
+	mux.HandleFunc("GET /knobs", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, p.Knobs()) })
+	// A page of another site must not turn the knobs of a target on somebody's laptop.
+	protected := http.NewCrossOriginProtection()
+	mux.Handle("POST /knobs", protected.Handler(http.HandlerFunc(p.turn)))
+	mux.Handle("POST /turn", protected.Handler(http.HandlerFunc(p.turnByForm)))
+}
+
+// turn changes the knobs that a request names and leaves the others.
+func (p panel) turn(w http.ResponseWriter, r *http.Request) {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<16))
+	if err == nil {
+		err = p.change(func(k *Knobs) error { return decode(text, k) })
+	}
+	if err != nil {
+		wrong(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	p.takeOver()
+	reply(w, http.StatusOK, p.Knobs())
+}
+
 // A pageView is what the page shows.
 type pageView struct {
+	Name    string
 	Knobs   Knobs
 	Errors  float64 // per cent
 	LeakKiB float64
@@ -30,12 +63,12 @@ type sceneView struct {
 }
 
 // show answers with the page on which a person turns the knobs.
-func (s *Shop) show(w http.ResponseWriter, _ *http.Request) { s.write(w, http.StatusOK, "") }
+func (p panel) show(w http.ResponseWriter, _ *http.Request) { p.write(w, http.StatusOK, "") }
 
-func (s *Shop) write(w http.ResponseWriter, code int, wrong string) {
-	k := s.Knobs()
-	v := pageView{Knobs: k, Errors: 100 * k.ErrorRatio[""], LeakKiB: float64(k.LeakPerRequest) / 1024, Wrong: wrong}
-	script, began := s.playing()
+func (p panel) write(w http.ResponseWriter, code int, wrong string) {
+	k := p.Knobs()
+	v := pageView{Name: p.name, Knobs: k, Errors: 100 * k.ErrorRatio[""], LeakKiB: float64(k.LeakPerRequest) / 1024, Wrong: wrong}
+	script, began := p.playing()
 	for _, scene := range script {
 		m := int(scene.At.Minutes())
 		v.Script = append(v.Script, sceneView{
@@ -54,7 +87,7 @@ func (s *Shop) write(w http.ResponseWriter, code int, wrong string) {
 }
 
 // turnByForm changes the knobs that the page has.
-func (s *Shop) turnByForm(w http.ResponseWriter, r *http.Request) {
+func (p panel) turnByForm(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<16)
 	number := func(name string) (v float64, err error) {
 		if text := r.PostFormValue(name); text != "" {
@@ -67,11 +100,11 @@ func (s *Shop) turnByForm(w http.ResponseWriter, r *http.Request) {
 	leak, err3 := number("leak")
 	for _, e := range []error{err, err2, err3} {
 		if e != nil {
-			s.write(w, http.StatusBadRequest, e.Error())
+			p.write(w, http.StatusBadRequest, e.Error())
 			return
 		}
 	}
-	err = s.change(func(k *Knobs) error {
+	err = p.change(func(k *Knobs) error {
 		k.Slowdown, k.LeakPerRequest, k.Hang = slowdown, int(leak*1024), r.PostFormValue("hang") != ""
 		if release := r.PostFormValue("release"); release != "" {
 			k.Release = release
@@ -82,9 +115,9 @@ func (s *Shop) turnByForm(w http.ResponseWriter, r *http.Request) {
 		return nil
 	})
 	if err != nil {
-		s.write(w, http.StatusBadRequest, err.Error())
+		p.write(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	s.takeOver()
+	p.takeOver()
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
