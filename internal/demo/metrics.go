@@ -12,6 +12,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	failures *prometheus.CounterVec
+	answers  answers
 	inFlight prometheus.Gauge
 	leaked   prometheus.Counter
 }
@@ -24,10 +25,11 @@ func newMetrics(s *Shop) metrics {
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shop_requests_total", Help: "Requests that arrived."}, []string{"endpoint"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shop_request_failures_total", Help: "Requests answered with 500, as the knobs say."}, []string{"endpoint"}),
+		answers:  newAnswers("shop_responses_total"),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "shop_requests_in_flight", Help: "Requests under way."}),
 		leaked:   prometheus.NewCounter(prometheus.CounterOpts{Name: "shop_leaked_bytes_total", Help: "Memory that requests have leaked."}),
 	}
-	m.registry.MustRegister(m.requests, m.failures, m.inFlight, m.leaked, releaseCollector{s},
+	m.registry.MustRegister(m.requests, m.failures, m.answers, m.inFlight, m.leaked, releaseCollector{s},
 		collectors.NewBuildInfoCollector(),
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

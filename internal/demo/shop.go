@@ -89,6 +89,9 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 // Requests is how many requests arrived at all endpoints.
 func (s *Shop) Requests() int { return int(s.arrived.Load()) }
 
+// Counts returns how many requests each endpoint answered, by status.
+func (s *Shop) Counts() Counts { return s.answers.Counts() }
+
 func (s *Shop) routes() http.Handler {
 	mux := http.NewServeMux()
 	for _, e := range endpoints {
@@ -109,13 +112,15 @@ func (s *Shop) faulty(e endpoint) http.HandlerFunc {
 		requests.Inc()
 		s.inFlight.Inc()
 		defer s.inFlight.Dec()
-		body, failed, ok := s.meet(w, r, e.pattern)
-		if failed {
-			failures.Inc()
-		}
-		if ok {
-			e.serve(s, w, r, body)
-		}
+		s.answers.counted(e.pattern, w, r, func(w http.ResponseWriter, r *http.Request) {
+			body, failed, ok := s.meet(w, r, e.pattern)
+			if failed {
+				failures.Inc()
+			}
+			if ok {
+				e.serve(s, w, r, body)
+			}
+		})
 	}
 }
 

@@ -79,7 +79,7 @@ func TestEndpoints(t *testing.T) {
 	if n := s.Requests(); n != 17 {
 		t.Errorf("the shop counts %d requests, want 17: knobs, metrics and health are not among them", n)
 	}
-	if problems, err := testutil.GatherAndLint(s.registry, "shop_requests_total", "shop_request_failures_total", "shop_leaked_bytes_total", "shop_release_info"); err != nil || len(problems) > 0 {
+	if problems, err := testutil.GatherAndLint(s.registry, "shop_requests_total", "shop_request_failures_total", "shop_responses_total", "shop_leaked_bytes_total", "shop_release_info"); err != nil || len(problems) > 0 {
 		t.Errorf("lint of the shop's metrics: %v %v", problems, err)
 	}
 }

@@ -25,25 +25,14 @@ func (s *Shop) traced(pattern string, next http.HandlerFunc) http.HandlerFunc {
 			attribute.String("http.request.method", r.Method), attribute.String("http.route", r.Pattern), attribute.String("url.path", r.URL.Path),
 		))
 		defer span.End()
-		seen := &statusWriter{ResponseWriter: w, code: http.StatusOK}
+		seen := &statusWriter{ResponseWriter: w}
 		next(seen, r.WithContext(ctx))
+		if seen.code == 0 { // the client left
+			return
+		}
 		span.SetAttributes(attribute.Int("http.response.status_code", seen.code))
 		if seen.code >= 500 {
 			span.SetStatus(codes.Error, "")
 		}
 	}
 }
-
-// A statusWriter remembers the status.
-type statusWriter struct {
-	http.ResponseWriter
-	code int
-}
-
-func (w *statusWriter) WriteHeader(code int) {
-	w.code = code
-	w.ResponseWriter.WriteHeader(code)
-}
-
-// Unwrap lets http.ResponseController find the writer.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
