@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +30,8 @@ type visit struct {
 	Method string `yaml:"method" doc:"Method."`
 	URL    string `yaml:"url" doc:"URL."`
 
-	shop *demo.Shop
+	shop  *demo.Shop
+	token *atomic.Pointer[string] // that the shop gave whoever signed in last
 }
 
 // Compile returns the step.
@@ -41,7 +44,15 @@ func (v *visit) Do(c *protocol.Call) {
 	c.Result.Sent = int64(c.VU.Env.Now())
 	w := httptest.NewRecorder()
 	body := strings.NewReader(`{"email": "a@example.com", "password": "p", "productId": 7, "quantity": 1}`)
-	v.shop.ServeHTTP(w, httptest.NewRequestWithContext(ctx, v.Method, v.URL, body))
+	r := httptest.NewRequestWithContext(ctx, v.Method, v.URL, body)
+	if token := v.token.Load(); token != nil {
+		r.Header.Set("Authorization", "Bearer "+*token)
+	}
+	v.shop.ServeHTTP(w, r)
+	var got struct{ Token string }
+	if json.Unmarshal(w.Body.Bytes(), &got) == nil && got.Token != "" {
+		v.token.Store(&got.Token)
+	}
 	c.Result.Done, c.Result.Code = int64(c.VU.Env.Now()), int32(w.Code)
 	if ctx.Err() != nil {
 		c.Result.Cause = load.Timeout
@@ -126,7 +137,8 @@ func watchDemo(t *testing.T, seed uint64, look func(now time.Duration, a *App)) 
 		}
 		shop := demo.New(demo.Default(), seed)
 		kinds := builtin.Kinds()
-		kinds.Protocols = append(kinds.Protocols, protocol.Kind{Name: "visit", Step: func() protocol.Config { return &visit{shop: shop} }})
+		token := new(atomic.Pointer[string])
+		kinds.Protocols = append(kinds.Protocols, protocol.Kind{Name: "visit", Step: func() protocol.Config { return &visit{shop: shop, token: token} }})
 		began := time.Now()
 		a, err := New(Options{
 			ConfigFile: filepath.Join(dir, demo.ConfigFile), StoragePath: filepath.Join(dir, "data"), Shards: 1, Grace: time.Minute, Log: quiet,

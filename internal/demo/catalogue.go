@@ -2,6 +2,7 @@ package demo
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -9,10 +10,10 @@ import (
 const Products = 500
 
 type product struct {
-	ID    int     `json:"id"`
-	Name  string  `json:"name"`
-	Price float64 `json:"price"`
-	Stock int     `json:"stock"`
+	ID       int     `json:"id"`
+	Name     string  `json:"name"`
+	Category string  `json:"category"`
+	Price    float64 `json:"price"`
 }
 
 // catalogue holds the product i+1 at i: the same ones in every shop.
@@ -24,7 +25,7 @@ var catalogue = func() []product {
 		id := i + 1
 		out[i] = product{
 			ID: id, Name: fmt.Sprintf("%s %s %d", adjectives[id%len(adjectives)], nouns[id%len(nouns)], id),
-			Price: float64(500+id*37%9500) / 100, Stock: id * 7 % 100,
+			Category: nouns[id%len(nouns)], Price: float64(500+id*37%9500) / 100,
 		}
 	}
 	return out
@@ -37,16 +38,17 @@ func productOf(id int) (product, bool) {
 	return catalogue[id-1], true
 }
 
-// find returns at most limit products whose names hold the words, in lower case.
-func find(words string, limit int) []product {
-	found := []product{}
+// find returns at most limit products whose names hold all words of a query, and how many products do.
+func find(query string, limit int) (found []product, count int) {
+	words := strings.Fields(strings.ToLower(query))
 	for _, p := range catalogue {
-		if len(found) == limit {
-			break
+		name := strings.ToLower(p.Name)
+		if slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(name, w) }) {
+			continue
 		}
-		if strings.Contains(strings.ToLower(p.Name), words) {
+		if count++; count <= limit {
 			found = append(found, p)
 		}
 	}
-	return found
+	return found, count
 }

@@ -32,6 +32,14 @@ func (s *faults) Knobs() Knobs {
 	return s.knobs.after(time.Since(s.since))
 }
 
+// truth is Knobs without a copy: the caller changes nothing of it.
+func (s *faults) truth() Knobs {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance()
+	return s.knobs
+}
+
 // Set changes the truth, unless it is not valid.
 func (s *faults) Set(k Knobs) error {
 	return s.change(func(into *Knobs) error {

@@ -29,6 +29,12 @@ type Knobs struct {
 	StallFor   Duration `json:"stall_for"`
 	// Hang holds all requests until it is turned off.
 	Hang bool `json:"hang"`
+	// TokenLifetime is how long a bearer token is good (0 is for ever).
+	TokenLifetime Duration `json:"token_lifetime"`
+	// Stock is how much of each product there is after a delivery (0 is plenty), and RestockEvery the time between
+	// deliveries (0 is a minute).
+	Stock        int      `json:"stock"`
+	RestockEvery Duration `json:"restock_every"`
 }
 
 // A Latency is a log-normal distribution.
@@ -83,6 +89,7 @@ func Default() Knobs {
 			"GET /search":            {60 * milliseconds, 0.6},
 			"POST /reports/generate": {400 * milliseconds, 0.3},
 			"POST /orders":           {80 * milliseconds, 0.5},
+			"GET /analytics/sales":   {120 * milliseconds, 0.4},
 		},
 		ErrorRatio: map[string]float64{"POST /cart/items": 0.002, "POST /reports/generate": 0.01},
 	}
@@ -98,6 +105,8 @@ const (
 	// mostSigma is where a log-normal distribution stops being a latency: one
 	// request in a thousand takes a million times the median.
 	mostSigma = 4
+	// mostStock is more than anybody orders between two deliveries.
+	mostStock = 1_000_000_000
 )
 
 // Validate returns everything that is wrong with the knobs of a shop.
@@ -131,6 +140,9 @@ func (k Knobs) validate(names []string) error {
 	}
 	check(k.StallEvery >= 0 && k.StallFor >= 0 && (k.StallFor == 0 || k.StallFor < k.StallEvery),
 		"stall_for: must be shorter than stall_every, got %v every %v", time.Duration(k.StallFor), time.Duration(k.StallEvery))
+	check(k.TokenLifetime >= 0, "token_lifetime: must not be negative, got %v", time.Duration(k.TokenLifetime))
+	check(k.Stock >= 0 && k.Stock <= mostStock, "stock: must be from 0 to %d, got %d", mostStock, k.Stock)
+	check(k.RestockEvery >= 0, "restock_every: must not be negative, got %v", time.Duration(k.RestockEvery))
 	return errors.Join(errs...)
 }
 

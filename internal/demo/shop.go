@@ -1,6 +1,11 @@
 // Package demo is a shop with known faults, in process: what `perfd demo`, tests
 // and benchmarks put load on. Its knobs say the truth about it: how slow each
-// endpoint is, how often it fails, how much memory a request leaks.
+// endpoint is, how often it fails, how much memory a request leaks. Its counts
+// say what it answered, to the request.
+//
+// What the shop knows is real: carts fill, orders take from the stock, reports
+// take time. All of it is bounded and forgotten after a while, so that the shop
+// stands load for months.
 package demo
 
 import (
@@ -25,8 +30,10 @@ type Shop struct {
 	faults
 	metrics
 	arrived atomic.Int64
-	orders  atomic.Int64
 	tracer  trace.Tracer // nil for none
+	signer  signer
+	trade   trade
+	key     keys
 
 	// The lock of the faults guards the script, too.
 	script    []Scene   // that is played; nil for none
@@ -36,7 +43,7 @@ type Shop struct {
 
 // New returns a shop whose chances come from the seed. It panics on knobs that are not valid.
 func New(k Knobs, seed uint64) *Shop {
-	s := &Shop{}
+	s := &Shop{signer: newSigner(), trade: newTrade(), key: keys{key: Key}}
 	s.metrics = newMetrics(s)
 	s.faults = faults{names: endpointNames(), opened: time.Now(), leaked: s.metrics.leaked, rand: rand.New(rand.NewPCG(seed, 1))}
 	if err := s.Set(k); err != nil {
@@ -45,6 +52,9 @@ func New(k Knobs, seed uint64) *Shop {
 	s.handler = s.routes()
 	return s
 }
+
+// RequireKey makes the shop ask every client for an API key. It must be called before requests arrive.
+func (s *Shop) RequireKey(key string) { s.key = keys{key: key, required: true} }
 
 // ServeHTTP serves the shop.
 func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
@@ -89,6 +99,22 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 // Requests is how many requests arrived at all endpoints.
 func (s *Shop) Requests() int { return int(s.arrived.Load()) }
 
+// An offer is a product with what is left of it.
+type offer struct {
+	product
+	Stock int `json:"stock"`
+}
+
+func (s *Shop) offers(of []product) []offer {
+	offers := make([]offer, len(of))
+	s.trade.stock.look(s.truth(), time.Now(), func(left *[Products]int) {
+		for i, p := range of {
+			offers[i] = offer{p, left[p.ID-1]}
+		}
+	})
+	return offers
+}
+
 // Counts returns how many requests each endpoint answered, by status.
 func (s *Shop) Counts() Counts { return s.answers.Counts() }
 
@@ -117,7 +143,11 @@ func (s *Shop) faulty(e endpoint) http.HandlerFunc {
 			if failed {
 				failures.Inc()
 			}
-			if ok {
+			switch {
+			case !ok:
+			case !s.key.opens(r):
+				wrong(w, http.StatusUnauthorized, "the X-API-Key is not the shop's")
+			default:
 				e.serve(s, w, r, body)
 			}
 		})
