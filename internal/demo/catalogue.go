@@ -31,6 +31,15 @@ var catalogue = func() []product {
 	return out
 }()
 
+// names holds the name of the product i+1 at i, in lower case.
+var names = func() []string {
+	out := make([]string, Products)
+	for i, p := range catalogue {
+		out[i] = strings.ToLower(p.Name)
+	}
+	return out
+}()
+
 func productOf(id int) (product, bool) {
 	if id < 1 || id > Products {
 		return product{}, false
@@ -41,13 +50,12 @@ func productOf(id int) (product, bool) {
 // find returns at most limit products whose names hold all words of a query, and how many products do.
 func find(query string, limit int) (found []product, count int) {
 	words := strings.Fields(strings.ToLower(query))
-	for _, p := range catalogue {
-		name := strings.ToLower(p.Name)
+	for i, name := range names {
 		if slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(name, w) }) {
 			continue
 		}
 		if count++; count <= limit {
-			found = append(found, p)
+			found = append(found, catalogue[i])
 		}
 	}
 	return found, count

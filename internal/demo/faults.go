@@ -119,6 +119,7 @@ func (s *faults) draw(endpoint string) fate {
 	if k.Slowdown > 0 {
 		f.wait = time.Duration(float64(f.wait) * k.Slowdown)
 	}
+	f.wait += time.Duration(k.Delay)
 	if k.StallEvery > 0 {
 		if phase := time.Since(s.opened) % time.Duration(k.StallEvery); phase < time.Duration(k.StallFor) {
 			f.wait += time.Duration(k.StallFor) - phase

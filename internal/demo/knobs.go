@@ -14,6 +14,8 @@ import (
 type Knobs struct {
 	// Latency by endpoint, such as "GET /products"; "" is every other endpoint.
 	Latency map[string]Latency `json:"latency"`
+	// Delay is added to every latency.
+	Delay Duration `json:"delay"`
 	// ErrorRatio is the share of requests that are answered with 500, by endpoint likewise.
 	ErrorRatio map[string]float64 `json:"error_ratio"`
 	// LeakPerRequest is how many bytes each request leaves in memory for ever.
@@ -132,6 +134,7 @@ func (k Knobs) validate(names []string) error {
 		check(k.ErrorRatio[e] >= 0 && k.ErrorRatio[e] <= 1, "error_ratio of %q: must be from 0 to 1, got %v", e, k.ErrorRatio[e])
 	}
 	check(k.LeakPerRequest >= 0 && k.LeakPerRequest <= mostLeaked, "leak_bytes_per_request: must be from 0 to %d, got %d", mostLeaked, k.LeakPerRequest)
+	check(k.Delay >= 0 && k.Delay <= Duration(mostWait), "delay: must be from 0 to %v, got %v", mostWait, time.Duration(k.Delay))
 	check(speed(k.Slowdown), "slowdown: must be from 0 to %d, got %v", mostSlowdown, k.Slowdown)
 	for i, r := range k.Rollouts {
 		check(r.Release != "", "rollouts[%d]: release is required", i)

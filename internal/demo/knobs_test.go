@@ -159,6 +159,7 @@ func TestWrongKnobsAreRefused(t *testing.T) {
 		{`{"slowdown":-1}`, "slowdown: must be from 0 to 1000, got -1"},
 		{`{"rollouts":[{"after":"1m"}]}`, "rollouts[0]: release is required"},
 		{`{"rollouts":[{"after":"2m","release":"a"},{"after":"1m","release":"b"}]}`, "rollouts[1]: must come after"},
+		{`{"delay":"-1s"}`, "delay: must be from 0 to 1h0m0s, got -1s"},
 		{`{"token_lifetime":"-1s"}`, "token_lifetime: must not be negative, got -1s"},
 		{`{"stock":-1}`, "stock: must be from 0 to 1000000000, got -1"},
 		{`{"restock_every":"-1m"}`, "restock_every: must not be negative, got -1m"},

@@ -22,27 +22,37 @@ var liveHeap = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc
 
 func newMetrics(s *Shop) metrics {
 	m := metrics{
-		registry: prometheus.NewRegistry(),
+		registry: newRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shop_requests_total", Help: "Requests that arrived."}, []string{"endpoint"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shop_request_failures_total", Help: "Requests answered with 500, as the knobs say."}, []string{"endpoint"}),
 		answers:  newAnswers("shop_responses_total"),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "shop_requests_in_flight", Help: "Requests under way."}),
 		leaked:   prometheus.NewCounter(prometheus.CounterOpts{Name: "shop_leaked_bytes_total", Help: "Memory that requests have leaked."}),
 	}
-	m.registry.MustRegister(m.requests, m.failures, m.answers, m.inFlight, m.leaked, releaseCollector{s},
-		collectors.NewBuildInfoCollector(),
-		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.failures, m.answers, m.inFlight, m.leaked, releaseCollector{
+		&s.faults, prometheus.NewDesc("shop_release_info", "The shop's release.", []string{"release"}, nil),
+	})
 	return m
 }
 
+// newRegistry returns a registry with what is known of the process.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewBuildInfoCollector(),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
 // releaseCollector exposes the release as an info metric.
-type releaseCollector struct{ s *Shop }
+type releaseCollector struct {
+	f    *faults
+	desc *prometheus.Desc
+}
 
-var releaseDesc = prometheus.NewDesc("shop_release_info", "The shop's release.", []string{"release"}, nil)
-
-func (releaseCollector) Describe(ch chan<- *prometheus.Desc) { ch <- releaseDesc }
+func (c releaseCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
 func (c releaseCollector) Collect(ch chan<- prometheus.Metric) {
-	ch <- prometheus.MustNewConstMetric(releaseDesc, prometheus.GaugeValue, 1, c.s.Knobs().Release)
+	ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, 1, c.f.Knobs().Release)
 }

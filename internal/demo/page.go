@@ -52,6 +52,7 @@ type pageView struct {
 	Knobs   Knobs
 	Errors  float64 // per cent
 	LeakKiB float64
+	Delay   float64 // in milliseconds
 	Script  []sceneView
 	Wrong   string
 }
@@ -67,7 +68,7 @@ func (p panel) show(w http.ResponseWriter, _ *http.Request) { p.write(w, http.St
 
 func (p panel) write(w http.ResponseWriter, code int, wrong string) {
 	k := p.Knobs()
-	v := pageView{Name: p.name, Knobs: k, Errors: 100 * k.ErrorRatio[""], LeakKiB: float64(k.LeakPerRequest) / 1024, Wrong: wrong}
+	v := pageView{Name: p.name, Knobs: k, Errors: 100 * k.ErrorRatio[""], LeakKiB: float64(k.LeakPerRequest) / 1024, Delay: time.Duration(k.Delay).Seconds() * 1000, Wrong: wrong}
 	script, began := p.playing()
 	for _, scene := range script {
 		m := int(scene.At.Minutes())
@@ -98,7 +99,8 @@ func (p panel) turnByForm(w http.ResponseWriter, r *http.Request) {
 	slowdown, err := number("slowdown")
 	errors, err2 := number("errors")
 	leak, err3 := number("leak")
-	for _, e := range []error{err, err2, err3} {
+	delay, err4 := number("delay")
+	for _, e := range []error{err, err2, err3, err4} {
 		if e != nil {
 			p.write(w, http.StatusBadRequest, e.Error())
 			return
@@ -106,6 +108,9 @@ func (p panel) turnByForm(w http.ResponseWriter, r *http.Request) {
 	}
 	err = p.change(func(k *Knobs) error {
 		k.Slowdown, k.LeakPerRequest, k.Hang = slowdown, int(leak*1024), r.PostFormValue("hang") != ""
+		if r.PostForm.Has("delay") { // the page of a service has it
+			k.Delay = Duration(delay * float64(time.Millisecond))
+		}
 		if release := r.PostFormValue("release"); release != "" {
 			k.Release = release
 		}

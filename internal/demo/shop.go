@@ -5,7 +5,8 @@
 //
 // What the shop knows is real: carts fill, orders take from the stock, reports
 // take time. All of it is bounded and forgotten after a while, so that the shop
-// stands load for months.
+// stands load for months. Services are seven microservices likewise, which call
+// each other.
 package demo
 
 import (
@@ -121,7 +122,7 @@ func (s *Shop) Counts() Counts { return s.answers.Counts() }
 func (s *Shop) routes() http.Handler {
 	mux := http.NewServeMux()
 	for _, e := range endpoints {
-		mux.HandleFunc(e.pattern, s.traced(e.pattern, s.faulty(e)))
+		mux.HandleFunc(e.pattern, traced(func() trace.Tracer { return s.tracer }, e.pattern, s.faulty(e)))
 	}
 	mux.HandleFunc("GET /version", s.version)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, object{"ok": true}) })

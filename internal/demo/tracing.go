@@ -13,15 +13,16 @@ import (
 // tracer. It must be called before requests arrive.
 func (s *Shop) Trace(t trace.Tracer) { s.tracer = t }
 
-// traced puts a server span around an endpoint, by the semantic conventions for HTTP.
-func (s *Shop) traced(pattern string, next http.HandlerFunc) http.HandlerFunc {
+// traced puts a server span of a tracer, if there is one by then, around an endpoint, by the semantic conventions for HTTP.
+func traced(tracer func() trace.Tracer, pattern string, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if s.tracer == nil {
+		tracer := tracer()
+		if tracer == nil {
 			next(w, r)
 			return
 		}
 		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		ctx, span := s.tracer.Start(ctx, pattern, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+		ctx, span := tracer.Start(ctx, pattern, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
 			attribute.String("http.request.method", r.Method), attribute.String("http.route", r.Pattern), attribute.String("url.path", r.URL.Path),
 		))
 		defer span.End()
