@@ -238,6 +238,8 @@ func newCommandLine(name string, stderr io.Writer) *commandLine {
 	case "demo":
 		f.StringVar(&c.demo.Address, "demo.listen-address", "127.0.0.1:9798", "address the demo shop and its knobs listen on")
 		f.BoolVar(&c.demo.Quiet, "quiet", false, "play no script: the shop stays as it is until its knobs are turned")
+		f.BoolVar(&c.demo.Services, "services", false, "run seven microservices beside the shop: user, order, payment, inventory, catalog, cart, notification")
+		f.StringVar(&c.demo.ServicesAddress, "services.listen-address", "127.0.0.1:9801", "address the first of the services listens on; the others have the ports that follow")
 		f.StringVar(&c.opts.StoragePath, "storage.path", "", "folder for state that survives a restart; a temporary one if empty")
 		c.opts.Lifecycle = true
 		return c

@@ -12,17 +12,17 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
 
-	"github.com/perfd/perfd/internal/demo"
 	"github.com/perfd/perfd/internal/output/otlp"
 )
 
-// traceShop lets the demo shop send its own spans where OpenTelemetry's
-// environment says so, as an instrumented target would: it goes on with the traces
-// that perfd chose, and begins none.
-func traceShop(ctx context.Context, shop *demo.Shop) (stop func(context.Context) error, err error) {
+// traceDemo returns a tracer whose spans go where OpenTelemetry's environment says, as those of an
+// instrumented service of that name would: it goes on with the traces that perfd chose, and begins
+// none. The tracer is nil where the environment names no collector.
+func traceDemo(ctx context.Context, service string) (tracer trace.Tracer, stop func(context.Context) error, err error) {
 	if !otlp.Enabled(nil, os.Getenv) {
-		return func(context.Context) error { return nil }, nil
+		return nil, func(context.Context) error { return nil }, nil
 	}
 	client := otlptracegrpc.NewClient()
 	protocol := os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -31,13 +31,12 @@ func traceShop(ctx context.Context, shop *demo.Shop) (stop func(context.Context)
 	}
 	exporter, err := otlptrace.New(ctx, client)
 	if err != nil {
-		return nil, fmt.Errorf("trace the demo shop: %w", err)
+		return nil, nil, fmt.Errorf("trace the demo's %s: %w", service, err)
 	}
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())),
-		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName("shop"))),
+		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName(service))),
 	)
-	shop.Trace(provider.Tracer("github.com/perfd/perfd/internal/demo"))
-	return provider.Shutdown, nil
+	return provider.Tracer("github.com/perfd/perfd/internal/demo"), provider.Shutdown, nil
 }
