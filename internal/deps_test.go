@@ -70,7 +70,7 @@ judge:          analysis block history load metric
 fleet:          analysis block config engine flow judge load maintenance metric output pace protocol record schedule state target validity wire
 
 app:            *
-command:        analysis app block config demo fleet hist history judge load output output/* pace report schedule validity
+command:        analysis app block config demo fleet flow hist history judge load output output/* pace report schedule validity
 `
 
 // commands lists the packages that a program below cmd/ may import: the daemon,

@@ -76,11 +76,17 @@ func scenariosOf(t *testing.T, url string, texts []string, lines []int) (config 
 		flows, _ := one["flows"].(map[string]any)
 		maps.Copy(doc["flows"].(map[string]any), flows)
 		name := fmt.Sprintf("line-%d", lines[i])
-		doc["scenarios"] = append(doc["scenarios"].([]any), map[string]any{
-			"name": name, "target": "shop", "flow": one["flow"],
+		scenario := map[string]any{
+			"name": name, "target": "shop",
 			"schedule": map[string]any{"manual": true, "duration": "3s"},
 			"workload": map[string]any{"executor": "constant-arrival-rate", "rate": "6/s", "max_vus": 30},
-		})
+		}
+		for _, part := range []string{"setup", "flow", "teardown"} {
+			if one[part] != nil {
+				scenario[part] = one[part]
+			}
+		}
+		doc["scenarios"] = append(doc["scenarios"].([]any), scenario)
 		endpoints[name] = map[string]string{}
 		steps(one, endpoints[name])
 	}
@@ -134,7 +140,7 @@ func TestTheExamplesOfTheLanguageRun(t *testing.T) {
 		for name := range endpoints {
 			scenario := "scenario=" + name
 			started := m.Value("perfd_iterations_started_total", scenario)
-			if started < 10 || started > m.Value("perfd_iterations_total", scenario) || m.Value("perfd_scenario_state", scenario, "state=running") > 0 {
+			if started < 10 || started > m.Value("perfd_iterations_total", scenario) || m.Value("perfd_runs_total", scenario) < 1 {
 				return name + " has not ended"
 			}
 		}
@@ -143,7 +149,7 @@ func TestTheExamplesOfTheLanguageRun(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
 		said := map[string]float64{}
 		for step, at := range endpoints[name] {
-			for _, family := range []string{"perfd_requests_total", "perfd_request_retries_total"} {
+			for _, family := range []string{"perfd_requests_total", "perfd_request_retries_total", "perfd_unmeasured_requests_total"} {
 				for _, s := range m.Series(family, "scenario="+name) {
 					for _, l := range s.GetLabel() {
 						if l.GetName() == "step" && (l.GetValue() == step || strings.HasSuffix(l.GetValue(), "/"+step)) {

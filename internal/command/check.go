@@ -12,6 +12,7 @@ import (
 	"github.com/perfd/perfd/internal/app"
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/pace"
 )
 
@@ -63,6 +64,23 @@ func outline(w io.Writer, s *config.Scenario) {
 		fmt.Fprintf(w, ", at least %s long", block.Duration(p.Pace))
 	}
 	fmt.Fprintln(w)
+	lines(w, p)
+	if p.SetUp != nil {
+		fmt.Fprintln(w, "  setup\tbefore a run, measured by nothing")
+		lines(w, p.SetUp)
+	}
+	for _, c := range p.CleanUps {
+		fmt.Fprintln(w, "  cleanup\tlater, measured by nothing")
+		lines(w, c)
+	}
+	if p.TearDown != nil {
+		fmt.Fprintln(w, "  teardown\tafter a run, measured by nothing")
+		lines(w, p.TearDown)
+	}
+}
+
+// lines writes the tree of one program.
+func lines(w io.Writer, p *flow.Program) {
 	for _, l := range p.Outline {
 		indent := strings.Repeat("  ", l.Depth)
 		if l.Step < 0 {

@@ -87,7 +87,9 @@ func checkShadows(d *Document, errs *block.Errors) {
 		variables(&f.Steps)
 	}
 	for i := range d.Scenarios {
-		variables(&d.Scenarios[i].Flow)
+		for _, c := range d.Scenarios[i].steps() {
+			variables(c)
+		}
 	}
 }
 
@@ -146,8 +148,17 @@ func compile(d *Document, kinds []protocol.Kind, errs *block.Errors) {
 		if s.Target.S != "" && o.Targets[s.Target.S] == nil {
 			errs.Add(s.Target.Pos, s.Target.Path, "unknown target %q", s.Target.S).Hint = block.Nearest(s.Target.S, slices.Sorted(maps.Keys(o.Targets)))
 		}
+		o.SetUp, o.TearDown = part(&s.SetUp), part(&s.TearDown)
 		s.Program = flow.Compile(&s.Flow, o)
 	}
+}
+
+// part returns a part of a scenario beside its flow, nil for none.
+func part(c *flow.Config) *flow.Config {
+	if c.At == nil {
+		return nil
+	}
+	return c
 }
 
 var (

@@ -138,9 +138,10 @@ func TestEveryKeyIsExplained(t *testing.T) {
 	w := newWalker(t)
 	seen, known := map[string]bool{}, map[string]bool{}
 	index, named := regexp.MustCompile(`\[\d+\]`), regexp.MustCompile(`^flows\.[^.]+\.steps\b`)
-	nested := regexp.MustCompile(`\.flow((\[\]\.(choose\[\]\.steps|steps|else|parallel|once_per_vu))(\[\])?)+\[\]`)
+	nested := regexp.MustCompile(`\.flow((\[\]\.(choose\[\]\.steps|steps|else|parallel|once_per_vu|cleanup))(\[\])?)+\[\]`)
 	w.object = func(path string, y *yaml.Node, properties map[string]any) {
 		path = named.ReplaceAllString(index.ReplaceAllString(path, "[]"), "scenarios[].flow")
+		path = regexp.MustCompile(`^scenarios\[\]\.(setup|teardown)\b`).ReplaceAllString(path, "scenarios[].flow")
 		path = nested.ReplaceAllString(path, ".flow[]") // what a step may say is the same within constructs
 		for name, s := range properties {
 			known[block.Join(path, name)] = true

@@ -58,6 +58,8 @@ type Scenario struct {
 	Labels     map[string]string  `yaml:"labels" doc:"Labels of perfd_scenario_info, such as team."`
 	Schedule   schedule.Config    `yaml:"schedule" doc:"When the scenario runs (default: always)."`
 	Workload   pace.Config        `yaml:"workload" block:"required" doc:"How much load, and how fast."`
+	SetUp      flow.Config        `yaml:"setup" doc:"What is done before a run begins, by one virtual user and measured by nothing; the flow and teardown read the variables that it sets."`
+	TearDown   flow.Config        `yaml:"teardown" doc:"What is done after a run, likewise."`
 	Flow       flow.Config        `yaml:"flow" block:"required" doc:"The steps that one virtual user performs."`
 	Validity   validity.Config    `yaml:"validity" doc:"When perfd takes its own measurement for disturbed."`
 	Objectives []objective.Config `yaml:"objectives" doc:"What the SLA says of the scenario as a whole; those of single steps are written there."`
@@ -99,6 +101,9 @@ func (Scenario) JSONSchema() map[string]any {
 	type plain Scenario
 	return block.Schema(plain{})
 }
+
+// steps lists all that the scenario does.
+func (s *Scenario) steps() []*flow.Config { return []*flow.Config{&s.SetUp, &s.Flow, &s.TearDown} }
 
 // Limits are the limits on response times that a step of the Program is judged by.
 func (s *Scenario) Limits(step int) []time.Duration {

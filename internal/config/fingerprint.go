@@ -23,8 +23,15 @@ import (
 func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 	for i := range d.Scenarios {
 		s := &d.Scenarios[i]
-		flows := []*block.Node{s.At.Get("flow")}
-		used := usedFlows(d, &s.Flow, nil)
+		var flows []*block.Node
+		var used []string
+		for _, c := range s.steps() {
+			if c.At != nil {
+				flows = append(flows, c.At)
+				used = usedFlows(d, c, used)
+			}
+		}
+		own := len(flows)
 		for _, name := range used {
 			flows = append(flows, root.Get("flows").Get(name))
 		}
@@ -41,7 +48,7 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 		}
 		for i, name := range used {
 			p.text(name)
-			p.node(flows[i+1])
+			p.node(flows[own+i])
 		}
 		for _, e := range d.Data {
 			if slices.ContainsFunc(flows, func(n *block.Node) bool { return mentions(n, e.Name.S) }) {
@@ -99,7 +106,7 @@ func inFlow(list *block.Node, add func(*block.Node)) {
 			continue
 		}
 		add(step.Get("objectives"))
-		for _, key := range []string{"steps", "else", "choose", "parallel", "once_per_vu"} {
+		for _, key := range []string{"steps", "else", "choose", "parallel", "once_per_vu", "cleanup"} {
 			if inner := step.Get(key); inner != nil && inner.Kind == block.List {
 				inFlow(inner, add)
 			}

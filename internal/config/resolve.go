@@ -95,7 +95,7 @@ func (r *resolver) document(root *block.Node, kinds []string) {
 		case "flows":
 			r.walk(k.Value, true)
 		case "scenarios":
-			r.items(k.Value, func(key string) bool { return key == "flow" })
+			r.items(k.Value, func(key string) bool { return key == "flow" || key == "setup" || key == "teardown" })
 		case "targets":
 			r.items(k.Value, func(key string) bool { return slices.Contains(kinds, key) })
 		default:

@@ -41,10 +41,12 @@ func Schema(kinds kind.Set) ([]byte, error) {
 		{[]string{"targets", "items"}, defaults},
 		{[]string{"scenarios", "items"}, analyses},
 		{[]string{"scenarios", "items"}, map[string]any{
-			"flow":     reference("flow", "The steps that one virtual user performs."),
+			"flow":     flowAs("The steps that one virtual user performs."),
+			"setup":    flowAs("What is done before a run begins, by one virtual user and measured by nothing; the flow and teardown read the variables that it sets."),
+			"teardown": flowAs("What is done after a run, likewise."),
 			"workload": describe(kinds.Workload().Schema(), "How much load, and how fast."),
 		}},
-		{[]string{"flows", "additionalProperties"}, map[string]any{"steps": reference("flow", "What the flow does.")}},
+		{[]string{"flows", "additionalProperties"}, map[string]any{"steps": flowAs("What the flow does.")}},
 	} {
 		if err := extend(s, at.path, at.add); err != nil {
 			return nil, err
@@ -59,8 +61,9 @@ func describe(schema map[string]any, text string) map[string]any {
 	return schema
 }
 
-func reference(name, text string) map[string]any {
-	return map[string]any{"$ref": "#/$defs/" + name, "description": text}
+// flowAs refers to the schema of flows.
+func flowAs(text string) map[string]any {
+	return map[string]any{"$ref": "#/$defs/flow", "description": text}
 }
 
 // extend adds properties to the object that a section holds at path.

@@ -85,26 +85,31 @@ func (s *Symbols) Lookup(name string) (slot int, t Type, ok bool) {
 	return 0, Any, false
 }
 
-// Read reports whether Lookup found a name in this table, not in a parent.
-func (s *Symbols) Read(name string) bool { return s.names[name].read }
-
 // ReadBy calls f and reports whether it looked up any of the names in this table.
-func (s *Symbols) ReadBy(f func(), names ...string) (read bool) {
+func (s *Symbols) ReadBy(f func(), names ...string) bool {
+	return slices.ContainsFunc(s.ReadsOf(f), func(name string) bool { return slices.Contains(names, name) })
+}
+
+// ReadsOf calls f and returns the names of this table that it looked up, in order.
+func (s *Symbols) ReadsOf(f func()) (names []string) {
 	before := maps.Clone(s.names)
 	for name, sym := range s.names {
 		sym.read = false
 		s.names[name] = sym
 	}
 	f()
-	for _, name := range names {
-		read = read || s.names[name].read
+	for name, sym := range s.names {
+		if sym.read {
+			names = append(names, name)
+		}
 	}
 	for name, sym := range before {
 		now := s.names[name]
 		now.read = now.read || sym.read
 		s.names[name] = now
 	}
-	return read
+	slices.Sort(names)
+	return names
 }
 
 // Slots returns the number of slots that a Scope needs for all tables below the root.

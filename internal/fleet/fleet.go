@@ -157,7 +157,7 @@ func (f *Fleet) stopScenarios(ctx context.Context, now *generation) error {
 	late := time.AfterFunc(time.Duration(float64(f.o.Grace)*interruptAfter), func() {
 		for _, s := range now.scenarios {
 			if r := s.current(); r != nil {
-				r.engine.Kill()
+				r.kill()
 			}
 		}
 	})

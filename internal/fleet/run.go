@@ -43,6 +43,14 @@ type run struct {
 
 	tracer *output.RunTracer
 
+	vus       *flow.Runtime // of the flow's VUs
+	cleaner   *cleaner      // nil where iterations leave nothing
+	unstarted atomic.Bool   // its setup has not succeeded: no load is made
+	ends      bool          // by itself or by the schedule
+
+	killed  context.Context // ends when the run may take no longer
+	killNow context.CancelFunc
+
 	mu     sync.Mutex
 	shared map[sharedKey]io.Closer
 }
@@ -87,6 +95,8 @@ type sharedKey struct {
 // newRun makes a run of the schedule and starts nothing.
 func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 	r := &run{s: s, joined: time.Now(), done: make(chan struct{}), shared: map[sharedKey]io.Closer{}}
+	r.ends = !sr.End.IsZero() || !s.cfg.Workload.End().Never()
+	r.killed, r.killNow = context.WithCancel(context.Background())
 	r.identity.Store(newIdentity(sr, s.release()))
 	w := &s.cfg.Workload
 	most := w.MostVUs()
@@ -99,6 +109,11 @@ func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 		Seed:     uint64(w.Seed),
 		Shard:    s.o.Shard, Shards: s.o.Shards,
 		Failed: r.failed,
+	}
+	r.vus = rt
+	if s.cfg.Program.CleanUps != nil {
+		r.cleaner = newCleaner(r)
+		rt.Left = r.cleaner.left
 	}
 	r.tracer = s.o.Outputs.Tracer(output.Run{Scenario: s.name}) // renamed once the engine has a zero
 	if s.o.Outputs.Traces() {
@@ -132,6 +147,12 @@ func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 	return r, nil
 }
 
+// kill interrupts every iteration under way and what is done after the load.
+func (r *run) kill() {
+	r.engine.Kill()
+	r.killNow()
+}
+
 // stops notes that nothing is planned from an instant on; the first call counts.
 func (r *run) stops(at time.Time) {
 	at = at.Round(0)
@@ -159,8 +180,14 @@ func (r *run) start(paused bool, ended func(engine.Outcome)) {
 	}
 	go func() {
 		defer close(r.done)
+		if r.cleaner != nil {
+			r.cleaner.start()
+		}
+		r.prepare(ctx)
 		outcome := r.engine.Run(ctx)
 		cancel()
+		r.conclude()
+		r.killNow()
 		r.closeShared()
 		ended(outcome)
 	}()
@@ -278,6 +305,8 @@ func (r *run) result(o engine.Outcome) (result string, over bool) {
 	switch {
 	case r.reason() == schedule.Leaving:
 		return "", false
+	case r.unstarted.Load():
+		return judge.Errored, true
 	case o == engine.Finished || r.reason() == schedule.Over:
 		return "", true
 	}

@@ -50,6 +50,8 @@ type Scenario struct {
 	cancel      context.CancelFunc // ends the runner
 	done        chan struct{}      // closed when the runner has ended
 
+	unmeasured *unmeasured // what was done beside flows
+
 	at      atomic.Pointer[block.Node] // the scenario's place in the newest document
 	balance validity.LittleCheck
 
@@ -95,7 +97,8 @@ func (f *Fleet) newScenario(c *config.Scenario, targets map[string]*Target, blac
 	}
 	s.at.Store(c.At)
 	s.failures = newFailureRing(s.log, s.o.Strike)
-	for _, name := range c.Program.Targets() {
+	s.unmeasured = newUnmeasured(c.Program)
+	for _, name := range c.Program.AllTargets() {
 		s.targets[name] = targets[name]
 		s.claims[name] = targets[name].limiter.Claim()
 		s.hops[targets[name].limiter] = s.claims[name]

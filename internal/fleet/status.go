@@ -131,6 +131,7 @@ func (s *Scenario) collect(send analysis.Send, at time.Time) {
 	if !sched.LastEnd.IsZero() {
 		send(metric.RunLastEnd, Seconds(sched.LastEnd), s.name)
 	}
+	s.unmeasured.collect(send, s.name)
 	send(metric.ScheduleMissed, float64(sched.Missed), s.name)
 	s.o.Judge.CollectRuns(send, s.name)
 	send(metric.MeasurementValid, analysis.Number(len(s.valid.Invalid(at)) == 0), s.name)

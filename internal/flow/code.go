@@ -28,6 +28,7 @@ const (
 	opFork                   // performs the branches of fork, and continues behind them
 	opOnce                   // jumps if once n is done
 	opOnceEnd                // marks once n as done
+	opCleanUp                // leaves cleanup for later
 	opStop                   // ends the iteration
 	opFail                   // ends it as failed
 )
@@ -47,6 +48,8 @@ type op struct {
 	loop  *loop
 	fork  *fork
 	text  *expr.Template
+
+	cleanup *cleanup
 }
 
 // needsState reports whether an instruction keeps something in the VU.
@@ -100,6 +103,8 @@ func (p *Pause) compile(k *compiler, _ *block.Node, in place) {
 
 func (p *Pace) compile(k *compiler, at *block.Node, in place) {
 	switch {
+	case k.part != "":
+		k.o.Errors.Add(at.Pos, at.Path, "pace is of iterations, and %s is none", k.part).Hint = "use think"
 	case in.inner:
 		k.o.Errors.Add(at.Pos, at.Path, "pace is of a whole iteration: it stands in the scenario's own list of steps").Hint = "for passes of a loop write repeat: {…, pace: " + p.Pace.String() + "}"
 	case k.p.Pace > 0:
@@ -344,6 +349,10 @@ func (k *compiler) targetIndex(first int) int {
 }
 
 func (o *Once) compile(k *compiler, at *block.Node, in place) {
+	if k.part != "" {
+		k.o.Errors.Add(at.Pos, at.Path, "cannot stand within %s, which is performed once", k.part).Hint = "leave once_per_vu out"
+		return
+	}
 	if k.branch {
 		k.o.Errors.Add(at.Pos, at.Path, "once_per_vu cannot stand within parallel").Hint = "put it before"
 	}

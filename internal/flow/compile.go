@@ -23,6 +23,8 @@ type Options struct {
 	Scenario string
 	Target   block.Text         // name of the scenario's target
 	Targets  map[string]*Target // by name
+	SetUp    *Config            // of a run, nil for none
+	TearDown *Config            // likewise
 	Flows    NamedFlows
 	Data     map[string]*Feeder // by name
 	Kinds    []protocol.Kind
@@ -61,16 +63,22 @@ type Program struct {
 	Think time.Duration
 	// Pace is how long an iteration takes at least, 0 for no bound.
 	Pace time.Duration
+	// SetUp is performed before a run begins and TearDown after it, by one VU; nil for none. CleanUps are what removes
+	// what iterations created.
+	SetUp, TearDown *Program
+	CleanUps        []*Program
 	// Outline is the flow as lines for people to read.
 	Outline []Line
 
+	part    string // of the scenario, empty for its flow
 	code    []op
 	steps   []step // by StepDesc; of a group all but its index is zero
 	targets []string
 	feeds   []feed
 	slots   int
-	loops   int // how many there are, each with a state in the VU
-	onces   int // likewise
+	sets    []int // the slots that it sets
+	loops   int   // how many there are, each with a state in the VU
+	onces   int   // likewise
 	// groupSteps holds, for each group, its place in Steps.
 	groupSteps []int
 	// constructs says that VUs need a state besides their place in the code.
@@ -89,6 +97,36 @@ type Line struct {
 
 // Targets returns the names of the targets of all steps, the first step's first.
 func (p *Program) Targets() []string { return slices.Clone(p.targets) }
+
+// Parts returns the programs that are performed beside the flow, by what they are.
+func (p *Program) Parts() map[string][]*Program {
+	parts := map[string][]*Program{}
+	if p.SetUp != nil {
+		parts[SetUp] = []*Program{p.SetUp}
+	}
+	if p.TearDown != nil {
+		parts[TearDown] = []*Program{p.TearDown}
+	}
+	if p.CleanUps != nil {
+		parts[CleanUp] = p.CleanUps
+	}
+	return parts
+}
+
+// AllTargets returns the names of the targets of the flow and of what is performed beside it, each once.
+func (p *Program) AllTargets() []string {
+	all := p.Targets()
+	for _, programs := range p.Parts() {
+		for _, part := range programs {
+			for _, name := range part.targets {
+				if !slices.Contains(all, name) {
+					all = append(all, name)
+				}
+			}
+		}
+	}
+	return all
+}
 
 type assignment struct {
 	slot  int
@@ -130,26 +168,39 @@ type extract struct {
 // Compile compiles a flow. Mistakes go to o.Errors; with any, the program must not be run.
 func Compile(c *Config, o Options) *Program {
 	root := expr.NewSymbols(nil)
-	k := &compiler{o: o, p: &Program{}, variables: root, labels: map[string]block.Pos{}}
+	k := &compiler{o: o, p: &Program{}, root: root, variables: root, labels: map[string]block.Pos{}}
 	declareData(root, o.Data)
-	k.items(c, place{symbols: root, times: 1, expected: 1})
-	for name, f := range o.Data {
-		if root.Read(name) {
-			slot, _, _ := root.Lookup(name)
+	if o.SetUp != nil {
+		// What setup sets is read by the flow and by teardown; what the flow sets is its own.
+		k.p.SetUp, root = k.aside(o.SetUp, SetUp, root)
+	}
+	k.variables = expr.NewSymbols(root)
+	k.body(c, place{symbols: k.variables, times: 1, expected: 1})
+	if o.TearDown != nil {
+		k.p.TearDown, _ = k.aside(o.TearDown, TearDown, root)
+	}
+	k.p.Requests = max(1, k.p.Requests)
+	return k.p
+}
+
+// body compiles a whole program.
+func (k *compiler) body(c *Config, in place) {
+	reads := k.root.ReadsOf(func() { k.items(c, in) })
+	for name, f := range k.o.Data {
+		if slices.Contains(reads, name) {
+			slot, _, _ := k.root.Lookup(name)
 			k.p.feeds = append(k.p.feeds, feed{slot, f})
 		}
 	}
 	slices.SortFunc(k.p.feeds, func(a, b feed) int { return a.slot - b.slot })
-	k.p.slots = root.Slots()
-	k.p.Requests = max(1, k.p.Requests)
+	k.p.slots, k.p.sets = k.root.Slots(), k.sets
 	k.keep()
 	k.p.constructs = k.p.Pace > 0 || slices.ContainsFunc(k.p.code, needsState) ||
 		slices.ContainsFunc(k.p.steps, func(s step) bool { return s.retry != nil })
-	if !slices.ContainsFunc(k.p.Steps, func(s StepDesc) bool { return !s.Group }) && c.At != nil && o.Errors.Len() == 0 {
-		o.Errors.Add(c.At.Pos, c.At.Path, "makes no request")
+	if !slices.ContainsFunc(k.p.Steps, func(s StepDesc) bool { return !s.Group }) && c.At != nil && k.o.Errors.Len() == 0 {
+		k.o.Errors.Add(c.At.Pos, c.At.Path, "makes no request")
 	}
 	k.link()
-	return k.p
 }
 
 // declareData declares what rows are read by.
@@ -162,7 +213,7 @@ func declareData(root *expr.Symbols, data map[string]*Feeder) {
 // Check compiles a named flow by itself, so that a flow that nothing uses is checked too.
 func Check(name string, n *Named, o Options) {
 	root := expr.NewSymbols(nil)
-	k := &compiler{o: o, p: &Program{}, variables: root, labels: map[string]block.Pos{}, using: []string{name}}
+	k := &compiler{o: o, p: &Program{}, root: root, variables: root, labels: map[string]block.Pos{}, using: []string{name}}
 	declareData(root, o.Data)
 	inner := expr.NewSymbols(root)
 	for _, p := range n.Params {
@@ -182,6 +233,8 @@ func notReserved(name block.Text, errs *block.Errors) {
 type compiler struct {
 	o         Options
 	p         *Program
+	root      *expr.Symbols // where data is declared
+	part      string        // of the scenario, empty for its flow
 	variables *expr.Symbols // where extracted values are declared: visible to all later steps
 	labels    map[string]block.Pos
 	using     []string // the named flows being compiled, outermost first

@@ -26,6 +26,7 @@ var constructs = []struct {
 	{"parallel", func() node { return &Parallel{} }},
 	{"group", func() node { return &Group{} }},
 	{"once_per_vu", func() node { return &Once{} }},
+	{"cleanup", func() node { return &CleanUpSteps{} }},
 	{"stop_iteration", func() node { return &Stop{} }},
 	{"fail", func() node { return &Fail{} }},
 }

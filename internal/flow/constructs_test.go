@@ -438,6 +438,10 @@ func TestMistakesOfConstructs(t *testing.T) {
 		{"steps that are no list", "flow: [{repeat: 3, steps: " + a + "}]", `begin each step with "- "`},
 		{"a construct without a value", "flow: [{use: }, " + a + "]", "flow[0].use: has no value"},
 		{"a choice without a value", "flow: [{choose: }, " + a + "]", "flow[0].choose: has no value"},
+		{"cleanup that keeps too much", "flow: [" + a + ", {cleanup: [{name: b, fake: {}}], keep: 1000000}]", "must be between 0 and 100000"},
+		{"cleanup within cleanup", "flow: [" + a + ", {cleanup: [{name: b, fake: {}}, {cleanup: [{name: c, fake: {}}]}]}]", "cannot stand within cleanup"},
+		{"pace within cleanup", "flow: [" + a + ", {cleanup: [{name: b, fake: {}}, {pace: 1s}]}]", "pace is of iterations, and cleanup is none"},
+		{"objectives of what is not measured", "flow: [" + a + ", {cleanup: [{name: b, fake: {}, objectives: [{name: o, that: p(95) < 1s}]}]}]", "cleanup is not measured"},
 		{"only constructs", "flow: [{when: true, steps: [{set: {x: 1}}]}]", "makes no request"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -95,6 +96,10 @@ func (v *VU) perform(o *op) (wake time.Duration) {
 		}
 	case opOnceEnd:
 		v.inner.once[o.n] = true
+	case opCleanUp:
+		if v.rt.Left != nil {
+			v.rt.Left(Remnant{o.cleanup.program, slices.Clone(v.scope.Vars), o.cleanup.keep})
+		}
 	case opStop:
 		v.quit = true
 		v.inner.open = v.inner.open[:0]

@@ -47,6 +47,10 @@ type Runtime struct {
 	// Shard is the number of this instance among Shards, from 0. A VU's number
 	// among those of all shards is its ID × Shards + Shard.
 	Shard, Shards int
+	// Given are the variables that setup set.
+	Given Given
+	// Left takes what an iteration created and leaves to be removed; nil forgets it.
+	Left func(Remnant)
 	// Traces takes the trace of each iteration that ended; nil for none.
 	Traces Tracer
 	// Failed is called with each failed request and the reason; nil for nobody.
@@ -143,6 +147,9 @@ func (v *VU) Begin(due time.Duration) {
 	v.scope.Reset(v.p.kept)
 	for i := range v.users {
 		v.users[i].Begin()
+	}
+	for _, g := range v.rt.Given {
+		v.scope.Set(g.slot, g.value)
 	}
 	for _, f := range v.p.feeds {
 		v.scope.Set(f.slot, f.from.row(v))

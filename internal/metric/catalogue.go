@@ -123,6 +123,18 @@ var (
 	GroupDuration = requests.histogram("perfd_group_duration_seconds",
 		"Time from when the first request of a group was due to its last answer, without think times, of groups in which no request failed.",
 		"scenario", "group")
+	UnmeasuredRequests = requests.counter("perfd_unmeasured_requests_total", "",
+		"Requests of setup, teardown and cleanup, attempts that were followed by another included: no objective, budget or histogram counts them.",
+		"scenario", "part", "step")
+	UnmeasuredFailures = requests.counter("perfd_unmeasured_request_failures_total", "",
+		"Requests of setup, teardown and cleanup that failed.",
+		"scenario", "part", "step", "cause")
+	CleanUpsPending = requests.gauge("perfd_cleanups_pending", "",
+		"What iterations created and no cleanup has removed yet.",
+		"scenario")
+	CleanUpsLost = requests.counter("perfd_cleanups_lost_total", "",
+		"What iterations created and no cleanup will remove, because the run ended before it could, or because too much waited.",
+		"scenario")
 	SentBytes = requests.counter("perfd_sent_bytes_total", bytes,
 		"Bytes sent in requests.",
 		"scenario", "step")

@@ -1,0 +1,286 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/perfd/perfd/internal/analysis"
+	"github.com/perfd/perfd/internal/flow"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/metric"
+)
+
+// An unmeasured counts what a scenario does beside its flow: setup, teardown and
+// cleanup. Its counts outlast runs.
+type unmeasured struct {
+	mu            sync.Mutex
+	steps         []*unmeasuredStep
+	of            map[*flow.Program]int // where the steps of a program begin
+	cleans        bool
+	pending, lost uint64
+}
+
+type unmeasuredStep struct {
+	part, label string
+	requests    uint64
+	failures    [load.NumCauses]uint64
+}
+
+func newUnmeasured(p *flow.Program) *unmeasured {
+	u := &unmeasured{of: map[*flow.Program]int{}, cleans: p.CleanUps != nil}
+	parts := p.Parts()
+	for _, part := range []string{flow.SetUp, flow.TearDown, flow.CleanUp} {
+		for _, program := range parts[part] {
+			u.of[program] = len(u.steps)
+			for _, step := range program.Steps {
+				u.steps = append(u.steps, &unmeasuredStep{part: part, label: step.Label})
+			}
+		}
+	}
+	return u
+}
+
+// add counts a result of a program.
+func (u *unmeasured) add(p *flow.Program, r *load.Result) {
+	if p.Steps[r.Step].Group {
+		return // its steps are counted
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := u.steps[u.of[p]+r.Step]
+	s.requests += 1 + uint64(r.Retries)
+	if r.Cause != load.None {
+		s.failures[r.Cause]++
+	}
+}
+
+func (u *unmeasured) collect(send analysis.Send, scenario string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, s := range u.steps {
+		send(metric.UnmeasuredRequests, float64(s.requests), scenario, s.part, s.label)
+		for cause, n := range s.failures {
+			if n > 0 {
+				send(metric.UnmeasuredFailures, float64(n), scenario, s.part, s.label, load.Cause(cause).String())
+			}
+		}
+	}
+	if u.cleans {
+		send(metric.CleanUpsPending, float64(u.pending), scenario)
+		send(metric.CleanUpsLost, float64(u.lost), scenario)
+	}
+}
+
+// The bounds of what is done beside the flow.
+const (
+	setUpAttempts = 3                // of a run that has an end
+	longestWait   = time.Minute      // between two attempts
+	concludeIn    = 30 * time.Second // for cleanup and teardown together, after the load of a run
+	mostRemnants  = 10_000           // that wait beyond what cleanup keeps
+)
+
+// An asideSink counts the results of one program.
+type asideSink struct {
+	run     *run
+	program *flow.Program
+}
+
+func (s asideSink) Record(_ int, r *load.Result) { s.run.s.unmeasured.add(s.program, r) }
+
+// aside returns a VU that performs a program beside the flow.
+func (r *run) aside(p *flow.Program) *flow.VU {
+	return p.NewVU(0, &flow.Runtime{
+		Sink: asideSink{r, p}, Env: r.env, Limiter: r.limiter, Now: r.engine.Now,
+		Seed: r.vus.Seed, Shard: r.vus.Shard, Shards: r.vus.Shards, Given: r.vus.Given, Failed: r.failed,
+	})
+}
+
+// errStep is why a program was not performed to its end.
+var errStep = errors.New("a step failed: the scenario's failures say which")
+
+// perform performs a program once. After an error the VU is of no further use.
+func perform(ctx context.Context, v *flow.VU, of *flow.Remnant) error {
+	switch v.Perform(ctx, of) {
+	case load.Completed:
+		return nil
+	case load.Interrupted:
+		return context.Cause(ctx)
+	}
+	return errStep
+}
+
+// prepare performs setup until it succeeds. A run that has an end is over after some attempts, one without makes
+// another each minute. Then load begins with the variables that setup set.
+func (r *run) prepare(ctx context.Context) {
+	p := r.s.cfg.Program.SetUp
+	if p == nil {
+		return
+	}
+	r.unstarted.Store(true)
+	wait := time.Second
+	for attempt := 1; ; attempt++ {
+		v := r.aside(p)
+		err := perform(ctx, v, nil)
+		v.Close()
+		if err == nil {
+			r.vus.Given = v.Given()
+			r.unstarted.Store(false)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		r.s.log.Warn("setup failed: no load is made", "attempt", attempt, "err", err)
+		if r.ends && attempt == setUpAttempts {
+			r.cancel()
+			return
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		wait = min(2*wait, longestWait)
+	}
+}
+
+// conclude removes what iterations left, and performs teardown where setup succeeded or there is none.
+func (r *run) conclude() {
+	p := r.s.cfg.Program.TearDown
+	if r.cleaner == nil && p == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.killed, concludeIn)
+	defer cancel()
+	if r.cleaner != nil {
+		r.cleaner.finish(ctx)
+	}
+	if p == nil || r.unstarted.Load() {
+		return
+	}
+	v := r.aside(p)
+	defer v.Close()
+	if err := perform(ctx, v, nil); err != nil {
+		r.s.log.Warn("teardown failed", "err", err)
+	}
+}
+
+// A cleaner removes what iterations of a run created, one after another and beside
+// its load.
+type cleaner struct {
+	run    *run
+	cancel context.CancelFunc // of a removal under way
+	wake   chan struct{}      // of capacity 1
+	over   chan struct{}      // closed when no more is to be removed beside load
+	done   chan struct{}
+	vus    map[*flow.Program]*flow.VU // of whoever removes: work, then finish
+
+	mu       sync.Mutex
+	remnants []flow.Remnant // the oldest first
+}
+
+func newCleaner(r *run) *cleaner {
+	return &cleaner{
+		run: r, wake: make(chan struct{}, 1), over: make(chan struct{}), done: make(chan struct{}), vus: map[*flow.Program]*flow.VU{},
+	}
+}
+
+// start removes beside the run's load what waits beyond what is kept.
+func (c *cleaner) start() {
+	ctx, cancel := context.WithCancel(c.run.killed)
+	c.cancel = cancel
+	go c.work(ctx)
+}
+
+// left takes what an iteration left. It does not block.
+func (c *cleaner) left(x flow.Remnant) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.remnants) >= x.Keep+mostRemnants {
+		c.run.s.unmeasured.leave(0, 1)
+		return
+	}
+	c.remnants = append(c.remnants, x)
+	c.run.s.unmeasured.leave(1, 0)
+	if len(c.remnants) > x.Keep {
+		select {
+		case c.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// leave counts what waits and what is lost.
+func (u *unmeasured) leave(pending int, lost uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.pending += uint64(pending)
+	u.lost += lost
+}
+
+// next takes the oldest remnant, if one waits beyond what is kept or all are to go.
+func (c *cleaner) next(all bool) (x flow.Remnant, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.remnants) == 0 || !all && len(c.remnants) <= c.remnants[0].Keep {
+		return x, false
+	}
+	x = c.remnants[0]
+	c.remnants[0] = flow.Remnant{}
+	c.remnants = c.remnants[1:]
+	c.run.s.unmeasured.leave(-1, 0)
+	return x, true
+}
+
+func (c *cleaner) work(ctx context.Context) {
+	defer close(c.done)
+	for {
+		for x, ok := c.next(false); ok; x, ok = c.next(false) {
+			c.remove(ctx, x)
+		}
+		select {
+		case <-c.wake:
+		case <-c.over:
+			return
+		}
+	}
+}
+
+func (c *cleaner) remove(ctx context.Context, x flow.Remnant) {
+	v := c.vus[x.Program]
+	if v == nil {
+		v = c.run.aside(x.Program)
+		c.vus[x.Program] = v
+	}
+	if err := perform(ctx, v, &x); err != nil {
+		c.run.s.unmeasured.leave(0, 1)
+	}
+	if ctx.Err() != nil { // the VU was interrupted
+		v.Close()
+		delete(c.vus, x.Program)
+	}
+}
+
+// finish removes all that is left, until ctx ends: the rest is lost.
+func (c *cleaner) finish(ctx context.Context) {
+	close(c.over)
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		c.cancel()
+		<-c.done
+	}
+	c.cancel()
+	for x, ok := c.next(true); ok; x, ok = c.next(true) {
+		if ctx.Err() != nil {
+			c.run.s.unmeasured.leave(0, 1)
+			continue
+		}
+		c.remove(ctx, x)
+	}
+	for _, v := range c.vus {
+		v.Close()
+	}
+}
