@@ -31,7 +31,7 @@ metric
 stats
 
 load:           hist
-expr:           block
+expr:           block load
 wire:           load
 pace:           block
 schedule:       block pace

@@ -50,8 +50,8 @@ func (c *Condition) Eval(s *Scope, r Response) (bool, error) {
 	if v.kind == Bool {
 		return v.num != 0, nil
 	}
-	if v.kind == fault {
-		return false, fmt.Errorf("%s: %s", c.text, v.text)
+	if why := v.why(); why != "" {
+		return false, fmt.Errorf("%s: %s", c.text, why)
 	}
 	return false, fmt.Errorf("%s: is %s, not true or false", c.text, v.Type())
 }
@@ -135,7 +135,9 @@ func (x *Expression) Value(s *Scope) (Value, error) {
 // Holds evaluates a condition. An error says why it is neither true nor false.
 func (x *Expression) Holds(s *Scope) (bool, error) {
 	v, err := x.Value(s)
-	if err == nil && v.kind != Bool {
+	if err == nil && v.missing() {
+		err = fmt.Errorf("%s: %s", x.text, v.why())
+	} else if err == nil && v.kind != Bool {
 		err = fmt.Errorf("%s: is %s, not true or false", x.text, v.Type())
 	}
 	return err == nil && v.num != 0, err

@@ -90,7 +90,7 @@ func constant(v Value) eval { return func(*Scope, Response) Value { return v } }
 func (c *compiler) node(n ast.Node) (eval, Type, error) {
 	switch n := n.(type) {
 	case *ast.NilNode:
-		return constant(Value{}), Null, nil
+		return constant(Value{kind: Null}), Null, nil
 	case *ast.BoolNode:
 		return constant(Boolean(n.Value)), Bool, nil
 	case *ast.IntegerNode:
@@ -134,7 +134,7 @@ var answerNames = []string{"status", "duration", "size", "checksum", "body", "js
 
 func (c *compiler) name(name string) (eval, Type, error) {
 	if slot, kind, ok := c.symbols.Lookup(name); ok {
-		return func(s *Scope, _ Response) Value { return s.get(slot) }, kind, nil
+		return func(s *Scope, _ Response) Value { return s.get(slot).named(name) }, kind, nil
 	}
 	if c.answer {
 		switch name {
@@ -150,7 +150,7 @@ func (c *compiler) name(name string) (eval, Type, error) {
 			c.keep.Body = true
 			return func(_ *Scope, r Response) Value { return Str(string(r.Body())) }, String, nil
 		case "json":
-			return c.jsonPath("")
+			return c.jsonPath("", name)
 		}
 	}
 	switch name {
@@ -183,7 +183,7 @@ func (c *compiler) member(n *ast.MemberNode) (eval, Type, error) {
 		return nil, Any, wrong("%s: values have no methods", n)
 	}
 	if path, ok := c.pathOf(n); ok {
-		return c.jsonPath(path)
+		return c.jsonPath(path, n.String())
 	}
 	of, kind, err := c.node(n.Node)
 	if err != nil {
@@ -202,7 +202,18 @@ func (c *compiler) member(n *ast.MemberNode) (eval, Type, error) {
 	if keyKind != Any && keyKind != String && keyKind != Number {
 		return nil, Any, wrong("an index must be a number or text, %s is %s", n.Property, keyKind)
 	}
-	return func(s *Scope, r Response) Value { return of(s, r).member(key(s, r)) }, Any, nil
+	name := n.String()
+	return func(s *Scope, r Response) Value {
+		from := of(s, r)
+		if from.lacks() {
+			return from
+		}
+		at := key(s, r)
+		if at.lacks() {
+			return at
+		}
+		return from.member(at).named(name)
+	}, Any, nil
 }
 
 // known checks a member of a row whose members are known.
@@ -266,7 +277,7 @@ func escapePath(key string) string {
 	return b.String()
 }
 
-func (c *compiler) jsonPath(path string) (eval, Type, error) {
+func (c *compiler) jsonPath(path, name string) (eval, Type, error) {
 	c.keep.Body = true
 	return func(s *Scope, r Response) Value {
 		switch {
@@ -275,7 +286,7 @@ func (c *compiler) jsonPath(path string) (eval, Type, error) {
 		case path == "":
 			return jsonValue(gjson.ParseBytes(r.Body()))
 		}
-		return jsonValue(gjson.GetBytes(r.Body(), path))
+		return jsonValue(gjson.GetBytes(r.Body(), path)).named(name)
 	}, Any, nil
 }
 
@@ -299,7 +310,10 @@ func (c *compiler) conditional(n *ast.ConditionalNode) (eval, Type, error) {
 		yesKind = Any
 	}
 	return func(s *Scope, r Response) Value {
-		if v := cond(s, r); v.kind == Bool && v.num != 0 {
+		switch v := cond(s, r); {
+		case v.kind != Bool:
+			return notBool(v)
+		case v.num != 0:
 			return yes(s, r)
 		}
 		return no(s, r)
@@ -321,7 +335,11 @@ func (c *compiler) array(n *ast.ArrayNode) (eval, Type, error) {
 			if i > 0 {
 				text = append(text, ',')
 			}
-			text = f(s, r).AppendJSON(text)
+			v := f(s, r)
+			if v.kind == fault || v.missing() && !c.answer {
+				return v
+			}
+			text = v.AppendJSON(text)
 		}
 		return Value{kind: List, text: string(append(text, ']'))}
 	}, List, nil

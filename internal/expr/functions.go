@@ -42,7 +42,7 @@ var functions = map[string]function{
 	"now":        {nil, String, func(*Scope, []Value) Value { return Str(time.Now().UTC().Format(time.RFC3339Nano)) }},
 	"now_unix":   {nil, Number, func(*Scope, []Value) Value { return Num(float64(time.Now().Unix())) }},
 	"number":     {[]Type{Any}, Number, toNumberValue},
-	"string":     {[]Type{Any}, String, func(_ *Scope, a []Value) Value { return Str(a[0].String()) }},
+	"string":     {[]Type{Any}, String, toText},
 	"int":        {[]Type{Any}, Number, truncated},
 	"round":      {[]Type{Number}, Number, func(_ *Scope, a []Value) Value { return Num(math.Round(a[0].num)) }},
 	"lower":      {[]Type{String}, String, func(_ *Scope, a []Value) Value { return Str(strings.ToLower(a[0].text)) }},
@@ -120,6 +120,13 @@ func toNumberValue(_ *Scope, a []Value) Value {
 	return failed("number: " + strconv.Quote(a[0].String()) + " is not a number")
 }
 
+func toText(_ *Scope, a []Value) Value {
+	if a[0].IsNull() {
+		return failed("string needs a value, got nothing")
+	}
+	return Str(a[0].String())
+}
+
 func truncated(s *Scope, a []Value) Value {
 	v := toNumberValue(s, a)
 	if v.kind == Number && v.num != math.Trunc(v.num) {
@@ -147,7 +154,7 @@ func (c *compiler) call(name string, args []ast.Node) (eval, Type, error) {
 	if len(args) != len(f.params) {
 		return nil, Any, wrong("%s takes %d arguments, got %d", name, len(f.params), len(args))
 	}
-	evals := make([]eval, len(args))
+	evals, sources := make([]eval, len(args)), make([]string, len(args))
 	for i, arg := range args {
 		e, kind, err := c.node(arg)
 		if err != nil {
@@ -156,13 +163,15 @@ func (c *compiler) call(name string, args []ast.Node) (eval, Type, error) {
 		if want := f.params[i]; want != Any && kind != Any && kind != want {
 			return nil, Any, wrong("%s needs %s, %s is %s", name, want, arg, kind)
 		}
-		evals[i] = e
+		evals[i], sources[i] = e, arg.String()
 	}
+	source := name + "(" + strings.Join(sources, ", ") + ")"
+	lenient := name == "len" && c.answer // what an answer need not have is empty
 	return func(s *Scope, r Response) Value {
 		var values [2]Value
 		for i, e := range evals {
 			v := e(s, r)
-			if v.kind == fault {
+			if v.kind == fault || v.missing() && !lenient {
 				return v
 			}
 			if want := f.params[i]; want != Any && v.kind != want {
@@ -170,7 +179,7 @@ func (c *compiler) call(name string, args []ast.Node) (eval, Type, error) {
 			}
 			values[i] = v
 		}
-		return f.do(s, values[:len(evals)])
+		return f.do(s, values[:len(evals)]).named(source)
 	}, f.yields, nil
 }
 
@@ -187,12 +196,13 @@ func (c *compiler) header(args []ast.Node) (eval, Type, error) {
 		return nil, Any, wrong("header needs a name written out, got %s", args[0])
 	}
 	key := http.CanonicalHeaderKey(name.Value)
+	missing := Value{}.named("header(" + strconv.Quote(name.Value) + ")")
 	c.keep.Merge(Keep{Headers: []string{key}})
 	return func(_ *Scope, r Response) Value {
 		if v, ok := r.Header(key); ok {
 			return Str(strings.Clone(v))
 		}
-		return Value{}
+		return missing
 	}, String, nil
 }
 
@@ -212,10 +222,15 @@ func (c *compiler) regex(args []ast.Node) (eval, Type, error) {
 	if err != nil {
 		return nil, Any, err
 	}
+	missing := Value{}.named("regex(" + args[0].String() + ", " + args[1].String() + ")")
 	return func(s *Scope, r Response) Value {
-		m := re.FindStringSubmatch(of(s, r).String())
+		v := of(s, r)
+		if v.lacks() {
+			return v
+		}
+		m := re.FindStringSubmatch(v.String())
 		if m == nil {
-			return Value{}
+			return missing
 		}
 		return Str(m[min(1, len(m)-1)])
 	}, String, nil

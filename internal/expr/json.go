@@ -10,8 +10,7 @@ type JSON struct{ parts []jsonPart }
 // A jsonPart is literal JSON text, or an expression whose value is a JSON value
 // or, inText, part of a string.
 type jsonPart struct {
-	text   string
-	eval   eval
+	part
 	inText bool
 }
 
@@ -23,23 +22,32 @@ func ParseJSON(n *block.Node, s *Symbols, errs *block.Errors) *JSON {
 	return j
 }
 
-// Append appends the document to dst.
-func (j *JSON) Append(dst []byte, s *Scope) []byte {
+// Append appends the document to dst. An expression without a value is a *ValueError;
+// null is a value of its own outside of text.
+func (j *JSON) Append(dst []byte, s *Scope) ([]byte, error) {
 	for i := range j.parts {
 		switch p := &j.parts[i]; {
 		case p.eval == nil:
 			dst = append(dst, p.text...)
 		case p.inText:
-			if v := p.eval(s, nil); v.kind == String {
+			v, err := p.within(s)
+			if err != nil {
+				return dst, err
+			}
+			if v.kind == String {
 				dst = appendEscaped(dst, v.text)
 			} else {
 				dst = appendEscaped(dst, v.String())
 			}
 		default:
-			dst = p.eval(s, nil).AppendJSON(dst)
+			v, err := p.value(s)
+			if err != nil {
+				return dst, err
+			}
+			dst = v.AppendJSON(dst)
 		}
 	}
-	return dst
+	return dst, nil
 }
 
 // Constant returns the document's text if it has no expressions.
@@ -58,7 +66,7 @@ func (j *JSON) literal(text string) {
 		j.parts[n-1].text += text
 		return
 	}
-	j.parts = append(j.parts, jsonPart{text: text})
+	j.parts = append(j.parts, jsonPart{part: part{text: text}})
 }
 
 func (j *JSON) node(n *block.Node, s *Symbols, errs *block.Errors) {
@@ -89,7 +97,7 @@ func (j *JSON) node(n *block.Node, s *Symbols, errs *block.Errors) {
 		j.literal("null")
 	case block.String:
 		if parts, _ := parseParts(n.Text(), s, errs); len(parts) == 1 && parts[0].eval != nil {
-			j.parts = append(j.parts, jsonPart{eval: parts[0].eval})
+			j.parts = append(j.parts, jsonPart{part: parts[0]})
 			return
 		}
 		j.string(n.Text(), s, errs)
@@ -109,7 +117,7 @@ func (j *JSON) string(t block.Text, s *Symbols, errs *block.Errors) {
 		if p.eval == nil {
 			j.literal(string(appendEscaped(nil, p.text)))
 		} else {
-			j.parts = append(j.parts, jsonPart{eval: p.eval, inText: true})
+			j.parts = append(j.parts, jsonPart{part: p, inText: true})
 		}
 	}
 	j.literal(`"`)

@@ -37,7 +37,7 @@ func TestNumbersKeepTheirDigits(t *testing.T) {
 		sc.Set(s.Declare("row", Any), FromJSON(`{"id":`+written+`}`))
 		n := block.Parse("f.yaml", []byte(`{got: "${v}", row: "${row.id}", in: "x${v}"}`), &errs)
 		j := ParseJSON(n, s, &errs)
-		if got, want := string(j.Append(nil, sc)), `{"got":`+written+`,"row":`+written+`,"in":"x`+written+`"}`; got != want || errs.Len() > 0 {
+		if got, want := appended(t, j, sc), `{"got":`+written+`,"row":`+written+`,"in":"x`+written+`"}`; got != want || errs.Len() > 0 {
 			t.Errorf("JSON = %s, want %s (%v)", got, want, errs.Err())
 		}
 		if got := ParseTemplate(block.Text{S: "/item/${row.id}"}, s, &errs).Value(sc).String(); got != "/item/"+written {
@@ -53,7 +53,7 @@ func TestNumbersOfYAML(t *testing.T) {
 	} {
 		var errs block.Errors
 		n := block.Parse("f.yaml", []byte("["+written+"]"), &errs)
-		if got := string(ParseJSON(n, NewSymbols(nil), &errs).Append(nil, &Scope{})); got != "["+want+"]" || errs.Len() > 0 {
+		if got := appended(t, ParseJSON(n, NewSymbols(nil), &errs), &Scope{}); got != "["+want+"]" || errs.Len() > 0 {
 			t.Errorf("%s = %s, want %s (%v)", written, got, want, errs.Err())
 		}
 	}

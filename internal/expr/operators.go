@@ -35,7 +35,7 @@ func (c *compiler) unary(n *ast.UnaryNode) (eval, Type, error) {
 		return func(s *Scope, r Response) Value {
 			if v := f(s, r); v.kind == Number || v.kind == Duration {
 				return v.negated()
-			} else if v.kind == fault {
+			} else if v.lacks() {
 				return v
 			}
 			return failed("- needs a number")
@@ -84,7 +84,7 @@ func (c *compiler) binary(n *ast.BinaryNode) (eval, Type, error) {
 	case "+", "-", "*", "/", "%", "**", "^":
 		return arithmetic(n, a, ak, b, bk)
 	case "contains", "startsWith", "endsWith", "matches":
-		return textual(n, a, ak, b, bk)
+		return c.textual(n, a, ak, b, bk)
 	case "??":
 		kind := ak
 		if ak != bk {
@@ -123,7 +123,7 @@ func logical(and bool, a, b eval) eval {
 }
 
 func notBool(v Value) Value {
-	if v.kind == fault {
+	if v.lacks() {
 		return v
 	}
 	return failed("needs true or false, got " + v.Type().String())
@@ -148,8 +148,11 @@ func compare(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type, e
 	return func(s *Scope, r Response) Value {
 		x, y := a(s, r), b(s, r)
 		if x.kind != y.kind || !ordered(x.kind) || x.IsNull() {
-			if x.kind == fault {
+			switch {
+			case x.lacks():
 				return x
+			case y.lacks():
+				return y
 			}
 			return failed("cannot compare " + x.Type().String() + " with " + y.Type().String())
 		}
@@ -166,7 +169,7 @@ func compare(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type, e
 func arithmetic(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type, error) {
 	op := n.Operator
 	if op == "+" && (ak == String || bk == String) {
-		return func(s *Scope, r Response) Value { return Str(a(s, r).String() + b(s, r).String()) }, String, nil
+		return func(s *Scope, r Response) Value { return joined(a(s, r), b(s, r)) }, String, nil
 	}
 	numeric := func(k Type) bool { return k == Number || k == Duration || k == Any }
 	if !numeric(ak) || !numeric(bk) {
@@ -186,7 +189,13 @@ func arithmetic(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type
 	return func(s *Scope, r Response) Value {
 		x, y := a(s, r), b(s, r)
 		if op == "+" && (x.kind == String || y.kind == String) {
-			return Str(x.String() + y.String())
+			return joined(x, y)
+		}
+		switch {
+		case x.lacks():
+			return x
+		case y.lacks():
+			return y
 		}
 		if x.IsNull() || y.IsNull() || !numeric(x.kind) || !numeric(y.kind) {
 			return failed(op + " needs numbers, got " + x.Type().String() + " and " + y.Type().String())
@@ -205,6 +214,19 @@ func arithmetic(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type
 	}, kind, nil
 }
 
+// joined returns the text of two values one after the other.
+func joined(x, y Value) Value {
+	switch {
+	case x.lacks():
+		return x
+	case y.lacks():
+		return y
+	case x.IsNull() || y.IsNull():
+		return failed("+ needs a value on both sides, got nothing")
+	}
+	return Str(x.String() + y.String())
+}
+
 func operate(op string, x, y float64) float64 {
 	switch op {
 	case "+":
@@ -221,7 +243,7 @@ func operate(op string, x, y float64) float64 {
 	return math.Pow(x, y)
 }
 
-func textual(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type, error) {
+func (c *compiler) textual(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type, error) {
 	if ak != String && ak != Any || bk != String && bk != Any {
 		return nil, Any, wrong("%s needs text on both sides, %s is %s and %s is %s", n.Operator, n.Left, ak, n.Right, bk)
 	}
@@ -242,6 +264,12 @@ func textual(n *ast.BinaryNode, a eval, ak Type, b eval, bk Type) (eval, Type, e
 	}
 	return func(s *Scope, r Response) Value {
 		x, y := a(s, r), b(s, r)
+		switch { // what an answer need not have contains nothing
+		case x.kind == fault || x.missing() && !c.answer:
+			return x
+		case y.kind == fault || y.missing() && !c.answer:
+			return y
+		}
 		return Boolean(holds(x.String(), y.String()))
 	}, Bool, nil
 }
@@ -260,6 +288,12 @@ func constantPattern(n ast.Node) (*regexp.Regexp, error) {
 }
 
 func among(x, list Value) Value {
+	if x.kind == fault {
+		return x
+	}
+	if list.lacks() {
+		return list
+	}
 	if list.kind != List {
 		return failed("in needs a list, got " + list.Type().String())
 	}

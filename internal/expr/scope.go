@@ -151,7 +151,7 @@ func (s *Scope) Set(slot int, v Value) {
 	s.Vars[slot] = v
 }
 
-// get returns the variable in a slot, null if it is not set.
+// get returns the variable in a slot, a missing value if it is not set.
 func (s *Scope) get(slot int) Value {
 	if slot >= len(s.Vars) {
 		return Value{}
@@ -159,7 +159,7 @@ func (s *Scope) get(slot int) Value {
 	return s.Vars[slot]
 }
 
-// Reset sets all variables to null and keeps their memory. Those that kept names by their slots stay; nil keeps none.
+// Reset makes all variables missing and keeps their memory. Those that kept names by their slots stay; nil keeps none.
 func (s *Scope) Reset(kept []bool) {
 	if kept == nil {
 		clear(s.Vars)

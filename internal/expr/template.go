@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/load"
 )
 
 // A Template is text with ${…} in it, compiled once.
@@ -14,8 +15,36 @@ type Template struct {
 
 // A part is literal text, or an expression where eval is set.
 type part struct {
-	text string
-	eval eval
+	text   string
+	eval   eval
+	source string // of the expression
+}
+
+// A ValueError says that an expression of a request has no value that can be sent:
+// what it reads is missing, or it failed.
+type ValueError struct{ Text string }
+
+func (e *ValueError) Error() string { return e.Text }
+
+// Cause returns load.Input.
+func (e *ValueError) Cause() load.Cause { return load.Input }
+
+// value returns the expression's value. It is an error if there is none.
+func (p *part) value(s *Scope) (Value, error) {
+	v := p.eval(s, nil)
+	if v.lacks() {
+		return v, &ValueError{v.why()}
+	}
+	return v, nil
+}
+
+// within returns the expression's value inside text, where null is an error too.
+func (p *part) within(s *Scope) (Value, error) {
+	v, err := p.value(s)
+	if err == nil && v.kind == Null {
+		err = &ValueError{p.source + " is null"}
+	}
+	return v, err
 }
 
 // ParseTemplate compiles a template; "$${" is a literal "${". Mistakes go to
@@ -64,31 +93,53 @@ func (t *Template) Prefix() string {
 // ${…}, else String.
 func (t *Template) Type() Type { return t.kind }
 
-// Append appends the template's text to dst.
-func (t *Template) Append(dst []byte, s *Scope) []byte {
+// Append appends the template's text to dst. An expression without a value is a *ValueError.
+func (t *Template) Append(dst []byte, s *Scope) ([]byte, error) {
 	for i := range t.parts {
-		if p := &t.parts[i]; p.eval == nil {
+		p := &t.parts[i]
+		if p.eval == nil {
 			dst = append(dst, p.text...)
-		} else {
-			dst = p.eval(s, nil).Append(dst)
+			continue
 		}
+		v, err := p.within(s)
+		if err != nil {
+			return dst, err
+		}
+		dst = v.Append(dst)
 	}
-	return dst
+	return dst, nil
 }
 
 // Each calls literal with each piece of literal text and value with the value of
-// each expression, in order, for protocols that encode values.
-func (t *Template) Each(s *Scope, literal func(string), value func(Value)) {
+// each expression, in order, for protocols that encode values. An expression without
+// a value is a *ValueError, and ends the calls.
+func (t *Template) Each(s *Scope, literal func(string), value func(Value)) error {
+	for i := range t.parts {
+		p := &t.parts[i]
+		if p.eval == nil {
+			literal(p.text)
+			continue
+		}
+		v, err := p.within(s)
+		if err != nil {
+			return err
+		}
+		value(v)
+	}
+	return nil
+}
+
+// Literals calls f with each piece of literal text, in order.
+func (t *Template) Literals(f func(string)) {
 	for i := range t.parts {
 		if p := &t.parts[i]; p.eval == nil {
-			literal(p.text)
-		} else {
-			value(p.eval(s, nil))
+			f(p.text)
 		}
 	}
 }
 
-// Value returns the template's value.
+// Value returns the template's value, for another expression to read: one that cannot
+// be sent says so where it is sent.
 func (t *Template) Value(s *Scope) Value {
 	if len(t.parts) == 1 && t.parts[0].eval != nil {
 		return t.parts[0].eval(s, nil)
@@ -96,7 +147,11 @@ func (t *Template) Value(s *Scope) Value {
 	if text, ok := t.Constant(); ok {
 		return Str(text)
 	}
-	return Str(string(t.Append(nil, s)))
+	out, err := t.Append(nil, s)
+	if err != nil {
+		return failed(err.Error())
+	}
+	return Str(string(out))
 }
 
 func parseParts(t block.Text, s *Symbols, errs *block.Errors) (parts []part, kinds []Type) {
@@ -129,13 +184,21 @@ func parseParts(t block.Text, s *Symbols, errs *block.Errors) (parts []part, kin
 		inner.S = rest[i+2 : end]
 		c := compiler{symbols: s}
 		if f, kind, ok := c.text(inner, errs); ok {
-			parts, kinds = append(parts, part{eval: f}), append(kinds, kind)
+			parts, kinds = append(parts, part{eval: f, source: sourceOf(inner)}), append(kinds, kind)
 		}
 		rest = rest[end+1:]
 	}
 	literal += rest
 	flush()
 	return parts, kinds
+}
+
+// sourceOf returns an expression as it is written, unless a secret is in it.
+func sourceOf(t block.Text) string {
+	if t.Hidden {
+		return "a value"
+	}
+	return t.S
 }
 
 // closing returns the index of the brace that closes a ${ whose text begins at i, -1 if there is none.

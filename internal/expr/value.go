@@ -34,12 +34,13 @@ var typeNames = [...]string{"a value", "nothing", "a boolean", "a number", "text
 // String returns the type in words, with its article.
 func (t Type) String() string { return typeNames[t] }
 
-// A Value is a value of an expression. The zero Value is null. A Value owns its
+// A Value is a value of an expression. The zero Value is missing, which is read as
+// null and cannot be sent; of a Null somebody has written so. A Value owns its
 // text: it does not point into a response.
 type Value struct {
 	kind Type
 	num  float64 // Number, Bool (0 or 1), Duration (ns)
-	text string  // String; JSON text of List and Object; of Number, how it was written where num alone would be written otherwise
+	text string  // String; JSON text of List and Object; of Number, how it was written where num alone would be written otherwise; what is missing
 }
 
 // Str returns the value of a text.
@@ -80,6 +81,10 @@ func jsonValue(r gjson.Result) Value {
 			return Value{kind: List, text: r.Raw}
 		}
 		return Value{kind: Object, text: r.Raw}
+	case gjson.Null:
+		if r.Raw != "" {
+			return Value{kind: Null}
+		}
 	}
 	return Value{}
 }
@@ -90,6 +95,33 @@ func (v Value) Type() Type {
 		return Null
 	}
 	return v.kind
+}
+
+// missing reports whether a value is not there, rather than null.
+func (v Value) missing() bool { return v.kind == Any }
+
+// lacks reports whether there is nothing to go on with: the value is missing or a fault.
+func (v Value) lacks() bool { return v.kind == Any || v.kind == fault }
+
+// named returns v and, if it is missing, by which name.
+func (v Value) named(name string) Value {
+	if v.kind == Any && v.text == "" {
+		v.text = name
+	}
+	return v
+}
+
+// why says why there is no value, "" if there is one.
+func (v Value) why() string {
+	switch {
+	case v.kind == fault:
+		return v.text
+	case v.kind == Any && v.text != "":
+		return v.text + " is missing"
+	case v.kind == Any:
+		return "a value is missing"
+	}
+	return ""
 }
 
 // IsNull reports whether there is no value.
@@ -161,7 +193,7 @@ func appendEscaped(dst []byte, s string) []byte {
 	return append(dst, quoted[1:len(quoted)-1]...)
 }
 
-// member returns a field of an object or an element of a list, null if there is none.
+// member returns a field of an object or an element of a list, a missing value if there is none.
 func (v Value) member(key Value) Value {
 	switch {
 	case v.kind == Object && key.kind == String:

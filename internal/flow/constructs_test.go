@@ -127,7 +127,7 @@ flow:
   - {when: answer.user.age > 3, steps: [{name: b, fake: {send: b}}]}
   - {name: c, fake: {send: c}}`,
 			sent: []string{`{"user":{}}`}, outcome: load.Stopped,
-			failed: []string{"b: extract: when: answer.user.age > 3: cannot compare nothing with a number"},
+			failed: []string{"b: extract: when: answer.user.age > 3: answer.user.age is missing"},
 		},
 		{
 			name: "passes over what is no list", yaml: `

@@ -84,7 +84,11 @@ func (s *fakeStep) Do(c *protocol.Call) {
 	r.Sent = int64(w.now)
 	w.now += s.Takes.D()
 	r.Done = int64(w.now)
-	a.body = s.send.Append(a.body[:0], c.Scope)
+	var err error
+	if a.body, err = s.send.Append(a.body[:0], c.Scope); err != nil {
+		r.Cause, c.Err = load.Input, err
+		return
+	}
 	if w.sent != nil {
 		w.sent = append(w.sent, string(a.body))
 	}
@@ -125,6 +129,7 @@ func compile(t testing.TB, text string) (*Program, error) {
 	for name, content := range map[string]string{
 		"users.csv":  "email,password\na@x,1\nb@x,2\nc@x,3\n",
 		"users.json": `[{"email":"a@x"},{"email":"b@x"}]`,
+		"some.json":  `[{"id":1,"in":{"a":1}},{"mail":"b@x","in":null}]`,
 		"list.json":  `[1]`, "bad.json": `{`, "empty.csv": "a,b\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
@@ -308,6 +313,37 @@ flow:
 			[]string{`{"id": 1}`},
 			[]load.Cause{load.Status},
 			load.Stopped,
+		},
+		{
+			"a row without a member fails the steps that read it, and no other", `
+data: {users: {file: some.json}}
+flow:
+  - {name: a, fake: {send: "x${users.mail}"}}
+  - {name: b, fake: {send: "${users.in.a}"}}
+  - {name: c, fake: {send: "${users.in.b}"}}
+  - {name: d, fake: {send: "${users.mail ?? 'nobody'}"}}`,
+			[]string{"1", "nobody"},
+			[]load.Cause{load.Input, load.None, load.Input, load.None},
+			load.Completed,
+		},
+		{
+			"a param that is given what is missing ends the iteration", `
+data: {users: {file: some.json}}
+flows: {f: {params: [m], steps: [{name: a, fake: {send: "${m}"}, on_failure: stop_iteration}, {name: b, fake: {send: y}}]}}
+flow: [{name: z, fake: {send: z}}, {use: f, with: {m: "to ${users.mail}"}}]`,
+			[]string{"z"},
+			[]load.Cause{load.None},
+			load.Stopped,
+		},
+		{
+			"so does a member of an answer's object", `
+flow:
+  - {name: a, fake: {send: '{"p": {"id": 1}}'}, extract: {p: json.p}}
+  - {name: b, fake: {send: "${p.id}"}}
+  - {name: c, fake: {send: "/${p.name}"}}`,
+			[]string{`{"p": {"id": 1}}`, "1"},
+			[]load.Cause{load.None, load.None, load.Input},
+			load.Completed,
 		},
 		{
 			"a number that is given to a param is a number", `

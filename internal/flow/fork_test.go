@@ -78,7 +78,11 @@ func (s *napStep) Do(c *protocol.Call) {
 	b.busy = true
 	defer func() { b.busy = false }()
 	a := protocol.Scratch[fakeAnswer](c)
-	a.code, a.body = 200, s.send.Append(a.body[:0], c.Scope)
+	a.code = 200
+	if a.body, c.Err = s.send.Append(a.body[:0], c.Scope); c.Err != nil {
+		c.Result.Cause = load.Input
+		return
+	}
 	w.mu.Lock()
 	w.now++
 	w.most = max(w.most, w.now)

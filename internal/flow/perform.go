@@ -105,7 +105,12 @@ func (v *VU) perform(o *op) (wake time.Duration) {
 		v.inner.open = v.inner.open[:0]
 		v.pc = v.end
 	case opFail:
-		v.fault(load.Expect, &failure{string(o.text.Append(nil, &v.scope))})
+		text, err := o.text.Append(nil, &v.scope)
+		if err != nil {
+			v.fault(load.Input, err)
+			return 0
+		}
+		v.fault(load.Expect, &failure{string(text)})
 	case opRequest:
 	}
 	return 0
@@ -119,7 +124,12 @@ func (f *failure) Error() string { return f.text }
 func (v *VU) assign(a *assignment) {
 	var value expr.Value
 	if a.json != nil {
-		value = expr.FromJSON(string(a.json.Append(nil, &v.scope)))
+		text, err := a.json.Append(nil, &v.scope)
+		if err != nil {
+			v.fault(load.Input, err)
+			return
+		}
+		value = expr.FromJSON(string(text))
 	} else {
 		value = a.value.Value(&v.scope)
 	}

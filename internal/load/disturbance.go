@@ -80,7 +80,7 @@ func AddTouched(list []TouchedCount, c TouchedCount) []TouchedCount {
 // pass, but it refuses no connection and makes no answer wrong.
 func (c Cause) Sure() bool {
 	switch c {
-	case DNS, Refused, Unreachable, TLS, Status, Check, Expect, Extract, Protocol:
+	case DNS, Refused, Unreachable, TLS, Status, Check, Expect, Extract, Protocol, Input:
 		return true
 	}
 	return false

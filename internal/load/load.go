@@ -34,12 +34,14 @@ const (
 	Overload          // perfd did not send: guard, limit or a resource of its own
 	Canceled          // cancelled by perfd's own stop; counted in no histogram
 	Internal          // a fault of perfd itself
+	Input             // not sent: a value that the request needs is missing or cannot stand in it
 	NumCauses
 )
 
 var causeNames = [NumCauses]string{
 	"", "timeout", "dns", "refused", "unreachable", "reset", "closed", "tls", "status",
 	"check", "expect", "extract", "protocol", "partial", "overload", "canceled", "internal",
+	"input",
 }
 
 // String returns the label value of c, the empty string for None.

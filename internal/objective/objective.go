@@ -332,7 +332,7 @@ var unanswered = []load.Cause{
 // nothing about the target. So are touched ones, as in failed.
 func unavailable(o *Objective, w *load.Window) (t Tally) {
 	t.Excluded = failed(o, w).Excluded
-	t.Events = w.Requests - w.Failures[load.Canceled] - w.Failures[load.Overload] - w.Failures[load.Internal]
+	t.Events = w.Requests - w.Failures[load.Canceled] - w.Failures[load.Overload] - w.Failures[load.Internal] - w.Failures[load.Input]
 	for _, c := range unanswered {
 		t.Bad += w.Failures[c]
 	}

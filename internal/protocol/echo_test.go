@@ -88,7 +88,10 @@ func (s *echoStep) perform(c *protocol.Call, a *echoAnswer) error {
 		return err
 	}
 	link := session.(*wire.Link) // the key is the protocol's own
-	a.said = append(s.say.Append(a.said[:0], c.Scope), '\n')
+	if a.said, err = s.say.Append(a.said[:0], c.Scope); err != nil {
+		return err
+	}
+	a.said = append(a.said, '\n')
 	return link.Exchange(c.Deadline, true, &c.Result, func() error { return a.exchange(link) })
 }
 

@@ -109,7 +109,7 @@ func symptoms(r *load.Result) (distressed, unanswered bool) {
 	switch r.Cause {
 	case load.Timeout, load.Refused, load.Unreachable, load.Reset, load.Closed, load.Overload:
 		return true, r.Code == 0
-	case load.DNS, load.TLS, load.Internal:
+	case load.DNS, load.TLS, load.Internal, load.Input:
 		return false, r.Code == 0
 	}
 	return r.Code == tooManyRequests || r.Code == serviceUnavailable, false

@@ -40,6 +40,13 @@ type bodyError struct{ err error }
 
 func (e *bodyError) Error() string { return "the request's body: " + e.err.Error() }
 
+// A caused error knows the cause of the failure that it is, as one does of what
+// keeps a request from being written.
+type caused interface {
+	error
+	Cause() load.Cause
+}
+
 // Classify returns the cause of a failed request.
 func Classify(err error) load.Cause {
 	switch {
@@ -49,6 +56,9 @@ func Classify(err error) load.Cause {
 		return load.Canceled
 	case is[*bodyError](err):
 		return load.Internal
+	case is[caused](err):
+		e, _ := errors.AsType[caused](err)
+		return e.Cause()
 	case is[*RefusedError](err), is[*TooLargeError](err), errors.Is(err, ErrTooManyConnections), errors.Is(err, ErrNoToken),
 		anyOf(err, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL):
 		return load.Overload

@@ -111,7 +111,7 @@ func requests(w *load.Window) (n count) {
 			n.all -= min(t.Count, n.all)
 		}
 	}
-	for _, ours := range [...]load.Cause{load.Overload, load.Canceled, load.Internal} {
+	for _, ours := range [...]load.Cause{load.Overload, load.Canceled, load.Internal, load.Input} {
 		n.all -= min(n.all, n.causes[ours])
 		n.causes[ours] = 0
 	}

@@ -2,7 +2,6 @@ package http
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net/url"
 	"path/filepath"
 	"strconv"
@@ -121,9 +120,7 @@ func (a *address) reach(at block.Text, k *protocol.Compiler) (rest string, ok bo
 
 // checkURL checks the text between a URL's values and reports whether a query has begun in it.
 func checkURL(t *expr.Template, at block.Text, errs *block.Errors) (query bool) {
-	// Only the text between the values is checked.
-	scope := &expr.Scope{Rand: rand.NewPCG(0, 0)}
-	t.Each(scope, func(text string) {
+	t.Literals(func(text string) {
 		query = query || strings.Contains(text, "?")
 		if strings.Contains(text, "#") {
 			errs.Add(at.Pos, at.Path, "holds a fragment, which is never sent").Hint = "write %23 for a #"
@@ -132,7 +129,7 @@ func checkURL(t *expr.Template, at block.Text, errs *block.Errors) (query bool) 
 			r := []rune(text[i:])[0]
 			errs.Add(at.Pos, at.Path, "holds %q, which must be percent-encoded", r).Hint = "write " + url.PathEscape(string(r))
 		}
-	}, func(expr.Value) {})
+	})
 	return query
 }
 

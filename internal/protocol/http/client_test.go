@@ -19,6 +19,7 @@ func TestClientOfATarget(t *testing.T) {
 		{"{}", map[string]string{}, nil},
 		{"{Authorization: Bearer sesame, X-Api-Key: k}", map[string]string{"Authorization": "Bearer sesame", "X-Api-Key": "k"}, nil},
 		{"{X-Literal: 'a$${b}', X-VU: 'vu ${vu}', X-Sum: '${1 + 2}'}", map[string]string{"X-Literal": "a${b}", "X-VU": "vu 0", "X-Sum": "3"}, nil},
+		{"{X-None: '${regex(\"a\", \"b\")}', X-Api-Key: k}", map[string]string{"X-Api-Key": "k"}, nil},
 		{"{X-User: 'u ${user.name}', X-Api-Key: k, X-Token: '${token}'}", map[string]string{"X-Api-Key": "k"}, []string{"X-User", "X-Token"}},
 	} {
 		var errs block.Errors

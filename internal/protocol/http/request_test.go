@@ -127,13 +127,40 @@ func TestValuesCannotLeaveTheirPlace(t *testing.T) {
 		r.scope.Set(v, expr.Str(value))
 		seen = nil
 		call := r.get(`{url: /, headers: {X-A: "${v}"}}`)
-		if call.Result.Cause != load.Internal || call.Err == nil || len(seen) > 0 || call.Result.Done < call.Result.Sent {
+		if call.Result.Cause != load.Input || call.Err == nil || len(seen) > 0 || call.Result.Done < call.Result.Sent {
 			t.Errorf("header value %q: cause %v (%v), %d requests; want it refused", value, call.Result.Cause, call.Err, len(seen))
 		}
 	}
 	r.scope.Set(v, expr.Str("fine"))
 	if call := r.get(`{url: /, headers: {X-A: "${v}"}}`); call.Err != nil {
 		t.Errorf("the request after: %v", call.Err)
+	}
+}
+
+// A request that lacks a value is not sent: not half of it, and not with empty text in its place.
+func TestARequestThatLacksAValueIsNotSent(t *testing.T) {
+	var seen []request
+	r := newRig(t, recording(t, &seen, nil))
+	r.scope.Set(r.symbols.Declare("row", expr.Object), expr.FromJSON(`{"name":"x"}`))
+	for _, yaml := range []string{
+		`{url: "/users/${row.id}"}`, `{url: "/users?id=${row.id}"}`, `{url: /, query: {id: "${row.id}"}}`, `{url: /, query: {id: ["1", "${row.id}"]}}`,
+		`{url: /, headers: {X-Id: "${row.id}"}}`, `{url: /, headers: {Host: "${row.id}"}}`, `{url: /, body: "a", headers: {Content-Type: "text/${row.id}"}}`,
+		`{url: /, body: "id=${row.id}"}`, `{url: /, json: {id: "${row.id}"}}`, `{url: /, json: {id: "no ${row.id}"}}`,
+		`{url: /, form: {id: "${row.id}"}}`, `{url: /, multipart: [{name: id, value: "${row.id}"}]}`,
+	} {
+		seen = nil
+		call := r.get(yaml)
+		if call.Result.Cause != load.Input || call.Err == nil || call.Err.Error() != "row.id is missing" || len(seen) > 0 || call.Result.SentBytes > 0 {
+			t.Errorf("%s: cause %v (%v), %d requests of %d bytes; want cause input and none", yaml, call.Result.Cause, call.Err, len(seen), call.Result.SentBytes)
+		}
+		if call.Result.Done < call.Result.Sent || call.Response != nil {
+			t.Errorf("%s: done %d before sent %d, or with an answer %v", yaml, call.Result.Done, call.Result.Sent, call.Response)
+		}
+	}
+	seen = nil
+	call := r.get(`{url: "/users/${row.id ?? 7}", query: {n: "${row.name}"}}`)
+	if call.Err != nil || len(seen) != 1 || seen[0].target != "/users/7?n=x" {
+		t.Errorf("with a default: %v, %+v", call.Err, seen)
 	}
 }
 

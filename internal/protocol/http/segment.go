@@ -35,12 +35,16 @@ func slotOf(t *expr.Template, encode encoding) segment {
 	}
 	if encode == nil {
 		return segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
-			return t.Append(dst, c.Scope), nil
+			return t.Append(dst, c.Scope)
 		}}
 	}
 	return segment{slot: func(dst []byte, c *protocol.Call, w *scratch) ([]byte, error) {
-		w.text = t.Append(w.text[:0], c.Scope)
-		return encode(dst, w.text), nil
+		text, err := t.Append(w.text[:0], c.Scope)
+		w.text = text
+		if err != nil {
+			return dst, err
+		}
+		return encode(dst, text), nil
 	}}
 }
 
@@ -50,7 +54,7 @@ func jsonOf(j *expr.JSON) segment {
 		return literal(text)
 	}
 	return segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
-		return j.Append(dst, c.Scope), nil
+		return j.Append(dst, c.Scope)
 	}}
 }
 
@@ -61,7 +65,7 @@ func urlOf(t *expr.Template) segment {
 	}
 	return segment{slot: func(dst []byte, c *protocol.Call, w *scratch) ([]byte, error) {
 		encode := pathSegment
-		t.Each(c.Scope, func(text string) {
+		err := t.Each(c.Scope, func(text string) {
 			if strings.IndexByte(text, '?') >= 0 {
 				encode = queryValue
 			}
@@ -70,11 +74,15 @@ func urlOf(t *expr.Template) segment {
 			w.text = v.Append(w.text[:0])
 			dst = encode(dst, w.text)
 		})
-		return dst, nil
+		return dst, err
 	}}
 }
 
-var errLineEnd = errors.New("a value with a line end cannot stand in a request's head")
+var (
+	errLineEnd = errors.New("a value with a line end cannot stand in a request's head")
+	// errFieldLineEnd is errLineEnd of the configuration's own field.
+	errFieldLineEnd error = &expr.ValueError{Text: errLineEnd.Error()}
+)
 
 // fieldOf returns the segments of a header field.
 func fieldOf(name string, t *expr.Template) []segment {
@@ -84,7 +92,7 @@ func fieldOf(name string, t *expr.Template) []segment {
 			from := len(dst)
 			dst, err := plain(dst, c, w)
 			if err == nil && hasLineEnd(dst[from:]) {
-				err = errLineEnd
+				err = errFieldLineEnd
 			}
 			return dst, err
 		}
