@@ -44,7 +44,7 @@ var functions = map[string]function{
 	"number":     {[]Type{Any}, Number, toNumberValue},
 	"string":     {[]Type{Any}, String, toText},
 	"int":        {[]Type{Any}, Number, truncated},
-	"round":      {[]Type{Number}, Number, func(_ *Scope, a []Value) Value { return Num(math.Round(a[0].num)) }},
+	"round":      {[]Type{Number, Number}, Number, roundTo},
 	"lower":      {[]Type{String}, String, func(_ *Scope, a []Value) Value { return Str(strings.ToLower(a[0].text)) }},
 	"upper":      {[]Type{String}, String, func(_ *Scope, a []Value) Value { return Str(strings.ToUpper(a[0].text)) }},
 	"trim":       {[]Type{String}, String, func(_ *Scope, a []Value) Value { return Str(strings.TrimSpace(a[0].text)) }},
@@ -129,10 +129,29 @@ func toText(_ *Scope, a []Value) Value {
 
 func truncated(s *Scope, a []Value) Value {
 	v := toNumberValue(s, a)
-	if v.kind == Number && v.num != math.Trunc(v.num) {
-		return Num(math.Trunc(v.num))
+	if v.kind != Number {
+		return v
 	}
-	return v
+	if d, ok := decimalOf(v); ok {
+		if whole, ok := d.trunc().value(); ok {
+			return whole
+		}
+	}
+	return Num(math.Trunc(v.num))
+}
+
+// roundTo rounds a number to some digits after the point, halves away from zero; fewer than none are zeros before it.
+func roundTo(_ *Scope, a []Value) Value {
+	digits := int(min(max(a[1].num, -maxDigits), maxDigits))
+	if d, ok := decimalOf(a[0]); ok {
+		if v, ok := d.round(digits).value(); ok {
+			return v
+		}
+	}
+	if digits != 0 {
+		return failed("round: " + a[0].String() + " has too many digits")
+	}
+	return Num(math.Round(a[0].num))
 }
 
 // call compiles a call.
@@ -151,8 +170,15 @@ func (c *compiler) call(name string, args []ast.Node) (eval, Type, error) {
 		m.hint = block.Nearest(name, Functions())
 		return nil, Any, m
 	}
+	if name == "round" && len(args) == 1 {
+		args = append(args, &ast.IntegerNode{}) // to whole numbers
+	}
 	if len(args) != len(f.params) {
 		return nil, Any, wrong("%s takes %d arguments, got %d", name, len(f.params), len(args))
+	}
+	if text, ok := literalText(args); ok && name == "number" {
+		v := toNumberValue(nil, []Value{Str(text)})
+		return constant(v), Number, nil
 	}
 	evals, sources := make([]eval, len(args)), make([]string, len(args))
 	for i, arg := range args {
@@ -181,6 +207,18 @@ func (c *compiler) call(name string, args []ast.Node) (eval, Type, error) {
 		}
 		return f.do(s, values[:len(evals)]).named(source)
 	}, f.yields, nil
+}
+
+// literalText returns the only argument of a call if it is text written out.
+func literalText(args []ast.Node) (string, bool) {
+	if len(args) != 1 {
+		return "", false
+	}
+	text, ok := args[0].(*ast.StringNode)
+	if !ok {
+		return "", false
+	}
+	return text.Value, true
 }
 
 // header compiles header("Name").

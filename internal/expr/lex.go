@@ -6,7 +6,7 @@ import (
 )
 
 // rewrite replaces notation that the parser does not know: a duration 300ms
-// becomes duration("300ms"), a pipe into a name `x | random` becomes a pipe into a
+// becomes duration("300ms"), a number that a float64 may not hold number("…"), a pipe into a name `x | random` becomes a pipe into a
 // call `x | random()`. It leaves text in quotes unchanged.
 func rewrite(s string) string {
 	var b strings.Builder
@@ -24,6 +24,8 @@ func rewrite(s string) string {
 			}
 			if n := s[i:end]; isDuration(n) {
 				b.WriteString(`duration("` + n + `")`)
+			} else if len(n) > floatDigits && strings.Trim(n, "0123456789.") == "" {
+				b.WriteString(`number("` + n + `")`)
 			} else {
 				b.WriteString(n)
 			}

@@ -67,64 +67,46 @@ func (v Value) negated() Value {
 	return v
 }
 
-// integer returns the integer that a number is exactly, nil where it is none.
-func (v Value) integer() *big.Int {
-	if v.kind != Number || v.num != math.Trunc(v.num) {
-		return nil
-	}
-	if v.text != "" {
-		i, ok := new(big.Int).SetString(v.text, 10)
-		if !ok {
-			return nil
-		}
-		return i
-	}
-	i, _ := big.NewFloat(v.num).Int(nil)
-	return i
-}
-
-// exact returns the result of an operation on integers that a float64 cannot hold
-// exactly, and false for all others.
+// exact returns the result of an operation on numbers as they are written, and false
+// where it has none: sums, differences, products, remainders and powers by whole numbers
+// lose no digit, and 0.1 + 0.2 is 0.3. A quotient that does not end is rounded to
+// quotientDigits digits.
 func exact(op string, x, y Value, approximately float64) (Value, bool) {
-	if math.Abs(x.num) < exactly && math.Abs(y.num) < exactly && math.Abs(approximately) < exactly || op == "/" || op == "**" || op == "^" {
+	if x.text == "" && y.text == "" && op != "**" && op != "^" && approximately == math.Trunc(approximately) &&
+		x.num == math.Trunc(x.num) && y.num == math.Trunc(y.num) &&
+		math.Abs(x.num) < exactly && math.Abs(y.num) < exactly && math.Abs(approximately) < exactly {
+		return Value{}, false // a float64 is exact
+	}
+	a, ok := decimalOf(x)
+	if !ok {
 		return Value{}, false
 	}
-	a, b := x.integer(), y.integer()
-	if a == nil || b == nil {
+	b, ok := decimalOf(y)
+	if !ok {
 		return Value{}, false
 	}
-	out := new(big.Int)
-	switch op {
-	case "+":
-		out.Add(a, b)
-	case "-":
-		out.Sub(a, b)
-	case "*":
-		out.Mul(a, b)
-	case "%":
-		if b.Sign() == 0 {
-			return Value{}, false
-		}
-		out.Rem(a, b)
+	out, ok := apply(op, a, b)
+	if !ok {
+		return Value{}, false
 	}
-	f, _ := new(big.Float).SetInt(out).Float64()
-	return numeral(out.String(), f), true
+	return out.value()
 }
 
-// order compares two numbers or durations: -1, 0 or 1. Integers that a float64 cannot
-// hold are compared by their digits.
+// order compares two numbers or durations: -1, 0 or 1. Numbers that a float64 does not
+// tell from each other are compared by their digits.
 func order(x, y Value) int {
 	switch {
 	case x.num < y.num:
 		return -1
 	case x.num > y.num:
 		return 1
-	case math.Abs(x.num) < exactly:
+	case x.text == "" && y.text == "":
 		return 0
 	}
-	a, b := x.integer(), y.integer()
-	if a == nil || b == nil {
+	a, ok := decimalOf(x)
+	b, also := decimalOf(y)
+	if !ok || !also {
 		return 0
 	}
-	return a.Cmp(b)
+	return a.cmp(b)
 }

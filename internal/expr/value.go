@@ -137,16 +137,28 @@ func (v Value) Append(dst []byte) []byte {
 		if v.text != "" {
 			return append(dst, v.text...)
 		}
-		if v.num == math.Trunc(v.num) && math.Abs(v.num) < 1e15 {
-			return strconv.AppendInt(dst, int64(v.num), 10)
-		}
-		return strconv.AppendFloat(dst, v.num, 'g', -1, 64)
+		return appendFloat(dst, v.num)
 	case Duration:
 		return append(dst, time.Duration(v.num).String()...)
 	case String, List, Object:
 		return append(dst, v.text...)
 	}
 	return dst
+}
+
+// From plainFrom to plainUntil numbers are written without an exponent, as in
+// JavaScript (ECMA-262, Number::toString).
+const plainFrom, plainUntil = 1e-6, 1e21
+
+func appendFloat(dst []byte, f float64) []byte {
+	size := math.Abs(f)
+	switch {
+	case f == math.Trunc(f) && size < 1e15:
+		return strconv.AppendInt(dst, int64(f), 10)
+	case size >= plainFrom && size < plainUntil:
+		return strconv.AppendFloat(dst, f, 'f', -1, 64)
+	}
+	return strconv.AppendFloat(dst, f, 'e', -1, 64)
 }
 
 // String returns the value's text form.
