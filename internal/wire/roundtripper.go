@@ -13,6 +13,8 @@ type RoundTripper struct {
 	like   *http.Transport
 	tls    *TLS
 	faults *TLSFaults
+	// foreign says that requests go to hosts that the configuration does not name.
+	foreign bool
 
 	mu  sync.Mutex
 	of  *tls.Config     // of now
@@ -23,6 +25,12 @@ type RoundTripper struct {
 // given, which must not be used otherwise.
 func NewRoundTripper(like *http.Transport, t *TLS, f *TLSFaults) *RoundTripper {
 	return &RoundTripper{like: like, tls: t, faults: f}
+}
+
+// Foreign returns a RoundTripper like r, without its connections, for hosts that the
+// configuration does not name: they are shown no client certificate.
+func (r *RoundTripper) Foreign() *RoundTripper {
+	return &RoundTripper{like: r.like, tls: r.tls, faults: r.faults, foreign: true}
 }
 
 // RoundTrip makes a request.
@@ -42,7 +50,11 @@ func (r *RoundTripper) current() *http.Transport {
 	}
 	r.of, r.now = c, r.like.Clone()
 	if c != nil {
-		r.now.TLSClientConfig = c.Clone()
+		of := c.Clone()
+		if r.foreign {
+			of.Certificates, of.GetClientCertificate, of.ServerName = nil, nil, ""
+		}
+		r.now.TLSClientConfig = of
 	}
 	return r.now
 }

@@ -42,7 +42,11 @@ func newClient(o *Options, at *endpoint, env environment, timeout time.Duration)
 	}
 
 	// The client's own transport is shared by the process and cannot be closed.
-	transport := wire.NewRoundTripper(&http.Transport{
+	home, err := url.Parse(at.url)
+	if err != nil {
+		return nil, nil, output.Bare(err)
+	}
+	own := wire.NewRoundTripper(&http.Transport{
 		Proxy:                 output.Proxy(c.ProxyURL),
 		DialContext:           (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   timeout,
@@ -51,8 +55,11 @@ func newClient(o *Options, at *endpoint, env environment, timeout time.Duration)
 		IdleConnTimeout:       90 * time.Second,
 		ExpectContinueTimeout: time.Second,
 	}, secure, o.TLSFaults)
+	transport := &output.AtHome{Home: home, With: own, Elsewhere: own.Foreign()}
 	options := []otlptracehttp.Option{
-		otlptracehttp.WithHTTPClient(&http.Client{Transport: transport, Timeout: timeout}),
+		otlptracehttp.WithHTTPClient(&http.Client{
+			Transport: transport, Timeout: timeout, CheckRedirect: output.CheckRedirect("Content-Encoding", "Content-Type", "User-Agent"),
+		}),
 		otlptracehttp.WithTLSClientConfig(nil), // the transport has it
 		otlptracehttp.WithTimeout(timeout),
 		otlptracehttp.WithEndpointURL(at.url),

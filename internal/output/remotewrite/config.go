@@ -297,11 +297,16 @@ func (c *Config) client(o *Options) (*http.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
 	}
-	var by http.RoundTripper = wire.NewRoundTripper(&http.Transport{
+	home, err := url.Parse(c.URL.S)
+	if err != nil {
+		return nil, output.Bare(err)
+	}
+	plain := wire.NewRoundTripper(&http.Transport{
 		Proxy:             output.Proxy(c.ProxyURL),
 		DialContext:       (&net.Dialer{Timeout: c.Timeout.D(), KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2: true, DisableCompression: true, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 5 * time.Minute,
 	}, t, o.TLSFaults)
+	var by http.RoundTripper = plain
 	secret := func(value block.Secret, file string) config.SecretReader {
 		if file != "" {
 			return config.NewFileSecret(output.Path(o.Dir, file))
@@ -314,15 +319,10 @@ func (c *Config) client(o *Options) (*http.Client, error) {
 	case c.Bearer.Value() != "" || c.BearerFile != "":
 		by = config.NewAuthorizationCredentialsRoundTripper("Bearer", secret(c.Bearer, c.BearerFile), by)
 	}
-	client := &http.Client{Transport: by}
-	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		// Only these repeat the request; the others would ask for a page instead.
-		if code := req.Response.StatusCode; code != 307 && code != 308 || len(via) > 5 {
-			return http.ErrUseLastResponse
-		}
-		return nil
-	}
-	return client, nil
+	return &http.Client{
+		Transport:     &output.AtHome{Home: home, With: by, Elsewhere: plain.Foreign()},
+		CheckRedirect: output.CheckRedirect(ownFields...),
+	}, nil
 }
 
 // shown is the url as people may see it.

@@ -32,6 +32,9 @@ const (
 // longestRetryAfter bounds a receiver's wish: it is an estimate.
 const longestRetryAfter = 5 * time.Minute
 
+// ownFields are the header fields that post writes itself, none of which is a credential.
+var ownFields = []string{"Content-Encoding", "Content-Type", "User-Agent", "X-Prometheus-Remote-Write-Version", "Retry-Attempt"}
+
 func (e *endpoint) post(ctx context.Context, body []byte, version Protocol, attempt int) (a answer) {
 	a.written = -1
 	ctx, cancel := context.WithTimeout(ctx, e.c.Timeout.D())
