@@ -118,8 +118,8 @@ type Key struct{ Kind, Name string }
 type Env struct {
 	// Dialer resolves and connects under guard: the allow-list is checked on the name and on the resolved address.
 	Dialer *wire.Dialer
-	// Redirect takes the token of a request that a redirect sends to a host with these addresses, from the limit on
-	// requests to that host, as wire.Take. Nil limits nothing.
+	// Redirect takes the token of a request that a redirect sends to a host with these addresses, or that is sent once
+	// more, from the limit on requests to that host, as wire.Take. Nil limits nothing.
 	Redirect func(host string, port uint16, addrs []netip.Addr, turn bool) (wait time.Duration, ok bool)
 	// Shared returns the resource under a key, which it opens on first use. The run closes it at its end.
 	Shared func(Key, func() (io.Closer, error)) (io.Closer, error)
@@ -139,7 +139,7 @@ type Env struct {
 // Transport returns a transport under the dialer's guard that counts its
 // connections. The caller may add TLS and ages to it before its first use.
 func (e *Env) Transport() *wire.Transport {
-	return &wire.Transport{Dialer: e.Dialer, Counts: e.Connections, Zero: e.Zero, TLSFaults: e.TLSFaults}
+	return &wire.Transport{Dialer: e.Dialer, Counts: e.Connections, Zero: e.Zero, TLSFaults: e.TLSFaults, Again: e.Redirect}
 }
 
 // A VU is one virtual user as protocols see it: its random source, its

@@ -58,8 +58,12 @@ func (a *Agent) Do(o *Origin, x *Exchange, r *load.Result) error {
 	c := a.conn(o, begin)
 	err := c.attempt(x, r, begin, true)
 	if errors.Is(err, errRetry) {
-		if err = rewind(x.Stream); err == nil {
+		if err = c.again(err, x.Deadline, r); err == nil {
+			err = rewind(x.Stream)
+		}
+		if err == nil {
 			x.Reset()
+			begin = a.now()
 			err = c.attempt(x, r, begin, false)
 		}
 	}

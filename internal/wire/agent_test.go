@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -261,3 +262,71 @@ type repeat struct {
 }
 
 func (r *repeat) Read(p []byte) (int, error) { return copy(p, r.text), nil }
+
+// A request that its peer may have read takes a token again, one that was not written does not.
+func TestARequestThatIsSentTwiceTakesTwoTokens(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		reads  bool // the server reads the second request before it leaves
+		wait   time.Duration
+		ok     bool
+		tokens int
+		cause  load.Cause
+	}{
+		{"not written", false, 0, true, 0, load.None},
+		{"written", true, 0, true, 1, load.None},
+		{"written, and the token comes later", true, 50 * time.Millisecond, true, 1, load.None},
+		{"written, and no token comes in time", true, time.Hour, false, 1, load.Overload},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var connections, requests atomic.Int64
+			closed := make(chan struct{})
+			srv := listen(t, func(nc net.Conn) {
+				if connections.Add(1) > 1 {
+					requests.Add(1)
+					answering(hello)(nc)
+					return
+				}
+				readHead(nc)
+				io.WriteString(nc, hello)
+				if c.reads {
+					readHead(nc)
+					requests.Add(1)
+				}
+				nc.Close()
+				close(closed)
+			})
+			s := newSubject(t, srv.origin())
+			tokens := 0
+			s.t.Again = func(host string, port uint16, addrs []netip.Addr, _ bool) (time.Duration, bool) {
+				if o := srv.origin(); host != o.Host || port != o.Port || len(addrs) != 1 {
+					t.Errorf("a token for %s port %d at %v, want one for %v", host, port, addrs, o)
+				}
+				tokens++
+				return c.wait, c.ok
+			}
+			if err := s.do(time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			if !c.reads {
+				<-closed
+				time.Sleep(10 * time.Millisecond) // until an idle connection is tested before its use
+			}
+			s.r = load.Result{}
+			err := s.do(time.Minute)
+			if Classify(err) != c.cause || tokens != c.tokens {
+				t.Fatalf("cause %v (%v) with %d tokens, want %v with %d", Classify(err), err, tokens, c.cause, c.tokens)
+			}
+			if c.cause == load.None && (s.r.Waited < int64(c.wait) || s.r.Done < s.r.Sent) || s.r.Waited > int64(time.Second) {
+				t.Errorf("waited %v, want %v", time.Duration(s.r.Waited), c.wait)
+			}
+			want := int64(1 + c.tokens)
+			if c.cause != load.None {
+				want = 1
+			}
+			if n := requests.Load(); n != want {
+				t.Errorf("%d requests reached the server, want %d", n, want)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -27,6 +28,8 @@ var (
 	errStale = errors.New("the idle connection was closed by its peer")
 	// errRetry asks for a request to be sent once more.
 	errRetry = errors.New("retry")
+	// errAgain is errRetry of a request that was written: its peer may have read it.
+	errAgain = fmt.Errorf("again: %w", errRetry)
 )
 
 // A handshakeError is a failure of a TLS handshake other than one of the network.

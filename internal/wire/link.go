@@ -47,7 +47,9 @@ func (l *Link) Exchange(deadline time.Duration, idempotent bool, r *load.Result,
 	r.Sent = l.now()
 	err := l.attempt(r, r.Sent, idempotent, true, do)
 	if errors.Is(err, errRetry) {
-		err = l.attempt(r, l.now(), idempotent, false, do)
+		if err = l.redialer.again(err, l.deadline, r); err == nil {
+			err = l.attempt(r, l.now(), idempotent, false, do)
+		}
 	}
 	if err != nil {
 		r.Done = l.now()

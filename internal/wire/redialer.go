@@ -264,7 +264,7 @@ func (d *redialer) settle(err error, received int64, idempotent, mayRetry bool) 
 	case errors.Is(err, errStale):
 		why, err = load.ClosedByPeer, errRetry
 	case mayRetry && received == 0 && died(err) && (idempotent || d.untouched(err)):
-		why, err = load.ClosedStale, errRetry
+		why, err = load.ClosedStale, errAgain
 	}
 	d.close(why)
 	return err

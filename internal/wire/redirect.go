@@ -10,8 +10,8 @@ import (
 )
 
 // ErrNoToken says that the limit on the rate of requests leaves no token for a
-// redirect in the time that its request has.
-var ErrNoToken = errors.New("the limit on requests leaves the redirect no token in time")
+// redirect, or for a request that is sent once more, in the time that its request has.
+var ErrNoToken = errors.New("the limit on requests leaves the redirect or second attempt no token in time")
 
 // A Take takes the token of a request to a host with these addresses, and returns
 // how long its user must wait for it. Where ok is false there is none yet: the user asks
@@ -70,6 +70,19 @@ func (d *redialer) admit(deadline int64, r *load.Result, take Take) error {
 		r.Sent += waited
 		r.Waited += waited
 		return nil
+	})
+}
+
+// again waits for the token of a request that is sent once more, because the first
+// time counts against the limit too: a server that closes each connection after it has read a
+// request would see twice the rate. What was not written needs none.
+func (d *redialer) again(err error, deadline int64, r *load.Result) error {
+	take := d.t.Again
+	if take == nil || !errors.Is(err, errAgain) {
+		return nil
+	}
+	return d.admit(deadline, r, func(addrs []netip.Addr, turn bool) (time.Duration, bool) {
+		return take(d.origin.Host, d.origin.Port, addrs, turn)
 	})
 }
 

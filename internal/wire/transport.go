@@ -3,6 +3,7 @@ package wire
 import (
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,8 +56,11 @@ type Transport struct {
 	// DNSRefresh is how often a connection's address is compared with DNS (default 30s).
 	DNSRefresh time.Duration
 	Counts     *load.Connections
-	Zero       time.Time  // the engine's zero, from which times in ns count
-	TLSFaults  *TLSFaults // nil for none
+	Zero       time.Time // the engine's zero, from which times in ns count
+	// Again takes the token of a request that is sent once more (SEMANTICS section 8), as Take does of one to a
+	// host and port. Nil limits nothing.
+	Again     func(host string, port uint16, addrs []netip.Addr, turn bool) (wait time.Duration, ok bool)
+	TLSFaults *TLSFaults // nil for none
 
 	mu      sync.Mutex
 	of      *tls.Config // what configs were made from
