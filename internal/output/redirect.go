@@ -42,12 +42,7 @@ func SameOrigin(a, b *url.URL) bool {
 func authority(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
-		port = u.Scheme
-		if port == "http" {
-			port = "80"
-		} else if port == "https" {
-			port = "443"
-		}
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	return net.JoinHostPort(u.Hostname(), port)
 }

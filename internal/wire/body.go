@@ -5,17 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"syscall"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 // readBody reads an answer's body. It counts and hashes the body, and keeps it if KeepBody.
 func (c *conn) readBody(f framing) error {
 	x := c.x
-	gunzip := f.gzip && x.Gunzip && f.length != 0
-	if p := x.in.unread(); !f.chunked && !gunzip && f.length >= 0 && f.length <= int64(len(p)) {
+	decode := f.coded.decodable(x.Decode) && f.length != 0
+	if p := x.in.unread(); !f.chunked && !decode && f.length >= 0 && f.length <= int64(len(p)) {
 		if x.KeepBody && f.length > int64(x.MaxKept) {
 			return &TooLargeError{x.MaxKept}
 		}
@@ -26,8 +23,8 @@ func (c *conn) readBody(f framing) error {
 	x.hash.Reset()
 	x.body = bodyReader{c: c, f: f, left: f.length}
 	defer func() { x.body = bodyReader{} }()
-	if gunzip {
-		return x.gunzip()
+	if decode {
+		return x.decode(f.coded)
 	}
 	for {
 		p, err := x.body.next()
@@ -58,31 +55,6 @@ func (x *Exchange) take(p []byte) error {
 		x.kept = append(x.kept, p...)
 	}
 	return nil
-}
-
-var unzippers = sync.Pool{New: func() any { return new(gzip.Reader) }}
-
-// gunzip reads and decodes the body; the reader verifies the checksum of the gzip stream.
-func (x *Exchange) gunzip() error {
-	z := unzippers.Get().(*gzip.Reader)
-	defer unzippers.Put(z)
-	p := largeBuffers.Get().(*buffer)
-	defer p.recycle()
-	err := z.Reset(&x.body)
-	for err == nil {
-		var n int
-		n, err = z.Read(p.b)
-		if kept := x.take(p.b[:n]); kept != nil {
-			return kept
-		}
-	}
-	switch {
-	case x.body.err != nil && !errors.Is(x.body.err, io.EOF):
-		return x.body.err // of the connection
-	case errors.Is(err, io.EOF) && x.body.err != nil:
-		return nil
-	}
-	return &ProtocolError{"gzip: " + err.Error()}
 }
 
 // A bodyReader removes the framing of a body.

@@ -27,9 +27,9 @@ type Exchange struct {
 	HeadOnly   bool // the method is HEAD: the answer has no body
 	Idempotent bool // may be sent once more although the server may have read it
 	KeepBody   bool
-	MaxKept    int   // most bytes of a body that is kept; a larger one is a *TooLargeError
-	Gunzip     bool  // decode a gzip body
-	Deadline   int64 // ns since the transport's zero
+	MaxKept    int     // most bytes of a body that is kept; a larger one is a *TooLargeError
+	Decode     Codings // codings of a body that are decoded; one in any other is left as it came
+	Deadline   int64   // ns since the transport's zero
 	// Follows says that this exchange continues the one before it, after a redirect: Result.Sent is not set again.
 	Follows bool
 	// From is the address of the host whose redirect leads to this exchange: it may lead to fewer addresses than the

@@ -10,7 +10,7 @@ import (
 type framing struct {
 	length  int64 // bytes; -1 is until the connection closes
 	chunked bool
-	gzip    bool
+	coded   coded
 	cookies bool // the answer sets cookies
 	close   bool // the connection cannot be used again
 }
@@ -194,7 +194,7 @@ func (f *framing) field(name, value []byte, closes, keepAlive *bool) error {
 		}
 	case len("Content-Encoding"):
 		if equalFold(name, "Content-Encoding") {
-			f.gzip = equalFold(trim(value), "gzip")
+			f.coded.add(value)
 		}
 	case len("Transfer-Encoding"):
 		if equalFold(name, "Transfer-Encoding") {

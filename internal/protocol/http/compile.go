@@ -8,6 +8,7 @@ import (
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // Compile turns the block into a step.
@@ -21,14 +22,14 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 		key:         protocol.Key{Kind: Kind.Name},
 		method:      c.method(),
 		redirects:   either(c.Redirects, t.Redirects),
-		gzip:        either(c.Gzip, t.Gzip),
 		maxRead:     int(cmp.Or(c.MaxRead, t.MaxRead)),
 		cookies:     either(c.Cookies, t.Cookies),
 		connections: t.Connections,
 	}
 	s.tls = t.openTLS(k)
 	a := c.address(k)
-	f := c.headers(k, t, s.gzip)
+	f := c.headers(k, t)
+	s.codings = f.codings
 	s.origin, s.own, s.contentType = a.origin, f.own, f.contentType
 	s.template = a.template
 	c.body(k, s)
@@ -66,15 +67,16 @@ func (c *Config) method() string {
 
 // fields are the compiled header fields of a step.
 type fields struct {
-	own         []segment // written by perfd
-	host        []segment // of the configuration, nil for none
-	contentType []segment // of the configuration, nil for none
-	others      []segment // of the configuration
+	own         []segment    // written by perfd
+	host        []segment    // of the configuration, nil for none
+	contentType []segment    // of the configuration, nil for none
+	others      []segment    // of the configuration
+	codings     wire.Codings // that the request asks for
 }
 
 // headers compiles the header fields of the target and of the step, whose fields
 // replace the target's of the same name.
-func (c *Config) headers(k *protocol.Compiler, t *TargetConfig, gzip bool) fields {
+func (c *Config) headers(k *protocol.Compiler, t *TargetConfig) fields {
 	var given given
 	for _, list := range []block.Entries[block.Text]{t.Headers, c.Headers} {
 		for _, e := range list {
@@ -89,13 +91,21 @@ func (c *Config) headers(k *protocol.Compiler, t *TargetConfig, gzip bool) field
 	if !given.has("Traceparent") {
 		f.own = append(f.own, literal("traceparent: "), traceparent, literal("\r\n"))
 	}
-	if gzip && !given.has("Accept-Encoding") {
-		f.own = append(f.own, literal("Accept-Encoding: gzip\r\n"))
+	if list := c.encodings(t); len(list) > 0 && !given.has("Accept-Encoding") {
+		text := strings.Join(list, ", ")
+		f.own = append(f.own, literal("Accept-Encoding: "+text+"\r\n"))
+		f.codings = wire.AcceptedCodings(text)
 	}
 	for _, e := range given {
 		value := expr.ParseTemplate(e.Value, k.Symbols, k.Errors)
 		if text, ok := value.Constant(); ok && hasLineEnd([]byte(text)) {
 			k.Errors.Add(e.Value.Pos, e.Value.Path, "must not hold line ends")
+		}
+		if strings.EqualFold(e.Name.S, "Accept-Encoding") {
+			f.codings = wire.AllCodings
+			if text, ok := value.Constant(); ok {
+				f.codings = wire.AcceptedCodings(text)
+			}
 		}
 		segments := fieldOf(e.Name.S, value)
 		switch {
@@ -108,6 +118,19 @@ func (c *Config) headers(k *protocol.Compiler, t *TargetConfig, gzip bool) field
 		}
 	}
 	return f
+}
+
+// encodings returns the content codings to ask for: the step's own, else the target's.
+func (c *Config) encodings(t *TargetConfig) []string {
+	switch {
+	case c.Encodings != nil:
+		return c.Encodings
+	case c.Gzip != nil && *c.Gzip, c.Gzip == nil && t.Encodings == nil && t.Gzip:
+		return []string{"gzip"}
+	case c.Gzip != nil:
+		return nil
+	}
+	return t.Encodings
 }
 
 // given holds the header fields of the configuration.

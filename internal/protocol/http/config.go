@@ -2,7 +2,7 @@
 // encoded segments with slots, and sent by wire's user agent.
 //
 // A request has the header fields of the configuration and, besides them, only
-// Host, User-Agent, X-Perfd and traceparent, Accept-Encoding if gzip is on, Cookie,
+// Host, User-Agent, X-Perfd and traceparent, Accept-Encoding if encodings or gzip ask for any, Cookie,
 // Content-Type and Content-Length.
 //
 // A value that ${…} puts into a url is percent-encoded by its place: in the path
@@ -41,7 +41,8 @@ type Config struct {
 	Multipart []Part                    `yaml:"multipart" doc:"Body as multipart/form-data."`
 	File      *block.Text               `yaml:"file" doc:"Body from a file, streamed; the path starts from the configuration file."`
 	Redirects *int                      `yaml:"redirects" doc:"How many redirects to follow; 0 is none (default: the target's)."`
-	Gzip      *bool                     `yaml:"gzip" doc:"Ask for gzip and decode it (default: the target's)."`
+	Gzip      *bool                     `yaml:"gzip" doc:"Ask for gzip and decode it (default: the target's); short for encodings: [gzip], or [] where it is false."`
+	Encodings []string                  `yaml:"encodings" doc:"Content codings to ask for in Accept-Encoding and to decode: gzip, deflate, br and zstd (default: the target's)."`
 	MaxRead   block.Size                `yaml:"max_read" doc:"Largest body that expressions may read, such as 4MiB; a larger one fails as overload (default: the target's)."`
 	Cookies   *bool                     `yaml:"cookies" doc:"Send and keep cookies (default: the target's)."`
 }
@@ -80,7 +81,8 @@ type Part struct {
 type TargetConfig struct {
 	Headers     block.Entries[block.Text] `yaml:"headers" doc:"Header fields of every request."`
 	Redirects   int                       `yaml:"redirects" doc:"How many redirects to follow (default 0: a redirect is an answer)."`
-	Gzip        bool                      `yaml:"gzip" doc:"Ask for gzip and decode it."`
+	Gzip        bool                      `yaml:"gzip" doc:"Ask for gzip and decode it; short for encodings: [gzip]."`
+	Encodings   []string                  `yaml:"encodings" doc:"Content codings to ask for in Accept-Encoding and to decode: gzip, deflate, br and zstd (default: none). Those of a header field Accept-Encoding are decoded, too; an answer in any other is left as it came."`
 	MaxRead     block.Size                `yaml:"max_read" doc:"Largest body that expressions may read (default 16MiB). What no expression reads has no bound."`
 	Cookies     bool                      `yaml:"cookies" doc:"Keep cookies within an iteration (default true)."`
 	Connections Connections               `yaml:"connections" doc:"How connections live."`
@@ -135,6 +137,7 @@ func DefaultTarget() *TargetConfig {
 func (t *TargetConfig) Validate(n *block.Node, errs *block.Errors) {
 	checkRedirects(t.Redirects, n, errs)
 	checkMaxRead(t.MaxRead, n, errs)
+	checkEncodings(t.Encodings, t.Gzip, n, errs)
 	checkFields(t.Headers, errs)
 	c := n.Get("connections")
 	if resets := []string{resetNever, resetIteration}; !slices.Contains(resets, t.Connections.Reset) {
@@ -179,6 +182,7 @@ func (c *Config) Validate(n *block.Node, errs *block.Errors) {
 	if n.Get("max_read") != nil {
 		checkMaxRead(c.MaxRead, n, errs)
 	}
+	checkEncodings(c.Encodings, c.Gzip != nil, n, errs)
 	checkFields(c.Headers, errs)
 	if given := c.bodies(); len(given) > 1 {
 		errs.Add(n.Pos, n.Path, "a request has one body, got %s", strings.Join(given, " and "))
@@ -202,6 +206,22 @@ func checkMaxRead(s block.Size, in *block.Node, errs *block.Errors) {
 	if s <= 0 || s > mostRead {
 		at := in.Get("max_read")
 		errs.Add(at.Pos, at.Path, "must be more than 0 and at most 1GiB, got %s", at.Scalar)
+	}
+}
+
+// checkEncodings reports codings that perfd does not decode, twice the same, and a gzip beside them.
+func checkEncodings(list []string, gzip bool, in *block.Node, errs *block.Errors) {
+	at := in.Get("encodings")
+	for i, name := range list {
+		switch item := at.Items[i]; {
+		case !slices.Contains(wire.CodingNames[:], name):
+			errs.Add(item.Pos, item.Path, "must be %s, got %q", strings.Join(wire.CodingNames[:], ", "), name).Hint = block.Nearest(name, wire.CodingNames[:])
+		case slices.Contains(list[:i], name):
+			errs.Add(item.Pos, item.Path, "%s is there already", name)
+		}
+	}
+	if at != nil && gzip {
+		errs.Add(at.Pos, at.Path, "encodings and gzip say the same").Hint = "write gzip among the encodings"
 	}
 }
 

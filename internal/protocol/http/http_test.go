@@ -323,13 +323,15 @@ func raw(t *testing.T, f func(net.Conn)) string {
 	return "http://" + l.Addr().String()
 }
 
-func readHead(c net.Conn) {
+func readHead(c net.Conn) { requestHead(c) }
+
+func requestHead(c net.Conn) string {
 	p := make([]byte, 4096)
 	for n := 0; ; {
 		m, err := c.Read(p[n:])
 		n += m
 		if err != nil || strings.Contains(string(p[:n]), "\r\n\r\n") {
-			return
+			return string(p[:n])
 		}
 	}
 }

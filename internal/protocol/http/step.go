@@ -26,7 +26,7 @@ type step struct {
 	maxRead   int    // bytes of a body that expressions read
 	template  string // the path for spans, empty where it holds a secret
 	redirects int
-	gzip      bool
+	codings   wire.Codings // that answers may come in
 	cookies   bool
 
 	// The request, in the order of the wire: line and fields, Cookie, Content-Type and Content-Length, body.
@@ -140,7 +140,7 @@ func (s *step) perform(c *protocol.Call, w *scratch) error {
 	}
 	sess := held.(*session) //nolint:forcetypeassert // no other protocol uses the key
 	x := &w.x
-	x.KeepBody, x.MaxKept, x.Gunzip, x.Deadline, x.Follows = c.Keep.Body, s.maxRead, s.gzip, int64(c.Deadline), false
+	x.KeepBody, x.MaxKept, x.Decode, x.Deadline, x.Follows = c.Keep.Body, s.maxRead, s.codings, int64(c.Deadline), false
 	x.From = netip.Addr{}
 	if err := s.encode(c, w, sess); err != nil {
 		return err
