@@ -52,6 +52,12 @@ var answers = []struct {
 	{"same length twice", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", "a", load.None, true},
 	{"chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=\"y\"\r\nde\r\n0\r\n\r\n", "abcde", load.None, true},
 	{"trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\nA\r\n0123456789\r\n000\r\nT: v\r\nU: w\r\n\r\n", "0123456789", load.None, true},
+	{"folded", "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\t\tc\r\nContent-Length: 1\r\n\r\na", "a", load.None, true},
+	{"folded length", "HTTP/1.1 200 OK\r\nContent-Length:\r\n 1\r\n\r\na", "a", load.None, true},
+	{"folded with bare line feeds", "HTTP/1.1 200 OK\nX: a\n b\n \nContent-Length: 1\n\na", "a", load.None, true},
+	{"folded coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n\tchunked\r\n\r\n1\r\na\r\n0\r\n\r\n", "a", load.None, true},
+	{"a fold before any field", "HTTP/1.1 200 OK\r\n X: a\r\nContent-Length: 1\r\n\r\na", "", load.Protocol, false},
+	{"a fold with a stray carriage return", "HTTP/1.1 200 OK\r\nX: a\r\r\n b\r\nContent-Length: 1\r\n\r\na", "", load.Protocol, false},
 	{"until close", "HTTP/1.1 200 OK\r\n\r\nabc", "abc", load.None, false},
 	{"asks to close", "HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 1\r\n\r\na", "a", load.None, false},
 	{"HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na", "a", load.None, false},
@@ -79,7 +85,6 @@ var answers = []struct {
 	{"length and chunks", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "", load.Protocol, false},
 	{"chunks in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "", load.Protocol, false},
 	{"unknown coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "", load.Protocol, false},
-	{"folded field", "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", "", load.Protocol, false},
 	{"space before the colon", "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\na", "", load.Protocol, false},
 	{"field without a name", "HTTP/1.1 200 OK\r\n: a\r\n\r\n", "", load.Protocol, false},
 	{"field without a colon", "HTTP/1.1 200 OK\r\nX\r\n\r\n", "", load.Protocol, false},
@@ -92,13 +97,13 @@ var answers = []struct {
 	{"trailer that is none", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nhello there\r\n\r\n", "", load.Protocol, false},
 	{"endless chunk line", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + strings.Repeat("x", 10_000) + "\r\na\r\n0\r\n\r\n", "", load.Protocol, false},
 	{"endless trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("T: v\r\n", 20_000) + "\r\n", "", load.Protocol, false},
-	{"endless head", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", maxHead) + "\r\n\r\n", "", load.Protocol, false},
+	{"endless head", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", defaultHead) + "\r\n\r\n", "", load.Overload, false},
 	{"head as long as it may be", head64k(), "a", load.None, true},
 }
 
 func head64k() string {
 	const begin, end = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX: ", "\r\n\r\n"
-	return begin + strings.Repeat("x", maxHead-len(begin)-len(end)) + end + "a"
+	return begin + strings.Repeat("x", defaultHead-len(begin)-len(end)) + end + "a"
 }
 
 func check(x *Exchange, reusable bool, err error, body string, cause load.Cause, wantReusable bool) error {
@@ -219,6 +224,18 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+func TestFoldedFieldsAreRead(t *testing.T) {
+	x := &Exchange{}
+	if _, err := play(x, []byte("HTTP/1.1 200 OK\r\nLocation: /a\r\n\t?b\r\nSet-Cookie: a=1;\r\n Path=/\r\nContent-Length: 0\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	location, _ := x.Header("Location")
+	cookie, _ := x.Header("Set-Cookie")
+	if strings.Join(strings.Fields(location), " ") != "/a ?b" || strings.Join(strings.Fields(cookie), " ") != "a=1; Path=/" || !x.SetsCookies() {
+		t.Errorf("Location %q, Set-Cookie %q", location, cookie)
+	}
+}
+
 // FuzzReceive compares with net/http: what both accept, both must read alike,
 // and where the answer is broken must not matter.
 func FuzzReceive(f *testing.F) {
@@ -232,7 +249,7 @@ func FuzzReceive(f *testing.F) {
 		_, err := play(x, text)
 		cause, code, body := Classify(err), x.Code(), string(x.Body())
 		switch cause {
-		case load.None, load.Protocol, load.Partial, load.Closed:
+		case load.None, load.Protocol, load.Partial, load.Closed, load.Overload:
 		default:
 			t.Fatalf("%q: cause %v (%v)", text, cause, err)
 		}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,13 @@ func (c *conn) readBody(f framing) error {
 			return err
 		}
 	}
+}
+
+// A HeadError says that the head of an answer is longer than what is read of one.
+type HeadError struct{ Limit int } // bytes
+
+func (e *HeadError) Error() string {
+	return fmt.Sprintf("the answer's head is longer than %d bytes (max_header)", e.Limit)
 }
 
 // A TooLargeError says that a body is larger than what may be kept of it.
@@ -128,7 +136,7 @@ func (b *bodyReader) nextOfChunk() ([]byte, error) {
 
 // trailers reads the lines after the last chunk and returns io.EOF after the last of them.
 func (b *bodyReader) trailers() error {
-	for left := maxHead; ; {
+	for left := cmp.Or(b.c.x.MaxHead, defaultHead); ; {
 		line, err := b.line(left)
 		if err != nil {
 			return err

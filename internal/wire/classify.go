@@ -62,7 +62,7 @@ func Classify(err error) load.Cause {
 	case is[caused](err):
 		e, _ := errors.AsType[caused](err)
 		return e.Cause()
-	case is[*RefusedError](err), is[*TooLargeError](err), is[*BombError](err), errors.Is(err, ErrTooManyConnections), errors.Is(err, ErrNoToken),
+	case is[*RefusedError](err), is[*TooLargeError](err), is[*BombError](err), is[*HeadError](err), errors.Is(err, ErrTooManyConnections), errors.Is(err, ErrNoToken),
 		anyOf(err, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL):
 		return load.Overload
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), anyOf(err, syscall.ETIMEDOUT):

@@ -1,8 +1,8 @@
 package wire
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"syscall"
@@ -250,15 +250,20 @@ func (c *conn) readHead() (f framing, err error) {
 		}
 		p := x.in.unread()
 		n := headEnd(p, max(0, x.scanned-3))
-		if n > maxHead || n < 0 && len(p) > maxHead {
-			return f, &ProtocolError{fmt.Sprintf("the answer's head is longer than %d bytes", maxHead)}
+		if most := cmp.Or(x.MaxHead, defaultHead); n > most || n < 0 && len(p) > most {
+			return f, &HeadError{most}
 		}
 		if n < 0 {
 			x.scanned = len(p)
 			continue
 		}
 		x.scanned = 0
-		if x.status, f, err = parseHead(p[:n]); err != nil {
+		x.status, f, err = parseHead(p[:n])
+		if errors.Is(err, errFolded) {
+			unfold(p[:n])
+			x.status, f, err = parseHead(p[:n])
+		}
+		if err != nil {
 			return f, err
 		}
 		if x.status >= 200 {

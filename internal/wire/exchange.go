@@ -12,8 +12,8 @@ import (
 
 // Limits of what is read of an answer.
 const (
-	maxHead   = 64 << 10 // status line and headers; trailers likewise
-	keptSpare = 64 << 10 // a larger buffer is not kept for the next answer
+	defaultHead = 64 << 10 // status line and headers; trailers likewise
+	keptSpare   = 64 << 10 // a larger buffer is not kept for the next answer
 )
 
 // An Exchange is one request and its answer. It is reused for request after
@@ -30,6 +30,7 @@ type Exchange struct {
 	MaxKept    int     // most bytes of a body that is kept; a larger one is a *TooLargeError
 	Decode     Codings // codings of a body that are decoded; one in any other is left as it came
 	Deadline   int64   // ns since the transport's zero
+	MaxHead    int     // most bytes of the answer's head; a longer one is a *HeadError. Likewise of trailers. 0 is 64 KiB.
 	// Follows says that this exchange continues the one before it, after a redirect: Result.Sent is not set again.
 	Follows bool
 	// From is the address of the host whose redirect leads to this exchange: it may lead to fewer addresses than the

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"iter"
 )
@@ -137,7 +138,27 @@ func parseStatus(line []byte) (code int, old bool, err error) {
 	return code, line[7] == '0', nil
 }
 
-// parseHead reads a whole head. It is strict about lengths, names of fields and
+// errFolded says that a head has a value that is folded over lines.
+var errFolded = errors.New("a header field is folded")
+
+// unfold puts each value of a head on one line (RFC 9112 section 5.2): line ends
+// before spaces and tabs become spaces, so that the head keeps its length.
+func unfold(head []byte) {
+	for i := bytes.IndexByte(head, '\n') + 1; i < len(head); {
+		j := bytes.IndexByte(head[i:], '\n')
+		if j < 0 {
+			return
+		}
+		if i += j + 1; i < len(head) && (head[i] == ' ' || head[i] == '\t') {
+			head[i-1] = ' '
+			if head[i-2] == '\r' {
+				head[i-2] = ' '
+			}
+		}
+	}
+}
+
+// parseHead reads a whole head. A head with a folded value is errFolded. It is strict about lengths, names of fields and
 // stray line ends, because lenient readers disagree there on what the answer is.
 func parseHead(head []byte) (code int, f framing, err error) {
 	line, rest := cutLine(head)
@@ -151,6 +172,9 @@ func parseHead(head []byte) (code int, f framing, err error) {
 		line, rest = cutLine(rest)
 		if len(line) == 0 {
 			break
+		}
+		if len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
+			return 0, f, errFolded
 		}
 		colon := bytes.IndexByte(line, ':')
 		if colon < 0 || !isToken(line[:colon]) {

@@ -188,3 +188,33 @@ func TestMistakesOfEncodings(t *testing.T) {
 		}
 	}
 }
+
+// The length of a head that is read is a key, and a longer one perfd's own refusal.
+func TestLongHeads(t *testing.T) {
+	for _, c := range []struct {
+		target, step string
+		length       int
+		want         load.Cause
+	}{
+		{"", `{url: /}`, 60 << 10, load.None},
+		{"", `{url: /}`, 65 << 10, load.Overload},
+		{"", `{url: /, max_header: 1MiB}`, 900 << 10, load.None},
+		{"max_header: 4KiB", `{url: /}`, 3 << 10, load.None},
+		{"max_header: 4KiB", `{url: /}`, 5 << 10, load.Overload},
+		{"max_header: 4KiB", `{url: /, max_header: 8KiB}`, 5 << 10, load.None},
+	} {
+		r := newRig(t, raw(t, func(nc net.Conn) {
+			readHead(nc)
+			io.WriteString(nc, sized("X: "+strings.Repeat("x", c.length)+"\r\n", []byte("a")))
+		}))
+		r.target = c.target
+		if call := r.get(c.step); call.Result.Cause != c.want || c.want != load.None && !strings.Contains(call.Err.Error(), "max_header") {
+			t.Errorf("%s %s with %d bytes: cause %v (%v), want %v", c.target, c.step, c.length, call.Result.Cause, call.Err, c.want)
+		}
+	}
+	for _, text := range []string{`{url: /, max_header: 0B}`, `{url: /, max_header: 100B}`, `{url: /, max_header: 1GiB}`} {
+		if _, err := newRig(t, "http://127.0.0.1").compile(text); err == nil || !strings.Contains(err.Error(), "must be from 1KiB to 16MiB") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}

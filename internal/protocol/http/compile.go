@@ -23,6 +23,7 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 		method:      c.method(),
 		redirects:   either(c.Redirects, t.Redirects),
 		maxRead:     int(cmp.Or(c.MaxRead, t.MaxRead)),
+		maxHeader:   int(cmp.Or(c.MaxHeader, t.MaxHeader)),
 		cookies:     either(c.Cookies, t.Cookies),
 		connections: t.Connections,
 	}

@@ -44,6 +44,7 @@ type Config struct {
 	Gzip      *bool                     `yaml:"gzip" doc:"Ask for gzip and decode it (default: the target's); short for encodings: [gzip], or [] where it is false."`
 	Encodings []string                  `yaml:"encodings" doc:"Content codings to ask for in Accept-Encoding and to decode: gzip, deflate, br and zstd (default: the target's)."`
 	MaxRead   block.Size                `yaml:"max_read" doc:"Largest body that expressions may read, such as 4MiB; a larger one fails as overload (default: the target's)."`
+	MaxHeader block.Size                `yaml:"max_header" doc:"Longest head of an answer; a longer one fails as overload (default: the target's)."`
 	Cookies   *bool                     `yaml:"cookies" doc:"Send and keep cookies (default: the target's)."`
 }
 
@@ -84,6 +85,7 @@ type TargetConfig struct {
 	Gzip        bool                      `yaml:"gzip" doc:"Ask for gzip and decode it; short for encodings: [gzip]."`
 	Encodings   []string                  `yaml:"encodings" doc:"Content codings to ask for in Accept-Encoding and to decode: gzip, deflate, br and zstd (default: none). Those of a header field Accept-Encoding are decoded, too; an answer in any other is left as it came."`
 	MaxRead     block.Size                `yaml:"max_read" doc:"Largest body that expressions may read (default 16MiB). What no expression reads has no bound."`
+	MaxHeader   block.Size                `yaml:"max_header" doc:"Longest head of an answer, its status line and header fields (default 64KiB)."`
 	Cookies     bool                      `yaml:"cookies" doc:"Keep cookies within an iteration (default true)."`
 	Connections Connections               `yaml:"connections" doc:"How connections live."`
 	TLS         TLS                       `yaml:"tls" doc:"TLS of https."`
@@ -123,7 +125,7 @@ var tlsVersions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionT
 func DefaultTarget() *TargetConfig {
 	return &TargetConfig{
 		Cookies: true,
-		MaxRead: 16 << 20,
+		MaxRead: 16 << 20, MaxHeader: 64 << 10,
 		Connections: Connections{
 			MaxAge:     block.Duration(5 * time.Minute),
 			DNSRefresh: block.Duration(30 * time.Second),
@@ -137,6 +139,7 @@ func DefaultTarget() *TargetConfig {
 func (t *TargetConfig) Validate(n *block.Node, errs *block.Errors) {
 	checkRedirects(t.Redirects, n, errs)
 	checkMaxRead(t.MaxRead, n, errs)
+	checkMaxHeader(t.MaxHeader, n, errs)
 	checkEncodings(t.Encodings, t.Gzip, n, errs)
 	checkFields(t.Headers, errs)
 	c := n.Get("connections")
@@ -182,6 +185,9 @@ func (c *Config) Validate(n *block.Node, errs *block.Errors) {
 	if n.Get("max_read") != nil {
 		checkMaxRead(c.MaxRead, n, errs)
 	}
+	if n.Get("max_header") != nil {
+		checkMaxHeader(c.MaxHeader, n, errs)
+	}
 	checkEncodings(c.Encodings, c.Gzip != nil, n, errs)
 	checkFields(c.Headers, errs)
 	if given := c.bodies(); len(given) > 1 {
@@ -206,6 +212,16 @@ func checkMaxRead(s block.Size, in *block.Node, errs *block.Errors) {
 	if s <= 0 || s > mostRead {
 		at := in.Get("max_read")
 		errs.Add(at.Pos, at.Path, "must be more than 0 and at most 1GiB, got %s", at.Scalar)
+	}
+}
+
+// leastHeader and mostHeader bound max_header, in bytes.
+const leastHeader, mostHeader = 1 << 10, 16 << 20
+
+func checkMaxHeader(s block.Size, in *block.Node, errs *block.Errors) {
+	if s < leastHeader || s > mostHeader {
+		at := in.Get("max_header")
+		errs.Add(at.Pos, at.Path, "must be from 1KiB to 16MiB, got %s", at.Scalar)
 	}
 }
 

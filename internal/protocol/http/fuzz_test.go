@@ -6,11 +6,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // A player is a server that answers each connection's request with the bytes
@@ -98,4 +101,37 @@ func compareWithNetHTTP(t *testing.T, r *rig, s protocol.Step, p *player, text [
 	if int(call.Result.Code) != want.StatusCode || !bytes.Equal(call.Response.Body(), body) {
 		t.Errorf("%q is read as %d with %q, by net/http as %d with %q", text, call.Result.Code, call.Response.Body(), want.StatusCode, body)
 	}
+}
+
+// FuzzRedirect gives any bytes as a Location. Where it leads to must be an address of
+// HTTP whose request is one line without spaces, in the method that the status asks for.
+func FuzzRedirect(f *testing.F) {
+	for _, location := range []string{
+		"/a", "?q", "#f", "//b.test/x", "https://b.test:8443/é?a b", "http://[::1%25lo]/", "http://b.test:0/", "a b\tc", "..", "/%zz%", "http:///", "javascript:x", "http://u:p@b.test/", "\xff\xfe", "http://b.test\r\nX: y",
+	} {
+		f.Add(location, 302)
+	}
+	f.Fuzz(func(t *testing.T, location string, code int) {
+		at, _ := url.Parse("http://a.test:8080/dir/page?x=1")
+		h := hop{method: "POST", at: at, body: true}
+		if err := h.move(code, location); err != nil {
+			if wire.Classify(err) != load.Protocol {
+				t.Fatalf("%q: cause %v (%v)", location, wire.Classify(err), err)
+			}
+			return
+		}
+		line := h.method + " " + h.at.RequestURI() + " HTTP/1.1"
+		if fields := strings.Split(line, " "); len(fields) != 3 || !strings.HasPrefix(fields[1], "/") || hasLineEnd([]byte(line)) {
+			t.Fatalf("%q makes the request line %q", location, line)
+		}
+		if hasLineEnd([]byte(h.at.Host)) || strings.ContainsAny(h.at.Host, " /?#@") || h.origin.Host == "" || h.origin.Port == 0 {
+			t.Fatalf("%q leads to the host %q, %+v", location, h.at.Host, h.origin)
+		}
+		if strings.IndexFunc(line, func(r rune) bool { return r < ' ' || r >= 0x7f }) >= 0 {
+			t.Fatalf("%q makes the request line %q, with bytes that are not ASCII", location, line)
+		}
+		if became := code == 303 || code == 301 || code == 302; (h.method == "GET") != became || h.body == became {
+			t.Fatalf("status %d makes a POST a %s with a body %v", code, h.method, h.body)
+		}
+	})
 }

@@ -24,6 +24,7 @@ type step struct {
 
 	method    string
 	maxRead   int    // bytes of a body that expressions read
+	maxHeader int    // bytes of an answer's head
 	template  string // the path for spans, empty where it holds a secret
 	redirects int
 	codings   wire.Codings // that answers may come in
@@ -141,7 +142,7 @@ func (s *step) perform(c *protocol.Call, w *scratch) error {
 	sess := held.(*session) //nolint:forcetypeassert // no other protocol uses the key
 	x := &w.x
 	x.KeepBody, x.MaxKept, x.Decode, x.Deadline, x.Follows = c.Keep.Body, s.maxRead, s.codings, int64(c.Deadline), false
-	x.From = netip.Addr{}
+	x.From, x.MaxHead = netip.Addr{}, s.maxHeader
 	if err := s.encode(c, w, sess); err != nil {
 		return err
 	}
