@@ -20,7 +20,7 @@ const (
 
 // Parse reads one YAML document into a tree of nodes with paths. Keys that begin
 // with "x-" are free for anchors and are left out, unless their value is a plain
-// scalar. An empty text is an empty Map. Where the text is no YAML, Parse reports it
+// scalar or they are in a block named json. An empty text is an empty Map. Where the text is no YAML, Parse reports it
 // and returns nil.
 func Parse(file string, text []byte, errs *Errors) *Node {
 	start := Pos{File: file, Line: 1, Col: 1}
@@ -181,7 +181,7 @@ func (p *parser) mapping(y *yaml.Node, n *Node) {
 		switch {
 		case k.ShortTag() == "!!merge":
 			merged = p.merge(v, n)
-		case !free(k.Value, v):
+		case !free(k.Value, v) || verbatim(n.Path):
 			n.Keys = append(n.Keys, Key{Name: k.Value, Pos: p.pos(k), Value: p.node(v, path)})
 		}
 	}
@@ -216,6 +216,17 @@ func (p *parser) merge(v *yaml.Node, n *Node) []*Node {
 // with a plain scalar without an anchor is not free: it may be a header field.
 func free(key string, value *yaml.Node) bool {
 	return strings.HasPrefix(key, "x-") && (value.Kind != yaml.ScalarNode || value.Anchor != "")
+}
+
+// verbatim reports whether a path leads into a json block, which is sent as it is
+// written, so that no key in it is free.
+func verbatim(path string) bool {
+	for key := range strings.SplitSeq(path, ".") {
+		if key, _, _ = strings.Cut(key, "["); key == "json" {
+			return true
+		}
+	}
+	return false
 }
 
 // Untyped returns a node for text that was not written in YAML but in an environment

@@ -98,7 +98,7 @@ func (a *address) reach(at block.Text, k *protocol.Compiler) (rest string, ok bo
 	}
 	u, err := url.Parse(scheme + "://" + authority.S)
 	switch {
-	case err != nil || u.Host == "":
+	case err != nil || u.Hostname() == "":
 		k.Errors.Add(at.Pos, at.Path, "not a URL: %q", at)
 		return "", false
 	case u.Scheme != "http" && u.Scheme != "https":
@@ -114,7 +114,7 @@ func (a *address) reach(at block.Text, k *protocol.Compiler) (rest string, ok bo
 		return "", false
 	}
 	k.CheckHost(u.Hostname(), at)
-	a.host = u.Host
+	a.host = hostField(u)
 	return rest[end:], true
 }
 
@@ -131,6 +131,16 @@ func checkURL(t *expr.Template, at block.Text, errs *block.Errors) (query bool) 
 		}
 	})
 	return query
+}
+
+// hostField returns the value of the Host field of an address: its host and port
+// without a zone, which means something on this machine only (RFC 6874 section 4).
+func hostField(u *url.URL) string {
+	zone, end := strings.IndexByte(u.Host, '%'), strings.IndexByte(u.Host, ']')
+	if zone < 0 || end < zone {
+		return u.Host
+	}
+	return u.Host[:zone] + u.Host[end:]
 }
 
 func originOf(u *url.URL) (wire.Origin, error) {
@@ -159,11 +169,33 @@ func (t *TargetConfig) openTLS(k *protocol.Compiler) *wire.TLS {
 
 // compile reads the target's certificates. All of them are optional.
 func (t *TLS) compile(k *protocol.Compiler) *wire.TLS {
-	if (t.CertFile == "") != (t.KeyFile == "") {
+	if (t.CertFile.S == "") != (t.KeyFile.S == "") {
 		return nil // Validate reports it
 	}
+	before := k.Errors.Len()
+	for _, part := range []struct {
+		at    block.Text
+		files wire.TLSOptions
+	}{
+		{t.CAFile, wire.TLSOptions{CAFile: inDir(k, t.CAFile.S)}},
+		{t.CertFile, wire.TLSOptions{CertFile: inDir(k, t.CertFile.S), KeyFile: inDir(k, t.KeyFile.S)}},
+	} {
+		if _, err := wire.NewTLS(part.files); part.at.S != "" && err != nil {
+			at, text := part.at, err.Error()
+			if what, rest, found := strings.Cut(text, ": "); found && strings.HasSuffix(what, "_file") {
+				text = rest
+				if what == "key_file" {
+					at = t.KeyFile
+				}
+			}
+			k.Errors.Add(at.Pos, at.Path, "%s", text)
+		}
+	}
+	if k.Errors.Len() > before {
+		return nil
+	}
 	o := wire.TLSOptions{
-		CAFile: inDir(k, t.CAFile), CertFile: inDir(k, t.CertFile), KeyFile: inDir(k, t.KeyFile),
+		CAFile: inDir(k, t.CAFile.S), CertFile: inDir(k, t.CertFile.S), KeyFile: inDir(k, t.KeyFile.S),
 		ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify, MinVersion: tlsVersions[t.MinVersion],
 		NoResumption: !t.SessionResumption,
 	}

@@ -2,6 +2,7 @@ package http
 
 import (
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,7 +53,7 @@ func TestFieldsOfAClientAreDrawnAgain(t *testing.T) {
 }
 
 func TestAClientWithoutItsFilesIsAMistake(t *testing.T) {
-	for _, tls := range []TLS{{CAFile: "none.pem"}, {CertFile: "none.pem", KeyFile: "none.pem"}, {CAFile: "client_test.go"}} {
+	for _, tls := range []TLS{{CAFile: block.Text{S: "none.pem"}}, {CertFile: block.Text{S: "none.pem"}, KeyFile: block.Text{S: "none.pem"}}, {CAFile: block.Text{S: "client_test.go"}}} {
 		var errs block.Errors
 		target := DefaultTarget()
 		target.TLS = tls
@@ -60,6 +61,30 @@ func TestAClientWithoutItsFilesIsAMistake(t *testing.T) {
 		target.Client(&protocol.Compiler{Errors: &errs, Base: block.Text{S: "https://127.0.0.1", Path: "url"}, Dir: "."})
 		if errs.Len() != 1 {
 			t.Errorf("%+v: %d mistakes, want 1", tls, errs.Len())
+		}
+	}
+}
+
+// A file that is wrong is reported at its own key, and beside the others.
+func TestMistakesOfTLSAreAtTheirKeys(t *testing.T) {
+	for text, want := range map[string][]string{
+		"{tls: {ca_file: none.pem}}":                                             {"t.yaml:1:17: tls.ca_file: none.pem: no such file"},
+		"{tls: {ca_file: none.pem, cert_file: no.pem, key_file: no.key}}":        {"t.yaml:1:17: tls.ca_file: ", "t.yaml:1:38: tls.cert_file: "},
+		"{tls: {ca_file: client_test.go}}":                                       {"t.yaml:1:17: tls.ca_file: "},
+		"{tls: {cert_file: no.pem}}":                                             {"t.yaml:1:19: tls.cert_file: cert_file and key_file go together"},
+		"{tls: {key_file: no.pem, min_version: '1.1', ca_file: client_test.go}}": {"t.yaml:1:18: tls.key_file: cert_file and key_file go together", "tls.min_version: must be"},
+	} {
+		var errs block.Errors
+		target := DefaultTarget()
+		block.Decode(block.Parse("t.yaml", []byte(text), &errs), target, &errs)
+		target.openTLS(&protocol.Compiler{Errors: &errs})
+		for _, part := range want {
+			if err := errs.Err(); err == nil || !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: %v, want %q", text, err, part)
+			}
+		}
+		if errs.Len() != len(want) {
+			t.Errorf("%s: %d mistakes, want %d: %v", text, errs.Len(), len(want), errs.Err())
 		}
 	}
 }

@@ -102,13 +102,13 @@ type Connections struct {
 
 // TLS holds the options of TLS connections.
 type TLS struct {
-	CAFile             string `yaml:"ca_file" doc:"PEM file of the certificate authorities to trust instead of the system's."`
-	CertFile           string `yaml:"cert_file" doc:"PEM file of the client certificate."`
-	KeyFile            string `yaml:"key_file" doc:"PEM file of the client certificate's key."`
-	ServerName         string `yaml:"server_name" doc:"Name to ask for and to verify instead of the URL's host."`
-	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"Accept any certificate."`
-	MinVersion         string `yaml:"min_version" doc:"Oldest version of TLS to accept: 1.2 (default) or 1.3, in quotes."`
-	SessionResumption  bool   `yaml:"session_resumption" doc:"Resume the session of a virtual user's last connection to a host, as browsers do (default true); false makes every handshake a full one."`
+	CAFile             block.Text `yaml:"ca_file" doc:"PEM file of the certificate authorities to trust instead of the system's."`
+	CertFile           block.Text `yaml:"cert_file" doc:"PEM file of the client certificate."`
+	KeyFile            block.Text `yaml:"key_file" doc:"PEM file of the client certificate's key."`
+	ServerName         string     `yaml:"server_name" doc:"Name to ask for and to verify instead of the URL's host."`
+	InsecureSkipVerify bool       `yaml:"insecure_skip_verify" doc:"Accept any certificate."`
+	MinVersion         string     `yaml:"min_version" doc:"Oldest version of TLS to accept: 1.2 (default) or 1.3, in quotes."`
+	SessionResumption  bool       `yaml:"session_resumption" doc:"Resume the session of a virtual user's last connection to a host, as browsers do (default true); false makes every handshake a full one."`
 }
 
 const (
@@ -157,8 +157,11 @@ func (t *TargetConfig) Validate(n *block.Node, errs *block.Errors) {
 		}
 	}
 	at := n.Get("tls")
-	if (t.TLS.CertFile == "") != (t.TLS.KeyFile == "") {
-		errs.Add(at.Pos, at.Path, "cert_file and key_file go together")
+	switch cert, key := t.TLS.CertFile, t.TLS.KeyFile; {
+	case cert.S != "" && key.S == "":
+		errs.Add(cert.Pos, cert.Path, "cert_file and key_file go together")
+	case cert.S == "" && key.S != "":
+		errs.Add(key.Pos, key.Path, "cert_file and key_file go together")
 	}
 	if _, ok := tlsVersions[t.TLS.MinVersion]; !ok {
 		at = at.Get("min_version")

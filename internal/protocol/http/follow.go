@@ -107,7 +107,7 @@ func isHex(c byte) bool {
 // move makes h the request to which a redirect leads.
 func (h *hop) move(code int, location string) error {
 	to, err := h.at.Parse(encoded(location))
-	if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
+	if err != nil || to.Hostname() == "" || to.Scheme != "http" && to.Scheme != "https" {
 		return &wire.ProtocolError{Text: fmt.Sprintf("redirect to %.200q", location)}
 	}
 	if h.origin, err = originOf(to); err != nil {
@@ -146,7 +146,7 @@ func (s *step) encodeHop(h *hop, fields []byte, c *protocol.Call, w *scratch, se
 		x.Out = append(x.Out, fields...)
 	} else {
 		x.Out = append(x.Out, "Host: "...)
-		x.Out = append(x.Out, h.at.Host...)
+		x.Out = append(x.Out, hostField(h.at)...)
 		x.Out = append(x.Out, "\r\n"...)
 		if x.Out, err = appendAll(x.Out, s.own, c, w); err != nil {
 			return err

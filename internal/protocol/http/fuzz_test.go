@@ -107,7 +107,7 @@ func compareWithNetHTTP(t *testing.T, r *rig, s protocol.Step, p *player, text [
 // HTTP whose request is one line without spaces, in the method that the status asks for.
 func FuzzRedirect(f *testing.F) {
 	for _, location := range []string{
-		"/a", "?q", "#f", "//b.test/x", "https://b.test:8443/é?a b", "http://[::1%25lo]/", "http://b.test:0/", "a b\tc", "..", "/%zz%", "http:///", "javascript:x", "http://u:p@b.test/", "\xff\xfe", "http://b.test\r\nX: y",
+		"/a", "?q", "#f", "//b.test/x", "//:1", "https://b.test:8443/é?a b", "http://[::1%25lo]/", "http://b.test:0/", "a b\tc", "..", "/%zz%", "http:///", "javascript:x", "http://u:p@b.test/", "\xff\xfe", "http://b.test\r\nX: y",
 	} {
 		f.Add(location, 302)
 	}

@@ -8,6 +8,7 @@ import (
 	"mime/multipart"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // request is what a server saw of one.
@@ -364,6 +366,34 @@ func TestMistakesHideSecrets(t *testing.T) {
 		c.Compile(&protocol.Compiler{Base: block.Text{S: "http://127.0.0.1"}, Symbols: expr.NewSymbols(nil), Errors: &errs})
 		if err := errs.Err(); err == nil || strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: %v, want a message without the secret", text, err)
+		}
+	}
+}
+
+// A zone of an IPv6 address is for the dialer, and an address without a host is none.
+func TestHostsOfAddresses(t *testing.T) {
+	r := newRig(t, "http://127.0.0.1")
+	for text, want := range map[string]string{
+		"http://[::1]/": "[::1]", "http://[::1%25lo]/": "[::1]", "http://[::1%25lo]:8080/": "[::1]:8080", "http://localhost:8080/": "localhost:8080",
+	} {
+		u, err := url.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hostField(u); got != want {
+			t.Errorf("%s has the Host field %q, want %q", text, got, want)
+		}
+	}
+	for _, text := range []string{"http://:8080/", "http:///x", "https://:443"} {
+		if _, err := r.compile(`{url: "` + text + `"}`); err == nil || !strings.Contains(err.Error(), "not a URL") {
+			t.Errorf("%s: %v, want a mistake", text, err)
+		}
+	}
+	for _, location := range []string{"//:1", "http://:8080/", "http:///"} {
+		at, _ := url.Parse("http://a.test/")
+		h := hop{method: "GET", at: at}
+		if err := h.move(302, location); wire.Classify(err) != load.Protocol {
+			t.Errorf("a redirect to %q: %v, want one of protocol", location, err)
 		}
 	}
 }
