@@ -47,7 +47,8 @@ target:         block load metric protocol wire
 objective:      block load
 
 engine:         load pace
-flow:           block expr load objective protocol
+feeder:         block expr
+flow:           block expr feeder load objective protocol
 record:         hist load metric
 
 output:         block load metric protocol wire
@@ -61,7 +62,7 @@ analysis/*:     amount analysis block hist load metric objective stats
 kind:           analysis output pace protocol
 kind/*:         analysis analysis/* kind output output/* pace protocol protocol/*
 
-config:         analysis kind block expr flow history maintenance objective output pace protocol schedule target validity wire
+config:         analysis kind block expr feeder flow history maintenance objective output pace protocol schedule target validity wire
 report:         amount analysis load
 web:            amount analysis load
 demo

@@ -8,6 +8,7 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/feeder"
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/objective"
@@ -94,8 +95,8 @@ func checkShadows(d *Document, errs *block.Errors) {
 }
 
 // openData reads the files of data, so that what is wrong with them is known at load.
-func openData(d *Document, errs *block.Errors) map[string]*flow.Feeder {
-	feeders := map[string]*flow.Feeder{}
+func openData(d *Document, errs *block.Errors) map[string]*feeder.Feeder {
+	feeders := map[string]*feeder.Feeder{}
 	for _, e := range d.Data {
 		if !varName.MatchString(e.Name.S) {
 			errs.Add(e.Name.Pos, e.Name.Path, "a name in data is made of letters, digits and _, got %q", e.Name.S)
@@ -107,12 +108,7 @@ func openData(d *Document, errs *block.Errors) map[string]*flow.Feeder {
 		if e.Value.File.S == "" {
 			continue // is missing, decoding said so
 		}
-		f, err := flow.OpenFeeder(e.Value, d.Dir)
-		if err != nil {
-			errs.Add(e.Value.File.Pos, e.Value.File.Path, "%v", short(err, e.Value.File.S))
-			f = &flow.Feeder{} // so that flows which use it are checked too
-		}
-		feeders[e.Name.S] = f
+		feeders[e.Name.S] = feeder.Open(e.Name.S, &e.Value, d.Dir, errs)
 	}
 	return feeders
 }

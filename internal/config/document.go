@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/feeder"
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/history"
 	"github.com/perfd/perfd/internal/maintenance"
@@ -26,15 +27,15 @@ import (
 
 // A Document is one loaded configuration. It is read-only and shared.
 type Document struct {
-	Vars          block.Entries[*block.Node]     `yaml:"vars" doc:"Values that ${name} stands for anywhere else; text, numbers or booleans."`
-	Safety        Safety                         `yaml:"safety" doc:"What perfd may never do, whatever scenarios say; only in the main file."`
-	Blackouts     []schedule.Blackout            `yaml:"blackouts" doc:"Times in which no scenario runs."`
-	Maintenance   []maintenance.Config           `yaml:"maintenance" doc:"Times in which targets are in maintenance: load goes on, and what is measured is not judged."`
-	Targets       []target.Config                `yaml:"targets" doc:"The systems under load."`
-	Data          block.Entries[flow.DataConfig] `yaml:"data" doc:"Files whose rows flows read, one row per iteration."`
-	Flows         flow.NamedFlows                `yaml:"flows" doc:"Flows that scenarios use by name."`
-	ScenarioFiles []string                       `yaml:"scenario_files" doc:"Patterns of further files, which may hold vars, targets, data, flows and scenarios."`
-	Scenarios     []Scenario                     `yaml:"scenarios" doc:"What runs."`
+	Vars          block.Entries[*block.Node]   `yaml:"vars" doc:"Values that ${name} stands for anywhere else; text, numbers or booleans."`
+	Safety        Safety                       `yaml:"safety" doc:"What perfd may never do, whatever scenarios say; only in the main file."`
+	Blackouts     []schedule.Blackout          `yaml:"blackouts" doc:"Times in which no scenario runs."`
+	Maintenance   []maintenance.Config         `yaml:"maintenance" doc:"Times in which targets are in maintenance: load goes on, and what is measured is not judged."`
+	Targets       []target.Config              `yaml:"targets" doc:"The systems under load."`
+	Data          block.Entries[feeder.Config] `yaml:"data" doc:"Files whose rows flows read: a row an iteration, or one for each step next."`
+	Flows         flow.NamedFlows              `yaml:"flows" doc:"Flows that scenarios use by name."`
+	ScenarioFiles []string                     `yaml:"scenario_files" doc:"Patterns of further files, which may hold vars, targets, data, flows and scenarios."`
+	Scenarios     []Scenario                   `yaml:"scenarios" doc:"What runs."`
 
 	History history.Config `yaml:"history" doc:"How much perfd remembers of windows, runs and findings; changes count from the next start on."`
 
@@ -44,7 +45,7 @@ type Document struct {
 	// Dir is the folder that every relative path of the configuration starts from: that of the main file.
 	Dir     string `yaml:"-"`
 	root    *block.Node
-	feeders map[string]*flow.Feeder
+	feeders map[string]*feeder.Feeder
 	secrets *secrets
 
 	striking striking
@@ -168,7 +169,7 @@ func (d *Document) KillSwitch() string {
 }
 
 // Feeder returns the opened data file of an entry of data.
-func (d *Document) Feeder(name string) *flow.Feeder { return d.feeders[name] }
+func (d *Document) Feeder(name string) *feeder.Feeder { return d.feeders[name] }
 
 // SecretFiles lists the files that ${file:…} named, in order.
 func (d *Document) SecretFiles() []string { return d.secrets.paths() }

@@ -21,6 +21,7 @@ import (
 // What safety and blackouts say is part of it: a run under way would otherwise
 // go on under an allow-list that no longer holds.
 func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
+	known := fileHashes(d)
 	for i := range d.Scenarios {
 		s := &d.Scenarios[i]
 		var flows []*block.Node
@@ -36,8 +37,8 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 			flows = append(flows, root.Get("flows").Get(name))
 		}
 		judged := judgedBy(s.At, flows, kinds.Analyses)
-		p := printer{sha256.New(), d.Dir, judged}
-		shape := printer{sha256.New(), d.Dir, judged}
+		p := printer{sha256.New(), d.Dir, judged, known}
+		shape := printer{sha256.New(), d.Dir, judged, known}
 		shape.node(s.At.Get("workload"))
 		p.node(root.Get("safety"))
 		p.node(root.Get("blackouts"))
@@ -147,11 +148,23 @@ func mentions(n *block.Node, name string) bool {
 		slices.ContainsFunc(n.Items, func(i *block.Node) bool { return mentions(i, name) })
 }
 
+// fileHashes returns the hashes of the files of data, which are not read twice for them.
+func fileHashes(d *Document) map[string]string {
+	known := map[string]string{}
+	for _, e := range d.Data {
+		if f := d.feeders[e.Name.S]; f != nil && f.Hash != "" {
+			known[e.Value.File.S] = f.Hash
+		}
+	}
+	return known
+}
+
 // A printer hashes trees: what they say, not where it was written.
 type printer struct {
 	h       hash.Hash
 	dir     string
-	without []*block.Node // values of keys that are left out
+	without []*block.Node     // values of keys that are left out
+	known   map[string]string // hashes of files that were read already
 }
 
 func (p printer) node(n *block.Node) {
@@ -191,6 +204,10 @@ func (p printer) text(s string) {
 // file hashes the content of a file that a block names (a body, rows).
 // Whether it must exist is the block's to say.
 func (p printer) file(path string) {
+	if hash := p.known[path]; hash != "" {
+		p.text(hash)
+		return
+	}
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(p.dir, path)
 	}

@@ -31,7 +31,7 @@ type idler struct {
 	woken bool
 }
 
-func (v *idler) Begin(time.Duration) { v.woken = v.think == 0 }
+func (v *idler) Begin(time.Duration) bool { v.woken = v.think == 0; return true }
 
 func (v *idler) Go() (time.Duration, bool) {
 	if v.woken {

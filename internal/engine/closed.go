@@ -121,7 +121,7 @@ func (c *closedSource) release() {
 
 // wants reports whether the plan has a turn for a slot.
 func (c *closedSource) wants(s *slot) bool {
-	return int64(s.index) < c.live.Load() &&
+	return int64(s.index) < c.live.Load() && !c.nothingLeft.Load() &&
 		(c.perVU == 0 || s.started.Load() < c.perVU) &&
 		(c.total == unbounded || c.taken.Load() < c.total)
 }
@@ -136,8 +136,7 @@ func (c *closedSource) begin(s *slot, now time.Duration) bool {
 	if c.total != unbounded && c.taken.Add(1) > c.total {
 		return c.leave(s)
 	}
-	c.start(s, now)
-	return true
+	return c.start(s, now) || c.leave(s)
 }
 
 func (c *closedSource) next(s *slot, end time.Duration) bool {

@@ -35,8 +35,9 @@ import (
 // another, from changing goroutines, and Interrupt at any time between NewVU and
 // Close.
 type VU interface {
-	// Begin starts an iteration that was due at a time since the engine's zero. It does not block.
-	Begin(due time.Duration)
+	// Begin starts an iteration that was due at a time since the engine's zero. It returns false, and starts none,
+	// where virtual users have nothing left to do; the run ends then. It does not wait for the system under load.
+	Begin(due time.Duration) bool
 	// Go performs the iteration until it is done, or until it pauses. It then returns the time, since the engine's
 	// zero, at which Go is to be called again. It blocks only inside requests.
 	Go() (wake time.Duration, done bool)
@@ -98,9 +99,10 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Finished Outcome = iota // the plan reached its end
-	Canceled                // Run's context ended
-	Killed                  // Kill was called
+	Finished  Outcome = iota // the plan reached its end
+	Exhausted                // virtual users had nothing left to do
+	Canceled                 // Run's context ended
+	Killed                   // Kill was called
 )
 
 // String returns the outcome in one word.
@@ -108,6 +110,8 @@ func (o Outcome) String() string {
 	switch o {
 	case Finished:
 		return "finished"
+	case Exhausted:
+		return "exhausted"
 	case Canceled:
 		return "canceled"
 	}

@@ -112,8 +112,11 @@ func (f *fake) use() func() {
 	return func() { f.using.Store(false) }
 }
 
-func (f *fake) Begin(due time.Duration) {
+func (f *fake) Begin(due time.Duration) bool {
 	defer f.use()()
+	if f.run.left != nil && f.run.left.Add(-1) < 0 {
+		return false
+	}
 	if f.begun {
 		f.t.Error("Begin in mid-iteration")
 	}
@@ -121,6 +124,7 @@ func (f *fake) Begin(due time.Duration) {
 		f.t.Errorf("Begin(%v) at %v, before it is due", due, now)
 	}
 	f.begun, f.at = true, 0
+	return true
 }
 
 func (f *fake) Go() (time.Duration, bool) {
@@ -173,6 +177,7 @@ type run struct {
 	open   atomic.Int64 // VUs that were made and not closed
 	made   atomic.Int64
 	acts   func(id int) []act
+	left   *atomic.Int64 // iterations that there is something to do for; nil for all
 
 	mu         sync.Mutex
 	started    int

@@ -21,6 +21,8 @@ type loop struct {
 	outcome  Outcome
 	bounded  bool // a number of iterations may end the run
 
+	nothingLeft atomic.Bool // a VU did not begin an iteration: none begins from then on
+
 	asleep    wakes // slots that are thinking, waiting or missing
 	rampDowns wakes // when the graces of ramp-downs end
 	it        load.Iteration
@@ -37,6 +39,7 @@ type loop struct {
 // requests are what other goroutines ask the loop to do.
 type requests struct {
 	stop, kill bool
+	exhausted  bool
 	paused     bool
 	shift      time.Duration
 }
@@ -111,6 +114,9 @@ func (e *Engine) apply() (jumped bool) {
 	e.requests.shift = 0
 	e.mu.Unlock()
 
+	if o.exhausted {
+		e.stop(Exhausted, e.now)
+	}
 	if o.stop {
 		e.stop(Canceled, e.now)
 	}

@@ -126,8 +126,7 @@ func (a *openSource) begin(s *slot, now time.Duration) bool {
 		a.drop(load.Late)
 		return a.leave(s)
 	}
-	a.start(s, now)
-	return true
+	return a.start(s, now) || a.leave(s)
 }
 
 func (a *openSource) next(s *slot, _ time.Duration) bool { return a.leave(s) }

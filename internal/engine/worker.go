@@ -142,12 +142,19 @@ func (e *Engine) make(s *slot) bool {
 	return true
 }
 
-// start begins an iteration whose due time is set.
-func (e *Engine) start(s *slot, now time.Duration) {
+// start begins an iteration whose due time is set. It returns false, and has the run end, where there is nothing
+// left to do.
+func (e *Engine) start(s *slot, now time.Duration) bool {
+	if !s.vu.Begin(s.due) {
+		if !e.nothingLeft.Swap(true) {
+			e.post(func(r *requests) { r.exhausted = true })
+		}
+		return false
+	}
 	s.start, s.begun = now, true
 	s.started.Add(1)
 	e.o.Sink.Started(s.index)
-	s.vu.Begin(s.due)
+	return true
 }
 
 // rest changes a slot's state from one to another, in which the loop keeps it until the engine time wake, and gives

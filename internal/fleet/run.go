@@ -307,7 +307,7 @@ func (r *run) result(o engine.Outcome) (result string, over bool) {
 		return "", false
 	case r.unstarted.Load():
 		return judge.Errored, true
-	case o == engine.Finished || r.reason() == schedule.Over:
+	case o == engine.Finished || o == engine.Exhausted || r.reason() == schedule.Over:
 		return "", true
 	}
 	return judge.Interrupted, true

@@ -99,7 +99,9 @@ func (v *VU) Given() (g Given) {
 func (v *VU) Perform(ctx context.Context, of *Remnant) load.Outcome {
 	stop := context.AfterFunc(ctx, v.Interrupt)
 	defer stop()
-	v.Begin(v.rt.Now())
+	if !v.Begin(v.rt.Now()) {
+		return load.Stopped // there is no row of data for it
+	}
 	if of != nil {
 		v.scope.Vars = append(v.scope.Vars[:0], of.vars...)
 	}

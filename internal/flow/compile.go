@@ -8,6 +8,7 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/feeder"
 	"github.com/perfd/perfd/internal/objective"
 	"github.com/perfd/perfd/internal/protocol"
 )
@@ -26,7 +27,7 @@ type Options struct {
 	SetUp    *Config            // of a run, nil for none
 	TearDown *Config            // likewise
 	Flows    NamedFlows
-	Data     map[string]*Feeder // by name
+	Data     map[string]*feeder.Feeder // by name
 	Kinds    []protocol.Kind
 	Dir      string                  // folder that relative paths start from
 	Allowed  func(host string) error // as in protocol.Compiler
@@ -74,7 +75,7 @@ type Program struct {
 	code    []op
 	steps   []step // by StepDesc; of a group all but its index is zero
 	targets []string
-	feeds   []feed
+	feeds   []*feed
 	slots   int
 	sets    []int // the slots that it sets
 	loops   int   // how many there are, each with a state in the VU
@@ -134,11 +135,6 @@ type assignment struct {
 	json  *expr.JSON // instead of value, a list or a mapping
 }
 
-type feed struct {
-	slot int
-	from *Feeder
-}
-
 type step struct {
 	index    int
 	target   int
@@ -186,13 +182,7 @@ func Compile(c *Config, o Options) *Program {
 // body compiles a whole program.
 func (k *compiler) body(c *Config, in place) {
 	reads := k.root.ReadsOf(func() { k.items(c, in) })
-	for name, f := range k.o.Data {
-		if slices.Contains(reads, name) {
-			slot, _, _ := k.root.Lookup(name)
-			k.p.feeds = append(k.p.feeds, feed{slot, f})
-		}
-	}
-	slices.SortFunc(k.p.feeds, func(a, b feed) int { return a.slot - b.slot })
+	k.feeds(reads)
 	k.p.slots, k.p.sets = k.root.Slots(), k.sets
 	k.keep()
 	k.p.constructs = k.p.Pace > 0 || slices.ContainsFunc(k.p.code, needsState) ||
@@ -204,9 +194,9 @@ func (k *compiler) body(c *Config, in place) {
 }
 
 // declareData declares what rows are read by.
-func declareData(root *expr.Symbols, data map[string]*Feeder) {
+func declareData(root *expr.Symbols, data map[string]*feeder.Feeder) {
 	for name, f := range data {
-		root.DeclareRow(name, f.columns)
+		root.DeclareRow(name, f.Columns)
 	}
 }
 

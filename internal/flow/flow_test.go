@@ -15,6 +15,7 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/feeder"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
 )
@@ -118,9 +119,9 @@ var fakeKind = protocol.Kind{Name: "fake", Step: func() protocol.Config { return
 
 // document is what the tests' YAML holds.
 type document struct {
-	Flows NamedFlows                `yaml:"flows"`
-	Data  block.Entries[DataConfig] `yaml:"data"`
-	Flow  Config                    `yaml:"flow"`
+	Flows NamedFlows                   `yaml:"flows"`
+	Data  block.Entries[feeder.Config] `yaml:"data"`
+	Flow  Config                       `yaml:"flow"`
 }
 
 func compile(t testing.TB, text string) (*Program, error) {
@@ -144,18 +145,13 @@ func compile(t testing.TB, text string) (*Program, error) {
 	}
 	o := Options{
 		Scenario: "s", Target: block.Text{S: "shop"}, Flows: d.Flows, Kinds: []protocol.Kind{fakeKind}, Dir: dir, Errors: &errs,
-		Data: map[string]*Feeder{},
+		Data: map[string]*feeder.Feeder{},
 		Targets: map[string]*Target{
 			"shop": {Defaults: func(string) any { return nil }}, "bank": {Defaults: func(string) any { return nil }},
 		},
 	}
 	for _, e := range d.Data {
-		f, err := OpenFeeder(e.Value, dir)
-		if err != nil {
-			errs.Add(e.Value.File.Pos, e.Value.File.Path, "%s", strings.ReplaceAll(err.Error(), dir+"/", ""))
-			continue
-		}
-		o.Data[e.Name.S] = f
+		o.Data[e.Name.S] = feeder.Open(e.Name.S, &e.Value, dir, &errs)
 	}
 	p := Compile(&d.Flow, o)
 	for i := range d.Flows {
@@ -657,9 +653,9 @@ func TestMistakes(t *testing.T) {
 		{"no list", "flow: {name: a}", "must be a list of steps"},
 		{"only thinking", "flow: [{think: 1s}]", "makes no request"},
 		{"missing file", "data: {u: {file: no.csv}}\nflow: [{name: a, fake: {}}]", "no.csv: no such file"},
-		{"broken file", "data: {u: {file: bad.json}}\nflow: [{name: a, fake: {}}]", "bad.json: unexpected end of JSON input"},
-		{"rows that are no objects", "data: {u: {file: list.json}}\nflow: [{name: a, fake: {}}]", "row 1 is not an object"},
-		{"no rows", "data: {u: {file: empty.csv}}\nflow: [{name: a, fake: {}}]", "empty.csv has no rows"},
+		{"broken file", "data: {u: {file: bad.json}}\nflow: [{name: a, fake: {}}]", "bad.json:1: must be a list of objects"},
+		{"rows that are no objects", "data: {u: {file: list.json}}\nflow: [{name: a, fake: {}}]", "list.json:1: a row must be an object"},
+		{"no rows", "data: {u: {file: empty.csv}}\nflow: [{name: a, fake: {}}]", "empty.csv: has no rows"},
 		{"order", "data: {u: {file: users.csv, order: randm}}\nflow: [{name: a, fake: {}}]", `did you mean "random"?`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

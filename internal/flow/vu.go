@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/feeder"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
 )
@@ -56,6 +57,10 @@ type Runtime struct {
 	// Failed is called with each failed request and the reason; nil for nobody.
 	Failed func(step string, target string, r *load.Result, why error)
 
+	mu      sync.Mutex
+	dealers map[*feeder.Feeder]*feeder.Dealer
+	spent   atomic.Bool // a feeder has no more rows: no iteration begins
+
 	calls  sync.Pool // of *protocol.Call, lent to a VU for one Go
 	traces sync.Pool // of *load.Trace, lent to a VU for an iteration
 }
@@ -85,10 +90,13 @@ type VU struct {
 	turn  bool          // it was told to come back for it
 	first bool          // it was taken when the iteration was admitted
 
-	inner    *state     // of the program's constructs; nil where it has none
-	branch   bool       // of another VU
-	quit     bool       // stop_iteration was reached
-	failure  load.Cause // of the first request that failed since the innermost group began
+	inner   *state           // of the program's constructs; nil where it has none
+	branch  bool             // of another VU
+	quit    bool             // stop_iteration was reached
+	failure load.Cause       // of the first request that failed since the innermost group began
+	dealers []*feeder.Dealer // by feed
+	noRow   error            // why the iteration that begins has no row
+
 	outcome  load.Outcome
 	traceID  load.TraceID
 	sampled  bool
@@ -122,6 +130,9 @@ func (p *Program) NewVU(id int, rt *Runtime) *VU {
 			}
 		}
 	}
+	for _, f := range p.feeds {
+		v.dealers = append(v.dealers, rt.dealer(f.from))
+	}
 	v.scope.VU = v.global()
 	v.scope.Rand = &v.users[0].Rand
 	h := fnv.New64a()
@@ -136,8 +147,13 @@ func (p *Program) NewVU(id int, rt *Runtime) *VU {
 // global returns the VU's number among those of all shards.
 func (v *VU) global() int { return v.users[0].ID*max(1, v.rt.Shards) + v.rt.Shard }
 
-// Begin starts an iteration that was due at the given time.
-func (v *VU) Begin(due time.Duration) {
+// Begin starts an iteration that was due at the given time. It returns false where
+// the flow has nothing left to do, because the rows of a feeder have come to their
+// end; no iteration starts then.
+func (v *VU) Begin(due time.Duration) bool {
+	if v.rt.spent.Load() {
+		return false
+	}
 	v.pc, v.end, v.due, v.wait = 0, len(v.p.code), due, 0
 	v.token, v.turn, v.first = false, false, v.rt.Admitted
 	v.outcome, v.failure, v.quit = load.Completed, load.None, false
@@ -151,8 +167,8 @@ func (v *VU) Begin(due time.Duration) {
 	for _, g := range v.rt.Given {
 		v.scope.Set(g.slot, g.value)
 	}
-	for _, f := range v.p.feeds {
-		v.scope.Set(f.slot, f.from.row(v))
+	if !v.dealEach() {
+		return false
 	}
 	// Trace IDs must be unique, so that they come from the process's random source: the VU's own source begins
 	// anew with each VU of the same number. Ratio samplers do not read the one bit that is not random.
@@ -162,6 +178,7 @@ func (v *VU) Begin(due time.Duration) {
 	if v.rt.Traces != nil {
 		v.beginTrace(due)
 	}
+	return true
 }
 
 func (v *VU) beginTrace(due time.Duration) {
@@ -248,6 +265,10 @@ func (v *VU) Go() (wake time.Duration, done bool) {
 			v.endTrace()
 		}
 	}()
+	if v.noRow != nil {
+		v.withoutRow(v.noRow)
+		return 0, true
+	}
 	for v.pc < v.end {
 		if v.stopped.Load() {
 			v.interrupted()

@@ -338,7 +338,7 @@ func perform(t *testing.T, c pace.Config, shard, shards int) (iterations int, to
 // A sleeper is a virtual user whose iterations take 100 ms.
 type sleeper struct{}
 
-func (sleeper) Begin(time.Duration) {}
+func (sleeper) Begin(time.Duration) bool { return true }
 func (sleeper) Go() (time.Duration, bool) {
 	time.Sleep(100 * time.Millisecond)
 	return 0, true

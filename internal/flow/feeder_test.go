@@ -1,0 +1,145 @@
+package flow
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/feeder"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
+)
+
+// iterateWhile performs iterations until none begins, at most n.
+func (p *performer) iterateWhile(v *VU, n int) (begun int) {
+	for ; begun < n && v.Begin(p.now); begun++ {
+		for {
+			wake, done := v.Go()
+			if done {
+				break
+			}
+			p.now = max(p.now, wake)
+		}
+	}
+	return begun
+}
+
+func TestRowsThatHaveAnEnd(t *testing.T) {
+	for _, c := range []struct {
+		name, keys    string
+		shard, shards int
+		want          []string
+	}{
+		{"unique", "order: unique", 0, 1, []string{"a@x", "b@x", "c@x"}},
+		{"unique, the first of two shards", "order: unique", 0, 2, []string{"a@x", "c@x"}},
+		{"unique, the second of two shards", "order: unique", 1, 2, []string{"b@x"}},
+		{"unique, a shard without rows", "order: unique", 4, 5, []string{}},
+		{"sequential", "at_end: stop", 0, 1, []string{"a@x", "b@x", "c@x"}},
+	} {
+		p := must(t, `
+data: {users: {file: users.csv, `+c.keys+`}}
+flow:
+  - {name: a, fake: {send: "${users.email} ${iteration}"}}`)
+		run := newPerformer()
+		run.rt.Shard, run.rt.Shards = c.shard, c.shards
+		v := p.NewVU(0, run.rt)
+		if n := run.iterateWhile(v, 10); n != len(c.want) {
+			t.Errorf("%s: %d iterations began, want %d", c.name, n, len(c.want))
+		}
+		if v.Begin(run.now) {
+			t.Errorf("%s: an iteration begins after the end", c.name)
+		}
+		for i := range c.want {
+			c.want[i] += fmt.Sprint(" ", i+1)
+		}
+		if d := cmp.Diff(c.want, run.sent); d != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, d)
+		}
+		if other := p.NewVU(1, run.rt); other.Begin(run.now) {
+			t.Errorf("%s: an iteration of another user begins after the end", c.name)
+		}
+		// Another run deals all of them again.
+		again := newPerformer()
+		again.rt.Shard, again.rt.Shards = c.shard, c.shards
+		if n := again.iterateWhile(p.NewVU(0, again.rt), 10); n != len(c.want) {
+			t.Errorf("%s: %d iterations of the second run began, want %d", c.name, n, len(c.want))
+		}
+	}
+}
+
+func TestARunDealsItsOwnRows(t *testing.T) {
+	p := must(t, `
+data: {users: {file: users.csv, order: shuffled}}
+flow:
+  - {name: a, fake: {send: "${users.email}"}}`)
+	sent := func(seed uint64) string {
+		run := newPerformer()
+		run.rt.Seed = seed
+		first, second := p.NewVU(0, run.rt), p.NewVU(1, run.rt)
+		for range 6 {
+			run.iterate(first, run.now)
+			run.iterate(second, run.now)
+		}
+		return strings.Join(run.sent, " ")
+	}
+	if first, again := sent(1), sent(1); first != again {
+		t.Error("the same seed deals other rows")
+	}
+	different := map[string]bool{}
+	for seed := range uint64(20) {
+		different[sent(seed)] = true
+	}
+	if len(different) < 15 {
+		t.Errorf("20 seeds deal rows in %d orders", len(different))
+	}
+}
+
+// TestARowThatCannotBeReadIsAFailure changes a file that is too large for memory.
+func TestARowThatCannotBeReadIsAFailure(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "large.txt")
+	if err := os.WriteFile(path, []byte(strings.Repeat(strings.Repeat("x", 1023)+"\n", 33<<10)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var errs block.Errors
+	f := feeder.Open("large", &feeder.Config{File: block.Text{S: "large.txt"}}, dir, &errs)
+	var c Config
+	block.Decode(block.Parse("f", []byte(`[{name: a, fake: {send: "x"}}, {name: b, fake: {send: "${len(large.value)}"}}]`), &errs), &c, &errs)
+	p := Compile(&c, Options{
+		Target: block.Text{S: "shop"}, Kinds: []protocol.Kind{fakeKind}, Errors: &errs, Data: map[string]*feeder.Feeder{"large": f},
+		Targets: map[string]*Target{"shop": {Defaults: func(string) any { return nil }}},
+	})
+	if err := errs.Err(); err != nil {
+		t.Fatal(err)
+	}
+	run := newPerformer()
+	v := p.NewVU(0, run.rt)
+	run.iterate(v, run.now)
+	if d := cmp.Diff([]string{"x", "1023"}, run.sent); d != "" {
+		t.Fatalf("sent (-want +got):\n%s", d)
+	}
+	time.Sleep(20 * time.Millisecond) // file systems count times in ticks of up to 10 ms
+	if err := os.Truncate(path, 5000); err != nil {
+		t.Fatal(err)
+	}
+	run.results = nil
+	run.iterate(v, run.now)
+	if o, _ := v.Outcome(); o != load.Stopped {
+		t.Errorf("the iteration ended %v, want %v", o, load.Stopped)
+	}
+	if len(run.results) != 1 || run.results[0].Step != 0 || run.results[0].Cause != load.Internal || run.results[0].Duration() != 0 {
+		t.Errorf("results %+v, want a failure of perfd's own of the first step", run.results)
+	}
+	if want := []string{"a: internal: large.txt: the file was changed while it is in use; a reload reads it again"}; cmp.Diff(want, run.failed) != "" {
+		t.Errorf("failures %q, want %q", run.failed, want)
+	}
+	if len(run.sent) != 2 {
+		t.Errorf("sent %q without a row", run.sent[2:])
+	}
+}
