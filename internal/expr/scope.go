@@ -85,6 +85,10 @@ func (s *Symbols) Lookup(name string) (slot int, t Type, ok bool) {
 	return 0, Any, false
 }
 
+// Read reports whether Lookup found a name in this table, not in a parent; within
+// ReadsOf, since it began.
+func (s *Symbols) Read(name string) bool { return s.names[name].read }
+
 // ReadBy calls f and reports whether it looked up any of the names in this table.
 func (s *Symbols) ReadBy(f func(), names ...string) bool {
 	return slices.ContainsFunc(s.ReadsOf(f), func(name string) bool { return slices.Contains(names, name) })

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -17,6 +18,7 @@ const (
 	opRequest  opcode = iota // performs step
 	opThink                  // waits
 	opSet                    // gives a variable a value
+	opNext                   // takes the next row of feed
 	opUnless                 // jumps unless test holds
 	opChance                 // jumps with probability 1 - share
 	opChoose                 // jumps to one of pick
@@ -43,6 +45,7 @@ type op struct {
 	step  *step
 	think *Think
 	set   *assignment
+	feed  *feed
 	test  *expr.Expression
 	pick  *choice
 	loop  *loop
@@ -132,6 +135,21 @@ func (s *Set) compile(k *compiler, _ *block.Node, in place) {
 		a.slot = k.assign(x.Name, kind)
 		k.emit(op{code: opSet, set: a})
 	}
+}
+
+func (n *Next) compile(k *compiler, _ *block.Node, in place) {
+	name := n.Next
+	if k.o.Data[name.S] == nil {
+		if name.Path != "" { // else decoding said what is wrong
+			k.o.Errors.Add(name.Pos, name.Path, "unknown data %q", name.S).Hint = block.Nearest(name.S, slices.Sorted(maps.Keys(k.o.Data)))
+		}
+		return
+	}
+	f := k.feed(name.S)
+	f.steps = f.steps || !k.root.Read(name.S)
+	k.sets = append(k.sets, f.slot)
+	k.line(in, "next row of %s", name)
+	k.emit(op{code: opNext, feed: f})
 }
 
 // alternative compiles steps that an instruction at a place jumps over, and those it jumps to.

@@ -19,6 +19,7 @@ var constructs = []struct {
 	{"think", func() node { return &Pause{} }},
 	{"pace", func() node { return &Pace{} }},
 	{"set", func() node { return &Set{} }},
+	{"next", func() node { return &Next{} }},
 	{"when", func() node { return &When{} }},
 	{"chance", func() node { return &Chance{} }},
 	{"choose", func() node { return &Choose{} }},
@@ -66,6 +67,13 @@ type Set struct {
 }
 
 func (*Set) inside() []*Config { return nil }
+
+// A Next takes the next row of data.
+type Next struct {
+	Next block.Text `yaml:"next" block:"required" doc:"Name of an entry of data, whose next row its name stands for from here on."`
+}
+
+func (*Next) inside() []*Config { return nil }
 
 // A When performs steps where a condition holds, and others where it does not.
 type When struct {

@@ -16,13 +16,16 @@ type feed struct {
 	slot  int
 	from  *feeder.Feeder
 	each  bool // a row is dealt when an iteration begins
+	steps bool // rows are dealt by steps, before any that reads one
 }
 
-// feeds adds the feeds of the names that the flow reads.
+// feeds adds the feeds of the names that the flow reads. Where the first step that
+// has to do with a name takes a row of it, none is dealt when an iteration begins.
 func (k *compiler) feeds(read []string) {
 	for _, name := range slices.Sorted(maps.Keys(k.o.Data)) {
 		if slices.Contains(read, name) {
-			k.feed(name).each = true
+			f := k.feed(name)
+			f.each = !f.steps
 		}
 	}
 }

@@ -143,3 +143,76 @@ func TestARowThatCannotBeReadIsAFailure(t *testing.T) {
 		t.Errorf("sent %q without a row", run.sent[2:])
 	}
 }
+
+func TestRowsAtSteps(t *testing.T) {
+	for _, c := range []struct {
+		name, flow string
+		want       []string
+	}{
+		{"only at a step", "[{next: users}, {name: a, fake: {send: \"${users.email}\"}}]", []string{"a@x", "b@x", "c@x"}},
+		{
+			"several in an iteration", "[{next: users}, {name: a, fake: {send: \"${users.email}\"}}, {next: users}, {name: b, fake: {send: \"${users.email}\"}}]",
+			[]string{"a@x", "b@x", "c@x", "a@x", "b@x", "c@x"},
+		},
+		{
+			"after the iteration's own", "[{name: a, fake: {send: \"${users.email}\"}}, {next: users}, {name: b, fake: {send: \"${users.email}\"}}]",
+			[]string{"a@x", "b@x", "c@x", "a@x", "b@x", "c@x"},
+		},
+		{
+			"in a flow that is used", "[{use: pick}, {use: pick, name: again}, {name: b, fake: {send: \"${users.email}\"}}]",
+			[]string{"a@x", "b@x", "b@x", "c@x", "a@x", "a@x", "b@x", "c@x", "c@x"},
+		},
+		{"one that nobody reads", "[{next: users}, {name: a, fake: {send: x}}]", []string{"x", "x", "x"}},
+	} {
+		p := must(t, `
+data: {users: {file: users.csv}, other: {file: users.json}}
+flows: {pick: {steps: [{next: users}, {name: a, fake: {send: "${users.email}"}}]}}
+flow: `+c.flow)
+		run := newPerformer()
+		v := p.NewVU(0, run.rt)
+		for range 3 {
+			run.iterate(v, run.now)
+		}
+		if d := cmp.Diff(c.want, run.sent); d != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, d)
+		}
+	}
+}
+
+func TestRowsThatEndAtAStep(t *testing.T) {
+	p := must(t, `
+data: {users: {file: users.csv, order: unique}}
+flow:
+  - {name: a, fake: {send: x}}
+  - next: users
+  - {name: b, fake: {send: "${users.email}"}}
+  - next: users
+  - {name: c, fake: {send: "${users.email}"}}`)
+	run := newPerformer()
+	v := p.NewVU(0, run.rt)
+	if n := run.iterateWhile(v, 10); n != 2 {
+		t.Errorf("%d iterations began, want 2", n)
+	}
+	if o, _ := v.Outcome(); o != load.Interrupted {
+		t.Errorf("the last ended %v, want %v", o, load.Interrupted)
+	}
+	if d := cmp.Diff([]string{"x", "a@x", "b@x", "x", "c@x"}, run.sent); d != "" || len(run.failed) > 0 {
+		t.Errorf("failures %q, sent (-want +got):\n%s", run.failed, d)
+	}
+}
+
+func TestWrongNext(t *testing.T) {
+	for text, want := range map[string]string{
+		"flow: [{next: user}, {name: a, fake: {}}]":                                   `unknown data "user"`,
+		"data: {users: {file: users.csv}}\nflow: [{next: user}, {name: a, fake: {}}]": `did you mean "users"?`,
+		"data: {users: {file: users.csv}}\nflow: [{next: users}]":                     "makes no request",
+		"data: {users: {file: users.csv}}\nflow: [{next: users, name: a}]":            `unknown key "name"`,
+		"data: {users: {file: users.csv}}\nflow: [{next: [users]}]":                   "must be text",
+		"data: {users: {file: users.csv}}\nflow: [{nxt: users}]":                      `did you mean "next"?`,
+		"data: {users: {file: users.csv}}\nflow: [{next: }, {name: a, fake: {}}]":     "has no value",
+	} {
+		if _, err := compile(t, text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v\nwant in it: %s", text, err, want)
+		}
+	}
+}

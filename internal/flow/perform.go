@@ -62,6 +62,10 @@ func (v *VU) perform(o *op) (wake time.Duration) {
 		}
 	case opSet:
 		v.assign(o.set)
+	case opNext:
+		if err := v.deal(o.feed); err != nil {
+			v.withoutRow(err)
+		}
 	case opUnless:
 		if holds, err := o.test.Holds(&v.scope); err != nil {
 			v.fault(load.Extract, fmt.Errorf("when: %w", err))
