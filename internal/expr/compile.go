@@ -168,7 +168,7 @@ func (c *compiler) unknown(name string) error {
 	if c.answer {
 		known = append(known, answerNames...)
 	}
-	if _, ok := functions[name]; ok {
+	if slices.Contains(Functions(), name) {
 		m.hint = fmt.Sprintf("%s is a function: write %s(…)", name, name)
 		return m
 	}

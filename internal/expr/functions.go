@@ -66,7 +66,7 @@ func Functions() []string {
 				return
 			}
 		}
-		for _, name := range []string{"header", "regex", "duration"} {
+		for _, name := range append(generatorNames(), "header", "regex", "duration") {
 			if !yield(name) {
 				return
 			}
@@ -163,6 +163,9 @@ func (c *compiler) call(name string, args []ast.Node) (eval, Type, error) {
 		return c.regex(args)
 	case "duration":
 		return parseDuration(args)
+	}
+	if f, kind, known, err := c.generate(name, args); known {
+		return f, kind, err
 	}
 	f, ok := functions[name]
 	if !ok {
