@@ -382,6 +382,9 @@ func TestRowsAreReadByManyAtOnce(t *testing.T) {
 }
 
 func TestALargeFileTakesLittleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes 40 MB")
+	}
 	path := filepath.Join(t.TempDir(), "r.csv")
 	size := writeLarge(t, path, 40<<20)
 	before := heap()
