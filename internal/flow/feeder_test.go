@@ -2,10 +2,12 @@ package flow
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -214,5 +216,83 @@ func TestWrongNext(t *testing.T) {
 		if _, err := compile(t, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v\nwant in it: %s", text, err, want)
 		}
+	}
+}
+
+// TestRowsWithinConstructs takes rows in loops, at once and once, in a bubble.
+func TestRowsWithinConstructs(t *testing.T) {
+	ids := make([]string, 200)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("id%03d", i)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "ids.txt"), []byte(strings.Join(ids, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	step := `{next: ids}, {name: a, nap: {send: "${ids.value}", takes: 1s}}`
+	for _, c := range []struct {
+		name, flow string
+		once       bool // all iterations send the first row, instead of each row once
+		iterations int
+	}{
+		{"a loop", `[{repeat: 7, steps: [` + step + `]}]`, false, 29},
+		{"passes at once", `[{parallel: {count: 7}, limit: 3, steps: [` + step + `]}]`, false, 29},
+		{"branches at once", `[{parallel: [[` + step + `], [` + strings.Replace(step, "name: a", "name: b", 1) + `]]}]`, false, 100},
+		{"a branch before", `[{parallel: [[{next: ids}, {think: 1s}]]}, {name: b, nap: {send: "${ids.value}"}}]`, false, 201},
+		{"once", `[{once_per_vu: [{next: ids}]}, {name: b, nap: {send: "${ids.value}"}}]`, true, 300},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var errs block.Errors
+				f := feeder.Open("ids", &feeder.Config{File: block.Text{S: "ids.txt"}, Order: feeder.Unique}, dir, &errs)
+				var flow Config
+				block.Decode(block.Parse("f", []byte(c.flow), &errs), &flow, &errs)
+				p := Compile(&flow, Options{
+					Target: block.Text{S: "shop"}, Errors: &errs, Data: map[string]*feeder.Feeder{"ids": f},
+					Kinds:   []protocol.Kind{{Name: "nap", Step: func() protocol.Config { return &nap{} }}},
+					Targets: map[string]*Target{"shop": {Defaults: func(string) any { return nil }}},
+				})
+				if err := errs.Err(); err != nil {
+					t.Fatal(err)
+				}
+				w := &world{zero: time.Now()}
+				env := &protocol.Env{Shared: func(protocol.Key, func() (io.Closer, error)) (io.Closer, error) { return w, nil }}
+				v := p.NewVU(4, &Runtime{Sink: w, Env: func(string) *protocol.Env { return env }, Now: func() time.Duration { return time.Since(w.zero) }})
+				n := 0
+				for ; n < 300 && v.Begin(time.Since(w.zero)); n++ {
+					for wake, done := v.Go(); !done; wake, done = v.Go() {
+						time.Sleep(wake - time.Since(w.zero))
+					}
+				}
+				v.Close()
+				// An iteration begins before the end is known, unless the last took the last row exactly.
+				if n < c.iterations || n > c.iterations+1 {
+					t.Errorf("%d iterations began, want %d", n, c.iterations)
+				}
+				counts := map[string]int{}
+				for _, text := range w.said {
+					counts[text]++
+				}
+				for _, r := range w.results {
+					if r.Cause != load.None {
+						t.Errorf("a request failed: %v", r.Cause)
+					}
+				}
+				if c.once {
+					if counts[ids[0]] != n || len(counts) != 1 {
+						t.Errorf("sent %v in %d iterations, want the first row in each", counts, n)
+					}
+					return
+				}
+				for _, id := range ids {
+					if counts[id] != 1 {
+						t.Errorf("%s was sent %d times", id, counts[id])
+					}
+				}
+				if len(counts) != len(ids) {
+					t.Errorf("%d texts were sent, want %d", len(counts), len(ids))
+				}
+			})
+		})
 	}
 }
