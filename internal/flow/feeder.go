@@ -97,7 +97,7 @@ func (v *VU) withoutRow(err error) {
 	step := &v.p.steps[v.p.near(v.pc)]
 	now := int64(v.rt.Now())
 	r := load.Result{
-		Step: step.index, Due: min(int64(v.due), now), Sent: now, Done: now, Cause: load.Internal, Trace: v.traceID, Sampled: v.sampled,
+		Step: step.index, Due: min(int64(v.due), now), Sent: now, Done: now, Cause: load.Input, Trace: v.traceID, Sampled: v.sampled,
 	}
 	v.rt.Sink.Record(v.users[step.target].ID, &r)
 	if v.rt.Failed != nil {

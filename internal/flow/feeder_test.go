@@ -135,10 +135,10 @@ func TestARowThatCannotBeReadIsAFailure(t *testing.T) {
 	if o, _ := v.Outcome(); o != load.Stopped {
 		t.Errorf("the iteration ended %v, want %v", o, load.Stopped)
 	}
-	if len(run.results) != 1 || run.results[0].Step != 0 || run.results[0].Cause != load.Internal || run.results[0].Duration() != 0 {
-		t.Errorf("results %+v, want a failure of perfd's own of the first step", run.results)
+	if len(run.results) != 1 || run.results[0].Step != 0 || run.results[0].Cause != load.Input || run.results[0].Duration() != 0 {
+		t.Errorf("results %+v, want a failure of the first step for want of its input", run.results)
 	}
-	if want := []string{"a: internal: large.txt: the file was changed while it is in use; a reload reads it again"}; cmp.Diff(want, run.failed) != "" {
+	if want := []string{"a: input: large.txt: the file was changed while it is in use; a reload reads it again"}; cmp.Diff(want, run.failed) != "" {
 		t.Errorf("failures %q, want %q", run.failed, want)
 	}
 	if len(run.sent) != 2 {
