@@ -1,7 +1,6 @@
 package record
 
 import (
-	"math"
 	"math/bits"
 	"slices"
 	"time"
@@ -35,8 +34,10 @@ var (
 // above the last one takes the rest. They are immutable.
 type bounds struct {
 	upper []int64 // ns
-	// first[n] is the first bucket that a value of n bits can fall into.
-	first [65]uint16
+	// first[g] is the first bucket that a value of group g can fall into. Few groups
+	// have a bound within them, so that which bucket a value falls into rarely depends
+	// on a comparison, whose outcome a processor predicts badly.
+	first [groups]uint16
 	// le are the bounds in seconds, in the form that messages share.
 	le []*float64
 }
@@ -48,18 +49,30 @@ func newBounds(upper ...time.Duration) *bounds {
 		seconds := u.Seconds()
 		b.le = append(b.le, &seconds)
 	}
-	for n := range b.first {
-		lowest := uint64(0)
-		if n > 0 {
-			lowest = 1 << (n - 1)
-		}
-		b.first[n] = uint16(len(b.upper))
-		if lowest <= math.MaxInt64 {
-			i, _ := slices.BinarySearch(b.upper, int64(lowest))
-			b.first[n] = uint16(i)
-		}
+	for g := range b.first {
+		i, _ := slices.BinarySearch(b.upper, lowestOf(g))
+		b.first[g] = uint16(i)
 	}
 	return b
+}
+
+// Values are grouped by their bits below the first groupBits+1: eight groups for
+// values up to twice as large, and one for each value below 16.
+const (
+	groupBits = 3
+	groups    = (63-groupBits)<<groupBits + 1<<groupBits
+)
+
+// group returns the group of ns ≥ 0.
+func group(ns int64) int {
+	shift := bits.Len64(uint64(ns)|1<<groupBits) - (groupBits + 1)
+	return shift<<groupBits + int(ns>>shift)
+}
+
+// lowestOf returns the lowest value of a group.
+func lowestOf(g int) int64 {
+	shift := max(g>>groupBits-1, 0)
+	return int64(g-shift<<groupBits) << shift
 }
 
 // buckets is how many counts the bounds need.
@@ -67,7 +80,11 @@ func (b *bounds) buckets() int { return len(b.upper) + 1 }
 
 // bucket returns the bucket that a duration of ns ≥ 0 nanoseconds falls into.
 func (b *bounds) bucket(ns int64) int {
-	i := int(b.first[bits.Len64(uint64(ns))])
+	return b.bucketFrom(int(b.first[group(ns)]), ns)
+}
+
+// bucketFrom returns the same, of a duration that falls into bucket i or a later one.
+func (b *bounds) bucketFrom(i int, ns int64) int {
 	for i < len(b.upper) && ns > b.upper[i] {
 		i++
 	}

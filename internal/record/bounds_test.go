@@ -28,12 +28,35 @@ func TestBucketIsExactAtEveryBound(t *testing.T) {
 		for bit := range 63 {
 			values = append(values, 1<<bit-1, 1<<bit, 1<<bit+1)
 		}
+		for g := range groups {
+			values = append(values, max(0, lowestOf(g)-1), lowestOf(g), lowestOf(g)+1)
+		}
 		for _, v := range values {
 			if got, want := b.bucket(v), bucketByScan(b, v); got != want {
 				t.Errorf("bucket(%d) of %v = %d, want %d", v, b.upper, got, want)
 			}
 		}
 	}
+}
+
+// Every value is in the group whose lowest value is the largest one below it, up to the largest value that there is.
+func TestGroups(t *testing.T) {
+	for g := range groups {
+		at := lowestOf(g)
+		if group(at) != g || g > 0 && group(at-1) != g-1 {
+			t.Fatalf("group(%d) = %d, group(%d) = %d, want %d and the one before", at, group(at), at-1, group(max(0, at-1)), g)
+		}
+	}
+	if got := group(math.MaxInt64); got != groups-1 {
+		t.Errorf("group(MaxInt64) = %d, want the last one, %d", got, groups-1)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		ns := rapid.Int64Range(0, math.MaxInt64).Draw(t, "ns") >> rapid.IntRange(0, 62).Draw(t, "shift")
+		b := newBounds(requestBounds...)
+		if got, want := b.bucket(ns), bucketByScan(b, ns); got != want {
+			t.Errorf("bucket(%d) = %d, want %d", ns, got, want)
+		}
+	})
 }
 
 func TestUpToCountsWhatIsAtMostTheLimit(t *testing.T) {

@@ -68,8 +68,7 @@ func (c *stepCell) record(r *load.Result, in *cells, maxCodes int) {
 	case r.Touched != load.Undisturbed:
 		c.recordTouched(r, in)
 	case r.Cause == load.None:
-		c.duration.record(in.bounds, r.Duration())
-		c.response.record(in.bounds, r.ResponseTime())
+		recordBoth(&c.duration, &c.response, in.bounds, r)
 	default:
 		c.failures[r.Cause]++
 		c.failure.record(in.bounds, r.Duration())
@@ -102,8 +101,7 @@ func (c *stepCell) recordTouched(r *load.Result, in *cells) {
 	}
 	t.counts[r.Touched][r.Cause]++
 	if r.Cause == load.None {
-		t.duration.record(in.bounds, r.Duration())
-		t.response.record(in.bounds, r.ResponseTime())
+		recordBoth(&t.duration, &t.response, in.bounds, r)
 		return
 	}
 	c.failures[r.Cause]++
@@ -180,6 +178,18 @@ func (t *timing) record(b *bounds, ns int64) {
 	ns = max(ns, 0)
 	t.hist.Record(ns)
 	t.classic[b.bucket(ns)]++
+}
+
+// recordBoth records the duration and the response time of a result. The response
+// time is hardly ever in another bucket, and never in an earlier one.
+func recordBoth(duration, response *timing, b *bounds, r *load.Result) {
+	d := max(r.Duration(), 0)
+	t := max(r.ResponseTime(), d)
+	duration.hist.Record(d)
+	response.hist.Record(t)
+	i := b.bucket(d)
+	duration.classic[i]++
+	response.classic[b.bucketFrom(i, t)]++
 }
 
 func (t *timing) reset() {
