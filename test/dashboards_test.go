@@ -32,8 +32,12 @@ import (
 // For make previews, which draws what the queries returned.
 var (
 	previewResults = flag.String("previews.results", "", "folder to write the results of all dashboards' queries to")
-	previewAfter   = flag.Duration("previews.after", 0, "time that the demo runs before its queries are asked; half of it is before a worse release")
+	previewAfter   = flag.Duration("previews.after", 10*time.Minute, "time that the demo runs at least before its queries are asked; half of it is before a worse release")
 )
+
+// previewPatience bounds how long previews wait for what is to be found of the worse release: a busy machine excludes
+// more of what is measured, and finds it later.
+const previewPatience = 20 * time.Minute
 
 // mayBeEmpty names queries, as dashboard/panel and reference, that have nothing
 // to return from a demo of two minutes, and why.
@@ -99,10 +103,8 @@ func TestDashboardsShowWhatPrometheusHas(t *testing.T) {
 	p := startPrometheus(t, pinned(t, "prometheus"), strings.TrimPrefix(d.URL, "http://"),
 		"scrape_native_histograms: true", "always_scrape_classic_histograms: true")
 	began := time.Now()
-	time.Sleep(*previewAfter / 2)
 	until(t, d, time.Minute, atLeast(100, "perfd_requests_total"))
-	worsen(t, d)
-	time.Sleep(*previewAfter / 2)
+	worsen(t, d, worse)
 
 	all := dashboardstest.Read(t)
 	err = proc.Poll(within(t, 4*time.Minute), 5*time.Second, func() (bool, error) {
@@ -125,11 +127,54 @@ func TestDashboardsShowWhatPrometheusHas(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// What make previews draws: a demo whose worse release breaks an objective, is a regression and leaks. It is drawn once
+// Prometheus has all three, however long the machine takes for them, and whatever other panels show nothing.
+func TestPreviews(t *testing.T) {
 	if *previewResults == "" {
-		return
+		t.Skip("make previews asks for it")
 	}
+	binary, err := daemon.Build(within(t, 15*time.Minute), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := daemon.StartDemo(within(t, 5*time.Minute), binary, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch(t, d)
+	p := startPrometheus(t, pinned(t, "prometheus"), strings.TrimPrefix(d.URL, "http://"),
+		"scrape_native_histograms: true", "always_scrape_classic_histograms: true")
+	began := time.Now()
+	time.Sleep(*previewAfter / 2)
+	until(t, d, 5*time.Minute, atLeast(100, "perfd_requests_total"))
+	worsen(t, d, broken)
+	time.Sleep(*previewAfter / 2)
+	err = proc.Poll(within(t, previewPatience), 5*time.Second, func() (bool, error) {
+		a := asking{p, began, time.Now()}
+		var missing []string
+		for what, query := range found {
+			got, err := a.get(t.Context(), query, nil, false)
+			if err != nil {
+				return false, err
+			}
+			if len(got) == 0 {
+				missing = append(missing, what)
+			}
+		}
+		if len(missing) > 0 {
+			slices.Sort(missing)
+			return false, proc.Pending("not found yet: " + strings.Join(missing, ", "))
+		}
+		return true, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(30 * time.Second) // what was found last is a line, not a point
 	a := asking{p, began, time.Now()}
-	for _, d := range all {
+	for _, d := range dashboardstest.Read(t) {
 		got, err := a.ask(t.Context(), d, "native")
 		if err != nil {
 			t.Fatal(err)
@@ -142,6 +187,13 @@ func TestDashboardsShowWhatPrometheusHas(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// found are queries that return something once what a preview is to show is found.
+var found = map[string]string{
+	"a broken objective": `perfd_objective_verdict{verdict="fail"} == 1`,
+	"a regression":       `perfd_regression_suspected == 1`,
+	"a leak":             `perfd_leak_suspected == 1`,
 }
 
 // Without exception, every query returns something where every series of the
@@ -264,8 +316,22 @@ func TestEmptyQueriesAreQueries(t *testing.T) {
 
 var shopListening = regexp.MustCompile(`demo shop listening.* knobs=(\S+)`)
 
-// worsen gives the demo's shop a release that is slower, fails more often and leaks.
-func worsen(t *testing.T, d *daemon.Daemon) {
+// worse is a release of the demo's shop that is slower, fails more often and leaks.
+func worse(knobs map[string]any) {
+	knobs["release"], knobs["slowdown"], knobs["leak_bytes_per_request"] = "v1.1.0", 2.2, 30_000
+	knobs["error_ratio"] = map[string]float64{"GET /products": 0.03, "POST /cart/items": 0.01}
+}
+
+// broken is one that fails four times as often as the objective errors allows. It leaks so slowly that half an hour of
+// it fits into memory.
+func broken(knobs map[string]any) {
+	worse(knobs)
+	knobs["leak_bytes_per_request"] = 15_000
+	knobs["error_ratio"] = map[string]float64{"GET /products": 0.10, "POST /cart/items": 0.04}
+}
+
+// worsen gives the demo's shop another release.
+func worsen(t *testing.T, d *daemon.Daemon, release func(knobs map[string]any)) {
 	t.Helper()
 	m, err := d.WaitFor(within(t, 10*time.Second), shopListening)
 	if err != nil {
@@ -280,8 +346,7 @@ func worsen(t *testing.T, d *daemon.Daemon) {
 	if err := json.NewDecoder(res.Body).Decode(&knobs); err != nil {
 		t.Fatal(err)
 	}
-	knobs["release"], knobs["slowdown"], knobs["leak_bytes_per_request"] = "v1.1.0", 2.2, 30_000
-	knobs["error_ratio"] = map[string]float64{"GET /products": 0.03, "POST /cart/items": 0.01}
+	release(knobs)
 	text, err := json.Marshal(knobs)
 	if err != nil {
 		t.Fatal(err)

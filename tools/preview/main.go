@@ -5,7 +5,7 @@
 //
 // UPLOT is the folder of uPlot's distribution. RESULTS holds one JSON file for
 // each dashboard, as the end-to-end test of the dashboards writes it; FOLDER gets
-// one PNG for each, drawn by a headless Chromium.
+// one PNG for each, drawn by a headless Chromium, once all of them are drawn.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"image/png"
@@ -34,6 +35,8 @@ const (
 	cell    = 38   // height of a grid cell, Grafana's
 	header  = 96   // height of what stands above the panels
 	largest = 300_000
+
+	patience = 2 * time.Minute // with a browser
 )
 
 func main() {
@@ -70,6 +73,7 @@ func run(uplot, results, folder string) error {
 	if err != nil {
 		return err
 	}
+	pictures := map[string][]byte{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -86,8 +90,15 @@ func run(uplot, results, folder string) error {
 			return err
 		}
 		name := strings.TrimSuffix(filepath.Base(file), ".json")
-		if err := shoot(html.Bytes(), filepath.Join(folder, name+".png"), h); err != nil {
+		picture, err := shoot(html.Bytes(), h)
+		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
+		}
+		pictures[name] = picture
+	}
+	for name, picture := range pictures {
+		if err := os.WriteFile(filepath.Join(folder, name+".png"), picture, 0o644); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -110,39 +121,55 @@ func height(dashboard []byte) (int, error) {
 	return header + bottom*cell, nil
 }
 
-// shoot writes the picture of a page, in few colours, which keeps it small.
-func shoot(html []byte, to string, height int) error {
+// shoot returns the picture of a page, in few colours, which keeps it small. A browser that takes too long, as one may
+// on a busy machine, is started once more.
+func shoot(html []byte, height int) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "preview-")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	from, shot := filepath.Join(dir, "page.html"), filepath.Join(dir, "page.png")
 	if err := os.WriteFile(from, html, 0o644); err != nil {
-		return err
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	chromium := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-		"--user-data-dir="+filepath.Join(dir, "profile"), fmt.Sprintf("--window-size=%d,%d", width, height),
-		"--screenshot="+shot, "file://"+from)
-	if out, err := chromium.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w\n%s", err, out)
+	if err := browse(dir, from, shot, height); err != nil {
+		if err = browse(dir, from, shot, height); err != nil {
+			return nil, err
+		}
 	}
 	text, err := os.ReadFile(shot)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	picture, err := png.Decode(bytes.NewReader(text))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var small bytes.Buffer
 	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, reduced(picture)); err != nil {
-		return err
+		return nil, err
 	}
 	if small.Len() > largest {
-		return fmt.Errorf("the picture has %d bytes, want at most %d", small.Len(), largest)
+		return nil, fmt.Errorf("the picture has %d bytes, want at most %d", small.Len(), largest)
 	}
-	return os.WriteFile(to, small.Bytes(), 0o644)
+	return small.Bytes(), nil
+}
+
+// browse writes what a browser shows of a page to the file shot. Its profile is a new one in dir.
+func browse(dir, page, shot string, height int) error {
+	profile, err := os.MkdirTemp(dir, "profile-")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	chromium := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+		"--user-data-dir="+profile, fmt.Sprintf("--window-size=%d,%d", width, height), "--screenshot="+shot, "file://"+page)
+	chromium.WaitDelay = patience // its children may outlive it, and hold the pipe open
+	out, err := chromium.CombinedOutput()
+	if _, missing := os.Stat(shot); err != nil || missing != nil {
+		return fmt.Errorf("%w\n%s", errors.Join(err, missing), out)
+	}
+	return nil
 }
