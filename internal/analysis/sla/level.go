@@ -98,7 +98,7 @@ func (l *laggedMoments) add(x float64) {
 	l.count++
 }
 
-func newLevel(limit float64) *level { return &level{limit: limit} }
+func newLevel(limit float64) *level { return &level{core: core{alpha: defaults.Alpha}, limit: limit} }
 
 func (l *level) reset(at time.Time) {
 	l.ledger.next(at)
@@ -150,7 +150,7 @@ func (l *level) step(x, events float64, length time.Duration) {
 	if l.spread.n < float64(defaults.FirstLook-lag) {
 		return
 	}
-	weight := 0.5 * min(1, length.Seconds()/defaults.Span.Seconds())
+	weight := 0.5 * min(1, length.Seconds()/defaults.Starts.Seconds())
 	if first := float64(defaults.FirstLook); l.all.n <= first {
 		weight += 0.5 / first
 	}
@@ -163,21 +163,19 @@ func (l *level) look(at time.Time) {
 	now, proof := load.Inconclusive, tally{}
 	looks := l.all.n >= float64(defaults.FirstLook)
 	if looks {
-		half := l.half(l.all, l.spend()*defaults.Usual)
 		proof = l.tally()
 		switch {
-		case l.all.mean()+half < l.limit:
+		case l.all.mean()+l.half(l.all, l.spend()*defaults.Usual) < l.limit:
 			now = load.Fail
-		case l.all.mean()-half > l.limit:
+		case l.all.mean()-l.half(l.all, l.spendPass()*defaults.Usual) > l.limit:
 			now = load.Pass
 		}
 	}
-	enough := 1 / (l.spend() * defaults.Quick)
 	switch {
 	case now != load.Inconclusive:
-	case l.worse.value() >= enough:
+	case l.worse.value() >= 1/(l.spend()*defaults.Quick):
 		now, proof = load.Fail, l.finish(l.worse.streak, l.worse.events, l.worse.since)
-	case l.better.value() >= enough && looks:
+	case l.better.value() >= 1/(l.spendPass()*defaults.Quick) && looks:
 		now, proof = load.Pass, l.finish(l.better.streak, l.better.events, l.better.since)
 	default:
 		return
@@ -217,6 +215,9 @@ func (l *level) needed(t tally) float64 {
 		return math.Inf(1)
 	}
 	bound, distance := l.spend()*defaults.Usual, math.Abs(t.value-l.limit)/l.all.deviation()
+	if t.value > l.limit {
+		bound = l.spendPass() * defaults.Usual
+	}
 	for n := l.all.n; n < l.all.n*(1<<16); n *= 1.1 {
 		if stats.NormalBound(n, stats.NormalRho(defaults.Sharpest, bound), bound)/n <= distance {
 			return (n - l.all.n) / l.all.n * l.events

@@ -44,14 +44,16 @@ type ratio struct {
 
 // A core holds what the tests of ratios and of rates have in common.
 type core struct {
+	alpha   float64 // what a breach may spend (alphaOf)
 	ledger  ledger
 	verdict load.Verdict
 	proof   tally     // what the verdict was last proven with
 	began   time.Time // the start of the epoch
 }
 
-// spend returns what the epoch may spend of Alpha.
-func (c *core) spend() float64 { return defaults.Alpha * c.ledger.part }
+// spend returns what the epoch may spend on a breach, and spendPass what it may spend on a pass.
+func (c *core) spend() float64     { return c.alpha * c.ledger.part }
+func (c *core) spendPass() float64 { return defaults.Alpha * c.ledger.part }
 
 // A tally is the evidence that a verdict rests on.
 type tally struct {
@@ -67,7 +69,7 @@ type tally struct {
 // newRatio returns the test of a share that may be limit at most, 0 < limit < 1.
 func newRatio(limit float64) *ratio {
 	return &ratio{
-		limit: limit, mixture: stats.NewMixture(limit, defaults.Sharpest/min(limit, 1-limit), defaults.Alpha*defaults.Usual/2),
+		core: core{alpha: defaults.Alpha}, limit: limit, mixture: stats.NewMixture(limit, defaults.Sharpest/min(limit, 1-limit), defaults.Alpha*defaults.Usual/2),
 		passing: stats.NewMixture(limit, defaults.SharpestPass/min(limit, 1-limit), defaults.Alpha*defaults.UsualPass/2), asked: tally{events: -1},
 		worse: newAlternatives(limit, defaults.Worse), better: newAlternatives(limit, defaults.Better),
 	}
@@ -138,7 +140,7 @@ func (r *ratio) fold() {
 
 // step adds a window to the quick test.
 func (r *ratio) step(start time.Time, length time.Duration, events, bad float64) {
-	weight := defaults.AnyStart * min(1, length.Seconds()/defaults.Span.Seconds())
+	weight := defaults.AnyStart * min(1, length.Seconds()/defaults.Starts.Seconds())
 	if r.windows == 1 {
 		weight = 1 - defaults.AnyStart
 	}
@@ -160,7 +162,7 @@ func (r *ratio) look(at time.Time, folded bool) {
 	case folded || r.verdict == load.Inconclusive:
 		now = r.usual(folded)
 	}
-	if now == load.Inconclusive && r.better.value() >= 1/(r.spend()*defaults.QuickPass) {
+	if now == load.Inconclusive && r.better.value() >= 1/(r.spendPass()*defaults.QuickPass) {
 		now, proven = load.Pass, func() tally { return r.since(r.better, at, r.recovery()) }
 	}
 	changed := now != r.verdict
@@ -218,7 +220,7 @@ func (r *ratio) usual(folded bool) load.Verdict {
 	}
 	bad, events = bad+r.open.bad, events+r.open.events
 	effect := r.recovery()
-	bound = math.Log(1 / (r.spend() * defaults.UsualPass))
+	bound = math.Log(1 / (r.spendPass() * defaults.UsualPass))
 	if r.passing.Proves(bad/effect, events/effect, bound) < 0 {
 		return load.Pass
 	}
@@ -268,7 +270,7 @@ func (r *ratio) needed(t tally) float64 {
 	bound := math.Log(1 / (r.spend() * defaults.Usual))
 	effect := t.effect
 	if t.value < r.limit {
-		bound, effect = math.Log(1/(r.spend()*defaults.UsualPass)), r.recovery()
+		bound, effect = math.Log(1/(r.spendPass()*defaults.UsualPass)), r.recovery()
 	}
 	mixture := &r.mixture
 	if t.value < r.limit {

@@ -51,7 +51,9 @@ func New(o Options) *Judge { return &Judge{live: !o.Replayed, counters: map[key]
 func (j *Judge) Live() { j.live = true }
 
 // Configure sets the scenarios and their objectives. What is known of an objective
-// that says the same as before is kept; one that changed starts without evidence.
+// that says the same as before is kept; one that changed starts without evidence. What
+// each may spend on a breach follows their number from now on: it is the bound that
+// evidence must pass, so that evidence under way stays what it is.
 func (j *Judge) Configure(d *analysis.Description) {
 	old, used := map[key]*clause{}, map[string]*scenario{}
 	for _, s := range j.scenarios {
@@ -87,6 +89,20 @@ func (j *Judge) Configure(d *analysis.Description) {
 		}
 		j.scenarios = append(j.scenarios, s)
 	}
+	alpha := alphaOf(objectives(d))
+	for _, s := range j.scenarios {
+		for _, c := range s.clauses {
+			c.test.state().alpha = alpha
+		}
+	}
+}
+
+// objectives returns how many objectives are configured.
+func objectives(d *analysis.Description) (n int) {
+	for _, s := range d.Scenarios {
+		n += len(s.Objectives)
+	}
+	return n
 }
 
 // Window takes a window. Those of steps are counted when their scenario's own window

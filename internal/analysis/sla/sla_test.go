@@ -363,6 +363,63 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// A reload that changes how many objectives there are changes what evidence must reach, and
+// nothing of the evidence, nor of a verdict that was proven before.
+func TestReloadWithOtherObjectivesBesideIt(t *testing.T) {
+	own := clauseOf(t, "", "error_ratio < 1%")
+	beside := func(n int) *analysis.Description {
+		d := &analysis.Description{Scenarios: []analysis.Scenario{{Name: "shop", Model: "open", Objectives: []objective.Objective{own}}, {Name: "other"}}}
+		for i := range n {
+			o := clauseOf(t, "", "error_ratio < 1%")
+			o.Scenario, o.Name = "other", fmt.Sprint(i)
+			d.Scenarios[1].Objectives = append(d.Scenarios[1].Objectives, o)
+		}
+		return d
+	}
+	fails := func(windows []*load.Window) {
+		for _, w := range windows {
+			w.Failures[load.Status] = w.Requests * 3 / 100
+		}
+	}
+	for name, change := range map[string]func([]*load.Window){"met": func([]*load.Window) {}, "broken": fails} {
+		r := newRig(own)
+		r.feed(time.Hour, change)
+		test := r.scenarios[0].clauses[0].test
+		before, evidence := r.one(t), test.tally()
+		last := test.state().alpha
+		for _, n := range []int{8, 99, 2, 0, 499, 0} {
+			r.Configure(beside(n))
+			c := r.scenarios[0].clauses[0]
+			if c.test != test || c.test.tally() != evidence {
+				t.Errorf("%s: beside %d others: the evidence is %+v, want %+v", name, n, c.test.tally(), evidence)
+			}
+			if want := alphaOf(n + 1); test.state().alpha != want {
+				t.Errorf("%s: beside %d others it may spend %v, want %v", name, n, test.state().alpha, want)
+			}
+			if got := r.Judge.Judge(r.Now)[0]; got.Verdict != before.Verdict || got.Sentence != before.Sentence {
+				t.Errorf("%s: beside %d others: %s, want %s", name, n, got.Sentence, before.Sentence)
+			}
+		}
+		if test.state().alpha != last {
+			t.Errorf("%s: alone again it may spend %v, want %v", name, test.state().alpha, last)
+		}
+	}
+	// The more there are, the later the same evidence is a breach.
+	var took []time.Duration
+	for _, n := range []int{0, 8, 499} {
+		r := newRig(own)
+		r.Configure(beside(n))
+		after := time.Duration(0)
+		for ; r.Judge.Judge(r.Now)[0].Verdict != load.Fail && after < 2*time.Hour; after += 10 * time.Second {
+			r.feed(10*time.Second, fails)
+		}
+		took = append(took, after)
+	}
+	if !slices.IsSorted(took) || took[0] == took[2] || took[2] >= time.Hour {
+		t.Errorf("one, nine and 500 objectives: broken after %v", took)
+	}
+}
+
 // What is replayed after a restart leads to the same verdict, evidence and
 // budget; counters begin at zero.
 func TestRestart(t *testing.T) {

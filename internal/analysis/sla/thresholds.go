@@ -10,9 +10,15 @@ import (
 type Thresholds struct {
 	// Alpha bounds the probability that an objective which is exactly met is ever
 	// called broken within Span, and the same of one that is exactly missed and
-	// called met. Every verdict is proven, and every interval drawn, at 1 - Alpha.
+	// called met. Every verdict is proven at 1 - Alpha at least, and every interval drawn at it.
 	Alpha float64
-	Span  time.Duration // also that of error budgets
+	// Family bounds the probability that any of the objectives of a daemon which are
+	// all exactly met is called broken within Span: each has an equal part of it, and
+	// Alpha at most. A third of it is spent on the first day of evidence at most, by
+	// the shares below and the ledger's, so that with 0.15 false breaches come on no
+	// more than one day of twenty.
+	Family float64
+	Span   time.Duration // also that of error budgets
 	// Usual and Quick are the shares of Alpha that the two tests of a breach have:
 	// that of all evidence of an epoch, and that of the latest evidence, whenever it
 	// began. UsualPass and QuickPass are those of a pass, which spends an Alpha of its
@@ -20,9 +26,13 @@ type Thresholds struct {
 	// recovery needs the other.
 	Usual, Quick         float64
 	UsualPass, QuickPass float64
-	// AnyStart is the weight that the quick test of a share spreads evenly over starts
-	// within Span; the rest is on a start with the epoch.
+	// AnyStart is the weight that the quick test of a share spreads evenly over each
+	// Starts of windows that evidence may start with; the rest is on a start with the
+	// epoch. An epoch has half of Alpha at most, so that with a Starts of half of Span
+	// what all epochs of a Span spend adds up to Alpha:
+	// Usual + Quick·((1-AnyStart) + AnyStart·Span/Starts/2) = 1.
 	AnyStart float64
+	Starts   time.Duration
 
 	// Interval is the length that windows are folded to before they are evidence:
 	// longer than what makes requests alike, such as one pause of a garbage collector.
@@ -92,7 +102,7 @@ type Burn struct {
 // DefaultThresholds returns the thresholds that perfd uses.
 func DefaultThresholds() Thresholds {
 	return Thresholds{
-		Alpha: 0.05, Span: 30 * 24 * time.Hour, Usual: 0.5, Quick: 0.5, UsualPass: 0.8, QuickPass: 0.2, AnyStart: 0.75,
+		Alpha: 0.05, Family: 0.15, Span: 30 * 24 * time.Hour, Usual: 0.5, Quick: 0.5, UsualPass: 0.8, QuickPass: 0.2, AnyStart: 0.75, Starts: 15 * 24 * time.Hour,
 		Interval: time.Minute, FirstLook: 30, Sharpest: 50, SharpestPass: 8,
 		HalfLife: 240, BreachEffect: 3, BreachIntervals: 5, PassEffect: 5, PassBad: 14, Correlated: 2, LeastBatches: 8,
 		MaxWindow: 6, MinOver: 4, Windows: 18,
@@ -102,6 +112,11 @@ func DefaultThresholds() Thresholds {
 		RunIntervals: 10, RunMinutes: 5, Runs: 3,
 		Burns: []Burn{{"5m", 14.4}, {"1h", 14.4}, {"30m", 6}, {"6h", 6}, {"3d", 1}},
 	}
+}
+
+// alphaOf returns what each of a number of objectives may spend on a breach within Span.
+func alphaOf(objectives int) float64 {
+	return min(defaults.Alpha, defaults.Family/float64(max(1, objectives)))
 }
 
 // defaults are the thresholds of every Judge; nothing changes them.
