@@ -49,6 +49,15 @@ type Analysis interface {
 	Collect(send Send)
 }
 
+// A Prompt analysis does not wait for windows to end.
+type Prompt interface {
+	// Part takes what a scenario counted within a part of its own window under way in
+	// which every request failed, and the first part after it in which not: requests,
+	// failures, what was touched, flags and the run. The window follows when it ends.
+	// It reports whether there is something new to judge.
+	Part(*load.Window) bool
+}
+
 // Send takes the value of a metric, with a value for each of its labels.
 type Send = metric.Send
 

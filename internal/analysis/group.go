@@ -49,6 +49,17 @@ func (g *Group) Configure(d *Description) { g.each(func(a Analysis) { a.Configur
 // Window feeds a window.
 func (g *Group) Window(w *load.Window) { g.feed(func(a Analysis) { a.Window(w) }) }
 
+// Part feeds a part of a window under way to those that are Prompt, and reports whether
+// any of them has something new to say.
+func (g *Group) Part(w *load.Window) (news bool) {
+	g.feed(func(a Analysis) {
+		if p, ok := a.(Prompt); ok && p.Part(w) {
+			news = true
+		}
+	})
+	return news
+}
+
 // Sample feeds the level of a resource.
 // It is no evidence while its target is in declared maintenance.
 func (g *Group) Sample(s load.Sample) {

@@ -162,7 +162,7 @@ func New(opts Options) (_ *App, err error) {
 		a.log.Error("the state of earlier runs could not be read", "err", err)
 	}
 	a.judge = judge.New(doc.Description(), judge.Options{Kinds: a.kinds.Analyses, History: a.history, Log: a.log, Judged: a.judged})
-	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Circumstances: a.circumstances, Windows: a.window})
+	a.recorder = record.New(record.Options{NoClassic: opts.NoClassic, Circumstances: a.circumstances, Failing: a.failing, Windows: a.window})
 	a.tlsFaults = &wire.TLSFaults{Log: a.log}
 	a.registry = newRegistry(a)
 	a.outputs = a.newOutputs()
@@ -327,6 +327,13 @@ func (a *App) window(w *load.Window) {
 	if a.opts.Windows != nil {
 		a.opts.Windows(w)
 	}
+}
+
+// failing takes a part of a window under way in which every request failed, or the first after it.
+func (a *App) failing(part *load.Window) {
+	a.monitor.Look()
+	a.fleet.Flag(part)
+	a.judge.Part(part)
 }
 
 // circumstances says what must be known of a scenario's window before it is judged.

@@ -279,6 +279,52 @@ func TestVirtualUsersThatAStallKeptBusyAreNotHeldAgainstTheTarget(t *testing.T) 
 	})
 }
 
+// Everything failing is found within ten seconds, or twenty requests where they take longer, at whatever
+// instant of a window it begins, and is over within a window.
+func TestEverythingRefusedIsFoundWithinTenSeconds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		rate int
+		step time.Duration // between two onsets, from the start of a window on
+		most time.Duration // twenty requests, and two seconds of which parts are looked at
+	}{{1, 2300 * time.Millisecond, 22 * time.Second}, {2, 2700 * time.Millisecond, 12 * time.Second}, {5, 1900 * time.Millisecond, 10 * time.Second}, {20, 1300 * time.Millisecond, 10 * time.Second}, {100, 3100 * time.Millisecond, 10 * time.Second}} {
+		stalled(t, fmt.Sprintf("rate: %d/s, max_vus: 50", c.rate), uint64(c.rate), nil, func(s *stallStage) {
+			outage := func() bool {
+				for _, f := range s.Findings() {
+					if f.State == load.Active && f.Kind == "unreachable" {
+						return true
+					}
+				}
+				return false
+			}
+			fails := func(cause load.Cause) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.cause = cause
+			}
+			for offset := time.Duration(0); offset < 10*time.Second; offset += c.step {
+				time.Sleep(time.Until(time.Now().Truncate(10 * time.Second).Add(30*time.Second + offset)))
+				if outage() {
+					t.Errorf("%d/s: an outage before its onset", c.rate)
+				}
+				fails(load.Refused)
+				after := time.Duration(0)
+				for ; !outage() && after < time.Minute; after += 100 * time.Millisecond {
+					time.Sleep(100 * time.Millisecond)
+				}
+				if after > c.most || after < 7*time.Second {
+					t.Errorf("%d/s, %v into a window: found after %v, want at most %v", c.rate, offset, after, c.most)
+				}
+				fails(load.None)
+				time.Sleep(21 * time.Second)
+				if outage() {
+					t.Errorf("%d/s, %v into a window: an outage 21 s after its end", c.rate, offset)
+				}
+			}
+		})
+	}
+}
+
 // Refused connections are the target's doing, whatever stalls meanwhile: none is excused.
 func TestEverythingRefusedUnderStallsIsBad(t *testing.T) {
 	t.Parallel()

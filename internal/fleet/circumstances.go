@@ -47,6 +47,21 @@ func (f *Fleet) Circumstances(own *load.Window) (load.Circumstances, func(target
 	return c, func(target string) string { return releases[target] }
 }
 
+// Flag sets the flags of a part of a scenario's own window under way, and the run that it belongs to.
+func (f *Fleet) Flag(part *load.Window) {
+	s := f.Scenario(part.Scenario)
+	if s == nil {
+		part.Flags.Paused = f.pause.during(part.Start, part.End)
+		return
+	}
+	part.Run = s.runDuring(part.Start, part.End)
+	part.Flags = f.flags(s, part)
+	for _, t := range s.targets {
+		_, unsettled := t.watch.During(part.Start, part.End)
+		part.Flags.Settling = part.Flags.Settling || unsettled
+	}
+}
+
 // flags says how a scenario's measurement was disturbed while a window was open.
 func (f *Fleet) flags(s *Scenario, own *load.Window) load.Flags {
 	start, end := own.Start, own.End

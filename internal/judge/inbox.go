@@ -17,11 +17,11 @@ const (
 )
 
 // An inbox holds what waits for the judging goroutine. Handing over never
-// blocks: windows and samples over mostWaiting are dropped and counted, events
+// blocks: windows, parts and samples over mostWaiting are dropped and counted, events
 // and runs over mostAtAll.
 type inbox struct {
 	mu    sync.Mutex
-	items []any // *load.Window, load.Sample, load.Event, Run
+	items []any // *load.Window, part, load.Sample, load.Event, Run
 	wake  chan struct{}
 	lost  atomic.Uint64
 }
@@ -32,7 +32,7 @@ func (b *inbox) put(item any) {
 	b.mu.Lock()
 	most := mostAtAll
 	switch item.(type) {
-	case *load.Window, load.Sample:
+	case *load.Window, part, load.Sample:
 		most = mostWaiting
 	}
 	if len(b.items) >= most {

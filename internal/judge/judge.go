@@ -42,6 +42,7 @@ type Judge struct {
 	fed    time.Time            // end of the latest window or sample that is not judged yet; zero for none
 	looked time.Time            // the last judgement
 	toKeep bool                 // events wait to be written
+	news   bool                 // a part of a window under way is to be judged at once
 
 	hurry atomic.Bool // what is still handed over is not judged any more
 }
@@ -81,6 +82,12 @@ func (j *Judge) Configure(d *analysis.Description) { j.group.Configure(d) }
 
 // Window hands a window over that ended.
 func (j *Judge) Window(w *load.Window) { j.inbox.put(w) }
+
+// Part hands over a part of a window under way, as analysis.Prompt takes it.
+func (j *Judge) Part(w *load.Window) { j.inbox.put(part{w}) }
+
+// A part is a part of a window under way. It is judged and not kept: its window is.
+type part struct{ *load.Window }
 
 // Sample hands over the level of a resource.
 func (j *Judge) Sample(s load.Sample) { j.inbox.put(s) }
@@ -192,9 +199,9 @@ func (j *Judge) digest(items []any, last bool) {
 			j.latest[w.Scenario] = w.End
 		}
 	}
-	if len(windows) > 0 || !j.fed.IsZero() && time.Since(j.looked) >= samplesWait {
+	if len(windows) > 0 || j.news || !j.fed.IsZero() && time.Since(j.looked) >= samplesWait {
 		j.judge(j.fed)
-		j.fed, j.looked = time.Time{}, time.Now()
+		j.fed, j.looked, j.news = time.Time{}, time.Now(), false
 	}
 	j.finish(last)
 	j.keepEvents()
@@ -212,6 +219,11 @@ func (j *Judge) feed(items []any) {
 		case *load.Window:
 			j.group.Window(x)
 			note(x.End)
+		case part:
+			if j.group.Part(x.Window) {
+				j.news = true
+				note(x.End)
+			}
 		case load.Sample:
 			j.group.Sample(x)
 			note(x.End)

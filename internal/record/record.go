@@ -44,6 +44,11 @@ type Options struct {
 	// step's, where the step ended alone), and returns besides them the release of
 	// each target. nil means that all is well and nothing is known.
 	Circumstances func(own *load.Window) (c load.Circumstances, release func(target string) string)
+	// Failing takes, at each fold, what a scenario counted since the one before where every
+	// request failed, and the first such part after it where not: a part of the scenario's
+	// own window under way, with requests, failures and what was touched, and nothing
+	// else. It must not block. nil is nobody.
+	Failing func(part *load.Window)
 	// Windows takes each window that ended: those of a scenario's steps, then the
 	// scenario's own. It must not block. It may keep the window, not change it.
 	Windows func(*load.Window)
@@ -74,6 +79,7 @@ type Recorder struct {
 	overflow  [numCapped]uint64
 
 	windowStart, windowEnd time.Time
+	folded                 time.Time      // the last fold
 	ended                  []*load.Window // windows that wait to be handed out, without flags
 
 	exemplars []Exemplar // that wait for a Gather
@@ -102,6 +108,7 @@ func New(o Options) *Recorder {
 		bounds:    newBounds(requestBounds...),
 		changed:   true,
 	}
+	r.folded = r.created
 	r.openWindows(r.created)
 	return r
 }

@@ -29,7 +29,17 @@ type scenario struct {
 	endedSteps []*load.Window   // of steps, since the scenario's last own window
 	recent     recent
 
+	part    part // since the last fold
+	failing bool // every request of the last part that had any failed
+
 	series *scenarioSeries // nil before the first Gather
+}
+
+// A part is what a scenario counted since the last fold.
+type part struct {
+	requests uint64
+	failures [load.NumCauses]uint64
+	touched  []load.TouchedCount
 }
 
 func newScenario(name string, now time.Time) *scenario {
@@ -109,11 +119,13 @@ func (c *check) add(n checkCount) {
 func (s *step) add(c *stepCell, b *bounds) {
 	s.totals.add(c)
 
-	w := s.window
+	w, p := s.window, &s.scenario.part
 	w.Requests += c.requests
 	w.Retries += c.retries
+	p.requests += c.requests
 	for i, n := range c.failures {
 		w.Failures[i] += n
+		p.failures[i] += n
 	}
 	for i, ns := range c.phases {
 		w.Phases[i] += time.Duration(ns)
@@ -128,6 +140,7 @@ func (s *step) add(c *stepCell, b *bounds) {
 	}
 	if c.touched != nil {
 		w.Touched = addTouched(w.Touched, c.touched)
+		p.touched = addTouched(p.touched, c.touched)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // to the open windows, and hands out the windows that end by now. It is called
 // each second by Run and at each Gather.
 func (r *Recorder) Fold(now time.Time) {
-	r.fold(func() {
+	r.fold(now, func() {
 		switch {
 		case !now.Before(r.windowEnd):
 			// After a stall the window spans all of it: its results carry no times.
@@ -30,7 +30,7 @@ func (r *Recorder) Fold(now time.Time) {
 // Flush folds and ends the windows under way at once. It is the last fold of a recorder.
 func (r *Recorder) Flush() {
 	now := r.options.Now()
-	r.fold(func() {
+	r.fold(now, func() {
 		r.endWindows(r.cut(now))
 		r.openWindows(now)
 	})
@@ -45,23 +45,56 @@ func (r *Recorder) cut(now time.Time) time.Time {
 	return r.windowEnd
 }
 
-func (r *Recorder) fold(end func()) {
+func (r *Recorder) fold(now time.Time, end func()) {
 	r.folding.Lock()
 	defer r.folding.Unlock()
-	r.handOut(r.foldSinks(end))
+	parts, ended := r.foldSinks(now, end)
+	for _, p := range parts {
+		r.options.Failing(p)
+	}
+	r.handOut(ended)
 }
 
-// foldSinks folds all sinks, calls end and returns the windows that ended.
-func (r *Recorder) foldSinks(end func()) []*load.Window {
+// foldSinks folds all sinks, calls end and returns the parts of those that fail, and the windows that ended.
+func (r *Recorder) foldSinks(now time.Time, end func()) (parts, ended []*load.Window) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.sinks {
 		s.fold()
 	}
+	if r.options.Failing != nil {
+		parts = r.failing(now.Round(0))
+	}
 	end()
-	ended := r.ended
+	ended = r.ended
 	r.ended = nil
-	return ended
+	return parts, ended
+}
+
+// failing returns what Options.Failing takes, and starts the next part of each scenario.
+func (r *Recorder) failing(now time.Time) (parts []*load.Window) {
+	start := r.folded
+	if now.Before(start) {
+		start = now // the wall clock went back
+	}
+	r.folded = now
+	for _, name := range slices.Sorted(maps.Keys(r.scenarios)) {
+		sc := r.scenarios[name]
+		p := sc.part
+		if p.requests == 0 {
+			continue
+		}
+		sc.part = part{}
+		good := p.requests
+		for _, n := range p.failures {
+			good -= n
+		}
+		if good == 0 || sc.failing {
+			parts = append(parts, &load.Window{Scenario: name, Start: start, End: now, Requests: p.requests, Failures: p.failures, Touched: p.touched})
+		}
+		sc.failing = good == 0
+	}
+	return parts
 }
 
 // handOut gives windows their circumstances and passes them on. It holds no lock

@@ -249,3 +249,46 @@ func TestRecentShowsTheLastMinute(t *testing.T) {
 		t.Errorf("Recent() differs (-want +got):\n%s", diff)
 	}
 }
+
+// While everything fails, each fold hands out what it counted, and the first one after it.
+func TestPartsInWhichEverythingFails(t *testing.T) {
+	ok, refused := load.Result{Done: 1e6, Code: 200}, load.Result{Done: 1e6, Cause: load.Refused}
+	stalled := refused
+	stalled.Cause, stalled.Touched = load.Timeout, load.ByGap
+	canceled := load.Result{Done: 1e6, Cause: load.Canceled}
+	for _, c := range []struct {
+		name  string
+		folds [][]load.Result
+		want  []string
+	}{
+		{"nothing fails", [][]load.Result{{ok}, {ok, ok}, {}}, nil},
+		{"some fail", [][]load.Result{{ok, refused}, {refused, ok}}, nil},
+		{"all fail for two seconds, of which the last was another", [][]load.Result{{ok, refused}, {refused, refused}, {}, {refused}, {ok, refused}, {ok}}, []string{
+			"1s-2s: 2 requests, 2 refused, 0 timeouts, 0 touched", "3s-4s: 1 requests, 1 refused, 0 timeouts, 0 touched", "4s-5s: 2 requests, 1 refused, 0 timeouts, 0 touched",
+		}},
+		{"all fail, perfd may have caused it", [][]load.Result{{stalled, refused}}, []string{"0s-1s: 2 requests, 1 refused, 1 timeouts, 1 touched"}},
+		{"canceled", [][]load.Result{{canceled}, {}}, []string{"0s-1s: 1 requests, 0 refused, 0 timeouts, 0 touched"}},
+	} {
+		var got []string
+		zero := time.Date(2026, 1, 5, 14, 3, 10, 0, time.UTC)
+		r := New(Options{Now: func() time.Time { return zero }, Failing: func(w *load.Window) {
+			var touched uint64
+			for _, t := range w.Touched {
+				touched += t.Count
+			}
+			got = append(got, fmt.Sprintf("%v-%v: %d requests, %d refused, %d timeouts, %d touched",
+				w.Start.Sub(zero), w.End.Sub(zero), w.Requests, w.Failures[load.Refused], w.Failures[load.Timeout], touched))
+		}})
+		sink := openSteps(t, r, 1, 2)[0]
+		for i, fold := range c.folds {
+			for j := range fold {
+				fold[j].Step = j % 2
+				sink.Record(j, &fold[j])
+			}
+			r.Fold(zero.Add(time.Duration(i+1) * time.Second))
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, d)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 // Package outage finds what needs no statistics: a scenario all of whose requests
-// fail, and a check that never holds. It holds without objectives, and within the
-// first whole window after the onset.
+// fail, and a check that never holds. It holds without objectives. That everything
+// fails is found from seconds, within ten of the onset; that something does not any
+// more, and all that comes out of history, from windows.
 package outage
 
 import (
@@ -13,7 +14,7 @@ import (
 	"github.com/perfd/perfd/internal/objective"
 )
 
-// An Analysis counts what fails without exception. It implements analysis.Analysis.
+// An Analysis counts what fails without exception. It implements analysis.Analysis and analysis.Prompt.
 type Analysis struct {
 	thresholds Thresholds
 	at         time.Time // of the last Judge
@@ -34,6 +35,8 @@ type streak struct {
 	since, until time.Time
 	count        count
 	active       bool
+	// part is what of count lies in the window under way, which counts it again when it ends.
+	part count
 }
 
 // A count is requests, or evaluations of a check, that could tell something.
@@ -47,6 +50,15 @@ func (c *count) add(o count) {
 	c.failed += o.failed
 	for i, n := range o.causes {
 		c.causes[i] += n
+	}
+}
+
+// subtract takes away what is a part of c.
+func (c *count) subtract(o count) {
+	c.all -= min(o.all, c.all)
+	c.failed -= min(o.failed, c.failed)
+	for i, n := range o.causes {
+		c.causes[i] -= min(n, c.causes[i])
 	}
 }
 
@@ -78,11 +90,42 @@ func (a *Analysis) Configure(d *analysis.Description) {
 	}
 }
 
+// excused reports whether failures in a window are explained: by load that is meant to
+// disturb the target, a rollout, or maintenance.
+func excused(w *load.Window) bool {
+	return w.Flags.Paused || w.Flags.Maintenance || w.Flags.Disturbed || w.Flags.Settling
+}
+
+// Part adds a part of a window under way. An outage that is found ends with a window.
+func (a *Analysis) Part(w *load.Window) (news bool) {
+	s := a.scenarios[w.Scenario]
+	if s == nil || excused(w) {
+		return false
+	}
+	x, n := &s.failing, requests(w)
+	if x.active && x.stale(w.Start, a.thresholds.Stale) {
+		*x = streak{}
+	}
+	known := x.active
+	switch {
+	case n.all == 0:
+	case n.failed == n.all:
+		a.extend(x, w, n)
+		x.part.add(n)
+	case !known:
+		*x = streak{}
+	}
+	return x.active && !known
+}
+
 // Window adds a scenario's own window.
 func (a *Analysis) Window(w *load.Window) {
 	s := a.scenarios[w.Scenario]
-	// Load that is meant to disturb the target, a rollout and maintenance explain failures.
-	if s == nil || w.Step != "" || w.Flags.Paused || w.Flags.Maintenance || w.Flags.Disturbed || w.Flags.Settling {
+	if s == nil || w.Step != "" {
+		return
+	}
+	if excused(w) {
+		s.failing.part = count{}
 		return
 	}
 	n := requests(w)
@@ -129,16 +172,24 @@ func (a *Analysis) step(s *streak, w *load.Window, n count) {
 	good := n.all - min(n.all, n.failed)
 	switch {
 	case n.all == 0: // says nothing
+	case s.part.all > 0 && s.since.After(w.Start): // what did not fail came before
 	case good == 0, s.active && 2*good <= n.all: // an answer now and then ends no outage
-		if s.count.all == 0 {
-			s.since = w.Start
-		}
-		s.count.add(n)
-		s.until = w.End
-		s.active = s.active || s.count.all >= a.thresholds.Least && s.until.Sub(s.since) >= a.thresholds.Span
+		n.subtract(s.part)
+		a.extend(s, w, n)
 	default:
 		*s = streak{}
 	}
+	s.part = count{}
+}
+
+// extend adds what failed within a window, or a part of one, to a streak.
+func (a *Analysis) extend(s *streak, w *load.Window, n count) {
+	if s.count.all == 0 {
+		s.since = w.Start
+	}
+	s.count.add(n)
+	s.until = w.End
+	s.active = s.active || s.count.all >= a.thresholds.Least && s.until.Sub(s.since) >= a.thresholds.Span
 }
 
 // stale reports whether what an active streak found is too long ago to say anything at an instant:

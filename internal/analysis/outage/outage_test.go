@@ -129,8 +129,8 @@ func TestWhatIsNoOutage(t *testing.T) {
 		feed func(r *rig)
 	}{
 		{"nineteen requests", func(r *rig) { r.feed(0, refused(19)) }},
-		{"less than ten seconds", func(r *rig) {
-			r.feed(0, refused(50), func(w *load.Window) { w.End = w.Start.Add(9 * time.Second) })
+		{"less than eight seconds", func(r *rig) {
+			r.feed(0, refused(50), func(w *load.Window) { w.End = w.Start.Add(7 * time.Second) })
 		}},
 		{"what is perfd's own doing", func(r *rig) { r.feed(0, ours); r.feed(0, ours) }},
 		{"timeouts in a stall of perfd's", func(r *rig) {
@@ -166,6 +166,133 @@ func TestAtALowRate(t *testing.T) {
 		r.feed(0, refused(1))
 	}
 	r.wants(t, "after 25 requests", "unreachable: soak: none of 25 requests since 14:03:10 UTC was answered: refused 25")
+}
+
+// A second adds what a second of a window under way counted, where everything failed, and returns
+// what is found at its end, if anything is new.
+func (r *rig) second(good, failed uint64, change ...func(*load.Window)) (found []string) {
+	w := &load.Window{Scenario: "soak", Start: r.now, End: r.now.Add(time.Second), Requests: good + failed}
+	w.Failures[load.Refused] = failed
+	for _, f := range change {
+		f(w)
+	}
+	if r.now = w.End; r.Part(w) {
+		found = r.says()
+	}
+	return found
+}
+
+// From the onset on, at whatever instant of a window, everything failing is found within ten
+// seconds, or within the second of the twentieth request, and counted once.
+func TestEverythingFailsFromTheMiddleOfAWindow(t *testing.T) {
+	for _, perSecond := range []uint64{1, 2, 3, 10, 100} {
+		for onset := range 10 {
+			r := newRig()
+			var counts [2]uint64 // of the window under way
+			for s := 0; ; s++ {
+				if s%10 == 0 && s > 0 {
+					r.now = r.now.Add(-10 * time.Second)
+					r.feed(counts[0], refused(counts[1]))
+					counts = [2]uint64{}
+				}
+				if s < 20+onset {
+					r.now = r.now.Add(time.Second) // nothing is handed over
+					counts[0] += perSecond
+					continue
+				}
+				good := uint64(0)
+				if s == 20+onset && perSecond > 1 {
+					good = 1 // in the second of the onset
+				}
+				counts[0], counts[1] = counts[0]+good, counts[1]+perSecond-good
+				found := r.second(good, perSecond-good)
+				if found == nil && s%10 == 9 && len(r.says()) > 0 {
+					t.Fatalf("%d/s, onset at %d s: found without news", perSecond, onset)
+				}
+				after := s - 20 - onset + 1
+				most := max(10, int(20/perSecond)+1)
+				if found == nil && after < most {
+					continue
+				}
+				if found == nil || after < 8 {
+					t.Errorf("%d/s, onset at %d s of a window: %q after %d s, want an outage within %d", perSecond, onset, found, after, most)
+				}
+				break
+			}
+			// The rest of the window, and another one, are counted once.
+			all := r.scenarios["soak"].failing.count.all
+			since := r.scenarios["soak"].failing.since
+			for rest := r.now.Sub(zero) % (10 * time.Second); rest > 0 && rest < 10*time.Second; rest += time.Second {
+				counts[1] += perSecond
+				all += perSecond
+				if r.second(0, perSecond) != nil {
+					t.Error("what is known is news")
+				}
+			}
+			r.now = r.now.Add(-10 * time.Second)
+			r.feed(counts[0], refused(counts[1]))
+			r.feed(0, refused(10*perSecond))
+			if got := r.scenarios["soak"].failing; got.count.all != all+10*perSecond || !got.since.Equal(since) {
+				t.Errorf("%d/s, onset at %d s: %d requests since %v are counted, want %d since %v", perSecond, onset, got.count.all, got.since, all+10*perSecond, since)
+			}
+		}
+	}
+}
+
+// Seconds that end a streak, or are excused, are no outage.
+func TestSecondsThatAreNoOutage(t *testing.T) {
+	for name, feed := range map[string]func(r *rig) []string{
+		"seven seconds": func(r *rig) (found []string) {
+			for range 7 {
+				found = append(found, r.second(0, 50)...)
+			}
+			return append(found, r.second(1, 50)...)
+		},
+		"an answer each five seconds": func(r *rig) (found []string) {
+			for i := range 60 {
+				found = append(found, r.second(uint64(i%5/4), 50)...)
+			}
+			return found
+		},
+		"nineteen requests": func(r *rig) (found []string) {
+			for range 19 {
+				found = append(found, r.second(0, 1)...)
+			}
+			return found
+		},
+		"maintenance": func(r *rig) (found []string) {
+			for range 60 {
+				found = append(found, r.second(0, 50, func(w *load.Window) { w.Flags.Maintenance = true })...)
+			}
+			return found
+		},
+		"a rollout": func(r *rig) (found []string) {
+			for range 60 {
+				found = append(found, r.second(0, 50, func(w *load.Window) { w.Flags.Settling = true })...)
+			}
+			return found
+		},
+		"timeouts in stalls of perfd's": func(r *rig) (found []string) {
+			for range 60 {
+				found = append(found, r.second(0, 50, func(w *load.Window) {
+					w.Failures = [load.NumCauses]uint64{load.Timeout: 50}
+					w.Touched = []load.TouchedCount{{Cause: load.Timeout, Count: 50}}
+				})...)
+			}
+			return found
+		},
+		"another scenario": func(r *rig) (found []string) {
+			for range 60 {
+				found = append(found, r.second(0, 50, func(w *load.Window) { w.Scenario = "other" })...)
+			}
+			return found
+		},
+	} {
+		r := newRig()
+		if found := feed(r); found != nil || len(r.says()) > 0 {
+			t.Errorf("%s: %q, then %q", name, found, r.says())
+		}
+	}
 }
 
 func checks(evaluated, failed uint64) func(*load.Window) {

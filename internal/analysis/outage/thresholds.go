@@ -7,7 +7,10 @@ type Thresholds struct {
 	// Least is how many requests must have failed, or checks not held, one after the
 	// other: with half of them failing by chance, 20 in a row are one in a million.
 	Least uint64
-	// Span is how long they must have failed, so that a restart of the target of a few seconds is none.
+	// Span is how long they must have failed, so that a restart of the target of a few
+	// seconds is none. It is counted from the first whole second in which everything
+	// failed, which the last answers of a slow target may put off by another, so that
+	// with eight an outage is found within ten of its onset.
 	Span time.Duration
 	// Stale is for how long at least an outage holds without another request.
 	Stale time.Duration
@@ -18,5 +21,5 @@ type Thresholds struct {
 
 // DefaultThresholds returns the thresholds that perfd uses.
 func DefaultThresholds() Thresholds {
-	return Thresholds{Least: 20, Span: 10 * time.Second, Stale: 5 * time.Minute, Runs: 4}
+	return Thresholds{Least: 20, Span: 8 * time.Second, Stale: 5 * time.Minute, Runs: 4}
 }
