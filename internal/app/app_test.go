@@ -201,6 +201,7 @@ func TestReloadOfObjectivesTouchesNoLoad(t *testing.T) {
 }
 
 func TestPauseStopsAllLoad(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.until("requests arrive", func() bool { return r.shop.Requests() > 50 })
 	stopsLoad := func(how string, stop, resume func()) {
@@ -258,6 +259,7 @@ func must(t *testing.T, err error) {
 }
 
 func TestRunsByHand(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := daemon{r.App}
 	if err := d.Start("nobody"); !errors.Is(err, web.ErrUnknown) {
@@ -282,6 +284,7 @@ func TestRunsByHand(t *testing.T) {
 }
 
 func TestTwoDaemonsInOneProcess(t *testing.T) {
+	t.Parallel()
 	a, b := newRig(t), newRig(t)
 	a.until("both make requests", func() bool { return a.requests("steady") > 10 && b.requests("steady") > 10 })
 	if a.Addr().String() == b.Addr().String() {

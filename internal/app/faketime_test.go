@@ -188,6 +188,7 @@ const (
 )
 
 func TestASlowerReleaseOfTheShopIsCalledByName(t *testing.T) {
+	t.Parallel()
 	called := 0
 	var slowest time.Duration
 	for seed := range uint64(releaseRuns()) {
