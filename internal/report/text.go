@@ -30,12 +30,21 @@ func Text(w io.Writer, r Run) error {
 		paragraph(&b, "  - ", d)
 	}
 	b.WriteByte('\n')
-	paragraph(&b, strings.ToUpper(r.Finding.Verdict.String())+": ", r.Finding.Sentence)
+	paragraph(&b, strings.ToUpper(r.Finding.Verdict.String())+": ", conclusion(r.Finding))
 	if r.Finding.Needed != "" {
 		paragraph(&b, "needed: ", r.Finding.Needed)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// conclusion returns the sentence of a run without its beginning, which names the run and
+// the verdict: the summary has said which run it is.
+func conclusion(f load.Finding) string {
+	if _, says, ok := strings.Cut(f.Sentence, ": "+f.Verdict.String()+"; "); ok {
+		return says
+	}
+	return f.Sentence
 }
 
 // header writes what ran, when, and its totals.
@@ -162,7 +171,7 @@ func others(b *strings.Builder, kinds analysis.Kinds, parts []load.Finding) {
 			b.WriteString("\nBesides\n")
 			first = false
 		}
-		paragraph(b, fmt.Sprintf("  %-12s  %-10s  ", verdict(f.Verdict), kinds.Word(f.Kind)), f.Sentence)
+		paragraph(b, fmt.Sprintf("  %-12s  %-11s  ", verdict(f.Verdict), kinds.Word(f.Kind)), f.Sentence)
 	}
 }
 

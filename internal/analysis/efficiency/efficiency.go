@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
@@ -31,6 +32,7 @@ type run struct {
 	// VUs too long or by making perfd back off, and those that perfd itself dropped.
 	byTarget, byPerfd float64
 	since             time.Time
+	maintained        bool // some windows were in declared maintenance, and are not counted
 }
 
 // New returns an analysis of no scenario, with DefaultThresholds.
@@ -64,6 +66,10 @@ func (a *Analysis) Window(w *load.Window) {
 		r = &run{id: w.Run, since: w.Start}
 		s.runs = append(s.runs, r)
 		s.runs = s.runs[max(0, len(s.runs)-a.thresholds.Runs):]
+	}
+	if w.Flags.Maintenance {
+		r.maintained = true
+		return
 	}
 	r.started += float64(w.Iterations.Started)
 	r.due += float64(w.Iterations.Started)
@@ -113,12 +119,18 @@ func (a *Analysis) Run(e load.Event, at time.Time) []load.Finding {
 	if r == nil || r.due == 0 {
 		f.Sentence = "no arrival of " + e.Scenario + " was due"
 		f.Needed = "a run with arrivals"
+		if r != nil && r.maintained {
+			f.Sentence += " outside of maintenance"
+		}
 		return []load.Finding{f}
 	}
 	ratio := r.started / r.due
 	f.Since = r.since
 	f.Value, f.Lower, f.Upper = load.Number(ratio), load.Number(ratio), load.Number(ratio)
-	f.Sentence = fmt.Sprintf("%.1f %% of the load asked for: %.0f of %.0f arrivals of %s became iterations", ratio*100, r.started, r.due, e.Scenario)
+	f.Sentence = fmt.Sprintf("%.1f %% of the load asked for: %s of %s arrivals of %s became iterations", ratio*100, amount.Count(r.started), amount.Count(r.due), e.Scenario)
+	if r.maintained {
+		f.Doubts = append(f.Doubts, "what was due in maintenance is left out")
+	}
 	f.Evidence = []load.Fact{
 		{Name: "due", Value: load.Number(r.due)},
 		{Name: "started", Value: load.Number(r.started)},

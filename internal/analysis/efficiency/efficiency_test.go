@@ -63,3 +63,38 @@ func TestEfficiencyNamesWhoDroppedTheRest(t *testing.T) {
 		})
 	}
 }
+
+// Load that is withheld in declared maintenance is not held against a run, nor is what was sent then.
+func TestMaintenanceIsLeftOut(t *testing.T) {
+	for _, c := range []struct {
+		name                 string
+		inside, outside      uint64 // arrivals that started, of 100 each
+		windows              int    // outside
+		want                 load.Verdict
+		sentence, firstDoubt string
+	}{
+		{"all of it", 10, 0, 0, load.Inconclusive, "no arrival of shop was due outside of maintenance", ""},
+		{"met outside", 10, 100, 2, load.Pass, "100.0 % of the load asked for: 200 of 200 arrivals of shop became iterations", "what was due in maintenance is left out"},
+		{"missed outside", 100, 50, 1, load.Fail, "50.0 % of the load asked for: 50 of 100 arrivals of shop became iterations", "what was due in maintenance is left out"},
+	} {
+		a := New()
+		a.Configure(&analysis.Description{Scenarios: []analysis.Scenario{{Name: "shop", Model: analysis.OpenModel}}})
+		for i := range 1 + c.windows {
+			w := &load.Window{Scenario: "shop", Start: start.Add(time.Duration(i) * time.Minute), Iterations: &load.Iterations{Started: c.outside}}
+			w.Run = "r1"
+			if i == 0 {
+				w.Iterations.Started, w.Flags.Maintenance = c.inside, true
+			}
+			w.Iterations.Dropped[load.Backoff] = 100 - w.Iterations.Started
+			a.Window(w)
+		}
+		f := a.Run(load.Event{Kind: load.RunEnded, Scenario: "shop", Run: "r1"}, start)[0]
+		doubt := ""
+		if len(f.Doubts) > 0 {
+			doubt = f.Doubts[0]
+		}
+		if f.Verdict != c.want || f.Sentence != c.sentence || doubt != c.firstDoubt {
+			t.Errorf("%s: %v, %q, doubt %q", c.name, f.Verdict, f.Sentence, doubt)
+		}
+	}
+}

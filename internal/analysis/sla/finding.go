@@ -105,11 +105,15 @@ func (c *clause) judged(f *load.Finding, t tally, value float64, in stats.Interv
 		fact("design effect", t.effect, "")
 	}
 	fact("intervals", float64(t.intervals), "")
-	fact("epoch", float64(t.epoch), "")
+	if t.epoch > 0 { // a run has none
+		fact("epoch", float64(t.epoch), "")
+	}
 	if c.Kind == objective.Latency {
-		fact("share over the limit", t.value, objective.Ratio)
-		fact("share over the limit, lower", t.in.Lower, objective.Ratio)
-		fact("share over the limit, upper", t.in.Upper, objective.Ratio)
+		if t.events > 0 {
+			fact("share over the limit", t.value, objective.Ratio)
+			fact("share over the limit, lower", t.in.Lower, objective.Ratio)
+			fact("share over the limit, upper", t.in.Upper, objective.Ratio)
+		}
 		f.Value, f.Lower, f.Upper = load.Number(value), load.Number(in.Lower), load.Number(in.Upper)
 		if math.Abs(value-c.Limit) < 0.01*c.Limit {
 			f.Doubts = append(f.Doubts, "the percentile is read within 0.8 %; the share over the limit is exact")

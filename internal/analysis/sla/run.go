@@ -8,6 +8,7 @@ import (
 
 	"gonum.org/v1/gonum/stat/distuv"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/hist"
 	"github.com/perfd/perfd/internal/load"
@@ -167,8 +168,8 @@ func (c *clause) ofRun(s *scenario, e load.Event, at time.Time) load.Finding {
 	f.Sentence = c.sentence(t, verdict)
 	switch {
 	case mostly:
-		f.Sentence = fmt.Sprintf("%s: %v of %v do not count (mostly %s)", c.subject(), excluded, excluded+r.counted, worst)
-		f.Needed = "a run that counts"
+		f.Sentence = fmt.Sprintf("%s: %s of %s do not count (mostly %s)", c.subject(), amount.Span(excluded), amount.Span(excluded+r.counted), worst)
+		f.Needed = fmt.Sprintf("a run that counts: %s of %s do not (mostly %s)", amount.Span(excluded), amount.Span(excluded+r.counted), worst)
 	case r.counted == 0:
 		f.Sentence = c.subject() + ": nothing was measured that counts"
 		f.Needed = "a run that counts"

@@ -570,7 +570,7 @@ func TestRun(t *testing.T) {
 		{"good", "error_ratio < 1%", 0.001, 0, load.Pass, "error ratio of shop is within 1%: "},
 		{"bad", "error_ratio < 1%", 0.05, 0, load.Fail, "error ratio of shop is over 1%: "},
 		{"at the limit", "error_ratio < 1%", 0.01, 0, load.Inconclusive, "error ratio of shop is not settled against 1%: "},
-		{"mostly excluded", "error_ratio < 1%", 0.05, 15 * time.Minute, load.Inconclusive, "error ratio of shop: 15m0s of 25m0s do not count (mostly warm_up)"},
+		{"mostly excluded", "error_ratio < 1%", 0.05, 15 * time.Minute, load.Inconclusive, "error ratio of shop: 15m of 25m do not count (mostly warm_up)"},
 		{"slow", "p(95) < 500ms", 0.2, 0, load.Fail, "p95 of shop is over 500ms: "},
 		{"too little", "rate > 30/s", 0, 0, load.Fail, "rate of shop is under 30/s: "},
 		{"enough", "rate > 15/s", 0, 0, load.Pass, "rate of shop is at least 15/s: "},
