@@ -62,7 +62,7 @@ analysis/*:     amount analysis block hist load metric objective stats
 kind:           analysis output pace protocol
 kind/*:         analysis analysis/* kind output output/* pace protocol protocol/*
 
-config:         analysis kind block expr feeder flow history maintenance objective output pace protocol schedule target validity wire
+config:         amount analysis kind block expr feeder flow history maintenance objective output pace protocol schedule target validity wire
 report:         amount analysis load
 web:            amount analysis load
 demo
@@ -71,7 +71,7 @@ judge:          analysis block history load metric
 fleet:          analysis block config engine flow judge load maintenance metric output pace protocol record schedule state target validity wire
 
 app:            *
-command:        analysis app block config demo fleet flow hist history judge load output output/* pace report schedule validity
+command:        amount analysis app block config demo fleet flow hist history judge load output output/* pace report schedule validity
 `
 
 // commands lists the packages that a program below cmd/ may import: the daemon,

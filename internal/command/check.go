@@ -5,10 +5,10 @@ package command
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/app"
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/config"
@@ -55,9 +55,9 @@ func Check(opts app.Options, w io.Writer) error {
 // outline writes a flow as a tree, each branch with the requests that an iteration makes there in the mean.
 func outline(w io.Writer, s *config.Scenario) {
 	p := s.Program
-	fmt.Fprintf(w, "  flow\t%s requests an iteration", mean(p.Expected))
-	if certain := float64(p.Requests); certain != p.Expected {
-		fmt.Fprintf(w, " in the mean, %g for certain", certain)
+	fmt.Fprintf(w, "  flow\t%s requests an iteration", amount.Count(p.Expected))
+	if p.Expected != float64(p.Requests) {
+		fmt.Fprintf(w, " in the mean, %d for certain", p.Requests)
 	}
 	fmt.Fprintf(w, ", %s of thinking in the mean", p.Think)
 	if p.Pace > 0 {
@@ -84,20 +84,17 @@ func lines(w io.Writer, p *flow.Program) {
 	for _, l := range p.Outline {
 		indent := strings.Repeat("  ", l.Depth)
 		if l.Step < 0 {
-			fmt.Fprintf(w, "  \t%s%s: %s\n", indent, l.Text, mean(l.Expected))
+			fmt.Fprintf(w, "  \t%s%s: %s\n", indent, l.Text, amount.Count(l.Expected))
 			continue
 		}
 		step := p.Steps[l.Step]
 		fmt.Fprintf(w, "  step\t%s%s (%s to %s)", indent, l.Text, step.Protocol, step.Target)
 		if l.Expected != 1 {
-			fmt.Fprintf(w, ": %s", mean(l.Expected))
+			fmt.Fprintf(w, ": %s", amount.Count(l.Expected))
 		}
 		fmt.Fprintln(w)
 	}
 }
-
-// mean is a mean number with as many digits as people want to read.
-func mean(n float64) string { return strconv.FormatFloat(n, 'g', 3, 64) }
 
 func describe(w io.Writer, s *config.Scenario) {
 	fmt.Fprintf(w, "\n%s\t%s test on %s\n", s.Name.S, s.Test, s.Target.S)
@@ -115,13 +112,13 @@ func describe(w io.Writer, s *config.Scenario) {
 	peak, mean := s.Workload.Peak(), s.Workload.Mean()
 	if s.Workload.Open() {
 		n := s.Program.Expected
-		fmt.Fprintf(w, "  rate\tmean %.4g iterations/s = %.4g requests/s, peak %.4g iterations/s = %.4g requests/s, at most %d VUs\n",
-			mean, mean*n, peak, peak*n, s.Workload.MostVUs())
+		fmt.Fprintf(w, "  rate\tmean %s iterations/s = %s requests/s, peak %s iterations/s = %s requests/s, at most %d VUs\n",
+			amount.Count(mean), amount.Count(mean*n), amount.Count(peak), amount.Count(peak*n), s.Workload.MostVUs())
 	} else {
-		fmt.Fprintf(w, "  rate\tmean %.4g VUs, peak %.4g VUs; as many iterations as the target allows\n", mean, peak)
+		fmt.Fprintf(w, "  rate\tmean %s VUs, peak %s VUs; as many iterations as the target allows\n", amount.Count(mean), amount.Count(peak))
 		if s.Program.Think > 0 {
 			most := peak / s.Program.Think.Seconds()
-			fmt.Fprintf(w, "  at most\t%.4g iterations/s = %.4g requests/s, if the target took no time\n", most, most*s.Program.Expected)
+			fmt.Fprintf(w, "  at most\t%s iterations/s = %s requests/s, if the target took no time\n", amount.Count(most), amount.Count(most*s.Program.Expected))
 		}
 	}
 	switch end := s.Workload.End(); {

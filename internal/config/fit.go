@@ -3,6 +3,7 @@ package config
 import (
 	"time"
 
+	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/block"
 )
 
@@ -30,8 +31,8 @@ func (s *Scenario) fits(errs *block.Errors) {
 	// Little's law: of iterations that begin at a rate and last for a time, rate × time are under way (Little, "A
 	// proof for the queuing formula L = λW", Operations Research 9, 1961).
 	if need := peak * s.Program.Think.Seconds(); need > most {
-		errs.Add(at.Pos, at.Path, "%.4g iterations/s that think for %s each need %.4g virtual users, and there are at most %g: arrivals are dropped (vu_cap) however fast the target answers",
-			peak, s.Program.Think, need, most).Hint = "raise max_vus, or lower the rate"
+		errs.Add(at.Pos, at.Path, "%s iterations/s that think for %s each need %s virtual users, and there are at most %s: arrivals are dropped (vu_cap) however fast the target answers",
+			amount.Count(peak), s.Program.Think, amount.Count(need), amount.Count(most)).Hint = "raise max_vus, or lower the rate"
 		return
 	}
 	var slowest time.Duration
@@ -42,8 +43,8 @@ func (s *Scenario) fits(errs *block.Errors) {
 	}
 	lasts := s.Program.Think + slowest
 	if need := peak * lasts.Seconds(); slowest > 0 && need > most {
-		errs.Add(at.Pos, at.Path, "%.4g iterations/s with an answer that is as slow as an objective allows (%s) need %.4g virtual users, and there are at most %g: arrivals are dropped (no_free_vu) before the objective is missed",
-			peak, slowest, need, most).Hint = "raise max_vus: arrivals per second times the seconds an iteration lasts, and room for slow days"
+		errs.Add(at.Pos, at.Path, "%s iterations/s with an answer that is as slow as an objective allows (%s) need %s virtual users, and there are at most %s: arrivals are dropped (no_free_vu) before the objective is missed",
+			amount.Count(peak), slowest, amount.Count(need), amount.Count(most)).Hint = "raise max_vus: arrivals per second times the seconds an iteration lasts, and room for slow days"
 	}
 }
 
@@ -71,7 +72,7 @@ func (d *Document) fitTarget(name block.Text, errs *block.Errors) {
 		}
 		if peak *= requests; peak > rate.PerSecond() {
 			at := s.At.Get("workload")
-			errs.Add(at.Pos, at.Path, "%s %.4g requests/s of target %s at its peak, and %s allows %s: the rest is dropped or waits (rate_cap)", what, peak, name.S, key, rate)
+			errs.Add(at.Pos, at.Path, "%s %s requests/s of target %s at its peak, and %s allows %s: the rest is dropped or waits (rate_cap)", what, amount.Count(peak), name.S, key, rate)
 			over = true
 		}
 		if s.Workload.Open() && peak > 0 {
@@ -80,7 +81,7 @@ func (d *Document) fitTarget(name block.Text, errs *block.Errors) {
 		}
 	}
 	if all > rate.PerSecond() && asking > 1 && !over {
-		errs.Add(name.Pos, name.Path, "the %d scenarios on target %s ask for %.4g requests/s together when all are at their peaks, and %s allows %s: each gets an equal part, the rest is dropped (rate_cap)", asking, name.S, all, key, rate)
+		errs.Add(name.Pos, name.Path, "the %d scenarios on target %s ask for %s requests/s together when all are at their peaks, and %s allows %s: each gets an equal part, the rest is dropped (rate_cap)", asking, name.S, amount.Count(all), key, rate)
 	}
 	if most := limits.Connections; most > 0 && vus > most {
 		errs.Add(name.Pos, name.Path, "scenarios on target %s have up to %d virtual users, each with a connection of its own, and limits.connections allows %d: requests beyond fail (overload)", name.S, vus, most).Hint = "raise limits.connections or lower the numbers of virtual users"
