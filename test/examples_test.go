@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -149,15 +151,7 @@ func TestTheExamplesOfTheLanguageRun(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
 		said := map[string]float64{}
 		for step, at := range endpoints[name] {
-			for _, family := range []string{"perfd_requests_total", "perfd_request_retries_total", "perfd_unmeasured_requests_total"} {
-				for _, s := range m.Series(family, "scenario="+name) {
-					for _, l := range s.GetLabel() {
-						if l.GetName() == "step" && (l.GetValue() == step || strings.HasSuffix(l.GetValue(), "/"+step)) {
-							said[at] += s.GetCounter().GetValue()
-						}
-					}
-				}
-			}
+			said[at] += sent(m, step, "scenario="+name)
 		}
 		maps.DeleteFunc(said, func(_ string, n float64) bool { return n == 0 })
 		v.mu.Lock()
@@ -166,10 +160,179 @@ func TestTheExamplesOfTheLanguageRun(t *testing.T) {
 		if !maps.Equal(said, counted) {
 			t.Errorf("%s: perfd says it sent %v, the shop counted %v", name, said, counted)
 		}
-		for _, s := range m.Series("perfd_request_failures_total", "scenario="+name) {
-			if n := s.GetCounter().GetValue(); n > 0 {
-				t.Errorf("%s: %v", name, s)
+	}
+	succeeded(t, m)
+}
+
+// small returns a configuration file of config/examples with the load of each scenario at a size that a test can afford,
+// its think times shortened, and started by hand. Everything that its flows do is as it is written.
+func small(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(repository("config", "examples", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc map[string]any
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range doc["scenarios"].([]any) {
+		s := s.(map[string]any)
+		s["schedule"] = map[string]any{"manual": true, "duration": "4s"}
+		s["workload"] = map[string]any{"executor": "constant-arrival-rate", "rate": "5/s", "max_vus": 30}
+	}
+	hurry(doc)
+	for _, data := range doc["data"].(map[string]any) {
+		data := data.(map[string]any)
+		path, err := filepath.Abs(repository("config", "examples", data["file"].(string)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data["file"] = path
+	}
+	out, err := yaml.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// hurry makes all think times of a tree ten milliseconds.
+func hurry(tree any) {
+	switch n := tree.(type) {
+	case []any:
+		for _, item := range n {
+			hurry(item)
+		}
+	case map[string]any:
+		if n["think"] != nil {
+			n["think"] = "10ms"
+		}
+		for _, value := range n {
+			hurry(value)
+		}
+	}
+}
+
+// runAll starts the scenarios of a configuration and waits until each has ended.
+func runAll(t *testing.T, config string, env ...string) daemon.Metrics {
+	t.Helper()
+	var doc struct {
+		Scenarios []struct{ Name string }
+	}
+	if err := yaml.Unmarshal([]byte(config), &doc); err != nil {
+		t.Fatal(err)
+	}
+	d := startWith(t, daemon.Options{Config: config, Env: env})
+	for _, s := range doc.Scenarios {
+		post(t, d, "/api/v1/scenarios/"+s.Name+"/start")
+	}
+	return until(t, d, time.Minute, func(m daemon.Metrics) string {
+		for _, s := range doc.Scenarios {
+			if m.Value("perfd_runs_total", "scenario="+s.Name) < 1 {
+				return s.Name + " has not ended"
 			}
 		}
+		return ""
+	})
+}
+
+// sent sums up what perfd says it sent, retries and unmeasured requests included, in the steps of a name.
+func sent(m daemon.Metrics, step string, labels ...string) (n float64) {
+	for _, family := range []string{"perfd_requests_total", "perfd_request_retries_total", "perfd_unmeasured_requests_total"} {
+		for _, s := range m.Series(family, labels...) {
+			for _, l := range s.GetLabel() {
+				if l.GetName() == "step" && (l.GetValue() == step || strings.HasSuffix(l.GetValue(), "/"+step)) {
+					n += s.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return n
+}
+
+// succeeded reports each series of failures that is not zero.
+func succeeded(t *testing.T, m daemon.Metrics) {
+	t.Helper()
+	for _, family := range []string{"perfd_request_failures_total", "perfd_unmeasured_request_failures_total", "perfd_iterations_stopped_total"} {
+		for _, s := range m.Series(family) {
+			if s.GetCounter().GetValue() > 0 {
+				t.Errorf("%s: %v", family, s)
+			}
+		}
+	}
+}
+
+// answersOf is how many requests to an endpoint a target of the demo has answered.
+func answersOf(c demo.Counts, endpoint string) (n float64) {
+	for _, k := range c[endpoint] {
+		n += float64(k)
+	}
+	return n
+}
+
+func TestTheShopForTenThousandUsersRunsSmall(t *testing.T) {
+	shop := demo.New(demo.Default(), 1)
+	g := newTarget(t, shop.ServeHTTP, nil)
+	m := runAll(t, small(t, "shop.yaml"), "BASE_URL="+g.URL)
+	succeeded(t, m)
+	counts := shop.Counts()
+	for step, endpoints := range map[string][]string{
+		"login": {"POST /auth/login"}, "list products": {"GET /products"}, "show product": {"GET /products/{id}"},
+		"search": {"GET /search"}, "report": {"POST /reports/generate"}, "complex query": {"GET /analytics/sales"},
+		"intensive operation": {"GET /api/intensive-operation-0", "GET /api/intensive-operation-1", "GET /api/intensive-operation-2"},
+	} {
+		want := 0.0
+		for _, e := range endpoints {
+			want += answersOf(counts, e)
+		}
+		if got := sent(m, step); got != want || got == 0 {
+			t.Errorf("%s: perfd says it sent %v, the shop answered %v", step, got, want)
+		}
+	}
+	added := sent(m, "add to cart", "scenario=baseline") + sent(m, "add", "scenario=stress")
+	if want := answersOf(counts, "POST /cart/items"); added != want || added == 0 {
+		t.Errorf("carts: perfd says it sent %v, the shop answered %v", added, want)
+	}
+}
+
+func TestTheMicroservicesRunSmall(t *testing.T) {
+	services, err := demo.NewServices(demo.ServicesOptions{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan error, 1)
+	go func() { over <- services.Serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+	})
+	var env []string
+	for _, name := range demo.ServiceNames {
+		env = append(env, strings.ToUpper(name)+"_URL="+services.URL(name))
+	}
+	m := runAll(t, small(t, "microservices.yaml"), env...)
+	succeeded(t, m)
+	counts := services.Counts()
+	for step, at := range map[string][2]string{
+		"login": {"user", "POST /api/auth/login"}, "create": {"order", "POST /api/orders"}, "charge": {"payment", "POST /api/payments"},
+		"browse": {"catalog", "GET /api/products"}, "add to cart": {"cart", "POST /api/cart/items"},
+	} {
+		if got, want := sent(m, step), answersOf(counts[at[0]], at[1]); got != want || got == 0 {
+			t.Errorf("%s: perfd says it sent %v, %s answered %v", step, got, at[0], want)
+		}
+	}
+	if got, want := sent(m, "quantity")+sent(m, "stock"), answersOf(counts["inventory"], "GET /api/inventory/{id}"); got != want || got == 0 {
+		t.Errorf("stock: perfd says it sent %v, inventory answered %v", got, want)
+	}
+	// The cart asks the user service whose cart it is, and order tells the customer: these endpoints have other clients too.
+	if got, want := sent(m, "profile"), answersOf(counts["user"], "GET /api/users/profile"); got == 0 || got > want {
+		t.Errorf("profile: perfd says it sent %v, user answered %v", got, want)
+	}
+	if got, want := sent(m, "send")+sent(m, "notify"), answersOf(counts["notification"], "POST /api/notifications"); got == 0 || got > want {
+		t.Errorf("notifications: perfd says it sent %v, notification answered %v", got, want)
 	}
 }
