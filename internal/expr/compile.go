@@ -51,6 +51,9 @@ var parserConfig = func() *conf.Config {
 
 // text compiles an expression and reports its mistakes.
 func (c *compiler) text(t block.Text, errs *block.Errors) (eval, Type, bool) {
+	if t.S == "" && t.Path == "" {
+		return nil, Any, false // decoding said what is wrong with its place
+	}
 	f, kind, err := c.parse(t.S)
 	if err == nil {
 		return f, kind, true
@@ -72,6 +75,9 @@ func (c *compiler) parse(s string) (eval, Type, error) {
 	if inner, ok := strings.CutPrefix(strings.TrimSpace(s), "${"); ok && strings.HasSuffix(inner, "}") {
 		m := wrong("this is an expression by itself, without ${…}")
 		m.hint = "write " + strings.TrimSpace(strings.TrimSuffix(inner, "}"))
+		return nil, Any, m
+	}
+	if m := habit(s); m != nil {
 		return nil, Any, m
 	}
 	tree, err := parser.ParseWithConfig(rewrite(s), parserConfig)
@@ -120,7 +126,9 @@ func (c *compiler) node(n ast.Node) (eval, Type, error) {
 	case *ast.BuiltinNode:
 		return c.call(n.Name, n.Arguments)
 	}
-	return nil, Any, wrong("%s is not part of perfd's expressions", n)
+	m := wrong("%s is not part of perfd's expressions", n)
+	m.hint = hintOfCall(n)
+	return nil, Any, m
 }
 
 // Reserved reports whether every expression defines a name, so that no variable may have it.
@@ -172,7 +180,9 @@ func (c *compiler) unknown(name string) error {
 		m.hint = fmt.Sprintf("%s is a function: write %s(…)", name, name)
 		return m
 	}
-	m.hint = block.Nearest(name, known)
+	if m.hint = hintOfName(name); m.hint == "" {
+		m.hint = block.Nearest(name, known)
+	}
 	return m
 }
 
@@ -219,12 +229,17 @@ func (c *compiler) member(n *ast.MemberNode) (eval, Type, error) {
 // known checks a member of a row whose members are known.
 func (c *compiler) known(n *ast.MemberNode) error {
 	row, named := n.Node.(*ast.IdentifierNode)
-	key, constant := n.Property.(*ast.StringNode)
-	if !named || !constant {
+	if !named {
 		return nil
 	}
 	members := c.symbols.membersOf(row.Value)
-	if members == nil || slices.Contains(members, key.Value) {
+	if _, index := n.Property.(*ast.IntegerNode); index && members != nil {
+		m := wrong("%s is one row, which each iteration gets, and not the list of rows", row.Value)
+		m.hint = "write " + row.Value + "." + members[0]
+		return m
+	}
+	key, constant := n.Property.(*ast.StringNode)
+	if !constant || members == nil || slices.Contains(members, key.Value) {
 		return nil
 	}
 	m := wrong("%s has no %q", row.Value, key.Value)

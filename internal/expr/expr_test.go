@@ -90,13 +90,13 @@ func TestMistakesAreFoundAtLoad(t *testing.T) {
 		{`status ==`, `unexpected token`},
 		{``, `must not be empty`},
 		{`token.x == 1`, `token is text and has no members`},
-		{`header(token) == ""`, `header needs a name written out`},
+		{`header(token) == ""`, `header needs a name in quotes`},
 		{`len == 1`, `len is a function: write len(…)`},
 		{`duration < 300`, `duration is a duration and 300 is a number`},
 	} {
 		s, _ := symbols()
 		var errs block.Errors
-		if ParseCondition(block.Text{S: c.text}, s, &errs) != nil {
+		if ParseCondition(block.Text{S: c.text, Path: "expect"}, s, &errs) != nil {
 			t.Errorf("ParseCondition(%s) found nothing wrong, want %q", c.text, c.want)
 		} else if !strings.Contains(errs.Err().Error(), c.want) {
 			t.Errorf("ParseCondition(%s): %v, want %q in it", c.text, errs.Err(), c.want)

@@ -234,7 +234,9 @@ func (c *compiler) header(args []ast.Node) (eval, Type, error) {
 	}
 	name, ok := args[0].(*ast.StringNode)
 	if !ok {
-		return nil, Any, wrong("header needs a name written out, got %s", args[0])
+		m := wrong("header needs a name in quotes, got %s", args[0])
+		m.hint = `write header("Content-Type")`
+		return nil, Any, m
 	}
 	key := http.CanonicalHeaderKey(name.Value)
 	missing := Value{}.named("header(" + strconv.Quote(name.Value) + ")")

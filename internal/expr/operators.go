@@ -103,7 +103,9 @@ func (c *compiler) binary(n *ast.BinaryNode) (eval, Type, error) {
 }
 
 func mismatch(n *ast.BinaryNode, ak, bk Type) error {
-	return wrong("%s is %s and %s is %s: they cannot be compared", n.Left, ak, n.Right, bk)
+	m := wrong("%s is %s and %s is %s: they cannot be compared", n.Left, ak, n.Right, bk)
+	m.hint = hintOfMismatch(n, ak, bk)
+	return m
 }
 
 func logical(and bool, a, b eval) eval {

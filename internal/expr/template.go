@@ -155,6 +155,10 @@ func (t *Template) Value(s *Scope) Value {
 }
 
 func parseParts(t block.Text, s *Symbols, errs *block.Errors) (parts []part, kinds []Type) {
+	if m := mustaches.FindStringSubmatch(t.S); m != nil {
+		errs.Add(t.Pos, t.Path, "in %q: %s is the notation of other tools", t.String(), m[0]).Hint = "write ${" + m[1] + "}; to send the braces themselves write ${\"" + m[0] + "\"}"
+		return parts, kinds
+	}
 	rest := t.S
 	literal := ""
 	flush := func() {

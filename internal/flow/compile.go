@@ -2,6 +2,7 @@ package flow
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -213,6 +214,9 @@ func Check(name string, n *Named, o Options) {
 	k.items(&n.Steps, place{prefix: name + "/", symbols: inner, times: 1, expected: 1})
 }
 
+// identifier is what expressions can read by name.
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
 // notReserved reports a variable with a name that every expression defines.
 func notReserved(name block.Text, errs *block.Errors) {
 	if expr.Reserved(name.S) {
@@ -288,7 +292,9 @@ func (k *compiler) line(in place, format string, args ...any) (done func()) {
 
 // assign declares a variable and notes that a step sets it.
 func (k *compiler) assign(name block.Text, t expr.Type) (slot int) {
-	notReserved(name, k.o.Errors)
+	if notReserved(name, k.o.Errors); !identifier.MatchString(name.S) {
+		k.o.Errors.Add(name.Pos, name.Path, "the name of a variable is made of letters, digits and _, got %q", name.S)
+	}
 	slot = k.variables.Declare(name.S, t)
 	k.sets = append(k.sets, slot)
 	return slot
@@ -500,7 +506,16 @@ func (k *compiler) kind(r *Request, at *block.Node) (*protocol.Kind, *block.Node
 		i := slices.Index(names, key.Name)
 		if i < 0 {
 			unknown = true
+			if hint := hintOf(key.Name); hint != "" {
+				k.o.Errors.Add(key.Pos, block.Join(at.Path, key.Name), "unknown key %q", key.Name).Hint = hint
+				continue
+			}
 			block.UnknownKey(key, at.Path, slices.Concat(constructKeys(), stepKeys, names), k.o.Errors)
+			continue
+		}
+		if v := key.Value; v.Kind != block.Map {
+			k.o.Errors.Add(v.Pos, v.Path, "must be a mapping, got %s", v.Found()).Hint = "write " + key.Name + ": {url: /path}"
+			unknown = true
 			continue
 		}
 		found = append(found, key.Name)

@@ -133,7 +133,7 @@ func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
 	}
 	for _, item := range n.Items {
 		if item.Kind != block.Map {
-			errs.Add(item.Pos, item.Path, "a step must be a mapping, got %s", item.Found())
+			errs.Add(item.Pos, item.Path, "a step must be a mapping, got %s", item.Found()).Hint = "write {name: list, http: {url: /products}}"
 			continue
 		}
 		c.Items = append(c.Items, Item{item, decodeItem(item, errs)})
@@ -161,8 +161,14 @@ func decodeItem(n *block.Node, errs *block.Errors) node {
 			errs.Add(at.Pos, at.Path, "has no value")
 			return &nothing{}
 		}
+		if misplaced(n, keys[0], errs) || n.Get("then") != nil && habit(n, errs) {
+			return &nothing{}
+		}
 		block.Decode(n, found, errs)
 		return found
+	}
+	if habit(n, errs) {
+		return &nothing{}
 	}
 	r := &Request{OnFailure: OnFailure{Then: Continue}, Timeout: block.Duration(30 * time.Second)}
 	r.decode(n, errs)
@@ -186,6 +192,7 @@ func (r *Request) decode(n *block.Node, errs *block.Errors) {
 			r.rest = append(r.rest, k)
 		}
 	}
+	own.Keys = shapes(own.Keys, errs)
 	block.Decode(&own, r, errs)
 }
 

@@ -613,3 +613,42 @@ func TestRandomFlowsMeanWhatTheirTreesMean(t *testing.T) {
 	}
 	t.Logf("%d requests of %d flows", requests, flows)
 }
+
+// FuzzFlow compiles whatever is written as a flow, and performs an iteration of what is right.
+func FuzzFlow(f *testing.F) {
+	for _, seed := range []string{
+		"flow: [{name: a, fake: {send: x}}]",
+		"flow: [{repeat: {count: 3, index: i}, steps: [{name: a, fake: {send: \"${i}\"}}, {chance: 50%, steps: [{stop_iteration: true}]}]}]",
+		"flow: [{parallel: {count: 3}, steps: [{name: a, fake: {}}]}, {group: g, steps: [{set: {x: [1]}}, {choose: [{steps: [{name: b, fake: {fail: status}, on_failure: retry}]}]}]}]",
+		"flows: {f: {params: [p], steps: [{name: a, fake: {send: \"${p}\"}}]}}\nflow: [{once_per_vu: [{use: f, with: {p: 1}}]}, {when: 1 > 2, steps: [{fail: x}], else: [{think: 1s}]}, {cleanup: [{name: c, fake: {}}]}, {pace: 1s}]",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(text, "parallel") {
+			text = strings.ReplaceAll(text, "parallel", "group") // the fake clock is one goroutine's
+		}
+		p, err := compile(t, text)
+		if err != nil || len(p.Steps) == 0 { // a document without a flow is refused before it is compiled
+			return
+		}
+		run := newPerformer()
+		run.sent = nil // nobody reads it, and branches would write it at once
+		v := p.NewVU(0, run.rt)
+		if !v.Begin(0) {
+			return
+		}
+		end := time.AfterFunc(50*time.Millisecond, v.Interrupt)
+		defer end.Stop()
+		for range 1000 {
+			wake, done := v.Go()
+			if v.pc < 0 || v.pc > len(p.code) {
+				t.Fatalf("the program counter is %d of %d", v.pc, len(p.code))
+			}
+			if done {
+				return
+			}
+			run.now = max(run.now, wake)
+		}
+	})
+}

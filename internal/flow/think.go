@@ -41,6 +41,12 @@ func (t *Think) DecodeBlock(n *block.Node, errs *block.Errors) {
 		t.fix(d.D())
 		return
 	}
+	for _, bound := range []string{"min", "max", "from", "to"} {
+		if at := n.Get(bound); at != nil {
+			errs.Add(n.Pos, n.Path, "has %s without a distribution", bound).Hint = "write uniform: [1s, 4s]"
+			return
+		}
+	}
 	var d distributions
 	before := errs.Len()
 	block.Decode(n, &d, errs)

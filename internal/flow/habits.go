@@ -1,0 +1,93 @@
+package flow
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/perfd/perfd/internal/block"
+)
+
+// habits are keys of an entry that people write who know other tools, and what is written here.
+var habits = []struct {
+	keys []string
+	hint string
+}{
+	{[]string{"sleep", "pause", "wait", "delay", "thinktime", "think_time"}, "write think: 1s, or think: {uniform: [1s, 4s]}"},
+	{[]string{"if", "unless", "doIf"}, "write when: condition, with steps: […] beside it"},
+	{[]string{"else", "then"}, "steps: and else: stand beside when: or chance:, in one entry"},
+	{[]string{"loop", "for", "foreach", "while", "times", "during"}, "write repeat: 3, or repeat: {while: …, at_most: 100}, {each: …, as: item, at_most: 100} or {during: 30s}, with steps: […] beside it"},
+	{[]string{"batch", "concurrent", "async", "all"}, "write parallel: with a list of lists of steps"},
+	{[]string{"probability", "percent", "percentage"}, "write chance: 30%, with steps: […] beside it"},
+	{[]string{"random", "switch", "oneOf", "one_of", "randomSwitch", "weight", "weights"}, "write choose: [{weight: 3, steps: […]}, {weight: 1, steps: […]}]"},
+	{[]string{"transaction", "section", "tag"}, "write group: name, with steps: […] beside it"},
+	{[]string{"var", "vars", "let", "const", "variables", "assign"}, "write set: {name: value}"},
+	{[]string{"log", "print", "console", "echo"}, "a flow writes no log: checks and failures are counted and kept, and perfd once prints them"},
+	{[]string{"call", "include", "run", "exec", "flow"}, "write use: name, for an entry of flows"},
+	{[]string{"break", "exit", "return", "stop", "abort"}, "write stop_iteration: true, or fail: why"},
+	{[]string{"once", "onceOnly", "init"}, "write once_per_vu: […]"},
+	{[]string{"setup", "teardown", "before", "after"}, "setup: and teardown: stand beside flow:, in the scenario"},
+	{[]string{"get", "post", "put", "delete", "patch", "GET", "POST", "PUT", "DELETE", "PATCH", "url", "method", "request", "path"}, "write http: {method: GET, url: /path}"},
+	{[]string{"retry", "retries"}, "write on_failure: {retry: {attempts: 3}}"},
+	{[]string{"assert", "assertions", "asserts", "check", "validate"}, "write checks: {name: condition}, or expect: condition"},
+	{[]string{"capture", "save", "saveAs", "save_as"}, "write extract: {name: json.path}"},
+}
+
+// hintOf returns the hint for a key that habit explains, empty for none.
+func hintOf(key string) string {
+	for _, h := range habits {
+		if slices.Contains(h.keys, key) {
+			return h.hint
+		}
+	}
+	return ""
+}
+
+// habit reports the first key of an entry that only habit explains, and whether there is one. A mapping in an entry with
+// a name may be the request of a protocol, which only the compiler knows.
+func habit(n *block.Node, errs *block.Errors) bool {
+	named := n.Get("name") != nil
+	for _, k := range n.Keys {
+		if hint := hintOf(k.Name); hint != "" && (!named || k.Value.Kind != block.Map) {
+			errs.Add(k.Pos, block.Join(n.Path, k.Name), "unknown key %q", k.Name).Hint = hint
+			return true
+		}
+	}
+	return false
+}
+
+// shapes reports keys of a step whose values have the shape that other tools have there. It returns the keys that are right.
+func shapes(keys []block.Key, errs *block.Errors) (right []block.Key) {
+	for _, k := range keys {
+		v, hint := k.Value, ""
+		switch {
+		case k.Name == "expect" && v.Kind == block.List:
+			hint = "write status in [200, 201]"
+		case k.Name == "expect" && v.Kind == block.Map:
+			hint = "write a condition: status == 200"
+		case k.Name == "checks" && v.Kind == block.List:
+			hint = "each check has a name: write {is ok: status == 200}"
+		case k.Name == "extract" && v.Kind == block.List:
+			hint = "write {id: json.id}"
+		}
+		if hint == "" {
+			right = append(right, k)
+			continue
+		}
+		errs.Add(v.Pos, v.Path, "must be %s, got %s", map[bool]string{true: "a condition", false: "a mapping of names"}[k.Name == "expect"], v.Found()).Hint = hint
+	}
+	return right
+}
+
+// misplaced reports steps and names that stand within the value of a construct instead of beside it.
+func misplaced(n *block.Node, key string, errs *block.Errors) bool {
+	v := n.Get(key)
+	if v.Kind != block.Map || v.Get("steps") == nil {
+		return false
+	}
+	hint := "write " + key + ": …, and steps: […] beside it"
+	if name := v.Get("name"); name != nil {
+		hint = strings.Replace(hint, "…", name.Scalar, 1)
+	}
+	errs.Add(v.Pos, v.Path, "steps stand beside %s, in the same entry", key).Hint = hint
+	return true
+}
