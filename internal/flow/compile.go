@@ -39,6 +39,7 @@ type Options struct {
 type StepDesc struct {
 	Label, Target, Protocol string
 	Checks                  []string
+	Tags                    map[string]string // labels of perfd_step_info
 	// Objectives are the objectives of the step alone.
 	Objectives []objective.Config
 	// PerIteration is how often an iteration performs the step on its unconditional path.
@@ -404,6 +405,12 @@ func (r *Request) compile(k *compiler, at *block.Node, in place) {
 		}
 	}
 	desc := StepDesc{Label: label, Objectives: r.Objectives, PerIteration: in.times, Expected: in.expected, Retries: st.retry != nil}
+	for _, tag := range r.Tags {
+		if desc.Tags == nil {
+			desc.Tags = map[string]string{}
+		}
+		desc.Tags[tag.Name.S] = tag.Value.S
+	}
 	var extracted []*expr.Extraction
 	for _, x := range r.Extract {
 		from := expr.ParseExtraction(x.Value, s, errs)

@@ -99,6 +99,8 @@ type Request struct {
 	Objectives []objective.Config        `yaml:"objectives" doc:"What the SLA says of this step alone."`
 	OnFailure  OnFailure                 `yaml:"on_failure" doc:"What follows a failure: continue (default), stop_iteration or retry."`
 
+	Tags block.Entries[block.Text] `yaml:"tags" doc:"Labels of the step's perfd_step_info, to join on: {team: checkout}."`
+
 	rest []block.Key // the protocol's block, and unknown keys
 }
 
@@ -196,7 +198,7 @@ func (r *Request) decode(n *block.Node, errs *block.Errors) {
 	block.Decode(&own, r, errs)
 }
 
-var stepKeys = []string{"name", "target", "timeout", "expect", "checks", "extract", "objectives", "on_failure"}
+var stepKeys = []string{"name", "target", "timeout", "expect", "checks", "extract", "objectives", "on_failure", "tags"}
 
 // Validate checks what needs no other part of the configuration.
 func (r *Request) Validate(n *block.Node, errs *block.Errors) {
@@ -207,10 +209,23 @@ func (r *Request) Validate(n *block.Node, errs *block.Errors) {
 		at := n.Get("timeout")
 		errs.Add(at.Pos, at.Path, "must be more than 0")
 	}
+	for _, tag := range r.Tags {
+		switch name := tag.Name; {
+		case slices.Contains(stepLabels, name.S):
+			errs.Add(name.Pos, name.Path, "label %q is perfd's own", name.S).Hint = "own are " + strings.Join(stepLabels, ", ")
+		case !identifier.MatchString(name.S) || strings.HasPrefix(name.S, "__"):
+			errs.Add(name.Pos, name.Path, "a label is made of letters, digits and _ and does not begin with a digit or __, got %q", name.S)
+		case strings.Contains(tag.Value.S, "${"):
+			errs.Add(tag.Value.Pos, tag.Value.Path, "a tag is the same for all requests of the step").Hint = "what differs from request to request is no label: there is no end of its values"
+		}
+	}
 	if len(r.Checks) > maxChecks {
 		errs.Add(n.Pos, n.Path, "a step may have at most %d checks, got %d", maxChecks, len(r.Checks))
 	}
 }
+
+// stepLabels are labels that perfd_step_info has already, or that Prometheus sets.
+var stepLabels = []string{"scenario", "step", "target", "protocol", "job", "instance", "le", "quantile"}
 
 // maxChecks is how many bits load.Result.Checks has.
 const maxChecks = 64

@@ -442,6 +442,9 @@ func TestMistakesOfConstructs(t *testing.T) {
 		{"cleanup within cleanup", "flow: [" + a + ", {cleanup: [{name: b, fake: {}}, {cleanup: [{name: c, fake: {}}]}]}]", "cannot stand within cleanup"},
 		{"pace within cleanup", "flow: [" + a + ", {cleanup: [{name: b, fake: {}}, {pace: 1s}]}]", "pace is of iterations, and cleanup is none"},
 		{"objectives of what is not measured", "flow: [" + a + ", {cleanup: [{name: b, fake: {}, objectives: [{name: o, that: p(95) < 1s}]}]}]", "cleanup is not measured"},
+		{"a tag that is perfd's own", "flow: [{name: a, fake: {}, tags: {step: x}}]", `label "step" is perfd's own`},
+		{"a tag that is no label", "flow: [{name: a, fake: {}, tags: {a-b: x}}]", `got "a-b"`},
+		{"a tag without end", "flow: [{name: a, fake: {}, tags: {user: \"${vu}\"}}]", "a tag is the same for all requests"},
 		{"only constructs", "flow: [{when: true, steps: [{set: {x: 1}}]}]", "makes no request"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

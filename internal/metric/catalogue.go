@@ -67,7 +67,7 @@ var (
 		"A target that a scenario sends load to, always 1.",
 		"scenario", "target")
 	StepInfo = scenarios.gauge("perfd_step_info", "",
-		"A step of a scenario, its target and protocol, always 1.",
+		"A step of a scenario, its target and protocol, always 1; it carries the step's own tags too.",
 		"scenario", "step", "target", "protocol")
 	ScenarioExpected = scenarios.gauge("perfd_scenario_expected", "",
 		"Whether load is expected from the scenario now: 1, or 0 outside its schedule, in a blackout or while paused.",

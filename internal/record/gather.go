@@ -73,8 +73,11 @@ func (r *Recorder) arrange() messages {
 			if st.group {
 				continue
 			}
-			f.add(metric.StepInfo, newGauge(1, sc.series.label, st.series.label,
-				label("target", st.target), label("protocol", st.protocol)))
+			labels := []*dto.LabelPair{sc.series.label, st.series.label, label("target", st.target), label("protocol", st.protocol)}
+			for _, name := range slices.Sorted(maps.Keys(st.tags)) {
+				labels = append(labels, label(name, st.tags[name]))
+			}
+			f.add(metric.StepInfo, newGauge(1, labels...))
 		}
 		for _, name := range slices.Sorted(maps.Keys(sc.checks)) {
 			c := sc.checks[name]

@@ -22,10 +22,11 @@ type Scenario struct {
 // go on counting when a scenario is opened again.
 type Series struct {
 	Step, Target, Protocol string
-	Limits                 []time.Duration // of objectives; each becomes a bucket's bound
-	Checks                 []string        // by bit of load.Result.Checks; at most 64
-	Group                  bool            // is no step: its results are groups of steps as a whole, and no requests
-	Retries                bool            // requests of the step may be attempted again
+	Limits                 []time.Duration   // of objectives; each becomes a bucket's bound
+	Checks                 []string          // by bit of load.Result.Checks; at most 64
+	Tags                   map[string]string // of the step, on perfd_step_info
+	Group                  bool              // is no step: its results are groups of steps as a whole, and no requests
+	Retries                bool              // requests of the step may be attempted again
 }
 
 // maxChecks is how many bits load.Result.Checks has.
@@ -98,6 +99,11 @@ func (sc *Scenario) check() error {
 				errs = append(errs, fmt.Errorf("step %q: %w", s.Step, err))
 			}
 		}
+		for name, value := range s.Tags {
+			if err := metric.StepInfo.CheckOwnLabel(name, value); err != nil {
+				errs = append(errs, fmt.Errorf("step %q: %w", s.Step, err))
+			}
+		}
 		for _, limit := range s.Limits {
 			if limit <= 0 {
 				errs = append(errs, fmt.Errorf("step %q: limit %v: must be more than 0", s.Step, limit))
@@ -141,7 +147,7 @@ func (r *Recorder) step(sc *scenario, series Series, now time.Time) sinkStep {
 	if st.group != series.Group || st.retried != series.Retries {
 		st.group, st.retried, st.series = series.Group, series.Retries, nil
 	}
-	st.target, st.protocol = series.Target, series.Protocol
+	st.target, st.protocol, st.tags = series.Target, series.Protocol, series.Tags
 	st.limits = distinct(series.Limits)
 	st.checks = nil
 	to := sinkStep{state: st, checks: make([]*check, len(series.Checks))}

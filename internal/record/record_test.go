@@ -43,7 +43,7 @@ func shop(limits ...time.Duration) Scenario {
 		Name: "shop", Test: "endurance", Executor: "constant-arrival-rate", Model: "open",
 		Labels: map[string]string{"team": "checkout"},
 		Steps: []Series{
-			{Step: "login", Target: "shop", Protocol: "http", Limits: limits, Checks: []string{"has a token"}},
+			{Step: "login", Target: "shop", Protocol: "http", Tags: map[string]string{"team": "accounts"}, Limits: limits, Checks: []string{"has a token"}},
 			{Step: "list", Target: "shop", Protocol: "http", Checks: []string{"not empty", "has a token"}},
 		},
 	}

@@ -87,6 +87,7 @@ type step struct {
 	name     string
 	target   string // of the newest sink that has the step
 	protocol string
+	tags     map[string]string // likewise
 	created  time.Time
 	sinks    int // open sinks that have the step
 	group    bool
