@@ -36,19 +36,20 @@ wire:           load
 pace:           block
 schedule:       block pace
 validity:       block load stats
+credential:     block expr load wire
 queue
 state
 maintenance:    block schedule state
 
-protocol:       block expr load wire
-protocol/*:     block expr load protocol wire
-target:         block load metric protocol wire
+protocol:       block credential expr load wire
+protocol/*:     block credential expr load protocol wire
+target:         block credential load metric protocol wire
 
 objective:      block load
 
 engine:         load pace
 feeder:         block expr
-flow:           block expr feeder load objective protocol
+flow:           block credential expr feeder load objective protocol
 record:         hist load metric
 
 output:         block load metric protocol wire
@@ -59,16 +60,16 @@ history:        block hist load queue
 analysis:       amount hist load metric objective
 analysis/*:     amount analysis block hist load metric objective stats
 
-kind:           analysis output pace protocol
-kind/*:         analysis analysis/* kind output output/* pace protocol protocol/*
+kind:           analysis credential output pace protocol
+kind/*:         analysis analysis/* credential kind output output/* pace protocol protocol/*
 
-config:         amount analysis kind block expr feeder flow history maintenance objective output pace protocol schedule target validity wire
+config:         amount analysis credential kind block expr feeder flow history maintenance objective output pace protocol schedule target validity wire
 report:         amount analysis load
 web:            amount analysis load
 demo
 
 judge:          analysis block history load metric
-fleet:          analysis block config engine flow judge load maintenance metric output pace protocol record schedule state target validity wire
+fleet:          analysis block config credential engine flow judge load maintenance metric output pace protocol record schedule state target validity wire
 
 app:            *
 command:        amount analysis app block config demo fleet flow hist history judge load output output/* pace report schedule validity
@@ -113,7 +114,7 @@ func TestViolationsAreFound(t *testing.T) {
 		{
 			"a leaf that imports a sibling",
 			pkg("internal/protocol/http", "internal/protocol/grpc"),
-			[]string{"internal/protocol/http imports internal/protocol/grpc: protocol/* may import block, expr, load, protocol, wire"},
+			[]string{"internal/protocol/http imports internal/protocol/grpc: protocol/* may import block, credential, expr, load, protocol, wire"},
 		},
 		{
 			"a folder below the same leaf",

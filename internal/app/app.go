@@ -170,7 +170,7 @@ func New(opts Options) (_ *App, err error) {
 	a.fleet, err = fleet.New(doc, fleet.Options{
 		Timeline: timeline,
 		Shard:    opts.Shard, Shards: opts.Shards, Grace: opts.Grace, Recorder: a.recorder, State: kept, Judge: a.judge,
-		Outputs: a.outputs, TLSFaults: a.tlsFaults, Log: a.log, Strike: a.strike, NewWaiter: opts.NewWaiter, Transport: opts.Transport,
+		Outputs: a.outputs, TLSFaults: a.tlsFaults, Log: a.log, Strike: a.strike, Secret: a.secrets.token, NewWaiter: opts.NewWaiter, Transport: opts.Transport,
 	})
 	if err != nil {
 		return nil, &UsageError{err}

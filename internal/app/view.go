@@ -191,6 +191,13 @@ func (d daemon) view(s *fleet.Scenario, now time.Time) web.Scenario {
 		v.RunID, v.RunStart = r.ID, r.Began
 		v.PlannedRate, v.PlannedVUs, v.VUs, v.Busy = r.Stats.PlannedRate, r.Stats.PlannedVUs, r.Stats.VUs, r.Stats.Busy
 	}
+	for _, c := range s.Credentials() {
+		shown := web.Credential{Name: c.Name, Up: c.Up, Expires: c.Expires}
+		if c.Fault != nil {
+			shown.Fault = d.strike(c.Fault.Error())
+		}
+		v.Credentials = append(v.Credentials, shown)
+	}
 	v.DropRate = dropRate(d.fleet.LastWindow(s.Name(), ""))
 	v.Valid = true
 	for _, r := range s.Invalid(now) {

@@ -39,6 +39,7 @@ func check(d *Document, kinds kind.Set, errs *block.Errors) {
 	checkShadows(d, errs)
 	d.feeders = openData(d, errs)
 	checkMaintenance(d, errs)
+	checkCredentials(d, kinds.Credentials, errs)
 	compile(d, kinds.Protocols, errs)
 	for i := range d.Scenarios {
 		d.Scenarios[i].Workload.Decode(kinds.Workload(), errs)
@@ -133,7 +134,7 @@ func compile(d *Document, kinds []protocol.Kind, errs *block.Errors) {
 	guard := d.Safety.Guard()
 	o := flow.Options{
 		Targets: flowTargets(d, kinds, guard.CheckHost, errs), Flows: d.Flows, Data: d.feeders, Kinds: kinds,
-		Dir: d.Dir, Allowed: guard.CheckHost, Errors: errs,
+		Dir: d.Dir, Allowed: guard.CheckHost, Credential: d.Credential, Errors: errs,
 	}
 	for i := range d.Flows {
 		flow.Check(d.Flows[i].Name.S, &d.Flows[i].Value, o)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/feeder"
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/history"
@@ -27,15 +28,16 @@ import (
 
 // A Document is one loaded configuration. It is read-only and shared.
 type Document struct {
-	Vars          block.Entries[*block.Node]   `yaml:"vars" doc:"Values that ${name} stands for anywhere else; text, numbers or booleans."`
-	Safety        Safety                       `yaml:"safety" doc:"What perfd may never do, whatever scenarios say; only in the main file."`
-	Blackouts     []schedule.Blackout          `yaml:"blackouts" doc:"Times in which no scenario runs."`
-	Maintenance   []maintenance.Config         `yaml:"maintenance" doc:"Times in which targets are in maintenance: load goes on, and what is measured is not judged."`
-	Targets       []target.Config              `yaml:"targets" doc:"The systems under load."`
-	Data          block.Entries[feeder.Config] `yaml:"data" doc:"Files whose rows flows read: a row an iteration, or one for each step next."`
-	Flows         flow.NamedFlows              `yaml:"flows" doc:"Flows that scenarios use by name."`
-	ScenarioFiles []string                     `yaml:"scenario_files" doc:"Patterns of further files, which may hold vars, targets, data, flows and scenarios."`
-	Scenarios     []Scenario                   `yaml:"scenarios" doc:"What runs."`
+	Vars          block.Entries[*block.Node]           `yaml:"vars" doc:"Values that ${name} stands for anywhere else; text, numbers or booleans."`
+	Safety        Safety                               `yaml:"safety" doc:"What perfd may never do, whatever scenarios say; only in the main file."`
+	Blackouts     []schedule.Blackout                  `yaml:"blackouts" doc:"Times in which no scenario runs."`
+	Maintenance   []maintenance.Config                 `yaml:"maintenance" doc:"Times in which targets are in maintenance: load goes on, and what is measured is not judged."`
+	Credentials   block.Entries[credential.Definition] `yaml:"credentials" doc:"What requests prove with who they are, by name; targets and steps choose one."`
+	Targets       []target.Config                      `yaml:"targets" doc:"The systems under load."`
+	Data          block.Entries[feeder.Config]         `yaml:"data" doc:"Files whose rows flows read: a row an iteration, or one for each step next."`
+	Flows         flow.NamedFlows                      `yaml:"flows" doc:"Flows that scenarios use by name."`
+	ScenarioFiles []string                             `yaml:"scenario_files" doc:"Patterns of further files, which may hold vars, credentials, targets, data, flows and scenarios."`
+	Scenarios     []Scenario                           `yaml:"scenarios" doc:"What runs."`
 
 	History history.Config `yaml:"history" doc:"How much perfd remembers of windows, runs and findings; changes count from the next start on."`
 
@@ -106,6 +108,19 @@ func (Scenario) JSONSchema() map[string]any {
 // steps lists all that the scenario does.
 func (s *Scenario) steps() []*flow.Config { return []*flow.Config{&s.SetUp, &s.Flow, &s.TearDown} }
 
+// Credentials lists the names of the credentials that requests are sent with, those beside the flow last.
+func (s *Scenario) Credentials() (names []string) {
+	parts := s.Program.Parts()
+	for _, p := range slices.Concat([]*flow.Program{s.Program}, parts[flow.SetUp], parts[flow.TearDown], parts[flow.CleanUp]) {
+		for _, step := range p.Steps {
+			if step.Credential != "" && !slices.Contains(names, step.Credential) {
+				names = append(names, step.Credential)
+			}
+		}
+	}
+	return names
+}
+
 // Limits are the limits on response times that a step of the Program is judged by.
 func (s *Scenario) Limits(step int) []time.Duration {
 	return objective.Limits(s.Judged, s.Program.Steps[step].Label)
@@ -152,6 +167,16 @@ func (d *Document) Target(name string) *target.Config {
 	for i := range d.Targets {
 		if d.Targets[i].Name.S == name {
 			return &d.Targets[i]
+		}
+	}
+	return nil
+}
+
+// Credential returns the entry of credentials of a name, nil where there is none.
+func (d *Document) Credential(name string) *credential.Definition {
+	for i := range d.Credentials {
+		if d.Credentials[i].Name.S == name {
+			return &d.Credentials[i].Value
 		}
 	}
 	return nil

@@ -47,6 +47,10 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 			p.text(name)
 			p.node(named(root.Get("targets"), name))
 		}
+		for _, name := range s.Credentials() {
+			p.text(name)
+			p.node(root.Get("credentials").Get(name))
+		}
 		for i, name := range used {
 			p.text(name)
 			p.node(flows[own+i])
@@ -71,6 +75,17 @@ func (d *Document) TargetFingerprint(name string) string {
 	p := printer{h: sha256.New(), dir: d.Dir}
 	p.node(d.root.Get("safety"))
 	p.node(named(d.root.Get("targets"), name))
+	if t := d.Target(name); t != nil && t.Credentials.S != "" {
+		p.node(d.root.Get("credentials").Get(t.Credentials.S))
+	}
+	return hex.EncodeToString(p.h.Sum(nil))
+}
+
+// CredentialFingerprint is equal in two documents where what they and safety say of an entry of credentials is.
+func (d *Document) CredentialFingerprint(name string) string {
+	p := printer{h: sha256.New(), dir: d.Dir}
+	p.node(d.root.Get("safety"))
+	p.node(d.root.Get("credentials").Get(name))
 	return hex.EncodeToString(p.h.Sum(nil))
 }
 

@@ -94,6 +94,13 @@ func (r *resolver) document(root *block.Node, kinds []string) {
 		case "vars", "scenario_files": // resolved already
 		case "flows":
 			r.walk(k.Value, true)
+		case "credentials":
+			for _, entry := range k.Value.Keys {
+				r.scalar(entry.Value, false)
+				for _, kind := range entry.Value.Keys {
+					r.walk(kind.Value, kind.Name == "login") // which describes a request
+				}
+			}
 		case "scenarios":
 			r.items(k.Value, func(key string) bool { return key == "flow" || key == "setup" || key == "teardown" })
 		case "targets":

@@ -2,11 +2,13 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/kind"
 )
@@ -52,6 +54,11 @@ func Schema(kinds kind.Set) ([]byte, error) {
 			return nil, err
 		}
 	}
+	entries, ok := s["properties"].(map[string]any)["credentials"].(map[string]any)
+	if !ok {
+		return nil, errors.New("schema: credentials is no object")
+	}
+	entries["additionalProperties"] = credential.Schema(kinds.Credentials)
 	text, err := json.MarshalIndent(s, "", "  ")
 	return append(text, '\n'), err
 }

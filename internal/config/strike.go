@@ -35,21 +35,33 @@ type striking struct {
 // Strike replaces every secret in a text: as it is, and as addresses, JSON, quotes and
 // HTTP's basic authentication write it. Numbers and switches are no secrets. It is safe
 // for concurrent use.
-func (d *Document) Strike(text string) string {
-	text = d.striking.long.Replace(text)
-	if d.striking.short != nil {
-		text = d.striking.short.ReplaceAllString(text, "${1}"+concealed)
+func (d *Document) Strike(text string) string { return d.striking.strike(text) }
+
+// Striker returns what strikes texts out that no document holds, as Document.Strike does.
+func Striker(texts []string) func(string) string {
+	s := newSecrets("")
+	for _, text := range texts {
+		s.add(text)
 	}
-	return d.strikeCut(text)
+	striking := newStriking(s)
+	return striking.strike
+}
+
+func (s *striking) strike(text string) string {
+	text = s.long.Replace(text)
+	if s.short != nil {
+		text = s.short.ReplaceAllString(text, "${1}"+concealed)
+	}
+	return s.strikeCut(text)
 }
 
 // strikeCut strikes out the beginning of a secret where a text was cut within it.
-func (d *Document) strikeCut(text string) string {
+func (s *striking) strikeCut(text string) string {
 	whole := strings.TrimSuffix(strings.TrimSuffix(text, "…"), "\uFFFD")
 	if len(whole) < leastCut {
 		return text
 	}
-	for _, secret := range d.striking.all {
+	for _, secret := range s.all {
 		for n := min(len(secret)-1, len(whole)); n >= certain; n-- {
 			if strings.HasSuffix(whole, secret[:n]) {
 				return whole[:len(whole)-n] + concealed + text[len(whole):]
@@ -116,11 +128,16 @@ func forms(value string) []string {
 var (
 	// secretKeys are the keys of blocks, bodies and queries whose values are secrets, queryKeys those of queries alone.
 	secretKeys = regexp.MustCompile(`(?i)^(password|passwd|passphrase|secret|client_?secret|bearer_?token|token|access_?token|refresh_?token|id_?token|api_?key|credentials?)$`)
-	queryKeys  = regexp.MustCompile(`(?i)^(key|sig|pass|pwd|code)$`)
+	// credentialKeys are further keys whose values are secrets, in credentials alone.
+	credentialKeys = regexp.MustCompile(`^(value|access_key|secret_key|session_token)$`)
+	// credentialKind is the path of a block in an entry of credentials, bodies those of what requests are made of.
+	credentialKind = regexp.MustCompile(`^credentials\.[^.]+\.[^.]+$`)
+	bodies         = regexp.MustCompile(`\.(json|form|multipart|headers|query|body|with|set)\b`)
+	queryKeys      = regexp.MustCompile(`(?i)^(key|sig|pass|pwd|code)$`)
 	// secretFields are the names of header fields, and parts of them, whose values are secrets.
 	secretFields = regexp.MustCompile(`(?i)(auth|cookie|token|secret|passw|api-?key|credential|signature|session)`)
-	// tokenFiles are the keys of files that an output reads for each request.
-	tokenFiles = regexp.MustCompile(`^(bearer_token|password)_file$`)
+	// tokenFiles are the keys of files that an output or a credential reads again and again.
+	tokenFiles = regexp.MustCompile(`^((bearer_)?token|password)_file$`)
 	// otlpHeaders are the variables of the environment in which a library finds credentials, proxies those whose
 	// addresses may hold a password.
 	otlpHeaders = regexp.MustCompile(`^OTEL_EXPORTER_OTLP_(TRACES_)?HEADERS$`)
@@ -139,12 +156,17 @@ func (s *secrets) conceal(n *block.Node, key string, fields bool) {
 	if user != nil && password != nil {
 		s.literal(base64.StdEncoding.EncodeToString([]byte(user.Scalar + ":" + password.Scalar)))
 	}
+	if id, secret := n.Get("client_id"), n.Get("client_secret"); id != nil && secret != nil {
+		s.literal(base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id.Scalar) + ":" + url.QueryEscape(secret.Scalar))))
+	}
+	inCredentials := strings.HasPrefix(n.Path, "credentials.")
 	for _, k := range n.Keys {
-		// What is extracted, checked or declared is an expression.
-		if k.Name == "extract" || k.Name == "checks" || k.Name == "objectives" || k.Name == "params" {
+		// What is extracted, checked or declared is an expression, and so is what a login finds in its answer.
+		if k.Name == "extract" || k.Name == "checks" || k.Name == "objectives" || k.Name == "params" && !inCredentials ||
+			key == "login" && credentialKind.MatchString(n.Path) && (k.Name == "token" || k.Name == "expires_in" || k.Name == "expect") {
 			continue
 		}
-		s.conceal(k.Value, k.Name, strings.EqualFold(key, "headers") || k.Name == "headers")
+		s.conceal(k.Value, k.Name, strings.EqualFold(key, "headers") || k.Name == "headers" || inCredentials && key == "params")
 	}
 	for _, item := range n.Items {
 		s.conceal(item, key, fields)
@@ -158,7 +180,10 @@ func (s *secrets) conceal(n *block.Node, key string, fields bool) {
 			s.literal(text)
 		}
 	}
-	if secretKeys.MatchString(key) || fields && (output || secretFields.MatchString(key)) {
+	if key == "credentials" && !output && !bodies.MatchString(n.Path) {
+		return // the name of an entry
+	}
+	if inCredentials && credentialKeys.MatchString(key) || secretKeys.MatchString(key) || fields && (output || secretFields.MatchString(key)) {
 		s.literal(n.Scalar)
 		// "Bearer …": the scheme says nothing.
 		if _, token, ok := strings.Cut(n.Scalar, " "); ok && fields {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/perfd/perfd/internal/block"
 )
 
 // Whatever key it stands in and however it is written, no secret is left in a text.
@@ -66,5 +68,43 @@ scenarios:
 		if got := d.Strike(text); got != want {
 			t.Errorf("%q is shown as %q, want %q", text, got, want)
 		}
+	}
+}
+
+// Names of entries of credentials, and where a login finds its token, are no secrets; what stands in the entries is.
+func TestSecretsOfCredentials(t *testing.T) {
+	d, err := load(Options{File: "perfd.yaml", Kinds: kinds, Environ: []string{}}, []byte(`
+credentials:
+  shop-api-key: {api_key: {header: X-Api-Key, value: marker-value}}
+  own-client: {oauth2: {token_url: "http://127.0.0.1/token", client_id: own-client-id, client_secret: marker-secret, params: {audience: marker-audience}}}
+  own-login: {login: {url: "http://127.0.0.1/login", json: {user: some-user, password: marker-password}, token: json.access_token, expires_in: json.expires_in, headers: {X-Any: marker-header}}}
+  cloud: {aws_sigv4: {region: eu-central-1, service: execute-api, access_key: marker-access, secret_key: marker-key, session_token: marker-session}}
+  hook: {hmac: {secret: marker-shared}}
+targets:
+  - {name: shop, url: "http://127.0.0.1", credentials: shop-api-key}
+scenarios:
+  - name: s
+    target: shop
+    workload: {executor: constant-vus, vus: 1}
+    flow: [{name: a, http: {url: /, credentials: own-client, json: {credentials: marker-in-body}}}]
+`), new(block.Errors))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{
+		"marker-value", "marker-secret", "marker-audience", "marker-password", "marker-header", "marker-access", "marker-key", "marker-session",
+		"marker-shared", "marker-in-body", base64.StdEncoding.EncodeToString([]byte("own-client-id:marker-secret")),
+	} {
+		if got := d.Strike("it said " + secret + "."); got != "it said "+concealed+"." {
+			t.Errorf("%s is struck out as %q", secret, got)
+		}
+	}
+	const plain = "shop-api-key own-client own-client-id own-login json.access_token json.expires_in some-user execute-api"
+	if got := d.Strike(plain); got != plain {
+		t.Errorf("what is no secret is struck out: %q", got)
+	}
+	strike := Striker([]string{"a/token+of=mine", "", "x"})
+	if got := strike("q=a%2Ftoken%2Bof%3Dmine, a/token+of=mine x"); strings.Contains(got, "token") || !strings.HasSuffix(got, " x") {
+		t.Errorf("a token is struck out as %q", got)
 	}
 }

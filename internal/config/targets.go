@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/target"
@@ -29,13 +30,35 @@ func flowTargets(d *Document, kinds []protocol.Kind, allowed func(host string) e
 		for _, read := range t.Addresses() {
 			checkAddress(read, allowed, errs)
 		}
-		t.Client = client(kinds, blocks, &protocol.Compiler{Base: t.URL, Dir: d.Dir, Errors: errs})
+		t.Client = client(kinds, blocks, &protocol.Compiler{Base: t.URL, Dir: d.Dir, Errors: errs, Credentials: t.Credentials.S, Credential: d.Credential})
 		targets[t.Name.S] = &flow.Target{
-			Base:     base,
+			Base: base, Credentials: t.Credentials.S,
 			Defaults: func(kind string) any { return blocks[kind] },
 		}
 	}
 	return targets
+}
+
+// checkCredentials decodes the entries of credentials, and checks that the targets' are among them.
+func checkCredentials(d *Document, kinds []credential.Kind, errs *block.Errors) {
+	guard := d.Safety.Guard()
+	var names []string
+	taken := map[string]block.Pos{}
+	for i := range d.Credentials {
+		e := &d.Credentials[i]
+		checkName("credential", e.Name, taken, errs)
+		if e.Name.S == "none" {
+			errs.Add(e.Name.Pos, e.Name.Path, "none means that there is no credential").Hint = "give it another name"
+		}
+		names = append(names, e.Name.S)
+		e.Value.Name = e.Name
+		e.Value.Decode(kinds, d.Dir, guard.CheckHost, errs)
+	}
+	for i := range d.Targets {
+		if at := d.Targets[i].Credentials; at.S != "" && d.Credential(at.S) == nil {
+			errs.Add(at.Pos, at.Path, "there is no entry of credentials named %q", at).Hint = block.Nearest(at.S, names)
+		}
+	}
 }
 
 // client returns how the load of a target speaks HTTP to it, nil where no protocol does.

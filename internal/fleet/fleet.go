@@ -38,6 +38,8 @@ type Options struct {
 	Log           *slog.Logger
 	// Strike strikes secrets out of what people see of failures; nil leaves it.
 	Strike func(string) string
+	// Secret takes each text of a credential that Strike must strike out from now on; nil for nobody.
+	Secret func(text string)
 	// TLSFaults takes what is wrong with certificates that changed; nil for nobody.
 	TLSFaults *wire.TLSFaults
 	// Timeline is the monitor's; nil is one without a monitor.
@@ -129,6 +131,9 @@ func (f *Fleet) Start() {
 	f.pause.look(now.doc.KillSwitch())
 	f.followMaintenance(time.Now())
 	f.forgetSchedules(now)
+	for _, k := range now.credentials {
+		k.start()
+	}
 	for _, t := range now.targets {
 		t.start()
 	}
@@ -144,6 +149,9 @@ func (f *Fleet) Stop(ctx context.Context) error {
 	err := f.stopScenarios(ctx, now)
 	for _, t := range now.targets {
 		t.stop()
+	}
+	for _, k := range now.credentials {
+		k.stop()
 	}
 	f.pause.close()
 	if f.cancel != nil {

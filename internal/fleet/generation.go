@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/maintenance"
@@ -14,6 +15,7 @@ type generation struct {
 	doc         *config.Document
 	maintenance *maintenance.Plan
 	targets     map[string]*Target
+	credentials map[string]*keeper
 	scenarios   []*Scenario   // in the document's order
 	hosts       *target.Hosts // that redirects lead to and that are no targets
 }
@@ -43,7 +45,7 @@ func (f *Fleet) build(doc *config.Document, old *generation) (*generation, error
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{doc: doc, maintenance: plan, targets: map[string]*Target{}, hosts: old.hosts}
+	g := &generation{doc: doc, maintenance: plan, targets: map[string]*Target{}, hosts: old.hosts, credentials: f.buildCredentials(doc, old)}
 	if rate := doc.Safety.MaxRequestRate.PerSecond(); g.hosts == nil || g.hosts.Rate() != rate {
 		g.hosts = target.NewHosts(rate, f.o.Shards)
 	}
@@ -54,7 +56,7 @@ func (f *Fleet) build(doc *config.Document, old *generation) (*generation, error
 			g.targets[name] = was
 			continue
 		}
-		g.targets[name] = f.newTarget(c, &doc.Safety, fingerprint)
+		g.targets[name] = f.newTarget(c, g.credential(c.Credentials.S), &doc.Safety, fingerprint)
 	}
 	for i := range doc.Scenarios {
 		c := &doc.Scenarios[i]
@@ -63,7 +65,7 @@ func (f *Fleet) build(doc *config.Document, old *generation) (*generation, error
 			g.scenarios = append(g.scenarios, was)
 			continue // Commit gives it its objectives, which may have changed
 		}
-		s, err := f.newScenario(c, g.targets, doc.Blackouts)
+		s, err := f.newScenario(c, g, doc.Blackouts)
 		if err != nil {
 			g.discard(old)
 			return nil, fmt.Errorf("scenario %s: %w", c.Name.S, err)
@@ -120,14 +122,32 @@ func (c *Change) Commit() {
 		}
 	}
 	f.keepTime(next)
+	for name, k := range next.credentials {
+		if old.credentials[name] != k {
+			k.start()
+		}
+	}
 	for name, t := range next.targets {
 		if old.targets[name] != t {
 			t.start()
 		}
 	}
+	var draining sync.WaitGroup
 	for _, s := range old.scenarios {
 		if next.scenario(s.name) != s {
-			f.retiring.Go(func() { f.retire(s) })
+			draining.Add(1)
+			f.retiring.Go(func() {
+				defer draining.Done()
+				f.retire(s)
+			})
+		}
+	}
+	for name, k := range old.credentials {
+		if next.credentials[name] != k {
+			f.retiring.Go(func() {
+				draining.Wait() // their last requests need it
+				k.stop()
+			})
 		}
 	}
 	for name, t := range old.targets {

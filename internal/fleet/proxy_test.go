@@ -80,7 +80,7 @@ func TestATargetIsReachedByItsProxyOnly(t *testing.T) {
 				t.Fatal(err)
 			}
 			f := &Fleet{o: Options{State: openState(t, memoryDisk{}), Log: slog.New(slog.DiscardHandler), Judge: nobody{}}}
-			target := f.newTarget(&tc, &config.Safety{}, "")
+			target := f.newTarget(&tc, nil, &config.Safety{}, "")
 			conn, err := target.dialer.DialContext(t.Context(), "tcp", "127.0.0.2:1")
 			if c.want == "" {
 				if err == nil || len(lines) > 0 {

@@ -211,6 +211,7 @@ func (r *run) env(name string) *protocol.Env {
 		Connections: r.s.sink.Connections(),
 		Log:         r.s.log,
 		TLSFaults:   r.s.o.TLSFaults,
+		Credentials: r.s.credentials,
 	}
 }
 
@@ -248,10 +249,13 @@ func (r *run) sinceStart(now time.Duration) time.Duration {
 	return r.engine.Zero().Sub(r.s.zero) + now
 }
 
-// admit decides whether an iteration may start: not all may while the target is
-// in distress, and of an open workload none without a token for its first
+// admit decides whether an iteration may start: none may while a credential of its
+// steps has no value, not all while the target is in distress, and of an open workload none without a token for its first
 // request. Closed workloads wait for the token instead.
 func (r *run) admit(now time.Duration) (load.Reason, bool) {
+	if r.s.lacking() {
+		return load.WithoutCredential, false
+	}
 	t := r.s.first
 	if !t.distress.Admit() {
 		return load.Backoff, false
@@ -270,6 +274,7 @@ func (r *run) tick(from, to time.Time) {
 		dropped[i] = st.Dropped[i] - r.before.Dropped[i]
 	}
 	r.s.valid.Dropped(&dropped, from, to)
+	r.withheld(from, to)
 	late, started := r.late.Load(), st.Started
 	// One in a hundred is the 99th percentile.
 	if n := late - r.seen; n > 0 && n*100 >= started-r.before.Started {

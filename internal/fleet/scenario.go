@@ -13,6 +13,7 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/engine"
 	"github.com/perfd/perfd/internal/judge"
 	"github.com/perfd/perfd/internal/load"
@@ -45,6 +46,7 @@ type Scenario struct {
 	hops        map[*target.Limiter]*target.Claim // of these, and of those that redirects lead to; mu guards it
 	first       *Target                           // of the first step
 	stepTargets []*Target                         // by step
+	credentials map[string]*credential.Credential // of the steps, by name
 	runner      *schedule.Runner
 	replaces    bool               // an older version of itself; false after its first run
 	cancel      context.CancelFunc // ends the runner
@@ -88,12 +90,17 @@ const keptMarks = 8
 const schedulePrefix = "schedule/"
 
 // newScenario makes a scenario and its series, and starts nothing.
-func (f *Fleet) newScenario(c *config.Scenario, targets map[string]*Target, blackouts []schedule.Blackout) (*Scenario, error) {
+func (f *Fleet) newScenario(c *config.Scenario, g *generation, blackouts []schedule.Blackout) (*Scenario, error) {
+	targets := g.targets
 	s := &Scenario{
 		o: &f.o, zero: f.zero, paused: func() bool { on, _ := f.pause.state(); return on },
 		name: c.Name.S, cfg: c, log: f.o.Log.With("scenario", c.Name.S),
 		open: c.Workload.Open(), valid: validity.NewScenario(f.o.Timeline, mayBeLate(c)), timeline: f.o.Timeline,
 		targets: map[string]*Target{}, claims: map[string]*target.Claim{}, hops: map[*target.Limiter]*target.Claim{},
+		credentials: map[string]*credential.Credential{},
+	}
+	for _, name := range c.Credentials() {
+		s.credentials[name] = g.credential(name)
 	}
 	s.at.Store(c.At)
 	s.failures = newFailureRing(s.log, s.o.Strike)
@@ -211,6 +218,9 @@ func (s *Scenario) start() {
 	s.cancel, s.done = cancel, make(chan struct{})
 	go func() {
 		defer close(s.done)
+		for _, c := range s.credentials {
+			awaitFetch(ctx, c)
+		}
 		s.runner.Run(ctx)
 	}()
 }

@@ -94,6 +94,7 @@ func (f *Fleet) Collect(send analysis.Send) {
 	at := time.Now()
 	now := f.current()
 	f.collectMaintenance(send, now, at)
+	collectCredentials(send, now.credentials)
 	for _, t := range now.targets {
 		send(metric.BackoffRatio, 1-t.distress.Share(), t.name)
 		send(metric.TargetUp, analysis.Number(t.distress.Up()), t.name)

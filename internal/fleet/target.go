@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/perfd/perfd/internal/config"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/target"
 	"github.com/perfd/perfd/internal/wire"
@@ -27,6 +28,7 @@ type Target struct {
 	name        string
 	fingerprint string // of the configuration it was made from
 	origin      wire.Origin
+	credential  *credential.Credential // nil for none
 	dialer      *wire.Dialer
 	limiter     *target.Limiter
 	distress    *target.Distress
@@ -97,7 +99,7 @@ type storedRelease struct {
 }
 
 // newTarget makes a target and starts nothing.
-func (f *Fleet) newTarget(c *target.Config, s *config.Safety, fingerprint string) *Target {
+func (f *Fleet) newTarget(c *target.Config, by *credential.Credential, s *config.Safety, fingerprint string) *Target {
 	shards := f.o.Shards
 	rate := s.MaxRequestRate.PerSecond()
 	if own := c.Limits.RequestRate.PerSecond(); own > 0 {
@@ -109,7 +111,7 @@ func (f *Fleet) newTarget(c *target.Config, s *config.Safety, fingerprint string
 	}
 	proxy, _ := wire.ParseProxy(c.ProxyURL.Value()) // nil where there is none
 	t := &Target{
-		f: f, name: c.Name.S, fingerprint: fingerprint, origin: originOf(c.URL.S),
+		f: f, name: c.Name.S, fingerprint: fingerprint, credential: by, origin: originOf(c.URL.S),
 		dialer:   wire.NewDialer(wire.DialerOptions{Guard: *s.Guard(), MaxConnections: connections, Proxy: proxy}),
 		limiter:  target.NewLimiter(rate, shards),
 		distress: target.NewDistress(s.BackOff),
@@ -117,7 +119,7 @@ func (f *Fleet) newTarget(c *target.Config, s *config.Safety, fingerprint string
 	if c.Release != nil {
 		t.settle = c.Release.Settle.D()
 	}
-	t.watch = t.newWatch(c, wire.NewDialer(wire.DialerOptions{Guard: *s.Guard(), Proxy: proxy}))
+	t.watch = t.newWatch(c, by, wire.NewDialer(wire.DialerOptions{Guard: *s.Guard(), Proxy: proxy}))
 	var was storedRelease
 	if f.o.State.Get(releasePrefix+t.name, &was) {
 		t.watch.Restore(was.Release, was.Settled)
@@ -169,14 +171,14 @@ func (t *Target) redirectLimiter(host string, port uint16, addrs []netip.Addr) *
 // newWatch makes the watch over the target's release and resources. Its dialer is
 // under the guard of load and goes by the same proxy, and is not load's: neither
 // takes connections of the other's limit.
-func (t *Target) newWatch(c *target.Config, d *wire.Dialer) *target.Watch {
+func (t *Target) newWatch(c *target.Config, by *credential.Credential, d *wire.Dialer) *target.Watch {
 	if t.f.o.Shard > 0 { // resources belong to shard 0 (SEMANTICS section 6)
 		own := *c
 		own.Resources = nil
 		c = &own
 	}
 	return target.NewWatch(target.Options{
-		Config: c, Dial: d.DialContext, Transport: t.f.o.Transport, TLSFaults: t.f.o.TLSFaults,
+		Config: c, Dial: d.DialContext, Credential: by, Transport: t.f.o.Transport, TLSFaults: t.f.o.TLSFaults,
 		UserAgent: "perfd/" + version.Version, Log: t.f.o.Log,
 		Sample: t.f.o.Judge.Sample,
 		Changed: func(ch target.Change) {
@@ -193,6 +195,7 @@ func (t *Target) start() {
 	t.cancel, t.done = cancel, make(chan struct{})
 	go func() {
 		defer close(t.done)
+		awaitFetch(ctx, t.credential)
 		t.watch.Run(ctx)
 	}()
 }

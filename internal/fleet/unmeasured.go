@@ -121,6 +121,9 @@ func (r *run) prepare(ctx context.Context) {
 	r.unstarted.Store(true)
 	wait := time.Second
 	for attempt := 1; ; attempt++ {
+		if !r.s.awaitCredentials(ctx) {
+			return
+		}
 		v := r.aside(p)
 		err := perform(ctx, v, nil)
 		v.Close()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/feeder"
 	"github.com/perfd/perfd/internal/objective"
@@ -18,6 +19,8 @@ import (
 type Target struct {
 	Base     block.Text            // the target's url
 	Defaults func(kind string) any // returns the target's block of a protocol, nil for none
+	// Credentials names the credential of requests to the target, empty for none.
+	Credentials string
 }
 
 // Options are what a flow is compiled with.
@@ -32,14 +35,18 @@ type Options struct {
 	Kinds    []protocol.Kind
 	Dir      string                  // folder that relative paths start from
 	Allowed  func(host string) error // as in protocol.Compiler
-	Errors   *block.Errors           // takes all mistakes
+	// Credential is as in protocol.Compiler.
+	Credential func(name string) *credential.Definition
+	Errors     *block.Errors // takes all mistakes
 }
 
 // A StepDesc describes one step of a Program.
 type StepDesc struct {
 	Label, Target, Protocol string
-	Checks                  []string
-	Tags                    map[string]string // labels of perfd_step_info
+	// Credential names the credential of the requests, empty for none.
+	Credential string
+	Checks     []string
+	Tags       map[string]string // labels of perfd_step_info
 	// Objectives are the objectives of the step alone.
 	Objectives []objective.Config
 	// PerIteration is how often an iteration performs the step on its unconditional path.
@@ -432,6 +439,9 @@ func (r *Request) compile(k *compiler, at *block.Node, in place) {
 		desc.Protocol = kind.Name
 		st.judge, _ = st.do.(protocol.Judge)
 		desc.Span, _ = st.do.(protocol.SpanMapper)
+		if a, ok := st.do.(protocol.Authorized); ok {
+			desc.Credential = a.Credential()
+		}
 	}
 	// The step's checks may read what it extracts; its request may not.
 	var names []string
@@ -468,6 +478,7 @@ func (r *Request) compile(k *compiler, at *block.Node, in place) {
 func (k *compiler) protocol(step, kind string, t *Target, s *expr.Symbols) *protocol.Compiler {
 	return &protocol.Compiler{
 		Scenario: k.o.Scenario, Step: step, Defaults: t.Defaults(kind), Base: t.Base,
+		Credentials: t.Credentials, Credential: k.o.Credential,
 		Symbols: s, Dir: k.o.Dir, Allowed: k.o.Allowed, Errors: k.o.Errors,
 	}
 }

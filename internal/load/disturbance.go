@@ -24,11 +24,12 @@ const (
 	ByRateCap                 // arrivals were dropped by a limit on requests
 	ByLittlesLaw              // what was recorded does not add up to what was under way
 	ByFault                   // a fault of perfd itself
+	ByCredential              // perfd had no credential to send requests with
 	NumDisturbances
 )
 
 var disturbanceNames = [NumDisturbances]string{
-	"", "pacer_gap", "lateness", "throttled", "clock", "descriptors", "ports", "vu_cap", "late", "rate_cap", "littles_law", "internal",
+	"", "pacer_gap", "lateness", "throttled", "clock", "descriptors", "ports", "vu_cap", "late", "rate_cap", "littles_law", "internal", "credential",
 }
 
 // String returns the label value of d, the empty string for Undisturbed.

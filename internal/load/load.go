@@ -17,31 +17,32 @@ type Cause uint8
 
 // The causes. None means that the request was answered and met its expect.
 const (
-	None        Cause = iota
-	Timeout           // no complete answer within the step's timeout
-	DNS               // the host's name was not resolved
-	Refused           // the connection was refused
-	Unreachable       // no route to the host or network
-	Reset             // the peer reset the connection
-	Closed            // the peer closed the connection before the answer
-	TLS               // the handshake or a certificate failed
-	Status            // answered, and the default expectation on the status was not met
-	Check             // the protocol's own integrity check of the answer failed; HTTP has none, and its count stays 0
-	Expect            // answered, and the step's own expect was not met
-	Extract           // answered, and a value could not be extracted
-	Protocol          // the answer broke the rules of the protocol
-	Partial           // the answer ended before its end, or arrived in part
-	Overload          // perfd did not send: guard, limit or a resource of its own
-	Canceled          // cancelled by perfd's own stop; counted in no histogram
-	Internal          // a fault of perfd itself
-	Input             // not sent: a value that the request needs is missing or cannot stand in it
+	None         Cause = iota
+	Timeout            // no complete answer within the step's timeout
+	DNS                // the host's name was not resolved
+	Refused            // the connection was refused
+	Unreachable        // no route to the host or network
+	Reset              // the peer reset the connection
+	Closed             // the peer closed the connection before the answer
+	TLS                // the handshake or a certificate failed
+	Status             // answered, and the default expectation on the status was not met
+	Check              // the protocol's own integrity check of the answer failed; HTTP has none, and its count stays 0
+	Expect             // answered, and the step's own expect was not met
+	Extract            // answered, and a value could not be extracted
+	Protocol           // the answer broke the rules of the protocol
+	Partial            // the answer ended before its end, or arrived in part
+	Overload           // perfd did not send: guard, limit or a resource of its own
+	Canceled           // cancelled by perfd's own stop; counted in no histogram
+	Internal           // a fault of perfd itself
+	Input              // not sent: a value that the request needs is missing or cannot stand in it
+	NoCredential       // not sent: perfd had no credential for it
 	NumCauses
 )
 
 var causeNames = [NumCauses]string{
 	"", "timeout", "dns", "refused", "unreachable", "reset", "closed", "tls", "status",
 	"check", "expect", "extract", "protocol", "partial", "overload", "canceled", "internal",
-	"input",
+	"input", "credential",
 }
 
 // String returns the label value of c, the empty string for None.
@@ -57,18 +58,19 @@ type Reason uint8
 
 // The reasons. NoFreeVU is caused by the target, the others by perfd.
 const (
-	NoFreeVU Reason = iota // most VUs were waiting for the target
-	VUCap                  // most VUs were thinking or pacing
-	Late                   // perfd was too late to start the iteration
-	RateCap                // the limit on requests left no token for the first step
-	Backoff                // the target was in distress
-	Paused                 // load was paused
-	Shutdown               // the run ended
+	NoFreeVU          Reason = iota // most VUs were waiting for the target
+	VUCap                           // most VUs were thinking or pacing
+	Late                            // perfd was too late to start the iteration
+	RateCap                         // the limit on requests left no token for the first step
+	Backoff                         // the target was in distress
+	Paused                          // load was paused
+	Shutdown                        // the run ended
+	WithoutCredential               // perfd had no credential for a step
 	NumReasons
 )
 
 var reasonNames = [NumReasons]string{
-	"no_free_vu", "vu_cap", "late", "rate_cap", "backoff", "paused", "shutdown",
+	"no_free_vu", "vu_cap", "late", "rate_cap", "backoff", "paused", "shutdown", "credential",
 }
 
 // String returns the label value of r.

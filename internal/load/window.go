@@ -138,6 +138,7 @@ func (it *Iterations) Own() (n [NumDisturbances]uint64) {
 	n[ByVUCap] = it.Dropped[VUCap]
 	n[ByLateDrops] = it.Dropped[Late]
 	n[ByRateCap] = it.Dropped[RateCap]
+	n[ByCredential] = it.Dropped[WithoutCredential]
 	return n
 }
 

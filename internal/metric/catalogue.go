@@ -209,6 +209,24 @@ var (
 		"target")
 )
 
+var credentials = newSection("Credentials", "Tokens and keys that requests are sent with.")
+
+// Credentials.
+var (
+	CredentialUp = credentials.gauge("perfd_credential_up", "",
+		"Whether there is a value of the credential that requests can be sent with.",
+		"credential")
+	CredentialExpiry = credentials.gauge("perfd_credential_expiry_timestamp_seconds", seconds,
+		"When the credential's last value expires, in Unix time; absent where it does not.",
+		"credential")
+	CredentialFetches = credentials.counter("perfd_credential_fetches_total", "",
+		"Attempts to get a value of the credential.",
+		"credential")
+	CredentialFetchFailures = credentials.counter("perfd_credential_fetch_failures_total", "",
+		"Attempts that failed, by what went wrong: no answer (as the causes of requests), guard, status, extract or file.",
+		"credential", "reason")
+)
+
 var runs = newSection("Runs and schedule", "A run is one execution of a scenario.")
 
 // Runs and their schedule.

@@ -20,6 +20,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/wire"
@@ -47,6 +48,10 @@ type Compiler struct {
 	Defaults any
 	// Base is the url of the step's target.
 	Base block.Text
+	// Credentials names the credential of the step's target, empty for none.
+	Credentials string
+	// Credential returns the entry of credentials of a name, nil where there is none; nil has none.
+	Credential func(name string) *credential.Definition
 	// Symbols are the variables the step may read.
 	Symbols *expr.Symbols
 	// Dir is the folder that relative paths of files start from.
@@ -94,6 +99,12 @@ type SpanMapper interface {
 	Span(r *load.Result, address []byte, span *tracepb.Span)
 }
 
+// Authorized is implemented by a Step whose requests may need a credential.
+type Authorized interface {
+	// Credential names the entry of credentials, empty for none.
+	Credential() string
+}
+
 // A Session is what one VU keeps open under one key. Interrupt may be called
 // from any goroutine: it makes a blocked Do return, and leaves the Session usable
 // only for Close. Sessions are compared, so they are pointers.
@@ -121,6 +132,8 @@ type Env struct {
 	// Redirect takes the token of a request that a redirect sends to a host with these addresses, or that is sent once
 	// more, from the limit on requests to that host, as wire.Take. Nil limits nothing.
 	Redirect func(host string, port uint16, addrs []netip.Addr, turn bool) (wait time.Duration, ok bool)
+	// Credentials are those of the steps, by name. They outlive the run.
+	Credentials map[string]*credential.Credential
 	// Shared returns the resource under a key, which it opens on first use. The run closes it at its end.
 	Shared func(Key, func() (io.Closer, error)) (io.Closer, error)
 	// Now returns the time since the engine's zero.

@@ -22,7 +22,9 @@ type Config struct {
 	URL  block.Text `yaml:"url" block:"required" doc:"Base address, such as https://shop.staging.example.com; steps add their paths to it."`
 	// ProxyURL is parsed by wire.ParseProxy; empty is none.
 	ProxyURL block.Secret `yaml:"proxy_url" doc:"HTTP proxy that all connections of load and of reads on the target are tunnelled through, wherever they lead, such as http://proxy:3128, user and password allowed (default: none; HTTP_PROXY and its like never are for load)."`
-	Limits   Limits       `yaml:"limits" doc:"What all scenarios together may do to the target."`
+	// Credentials names an entry of credentials; empty is none.
+	Credentials block.Text `yaml:"credentials" doc:"Name of the entry of credentials that requests to the target are sent with, those that read its release and resources from its host included (default: none)."`
+	Limits      Limits     `yaml:"limits" doc:"What all scenarios together may do to the target."`
 
 	Release   *ReleaseConfig   `yaml:"release" doc:"How perfd learns which release the target runs: regressions are pinned to releases, and windows do not count while a release settles."`
 	Resources []ResourceConfig `yaml:"resources" doc:"Levels of the target, such as its memory, that are read all the time and watched for leaks."`
@@ -89,7 +91,7 @@ func (c *Config) checkURL(errs *block.Errors) {
 	case err != nil || u.Scheme == "" || u.Hostname() == "":
 		errs.Add(c.URL.Pos, c.URL.Path, "must be an address such as https://shop.staging.example.com, got %q", c.URL)
 	case u.User != nil:
-		errs.Add(c.URL.Pos, c.URL.Path, "must not hold a user or password").Hint = "send credentials in headers, from ${env:…} or ${file:…}"
+		errs.Add(c.URL.Pos, c.URL.Path, "must not hold a user or password").Hint = "write an entry of credentials, and its name as credentials of the target"
 	case u.RawQuery != "" || u.Fragment != "":
 		errs.Add(c.URL.Pos, c.URL.Path, "must end with its path, got %q", c.URL).Hint = "queries belong to steps"
 	}

@@ -37,7 +37,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"no host", "{name: a, url: http:///x}", "x.yaml:1:16: url: " + address + `"http:///x"`},
 		{
 			"credentials", "{name: a, url: 'http://u:p@h'}",
-			"x.yaml:1:16: url: must not hold a user or password\n\thint: send credentials in headers, from ${env:…} or ${file:…}",
+			"x.yaml:1:16: url: must not hold a user or password\n\thint: write an entry of credentials, and its name as credentials of the target",
 		},
 		{"a query", "{name: a, url: 'http://h/?q=1'}", "x.yaml:1:16: url: must end with its path, got \"http://h/?q=1\"\n\thint: queries belong to steps"},
 		{"no rate", "{name: a, url: 'http://h', limits: {request_rate: 0/s}}", "x.yaml:1:51: limits.request_rate: must be more than 0, got 0/s"},

@@ -14,6 +14,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
 	"github.com/perfd/perfd/internal/wire"
@@ -27,6 +28,8 @@ type Options struct {
 	Dial Dial
 	// TLSFaults takes what is wrong with the files of the target's TLS once they change; nil for nobody.
 	TLSFaults *wire.TLSFaults
+	// Credential is what requests to the target's host are sent with; nil is none.
+	Credential *credential.Credential
 	// Transport replaces Dial; nil does not.
 	Transport http.RoundTripper
 

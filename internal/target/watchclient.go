@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/wire"
 )
@@ -38,17 +39,18 @@ type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // A client makes the requests of a watch. They do not count as load.
 type client struct {
-	userAgent string
-	target    *url.URL         // the target's address; empty where it has none
-	load      *protocol.Client // how load speaks to the target
-	faults    *wire.TLSFaults  // of its TLS
-	limiter   *Limiter
-	zero      time.Time // the limiter's
-	http      *http.Client
+	userAgent  string
+	target     *url.URL               // the target's address; empty where it has none
+	load       *protocol.Client       // how load speaks to the target
+	credential *credential.Credential // nil for none
+	faults     *wire.TLSFaults        // of its TLS
+	limiter    *Limiter
+	zero       time.Time // the limiter's
+	http       *http.Client
 }
 
 func newClient(o *Options) *client {
-	c := &client{userAgent: o.UserAgent, target: new(url.URL), load: o.Config.Client, faults: o.TLSFaults, limiter: NewLimiter(readRate, 1), zero: time.Now()}
+	c := &client{userAgent: o.UserAgent, target: new(url.URL), load: o.Config.Client, credential: o.Credential, faults: o.TLSFaults, limiter: NewLimiter(readRate, 1), zero: time.Now()}
 	if u, err := url.Parse(o.Config.URL.S); err == nil {
 		c.target = u
 	}
@@ -77,8 +79,9 @@ func (c *client) ofTarget(to *url.URL) bool {
 	return strings.EqualFold(to.Hostname(), c.target.Hostname()) && (to.Scheme == "https" || c.target.Scheme != "https")
 }
 
-// dress sets the header of a request: that of load, and the fields of its own.
-func (c *client) dress(req *http.Request, own block.Entries[block.Text], accept string) {
+// dress sets the header of a request: that of load, and the fields of its own. It returns the value of the target's
+// credential that the request is sent with, nil for none.
+func (c *client) dress(req *http.Request, own block.Entries[block.Text], accept string) (*credential.Value, error) {
 	set := func(name, value string) {
 		if strings.EqualFold(name, "Host") {
 			req.Host = value
@@ -98,6 +101,14 @@ func (c *client) dress(req *http.Request, own block.Entries[block.Text], accept 
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
+	if c.credential == nil || !c.ofTarget(req.URL) {
+		return nil, nil
+	}
+	v, err := c.credential.Dress(req)
+	if err != nil {
+		return nil, &readError{uncredited, err}
+	}
+	return v, nil
 }
 
 // lacking lists the header fields of load that a request does not have.
@@ -225,7 +236,10 @@ func (c *client) get(ctx context.Context, r request) (*answer, error) {
 	if err != nil {
 		return nil, bare(err)
 	}
-	c.dress(req, r.header, r.accept)
+	value, err := c.dress(req, r.header, r.accept)
+	if err != nil {
+		return nil, err
+	}
 	req.Close = r.fresh
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -235,6 +249,9 @@ func (c *client) get(ctx context.Context, r request) (*answer, error) {
 		return nil, bare(err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusUnauthorized {
+		c.credential.Refused(value)
+	}
 	a := &answer{status: resp.StatusCode, header: resp.Header}
 	if c.ofTarget(req.URL) {
 		a.lacking = c.lacking(r)

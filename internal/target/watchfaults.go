@@ -29,10 +29,11 @@ const (
 	badStatus               // the answer is not a success
 	tooLarge                // the answer is longer than is read
 	unreadable              // the answer does not hold what is configured
+	uncredited              // perfd had no credential for the request
 	numFaults
 )
 
-var faultNames = [numFaults]string{"guard", "dns", "tls", "timeout", "unanswered", "redirect", "status", "too_large", "unreadable"}
+var faultNames = [numFaults]string{"guard", "dns", "tls", "timeout", "unanswered", "redirect", "status", "too_large", "unreadable", "credential"}
 
 // A readError is a failed read.
 type readError struct {

@@ -28,11 +28,12 @@ type Scenario struct {
 	timeline *Timeline
 	limit    atomic.Int64 // ns
 
-	mu      sync.Mutex
-	seconds [load.NumDisturbances]float64
-	until   [load.NumDisturbances]time.Time // end of what seconds count
-	gaps    []span                          // by the wall clock, the latest last
-	windows []judged                        // of the time called recently, the latest last
+	mu       sync.Mutex
+	seconds  [load.NumDisturbances]float64
+	until    [load.NumDisturbances]time.Time // end of what seconds count
+	gaps     []span                          // by the wall clock, the latest last
+	withheld []span                          // likewise: times without a credential
+	windows  []judged                        // of the time called recently, the latest last
 }
 
 type span struct{ from, to time.Time }
@@ -65,6 +66,9 @@ func (s *Scenario) SetLimit(d time.Duration) { s.limit.Store(int64(d)) }
 // which is overdue then. The time that a request waited for a token of a rate limit
 // is no lateness.
 func (s *Scenario) Touched(r *load.Result, zero int64) load.Disturbance {
+	if r.Cause == load.NoCredential {
+		return load.ByCredential
+	}
 	limit := s.limit.Load()
 	due, done := r.Due+zero, r.Done+zero
 	if by := s.timeline.touches(due, r.Sent+zero, done, limit); by != load.Undisturbed {
@@ -89,6 +93,22 @@ func (s *Scenario) Stalled(at int64) bool {
 
 // Late notes that between two instants one iteration in a hundred or more started later than Limit.
 func (s *Scenario) Late(from, to time.Time) { s.count(load.ByLateness, from, to) }
+
+// Withheld notes that between two instants no iteration could start for want of a credential.
+func (s *Scenario) Withheld(from, to time.Time) {
+	s.count(load.ByCredential, from, to)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, to = from.Round(0), to.Round(0)
+	if n := len(s.withheld); n > 0 && !s.withheld[n-1].to.Before(from) {
+		s.withheld[n-1].to = to
+		return
+	}
+	if len(s.withheld) == keptSpans {
+		s.withheld = append(s.withheld[:0], s.withheld[1:]...)
+	}
+	s.withheld = append(s.withheld, span{from, to})
+}
 
 // Dropped notes how many arrivals were dropped between two instants, by their
 // reason. Drops that the target caused disturb nothing; nor does load withheld
@@ -163,17 +183,16 @@ func (s *Scenario) Seconds() [load.NumDisturbances]float64 {
 func (s *Scenario) Window(w *load.Window, perIteration int) (invalid uint32, stalled time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, g := range s.gaps {
-		from, to := later(g.from, w.Start), earlier(g.to, w.End)
-		if to.After(from) {
-			stalled += to.Sub(from)
-		}
-	}
+	stalled = within(s.gaps, w)
 	j := judged{start: w.Start, end: w.End}
 	j.lost, j.by = lost(w, perIteration)
 	// What was due in a stall may be dropped, and counted, only in the window after it.
 	if length := w.End.Sub(w.Start); length > 0 && stalled > 0 {
 		j.lost, j.by = max(j.lost, stalled.Seconds()/length.Seconds()), j.by|load.ByGap.Bit()
+	}
+	// Where virtual users wait for a credential, as in the closed model, nothing is dropped.
+	if without := within(s.withheld, w); without > 0 {
+		j.lost, j.by = max(j.lost, without.Seconds()/w.End.Sub(w.Start).Seconds()), j.by|load.ByCredential.Bit()
 	}
 	if j.lost > 1-leastLeft {
 		invalid = j.by
@@ -183,6 +202,16 @@ func (s *Scenario) Window(w *load.Window, perIteration int) (invalid uint32, sta
 	}
 	s.windows = append(s.windows, j)
 	return invalid, stalled
+}
+
+// within returns how much of a window spans cover.
+func within(spans []span, w *load.Window) (covered time.Duration) {
+	for _, g := range spans {
+		if from, to := later(g.from, w.Start), earlier(g.to, w.End); to.After(from) {
+			covered += to.Sub(from)
+		}
+	}
+	return covered
 }
 
 // lost returns the share of the requests of a scenario's own window that do not

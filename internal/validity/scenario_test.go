@@ -392,3 +392,29 @@ func BenchmarkTouched(b *testing.B) {
 		})
 	}
 }
+
+// Time without a credential makes windows invalid where nothing is dropped and nothing sent, as in the closed model.
+func TestTimeWithoutACredential(t *testing.T) {
+	for _, c := range []struct {
+		without time.Duration // of a window of ten seconds, in steps of one
+		invalid bool
+	}{{0, false}, {3 * time.Second, false}, {6 * time.Second, true}, {10 * time.Second, true}} {
+		v := NewScenario(NewTimeline(), 100*time.Millisecond)
+		start := time.Now()
+		for at := time.Duration(0); at < c.without; at += time.Second {
+			v.Withheld(start.Add(at), start.Add(at+time.Second))
+		}
+		w := &load.Window{Start: start.Round(0), End: start.Add(10 * time.Second).Round(0), Iterations: &load.Iterations{}}
+		invalid, stalled := v.Window(w, 1)
+		if want := map[bool]uint32{true: load.ByCredential.Bit()}[c.invalid]; invalid != want || stalled != 0 {
+			t.Errorf("%s without a credential: invalid %v, stalled for %s", c.without, load.Disturbances(invalid), stalled)
+		}
+		if got := v.Seconds()[load.ByCredential]; got != c.without.Seconds() {
+			t.Errorf("%s without a credential count as %vs", c.without, got)
+		}
+	}
+	v := NewScenario(NewTimeline(), 100*time.Millisecond)
+	if by := v.Touched(&load.Result{Cause: load.NoCredential}, 0); by != load.ByCredential || load.NoCredential.Sure() {
+		t.Errorf("a request without a credential was touched by %v", by)
+	}
+}

@@ -107,8 +107,19 @@ type Scenario struct {
 
 	Latency Latency `json:"response_time"`
 
+	// Credentials are what its requests are sent with.
+	Credentials []Credential `json:"credentials,omitempty"`
+
 	Valid   bool     `json:"measurement_valid"`
 	Invalid []string `json:"invalid_reasons,omitempty"`
+}
+
+// A Credential describes how a credential of a scenario stands.
+type Credential struct {
+	Name    string    `json:"name"`
+	Up      bool      `json:"up"`               // there is a value to send
+	Expires time.Time `json:"expires,omitzero"` // of the last value; zero for never
+	Fault   string    `json:"fault,omitempty"`  // why the last attempt to get a value failed
 }
 
 // A Latency is percentiles of response time, in seconds.

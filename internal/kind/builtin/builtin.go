@@ -1,5 +1,5 @@
 // Package builtin is the one list of the kinds that perfd ships. One more
-// protocol, executor, shape, analysis or output is one more line here.
+// protocol, executor, shape, credential, analysis or output is one more line here.
 package builtin
 
 import (
@@ -12,6 +12,7 @@ import (
 	"github.com/perfd/perfd/internal/analysis/outage"
 	"github.com/perfd/perfd/internal/analysis/regression"
 	"github.com/perfd/perfd/internal/analysis/sla"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/output/otlp"
@@ -39,6 +40,15 @@ func Kinds() kind.Set {
 		Outputs: []output.Kind{
 			remotewrite.Kind,
 			otlp.Kind,
+		},
+		Credentials: []credential.Kind{
+			credential.OAuth2,
+			credential.Login,
+			credential.Bearer,
+			credential.Basic,
+			credential.APIKey,
+			credential.SigV4,
+			credential.HMAC,
 		},
 		Analyses: []analysis.Kind{
 			outage.Kind,

@@ -20,6 +20,7 @@ type address struct {
 	// template is the path as it is written in the configuration, for spans; empty if it holds a secret.
 	template string
 	target   []segment // path and query
+	asks     bool      // there is a query
 }
 
 // address compiles the url: its origin is fixed, its path and query may hold expressions.
@@ -68,7 +69,7 @@ func (c *Config) address(k *protocol.Compiler) (a address) {
 				slotOf(expr.ParseTemplate(value, k.Symbols, k.Errors), queryValue))
 		}
 	}
-	a.target = list
+	a.target, a.asks = list, query
 	if !at.Hidden {
 		a.template, _, _ = strings.Cut(rest, "?")
 	}

@@ -2,6 +2,8 @@ package http
 
 import (
 	"math/rand/v2"
+	"slices"
+	"strings"
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/expr"
@@ -17,7 +19,16 @@ func (t *TargetConfig) Client(k *protocol.Compiler) *protocol.Client {
 	}
 	var fields []field
 	c := &protocol.Client{TLS: t.openTLS(k)}
+	var written []string // by the target's credential
+	if k.Credential != nil {
+		if d := k.Credential(k.Credentials); d != nil {
+			written = d.Fields
+		}
+	}
 	for _, e := range t.Headers {
+		if slices.ContainsFunc(written, func(f string) bool { return strings.EqualFold(f, e.Name.S) }) {
+			k.Errors.Add(e.Name.Pos, e.Name.Path, "%s is written by credentials %s too", e.Name.S, k.Credentials).Hint = "leave one of them out"
+		}
 		var unknown block.Errors // the flows report what is wrong with a field
 		value := expr.ParseTemplate(e.Value, expr.NewSymbols(nil), &unknown)
 		if unknown.Len() > 0 {

@@ -2,10 +2,12 @@ package http
 
 import (
 	"cmp"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/wire"
@@ -29,6 +31,9 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 	}
 	s.tls = t.openTLS(k)
 	a := c.address(k)
+	if s.credential = c.credential(k, t, &a); s.credential != "" {
+		a.target = append(a.target, credentialQuery(a.asks))
+	}
 	f := c.headers(k, t)
 	s.codings = f.codings
 	s.origin, s.own, s.contentType = a.origin, f.own, f.contentType
@@ -42,6 +47,58 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 	}
 	s.head = merge([]segment{literal(s.method + " ")}, a.target, []segment{literal(" HTTP/1.1\r\n")}, f.host, f.own, f.others)
 	return s
+}
+
+// noCredential is the value of a key credentials that means none.
+const noCredential = "none"
+
+// credential returns the name of the entry of credentials that requests are sent with, empty for none. That of the
+// target is for the target alone.
+func (c *Config) credential(k *protocol.Compiler, t *TargetConfig, a *address) string {
+	name, own := k.Credentials, c.Credentials.Path != ""
+	if own {
+		name = c.Credentials.S
+	}
+	if name == "" && !own || name == noCredential {
+		return ""
+	}
+	var d *credential.Definition
+	if k.Credential != nil {
+		d = k.Credential(name)
+	}
+	if d == nil {
+		if own {
+			k.Errors.Add(c.Credentials.Pos, c.Credentials.Path, "there is no entry of credentials named %q", c.Credentials).Hint = "write one of the names below credentials, or none"
+		}
+		return "" // that of the target was reported
+	}
+	if !own && !a.ofTarget(k.Base.S) {
+		return ""
+	}
+	headers := c.Headers
+	if own {
+		headers = slices.Concat(c.Headers, t.Headers)
+	}
+	for _, e := range headers {
+		if !slices.ContainsFunc(d.Fields, func(f string) bool { return strings.EqualFold(f, e.Name.S) }) {
+			continue
+		}
+		if own {
+			k.Errors.Add(e.Name.Pos, e.Name.Path, "%s is written by credentials %s too", e.Name.S, name).Hint = "leave one of them out"
+		}
+		return ""
+	}
+	return name
+}
+
+// ofTarget reports whether requests go to the host and port of the target's url.
+func (a *address) ofTarget(base string) bool {
+	u, err := url.Parse(base)
+	if err != nil {
+		return false
+	}
+	o, err := originOf(u)
+	return err == nil && o == a.origin
 }
 
 // either returns the step's own value if it has one, else the target's.

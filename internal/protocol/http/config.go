@@ -46,6 +46,8 @@ type Config struct {
 	MaxRead   block.Size                `yaml:"max_read" doc:"Largest body that expressions may read, such as 4MiB; a larger one fails as overload (default: the target's)."`
 	MaxHeader block.Size                `yaml:"max_header" doc:"Longest head of an answer; a longer one fails as overload (default: the target's)."`
 	Cookies   *bool                     `yaml:"cookies" doc:"Send and keep cookies (default: the target's)."`
+	// Credentials names an entry of credentials, or is none.
+	Credentials block.Text `yaml:"credentials" doc:"Name of the entry of credentials that the request is sent with, or none (default: the target's; none where the request goes to another host, or has the same header field of its own)."`
 }
 
 // values are those of one field: each is sent as a field of its own.

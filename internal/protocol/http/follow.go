@@ -141,6 +141,9 @@ func (s *step) encodeHop(h *hop, fields []byte, c *protocol.Call, w *scratch, se
 	x.Out = append(x.Out[:0], h.method...)
 	x.Out = append(x.Out, ' ')
 	x.Out = append(x.Out, h.at.RequestURI()...)
+	if h.origin == s.origin {
+		x.Out = s.appendQuery(x.Out, h.at, w)
+	}
 	x.Out = append(x.Out, " HTTP/1.1\r\n"...)
 	if h.origin == s.origin {
 		x.Out = append(x.Out, fields...)
@@ -153,9 +156,33 @@ func (s *step) encodeHop(h *hop, fields []byte, c *protocol.Call, w *scratch, se
 		}
 	}
 	s.appendCookies(&h.origin, w, sess)
+	if !h.body {
+		w.body = nil
+		if w.file != nil {
+			w.file.Close()
+			w.file = nil
+		}
+	}
+	if h.origin == s.origin {
+		if err := s.appendCredential(h.method, w); err != nil {
+			return err
+		}
+	}
 	if h.body {
 		return s.appendBody(c, w)
 	}
 	x.Out = append(x.Out, "\r\n"...)
 	return nil
+}
+
+// appendQuery appends what the step's credential adds to the query of a redirect, unless the redirect kept it.
+func (s *step) appendQuery(dst []byte, to *url.URL, w *scratch) []byte {
+	if w.value == nil || len(w.value.Query) == 0 || strings.Contains("&"+to.RawQuery+"&", "&"+string(w.value.Query)+"&") {
+		return dst
+	}
+	separator := byte('?')
+	if to.RawQuery != "" || to.ForceQuery {
+		separator = '&'
+	}
+	return append(append(dst, separator), w.value.Query...)
 }

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
@@ -36,8 +37,11 @@ type rig struct {
 	call    protocol.Call
 	base    string
 	target  string // yaml of the target's block
-	keep    expr.Keep
-	trace   load.Result // of which Trace, Span and Sampled are each call's
+	// credentials are the names of the entries that there are, ofTarget is the target's.
+	credentials map[string]*credential.Definition
+	ofTarget    string
+	keep        expr.Keep
+	trace       load.Result // of which Trace, Span and Sampled are each call's
 }
 
 func newRig(t testing.TB, base string) *rig {
@@ -75,6 +79,7 @@ func (r *rig) compile(text string) (protocol.Step, error) {
 	s := c.Compile(&protocol.Compiler{
 		Defaults: target, Base: block.Text{S: r.base}, Symbols: r.symbols, Errors: &errs,
 		Allowed: r.env.Dialer.Guard().CheckHost, Dir: r.t.TempDir(),
+		Credentials: r.ofTarget, Credential: func(name string) *credential.Definition { return r.credentials[name] },
 	})
 	return s, errs.Err()
 }

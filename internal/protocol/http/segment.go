@@ -100,6 +100,20 @@ func fieldOf(name string, t *expr.Template) []segment {
 	return []segment{literal(name + ": "), value, literal("\r\n")}
 }
 
+// credentialQuery returns the segment of what a credential adds to the query, which has begun or not.
+func credentialQuery(begun bool) segment {
+	separator := byte('?')
+	if begun {
+		separator = '&'
+	}
+	return segment{slot: func(dst []byte, _ *protocol.Call, w *scratch) ([]byte, error) {
+		if len(w.value.Query) > 0 {
+			dst = append(append(dst, separator), w.value.Query...)
+		}
+		return dst, nil
+	}}
+}
+
 // userAgent, traceparent and identity identify a request of a run.
 var (
 	userAgent = segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {

@@ -2,6 +2,7 @@ package http
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/wire"
@@ -29,6 +31,8 @@ type step struct {
 	redirects int
 	codings   wire.Codings // that answers may come in
 	cookies   bool
+	// credential names the entry of credentials that requests are sent with, empty for none.
+	credential string
 
 	// The request, in the order of the wire: line and fields, Cookie, Content-Type and Content-Length, body.
 	head        []segment // request line, and all fields but those that follow
@@ -47,6 +51,9 @@ type scratch struct {
 	room []byte // buffer for bodies that differ from request to request
 	body []byte // the request's body: in room, or the step's
 	file *os.File
+
+	value *credential.Value  // of the step's credential
+	sign  credential.Request // what a signature is of
 }
 
 const scratchSpare = 64 << 10 // bytes; a larger buffer is not kept for the next request
@@ -121,13 +128,16 @@ func (s *step) Do(c *protocol.Call) {
 	if c.Address != nil {
 		c.Address = w.x.Target() // of the last redirect
 	}
-	w.x.Stream, w.body = nil, nil
+	w.x.Stream, w.body, w.value, w.sign = nil, nil, nil, credential.Request{}
 	if w.file != nil {
 		w.file.Close()
 		w.file = nil
 	}
 	if err != nil {
 		c.Result.Cause, c.Err = wire.Classify(err), err
+		if errors.Is(err, credential.ErrNone) {
+			c.Result.Cause = load.NoCredential
+		}
 		return
 	}
 	c.Result.Code = int32(w.x.Code())
@@ -143,6 +153,13 @@ func (s *step) perform(c *protocol.Call, w *scratch) error {
 	x := &w.x
 	x.KeepBody, x.MaxKept, x.Decode, x.Deadline, x.Follows = c.Keep.Body, s.maxRead, s.codings, int64(c.Deadline), false
 	x.From, x.MaxHead = netip.Addr{}, s.maxHeader
+	var by *credential.Credential
+	if s.credential != "" {
+		by = c.VU.Env.Credentials[s.credential]
+		if w.value = by.Value(); w.value == nil {
+			return fmt.Errorf("%w: %s", credential.ErrNone, s.credential)
+		}
+	}
 	if err := s.encode(c, w, sess); err != nil {
 		return err
 	}
@@ -151,9 +168,45 @@ func (s *step) perform(c *protocol.Call, w *scratch) error {
 		return err
 	}
 	if s.redirects > 0 && isRedirect(x.Code()) {
-		return s.follow(c, w, sess)
+		if err := s.follow(c, w, sess); err != nil {
+			return err
+		}
+	}
+	if by != nil && x.Code() == unauthorized {
+		by.Refused(w.value)
 	}
 	return nil
+}
+
+// unauthorized is the status of a request whose credential was not accepted.
+const unauthorized = 401
+
+// Credential names the entry of credentials that requests are sent with, empty for none.
+func (s *step) Credential() string { return s.credential }
+
+// appendCredential appends the header fields of the step's credential, which may sign the request that w holds.
+func (s *step) appendCredential(method string, w *scratch) (err error) {
+	if w.value == nil {
+		return nil
+	}
+	x := &w.x
+	x.Out = append(x.Out, w.value.Header...)
+	if w.value.Sign == nil {
+		return nil
+	}
+	w.sign = credential.Request{Method: method, Host: hostOf(x.Out), Target: x.Target(), Body: w.body, At: time.Now()}
+	if w.file != nil {
+		w.sign.File = w.file
+	}
+	x.Out, err = w.value.Sign(x.Out, &w.sign)
+	return err
+}
+
+// hostOf returns the value of the Host field of a request's head.
+func hostOf(head []byte) []byte {
+	_, rest, _ := bytes.Cut(head, []byte("\r\nHost: "))
+	host, _, _ := bytes.Cut(rest, []byte("\r\n"))
+	return host
 }
 
 // exchange performs the request that x.Out holds.
@@ -187,12 +240,17 @@ func (s *step) encode(c *protocol.Call, w *scratch, sess *session) error {
 	}
 	w.head = len(x.Out)
 	s.appendCookies(&s.origin, w, sess)
+	if !s.bodiless {
+		if err := s.fillBody(c, w); err != nil {
+			return err
+		}
+	}
+	if err := s.appendCredential(s.method, w); err != nil {
+		return err
+	}
 	if s.bodiless {
 		x.Out = append(x.Out, "\r\n"...)
 		return nil
-	}
-	if err := s.fillBody(c, w); err != nil {
-		return err
 	}
 	return s.appendBody(c, w)
 }
