@@ -227,6 +227,8 @@ func newCommandLine(name string, stderr io.Writer) *commandLine {
 		c.listen = list{values: []string{":9797"}}
 	}
 	f.Var(&c.listen, "web.listen-address", "address to serve /metrics, API and pages on; may be given more than once")
+	f.StringVar(&c.opts.ExternalURL, "web.external-url", "", "address under which browsers reach perfd, such as https://example.com/perfd/ behind a reverse proxy; links lead there, and its path comes before all routes")
+	f.StringVar(&c.opts.RoutePrefix, "web.route-prefix", "", "what the paths of all routes begin with; the path of --web.external-url if empty")
 	f.StringVar(&c.opts.WebConfigFile, "web.config.file", "", "file that turns on TLS or basic authentication (exporter-toolkit's format)")
 	f.IntVar(&c.opts.Connections, "web.max-connections", 512, "most connections to the web server at once, and a quarter of the open files that the process may have")
 	f.BoolVar(&c.opts.Profiles, "web.enable-pprof", false, "serve Go's profiles at /debug/pprof/")

@@ -40,11 +40,13 @@ type Options struct {
 	StoragePath   string
 	Listen        []string // host:port each; nothing is served where there are none
 	WebConfigFile string
-	Connections   int  // to the web server, at once; 0 is web.DefaultConnections
-	Profiles      bool // Go's profiles are served
-	Lifecycle     bool // changing endpoints other than pause are allowed
-	NoClassic     bool // native histograms only
-	Shard, Shards int  // 0 ≤ Shard < Shards
+	ExternalURL   string // address under which browsers reach perfd; may be empty
+	RoutePrefix   string // of the web server's paths; the path of ExternalURL if empty
+	Connections   int    // to the web server, at once; 0 is web.DefaultConnections
+	Profiles      bool   // Go's profiles are served
+	Lifecycle     bool   // changing endpoints other than pause are allowed
+	NoClassic     bool   // native histograms only
+	Shard, Shards int    // 0 ≤ Shard < Shards
 	Grace         time.Duration
 	Log           *slog.Logger
 	Reload        <-chan struct{} // SIGHUP
@@ -102,6 +104,7 @@ type App struct {
 	judge    *judge.Judge
 	fleet    *fleet.Fleet
 	server   *web.Server // nil where nothing is served
+	place    web.Place
 
 	secrets       secrets
 	historyFaults atomic.Uint64
@@ -144,6 +147,9 @@ func New(opts Options) (_ *App, err error) {
 			err = errors.Join(err, a.life.stop(context.Background(), a.log))
 		}
 	}()
+	if a.place, err = web.NewPlace(opts.ExternalURL, opts.RoutePrefix); err != nil {
+		return nil, &UsageError{err}
+	}
 	doc, err := Load(opts)
 	if err != nil {
 		return nil, &UsageError{err}
@@ -216,8 +222,8 @@ func (a *App) listen() (err error) {
 		return nil
 	}
 	metrics := exposition.New(exposition.Options{Scenarios: a.recorder, Daemon: a.registry, Drop: a.registry.Drop, Log: a.log})
-	handler := web.Handler(web.Options{Daemon: daemon{a}, Verdicts: verdicts{a}, Kinds: a.kinds.Analyses, Metrics: metrics, Lifecycle: a.opts.Lifecycle, Profiles: a.opts.Profiles, Log: a.log})
-	if a.server, err = web.Listen(a.opts.Listen, a.opts.WebConfigFile, handler, a.log); err != nil {
+	handler := web.Handler(web.Options{Daemon: daemon{a}, Verdicts: verdicts{a}, Kinds: a.kinds.Analyses, Metrics: metrics, Lifecycle: a.opts.Lifecycle, Profiles: a.opts.Profiles, Place: a.place, Log: a.log})
+	if a.server, err = web.Listen(a.opts.Listen, a.opts.WebConfigFile, handler, a.place, a.log); err != nil {
 		return &UsageError{err}
 	}
 	if a.opts.Connections > 0 {

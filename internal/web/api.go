@@ -19,16 +19,16 @@ func (s *server) routeAPI(mux *http.ServeMux) {
 		{reads, "/api/v1/scenarios/{name}", expensive(s.scenario)},
 		{reads, "/api/v1/failures", expensive(s.failures)},
 		{append(reads, writes...), "/api/v1/maintenance", s.maintenance},
-		{deletes, "/api/v1/maintenance/{id}", changing(s.Lifecycle, refuse, s.endMaintenance)},
-		{writes, "/api/v1/scenarios/{name}/start", changing(s.Lifecycle, refuse, byName(s.Daemon.Start))},
-		{writes, "/api/v1/scenarios/{name}/stop", changing(s.Lifecycle, refuse, byName(s.Daemon.Stop))},
+		{deletes, "/api/v1/maintenance/{id}", s.changing(s.Lifecycle, refuse, s.endMaintenance)},
+		{writes, "/api/v1/scenarios/{name}/start", s.changing(s.Lifecycle, refuse, byName(s.Daemon.Start))},
+		{writes, "/api/v1/scenarios/{name}/stop", s.changing(s.Lifecycle, refuse, byName(s.Daemon.Stop))},
 	}
 	if s.Verdicts != nil {
 		routes = append(routes,
 			route{reads, "/api/v1/findings", expensive(s.findings)},
 			route{reads, "/api/v1/findings/{id}", s.finding},
-			route{writes, "/api/v1/findings/{id}/accept", changing(s.Lifecycle, refuse, s.accept)},
-			route{writes, "/api/v1/releases", changing(s.Lifecycle, refuse, s.release)},
+			route{writes, "/api/v1/findings/{id}/accept", s.changing(s.Lifecycle, refuse, s.accept)},
+			route{writes, "/api/v1/releases", s.changing(s.Lifecycle, refuse, s.release)},
 		)
 	}
 	for _, r := range routes {

@@ -23,7 +23,7 @@ func TestIdleClientsKeepNobodyOut(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const most = 8
-			s, err := Listen([]string{"127.0.0.1:0", "127.0.0.1:0"}, "", handler(&fake{ready: true}, true), slog.New(slog.DiscardHandler))
+			s, err := Listen([]string{"127.0.0.1:0", "127.0.0.1:0"}, "", handler(&fake{ready: true}, true), Place{}, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +77,7 @@ func TestARequestUnderWayIsNotEvicted(t *testing.T) {
 		close(inside)
 		<-leave
 		io.WriteString(w, "done")
-	}), slog.New(slog.DiscardHandler))
+	}), Place{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

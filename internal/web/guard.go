@@ -25,18 +25,27 @@ func bounded(h http.Handler, d time.Duration) http.Handler {
 	})
 }
 
-var sameOrigin = http.NewCrossOriginProtection()
+// origins tells requests of pages of other sites from those of pages of the place's own.
+func (p Place) origins() *http.CrossOriginProtection {
+	c := http.NewCrossOriginProtection()
+	if p.origin != "" {
+		if err := c.AddTrustedOrigin(p.origin); err != nil {
+			panic(err) // NewPlace made it of a scheme and a host
+		}
+	}
+	return c
+}
 
 // foreign reports whether a browser makes the request for a page that is not, or
 // may not be, of this daemon.
-func foreign(r *http.Request) bool {
-	if sameOrigin.Check(r) != nil {
+func (s *server) foreign(r *http.Request) bool {
+	if s.origins.Check(r) != nil {
 		return true
 	}
 	// Its own page proves nothing by a name over plain HTTP: whoever owns a name can
 	// let it point here once a browser has loaded his page (DNS rebinding). An
-	// address and localhost cannot be pointed elsewhere.
-	return r.TLS == nil && r.Header.Get("Origin") != "" && !literal(r.Host)
+	// address and localhost cannot be pointed elsewhere, and the external URL is one that the operator vouches for.
+	return r.TLS == nil && (s.Place.origin == "" || r.Header.Get("Origin") != s.Place.origin) && r.Header.Get("Origin") != "" && !literal(r.Host)
 }
 
 // literal reports whether a Host header is an address or localhost.

@@ -22,6 +22,7 @@ type Options struct {
 	Lifecycle bool
 	// Profiles serves Go's profiles, which show what the process holds and cost processor time.
 	Profiles bool
+	Place    Place
 	Log      *slog.Logger
 }
 
@@ -29,11 +30,12 @@ type server struct {
 	Options
 	pages   *template.Template
 	answers *answers
+	origins *http.CrossOriginProtection
 }
 
 // Handler returns everything that is served.
 func Handler(o Options) http.Handler {
-	s := &server{o, pagesOf(o.Kinds), newAnswers()}
+	s := &server{o, pagesOf(o.Kinds, o.Place), newAnswers(), o.Place.origins()}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /{$}", s.landing)
@@ -47,7 +49,7 @@ func Handler(o Options) http.Handler {
 	if o.Profiles {
 		routeProfiles(all)
 	}
-	return plain(all)
+	return plain(o.Place.serve(all))
 }
 
 // routeProfiles adds Go's profiles, which take as long as the query says.
@@ -62,10 +64,10 @@ func routeProfiles(mux *http.ServeMux) {
 
 // probes answers probes before anything else asks for a password: who probes whether the
 // process lives has none, and learns nothing but that.
-func probes(open, guarded http.Handler) http.Handler {
+func probes(at Place, open, guarded http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := guarded
-		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.URL.Path == "/-/healthy" || r.URL.Path == "/-/ready") {
+		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && at.probe(r.URL.Path) {
 			h = open
 		}
 		h.ServeHTTP(w, r)
@@ -88,9 +90,9 @@ func (s *server) routeControl(mux *http.ServeMux) {
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "perfd is healthy.") })
 	mux.HandleFunc("GET /-/ready", s.ready)
 	for _, method := range []string{"POST ", "PUT "} {
-		mux.HandleFunc(method+"/-/pause", changing(true, text, s.pause))
-		mux.HandleFunc(method+"/-/resume", changing(s.Lifecycle, text, s.do(s.Daemon.Resume, "Resumed.")))
-		mux.HandleFunc(method+"/-/reload", changing(s.Lifecycle, text, s.do(s.Daemon.Reload, "Reloaded.")))
+		mux.HandleFunc(method+"/-/pause", s.changing(true, text, s.pause))
+		mux.HandleFunc(method+"/-/resume", s.changing(s.Lifecycle, text, s.do(s.Daemon.Resume, "Resumed.")))
+		mux.HandleFunc(method+"/-/reload", s.changing(s.Lifecycle, text, s.do(s.Daemon.Reload, "Reloaded.")))
 	}
 }
 
@@ -127,12 +129,12 @@ func (s *server) do(f func() error, done string) http.HandlerFunc {
 
 // changing guards an endpoint that changes something: it must be allowed, and a
 // browser must not have been sent here by another site.
-func changing(allowed bool, refuse func(w http.ResponseWriter, code int, why string), f http.HandlerFunc) http.HandlerFunc {
+func (s *server) changing(allowed bool, refuse func(w http.ResponseWriter, code int, why string), f http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case !allowed:
 			refuse(w, http.StatusForbidden, "this endpoint is off; start perfd with --web.enable-lifecycle to allow it")
-		case foreign(r):
+		case s.foreign(r):
 			refuse(w, http.StatusForbidden, "requests from pages of other sites are refused; a page of perfd's own must be opened by its address or by TLS")
 		default:
 			f(w, r)

@@ -9,7 +9,7 @@ import (
 // maintenance takes a window, or answers with those that are under way and those to come.
 func (s *server) maintenance(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
-		changing(s.Lifecycle, refuse, s.maintain)(w, r)
+		s.changing(s.Lifecycle, refuse, s.maintain)(w, r)
 		return
 	}
 	now, coming := s.Daemon.Maintenance()

@@ -22,16 +22,16 @@ func asset(w http.ResponseWriter, r *http.Request) {
 }
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"seconds": seconds, "rate": rate, "failed": failed, "asked": asked, "share": share, "spread": spreadOf,
+	"root": func() string { return "" }, "seconds": seconds, "rate": rate, "failed": failed, "asked": asked, "share": share, "spread": spreadOf,
 	"ago": ago, "since": since, "when": when, "stateTone": stateTone,
 	"count":    func(n uint64) string { return amount.Count(float64(n)) },
 	"measured": analysis.Measured, "interval": analysis.Interval, "confidence": confidence, "evidence": evidence, "kind": analysis.Kinds(nil).Word, "place": analysis.Place, "tone": tone, "over": over, "at": at,
 	"alarming": func(ratio float64) bool { return ratio >= alarming },
 }).ParseFS(files, "templates/*.html"))
 
-// pagesOf returns the pages with the words of kinds.
-func pagesOf(kinds analysis.Kinds) *template.Template {
-	return template.Must(pages.Clone()).Funcs(template.FuncMap{"kind": kinds.Word})
+// pagesOf returns the pages with the words of kinds, whose links lead to a place.
+func pagesOf(kinds analysis.Kinds, at Place) *template.Template {
+	return template.Must(pages.Clone()).Funcs(template.FuncMap{"kind": kinds.Word, "root": func() string { return at.links }})
 }
 
 // pagePolicy lets a page load nothing but this daemon's own files.

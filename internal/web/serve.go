@@ -17,6 +17,7 @@ import (
 type Server struct {
 	handler http.Handler
 	config  string
+	at      Place
 	log     *slog.Logger
 	fronts  []front
 	open    *connections
@@ -31,14 +32,15 @@ type front struct {
 }
 
 // Listen binds the addresses and serves nothing yet. The file, where one is
-// named, turns on TLS and basic authentication, and is checked now.
-func Listen(addresses []string, configFile string, h http.Handler, log *slog.Logger) (*Server, error) {
+// named, turns on TLS and basic authentication, and is checked now; the handler's probes are
+// at its place.
+func Listen(addresses []string, configFile string, h http.Handler, at Place, log *slog.Logger) (*Server, error) {
 	if configFile != "" {
 		if err := toolkit.Validate(configFile); err != nil {
 			return nil, fmt.Errorf("--web.config.file %s: %w", configFile, err)
 		}
 	}
-	s := &Server{handler: h, config: configFile, log: log, open: newConnections(DefaultConnections)}
+	s := &Server{handler: h, config: configFile, at: at, log: log, open: newConnections(DefaultConnections)}
 	for _, a := range addresses {
 		l, err := net.Listen("tcp", a)
 		if err != nil {
@@ -62,7 +64,7 @@ func (s *Server) server(h http.Handler) *http.Server {
 	}
 	// The toolkit puts authentication around the handler when it begins to serve, just before this is called.
 	server.BaseContext = func(net.Listener) context.Context {
-		server.Handler = probes(h, server.Handler)
+		server.Handler = probes(s.at, h, server.Handler)
 		return context.Background()
 	}
 	return server

@@ -63,7 +63,7 @@ func TestServerSpeaksTLSAndAsksForAPassword(t *testing.T) {
 	pool := selfSigned(t, dir)
 	config := filepath.Join(dir, "web.yaml")
 	writeFile(t, config, []byte("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"+basicAuth))
-	s, err := Listen([]string{"127.0.0.1:0", "127.0.0.1:0"}, config, handler(&fake{ready: true}, true), slog.New(slog.DiscardHandler))
+	s, err := Listen([]string{"127.0.0.1:0", "127.0.0.1:0"}, config, handler(&fake{ready: true}, true), Place{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestListenRefuses(t *testing.T) {
 			if c.config != "" {
 				config = filepath.Join(dir, c.config)
 			}
-			_, err := Listen([]string{"127.0.0.1:0", c.address}, config, http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+			_, err := Listen([]string{"127.0.0.1:0", c.address}, config, http.NotFoundHandler(), Place{}, slog.New(slog.DiscardHandler))
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Listen = %v, want an error with %q", err, c.want)
 			}
@@ -215,7 +215,7 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 
 func serve(t *testing.T, h http.Handler) *Server {
 	t.Helper()
-	s, err := Listen([]string{"127.0.0.1:0"}, "", h, slog.New(slog.DiscardHandler))
+	s, err := Listen([]string{"127.0.0.1:0"}, "", h, Place{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
