@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -134,5 +136,39 @@ func TestARunWhoseSetupFailsIsOver(t *testing.T) {
 	}
 	if _, body, err := d.Do(t.Context(), "GET", "/api/v1/failures?scenario=orders"); err != nil || !strings.Contains(body, "setup/sign in") {
 		t.Errorf("the failures of the scenario do not name the step (%v): %s", err, body)
+	}
+}
+
+func TestSetupWaitsForTheEndOfAPause(t *testing.T) {
+	r := &register{open: map[string]bool{}}
+	g := newTarget(t, r.ServeHTTP, nil)
+	dir := t.TempDir()
+	stop := filepath.Join(dir, "STOP")
+	if err := os.WriteFile(stop, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := strings.Replace(fmt.Sprintf(registerConfig, g.URL), "schedule: {manual: true, duration: 3s}", "schedule: {always: true}", 1)
+	d := startWith(t, daemon.Options{Dir: dir, Config: "safety: {kill_switch_file: STOP}\n" + config})
+	until(t, d, 20*time.Second, func(m daemon.Metrics) string {
+		if m.Value("perfd_paused") != 1 {
+			return "load is not paused"
+		}
+		return ""
+	})
+	time.Sleep(time.Second) // in which nothing may happen
+	r.mu.Lock()
+	early := r.setups + r.created
+	r.mu.Unlock()
+	if early > 0 {
+		t.Errorf("%d requests were sent during a pause", early)
+	}
+	if err := os.Remove(stop); err != nil {
+		t.Fatal(err)
+	}
+	until(t, d, 20*time.Second, atLeast(5, "perfd_requests_total", "scenario=orders"))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.setups != 1 || len(r.bad) > 0 {
+		t.Errorf("%d setups after the pause, wrong requests %q; want 1 and none", r.setups, r.bad)
 	}
 }

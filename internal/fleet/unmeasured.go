@@ -97,6 +97,9 @@ func (r *run) aside(p *flow.Program) *flow.VU {
 	})
 }
 
+// errPaused is why teardown is not performed.
+var errPaused = errors.New("all load is paused")
+
 // errStep is why a program was not performed to its end.
 var errStep = errors.New("a step failed: the scenario's failures say which")
 
@@ -111,6 +114,22 @@ func perform(ctx context.Context, v *flow.VU, of *flow.Remnant) error {
 	return errStep
 }
 
+// lookForPause is how often what is done beside the flow looks whether the pause has ended.
+const lookForPause = 200 * time.Millisecond
+
+// awaitLoad waits while all load is paused, and reports whether ctx goes on. What is done beside the flow sends
+// requests too, and none begins during a pause.
+func (r *run) awaitLoad(ctx context.Context) bool {
+	for r.s.paused() {
+		select {
+		case <-time.After(lookForPause):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return ctx.Err() == nil
+}
+
 // prepare performs setup until it succeeds. A run that has an end is over after some attempts, one without makes
 // another each minute. Then load begins with the variables that setup set.
 func (r *run) prepare(ctx context.Context) {
@@ -121,7 +140,7 @@ func (r *run) prepare(ctx context.Context) {
 	r.unstarted.Store(true)
 	wait := time.Second
 	for attempt := 1; ; attempt++ {
-		if !r.s.awaitCredentials(ctx) {
+		if !r.awaitLoad(ctx) || !r.s.awaitCredentials(ctx) {
 			return
 		}
 		v := r.aside(p)
@@ -165,7 +184,11 @@ func (r *run) conclude() {
 	}
 	v := r.aside(p)
 	defer v.Close()
-	if err := perform(ctx, v, nil); err != nil {
+	err := errPaused
+	if r.awaitLoad(ctx) {
+		err = perform(ctx, v, nil)
+	}
+	if err != nil {
 		r.s.log.Warn("teardown failed", "err", err)
 	}
 }
@@ -240,7 +263,11 @@ func (c *cleaner) next(all bool) (x flow.Remnant, ok bool) {
 func (c *cleaner) work(ctx context.Context) {
 	defer close(c.done)
 	for {
-		for x, ok := c.next(false); ok; x, ok = c.next(false) {
+		for c.run.awaitLoad(ctx) {
+			x, ok := c.next(false)
+			if !ok {
+				break
+			}
 			c.remove(ctx, x)
 		}
 		select {
@@ -277,7 +304,7 @@ func (c *cleaner) finish(ctx context.Context) {
 	}
 	c.cancel()
 	for x, ok := c.next(true); ok; x, ok = c.next(true) {
-		if ctx.Err() != nil {
+		if !c.run.awaitLoad(ctx) {
 			c.run.s.unmeasured.leave(0, 1)
 			continue
 		}
