@@ -37,9 +37,10 @@ func TestCredentialsOfARedirectedReceiver(t *testing.T) {
 				t.Cleanup(here.Close)
 				w := newRig(t, t.TempDir(), r, endpointOf(t, here.URL+"/", ", "+c.more))
 				stop := w.startEndpoints()
-				w.snapshots(base(), 2, turn)
-				w.finished(base(), 2)
-				if diff := cmp.Diff(want(base(), 2), there.took(counterName(1), 2), both); diff != "" {
+				from := base()
+				w.snapshots(from, 2, turn)
+				w.finished(from, 2)
+				if diff := cmp.Diff(want(from, 2), there.took(counterName(1), 2), both); diff != "" {
 					t.Errorf("%s: samples (-want +got):\n%s", c.name, diff)
 				}
 				w.crash(stop)
