@@ -54,7 +54,7 @@ func parseExternal(external string) (Place, error) {
 		return Place{}, fmt.Errorf("must not hold quotes, got %s", external)
 	case err != nil:
 		return Place{}, fmt.Errorf("must be an address such as https://perfd.example.com/perfd/: %w", err)
-	case u.Host != "" && u.Scheme != "http" && u.Scheme != "https", u.Host == "" && (u.Scheme != "" || !strings.HasPrefix(external, "/")):
+	case u.Host != "" && u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "" && (u.Scheme != "" || u.Host != "" || !strings.HasPrefix(external, "/")):
 		return Place{}, fmt.Errorf("must begin with http://, https:// or be a path that begins with /, got %q", external)
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return Place{}, errors.New("must be an address without user, query and fragment")
