@@ -301,7 +301,7 @@ var (
 		"Effective events that the verdict rests on, since it last began anew.",
 		"scenario", "objective")
 	Outage = objectives.gauge("perfd_outage", "",
-		"Whether every request of the scenario fails: 20 or more of them, for 10 s or longer.",
+		"Whether every request of the scenario fails: 18 or more one after the other, for 8 s or longer.",
 		"scenario")
 	Efficiency = objectives.gauge("perfd_efficiency_ratio", ratio,
 		"Iterations that started over those the plan asked for, of the run under way.",

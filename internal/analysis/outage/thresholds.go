@@ -5,7 +5,9 @@ import "time"
 // Thresholds are the tunable constants of the analysis.
 type Thresholds struct {
 	// Least is how many requests must have failed, or checks not held, one after the
-	// other: with half of them failing by chance, 20 in a row are one in a million.
+	// other: with half of them failing by chance, 18 in a row are four in a million.
+	// Seconds are looked at up to two seconds after they begin, in which two more
+	// requests at 1/s fail, so that an outage is found within twenty.
 	Least uint64
 	// Span is how long they must have failed, so that a restart of the target of a few
 	// seconds is none. It is counted from the first whole second in which everything
@@ -21,5 +23,5 @@ type Thresholds struct {
 
 // DefaultThresholds returns the thresholds that perfd uses.
 func DefaultThresholds() Thresholds {
-	return Thresholds{Least: 20, Span: 8 * time.Second, Stale: 5 * time.Minute, Runs: 4}
+	return Thresholds{Least: 18, Span: 8 * time.Second, Stale: 5 * time.Minute, Runs: 4}
 }
