@@ -1,8 +1,10 @@
 package builtin
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/perfd/perfd/internal/analysis"
@@ -45,4 +47,19 @@ func TestAnalysesAreDescribed(t *testing.T) {
 			sent[d] = true
 		}
 	}
+}
+
+// The words that pages and reports have for each kind of findings, the gravest first.
+func TestTheWordsOfFindings(t *testing.T) {
+	var b strings.Builder
+	for _, f := range Kinds().Analyses.Findings() {
+		fmt.Fprintf(&b, "%s\n  first page: %s\n", f.Word, f.Headline)
+		if f.Topic != "" {
+			fmt.Fprintf(&b, "  not proven: %s\n", f.Topic)
+		}
+		if f.Clean != "" {
+			fmt.Fprintf(&b, "  clean:      %s\n", f.Clean)
+		}
+	}
+	golden(t, "words.txt", b.String())
 }

@@ -65,9 +65,15 @@ func TestStoryALimitThatIsCrossed(t *testing.T) {
 			fmt.Fprintf(&said, "%s %s %s: %s\n", now.Format("15:04"), f.Kind, f.State, f.Sentence)
 		}
 	}
-	file := filepath.Join("testdata", "limit-crossed.txt")
+	golden(t, "limit-crossed.txt", said.String())
+}
+
+// golden compares what a person reads with a file below testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
 	if *update {
-		if err := os.WriteFile(file, []byte(said.String()), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,7 +81,7 @@ func TestStoryALimitThatIsCrossed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(string(want), said.String()); d != "" {
+	if d := cmp.Diff(string(want), got); d != "" {
 		t.Errorf("what a person reads (-want +got; -args -update accepts it):\n%s", d)
 	}
 }
