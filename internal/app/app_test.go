@@ -131,6 +131,7 @@ func (r *rig) requests(scenario string) float64 {
 }
 
 func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.until("both scenarios make requests", func() bool { return r.requests("steady") > 20 && r.requests("changing") > 20 })
 	steady, changing := r.fleet.Scenario("steady"), r.fleet.Scenario("changing")
@@ -173,6 +174,7 @@ func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
 
 // Another objective restarts nothing and is judged from then on.
 func TestReloadOfObjectivesTouchesNoLoad(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.until("requests", func() bool { return r.value("perfd_requests_total", "scenario", "steady") > 50 })
 	steady := r.fleet.Scenario("steady")
@@ -229,6 +231,7 @@ func TestPauseStopsAllLoad(t *testing.T) {
 }
 
 func TestAScenarioSaysWhatFailedAndWhy(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.shop.Set(demo.Knobs{ErrorRatio: map[string]float64{"": 1}})
 	r.until("failures", func() bool { return r.value("perfd_request_failures_total", "scenario", "steady") > 20 })

@@ -122,6 +122,7 @@ func TestATokenThatExpiresCostsNothing(t *testing.T) {
 
 // Without a token no request is sent, scenarios say why, the endpoint is not stormed, and load begins when it is back.
 func TestAnEndpointThatGivesNoTokens(t *testing.T) {
+	t.Parallel()
 	b := &bank{lifetime: time.Minute}
 	b.down.Store(true)
 	tokens, target := b.open(t)
@@ -189,6 +190,7 @@ func TestAnEndpointThatGivesNoTokens(t *testing.T) {
 
 // The demo's shop gives a token at its login: all virtual users share it, and a step may go without.
 func TestALoginOfTheShopIsShared(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	var mu sync.Mutex
 	tokens := map[string]int{} // by path and token: requests
@@ -234,6 +236,7 @@ scenarios:
 
 // A reload that leaves a credential as it was leaves its token, and one that changes it replaces it.
 func TestAReloadKeepsACredential(t *testing.T) {
+	t.Parallel()
 	b := &bank{lifetime: time.Minute}
 	tokens, target := b.open(t)
 	r := newRig(t)
@@ -259,6 +262,7 @@ func TestAReloadKeepsACredential(t *testing.T) {
 // A target that says what it was sent, an endpoint that says what it was asked, and a token that changes every second:
 // nothing that people see shows any of it.
 func TestNoTokenLeavesTheProcess(t *testing.T) {
+	t.Parallel()
 	const marker = "MARKER"
 	b := &bank{lifetime: 2 * time.Second, prefix: "MARKER-token"}
 	tokens, target := b.open(t)

@@ -15,6 +15,7 @@ import (
 
 // A release that changes with each look, or each push, cuts runs once a second, and the last one counts.
 func TestAFloodOfReleasesIsOneASecond(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		every  time.Duration

@@ -13,6 +13,7 @@ import (
 // A shop that gets ten times slower while it is in maintenance breaks nothing; it
 // breaks its objective once the maintenance is over.
 func TestWhatHappensInMaintenanceIsNotJudged(t *testing.T) {
+	t.Parallel()
 	const (
 		slower  = 5 * time.Minute  // from the beginning on
 		begins  = 4 * time.Minute  // the maintenance

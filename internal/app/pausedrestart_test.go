@@ -31,6 +31,7 @@ scenarios:
 // A daemon that starts while load is paused, by hand or by the kill switch, looks
 // back no further than it was down.
 func TestARestartWhilePausedMissesLittle(t *testing.T) {
+	t.Parallel()
 	for _, byFile := range []bool{false, true} {
 		t.Run(fmt.Sprintf("by file %v", byFile), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 // A daemon answers below its prefix, and nowhere else but for the way there.
 func TestTheDaemonServesBelowItsPrefix(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ external, prefix, routes, links string }{
 		{"", "/", "", ""},
 		{"https://example.com/perfd", "", "/perfd", "/perfd"},

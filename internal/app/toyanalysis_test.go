@@ -115,7 +115,7 @@ targets:
 scenarios:
   - name: greedy
     target: shop
-    greed: {most: 20}
+    greed: {most: 5}
     workload: {executor: constant-arrival-rate, rate: 100/s, max_vus: 10}
     flow: [{name: show, http: {url: /products/1}}]
   - name: modest
@@ -174,8 +174,8 @@ func TestOneMoreAnalysisIsConfigured(t *testing.T) {
 		t.Errorf("check of a document with greed: %v", err)
 	}
 	for document, want := range map[string]string{
-		strings.Replace(greedyDocument, "most: 20", "most: 0", 1):  "scenarios[0].greed.most: must be at least 1, got 0",
-		strings.Replace(greedyDocument, "most: 20", "moste: 2", 1): `scenarios[0].greed.moste: unknown key "moste"`,
+		strings.Replace(greedyDocument, "most: 5", "most: 0", 1):  "scenarios[0].greed.most: must be at least 1, got 0",
+		strings.Replace(greedyDocument, "most: 5", "moste: 2", 1): `scenarios[0].greed.moste: unknown key "moste"`,
 		strings.Replace(greedyDocument, "greed:", "gread:", 1):     "hint: did you mean \"greed\"?",
 	} {
 		opts, _ := greedyOptions(t, document)
@@ -190,6 +190,7 @@ func TestOneMoreAnalysisIsConfigured(t *testing.T) {
 }
 
 func TestOneMoreAnalysisJudgesARun(t *testing.T) {
+	t.Parallel()
 	for scenario, want := range map[string]struct {
 		code int
 		says []string
