@@ -112,6 +112,13 @@ bench-vs: deps-bench ## requests per second of CPU beside the perfd of the commi
 	$(GO) build -C "$$dir" -buildvcs=false -o "$$dir/perfd" ./cmd/perfd && \
 	$(GO) run ./bench/throughput -rounds $(ROUNDS) -vs "$$dir/perfd"
 
+# Where bench-large writes profiles of the daemon; nowhere where it is empty.
+PROFILES ?=
+
+.PHONY: bench-large
+bench-large: ## 500 scenarios of 20 steps: ready, reload, scrape and memory beside their bars (two minutes)
+	$(GO) run ./bench/large $(if $(PROFILES),-profiles $(PROFILES))
+
 .PHONY: microbench
 microbench: ## Go benchmarks of the hot paths; compare two outputs with .tools/bin/benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./internal/...

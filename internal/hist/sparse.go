@@ -132,14 +132,17 @@ func (h *Histogram) Equal(g *Histogram) bool {
 	for i, a := range &h.octaves {
 		b := g.octaves[i]
 		if a == nil {
-			a = new(octave)
+			a = &noOctave
 		}
 		if b == nil {
-			b = new(octave)
+			b = &noOctave
 		}
-		if *a != *b {
+		if a != b && *a != *b {
 			return false
 		}
 	}
 	return true
 }
+
+// noOctave stands for one that does not exist. Nothing writes to it.
+var noOctave octave

@@ -35,9 +35,10 @@ func Scrape(ctx context.Context, url string) (Metrics, error) {
 		return nil, fmt.Errorf("scrape %s: status %s", url, res.Status)
 	}
 	all := Metrics{}
+	families := protodelim.UnmarshalOptions{MaxSize: -1} // one of many series has tens of megabytes
 	for body := bufio.NewReader(res.Body); ; {
 		f := &dto.MetricFamily{}
-		switch err := protodelim.UnmarshalFrom(body, f); {
+		switch err := families.UnmarshalFrom(body, f); {
 		case errors.Is(err, io.EOF):
 			return all, nil
 		case err != nil:

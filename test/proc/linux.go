@@ -40,14 +40,23 @@ func CPU(pid int) (time.Duration, error) {
 // Resident is the memory of a process that is in RAM, in bytes. It walks the
 // page tables, so it is exact, and slow for large processes.
 func Resident(pid int) (int64, error) {
-	name := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
+	return kilobytes(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Rss:")
+}
+
+// Peak is the most memory that a process ever had in RAM, in bytes.
+func Peak(pid int) (int64, error) {
+	return kilobytes(fmt.Sprintf("/proc/%d/status", pid), "VmHWM:")
+}
+
+// kilobytes reads the line of a file that begins with a key, in bytes.
+func kilobytes(name, key string) (int64, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
 	for s := bufio.NewScanner(f); s.Scan(); {
-		if rest, ok := strings.CutPrefix(s.Text(), "Rss:"); ok {
+		if rest, ok := strings.CutPrefix(s.Text(), key); ok {
 			kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(rest, "kB")), 10, 64)
 			if err != nil {
 				return 0, fmt.Errorf("parse %s: %w", name, err)
@@ -55,7 +64,7 @@ func Resident(pid int) (int64, error) {
 			return kb * 1024, nil
 		}
 	}
-	return 0, fmt.Errorf("parse %s: no Rss", name)
+	return 0, fmt.Errorf("parse %s: no %s", name, key)
 }
 
 // Descriptors is the number of descriptors that a process has open.

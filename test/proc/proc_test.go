@@ -114,6 +114,9 @@ func TestFiguresOfThisProcess(t *testing.T) {
 	if got, err := Resident(pid); err != nil || got < rss+60<<20 {
 		t.Errorf("Resident with 64 MiB more touched = %d, %v; was %d", got, err, rss)
 	}
+	if peak, err := Peak(pid); err != nil || peak < rss+60<<20 {
+		t.Errorf("Peak with 64 MiB more touched = %d, %v; was %d resident", peak, err, rss)
+	}
 	_ = block[0]
 }
 
