@@ -20,6 +20,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/metric"
 	"github.com/perfd/perfd/internal/output/remotewrite"
 	"github.com/perfd/perfd/internal/queue"
 )
@@ -74,9 +75,9 @@ func families(histograms int) *prometheus.Registry {
 	return r
 }
 
-type inPlace struct{ prometheus.Gatherer }
+type inPlace struct{}
 
-func (inPlace) Gather() ([]*dto.MetricFamily, func(), error) { return nil, func() {}, nil }
+func (inPlace) Gather() metric.Series { return func(func(*dto.MetricFamily, *dto.Metric) bool) {} }
 
 func run(backlog, histograms int) error {
 	self, err := os.Executable()

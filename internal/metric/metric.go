@@ -7,6 +7,7 @@ package metric
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -53,6 +54,14 @@ type Desc struct {
 func (d *Desc) Family() *dto.MetricFamily {
 	return &dto.MetricFamily{Name: new(d.Name), Help: new(d.Help), Type: d.Type.dto().Enum()}
 }
+
+// Series are metrics one after the other, each with its family, which holds none itself.
+// The metrics of a family follow each other, and families come in the order of names. A
+// metric is valid until the next one.
+type Series = iter.Seq2[*dto.MetricFamily, *dto.Metric]
+
+// A Source is where a scrape or a snapshot gets series that are too many to be there at once.
+type Source interface{ Gather() Series }
 
 // Const returns the client_golang descriptor, for collectors that make constant metrics.
 func (d *Desc) Const() *prometheus.Desc {

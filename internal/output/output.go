@@ -102,8 +102,8 @@ type Env struct {
 	Dir         string // that paths of the configuration start from
 	StoragePath string // an output that keeps files has a folder of its own below it
 
-	// Scenarios gathers families that may change in place after done; Daemon all others.
-	Scenarios prometheus.TransactionalGatherer
+	// Scenarios gathers the series of scenarios, Daemon all others.
+	Scenarios metric.Source
 	Daemon    prometheus.Gatherer
 
 	Version   string // of perfd

@@ -2,8 +2,6 @@ package record
 
 import (
 	"encoding/hex"
-	"math"
-	"sort"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -42,37 +40,49 @@ func (r *Recorder) Exemplar(x Exemplar) {
 	}
 }
 
-// attachExemplars gives the messages what was taken since the last Gather. The caller holds scrape and mu.
+// exemplars are those of one series. They are made once and shown until others take their places.
+type exemplars struct {
+	classic []shown // by bucket; the last has no bound
+	native  []*dto.Exemplar
+	whole   []bool // whether the traces of native are
+}
+
+// A shown is an exemplar and whether its trace is whole.
+type shown struct {
+	*dto.Exemplar
+	whole bool
+}
+
+// attachExemplars shows what was taken since the last Gather. The caller holds mu.
 func (r *Recorder) attachExemplars() {
 	for i := range r.exemplars {
 		x := &r.exemplars[i]
 		sc := r.scenarios[x.Scenario]
-		if sc == nil || sc.series == nil || x.Cause == load.Canceled {
+		if sc == nil || x.Cause == load.Canceled {
 			continue
 		}
 		if x.Step == "" {
 			if x.Cause == load.None {
-				sc.series.duration.exemplar(x, x.Duration)
+				sc.duration.exemplar(x, x.Duration, iterationBounds)
 			}
 			continue
 		}
 		st := sc.steps[x.Step]
 		switch {
-		case st == nil || st.series == nil:
+		case st == nil:
 		case x.Cause == load.None:
-			st.series.duration.exemplar(x, x.Duration)
-			st.series.response.exemplar(x, x.ResponseTime)
+			st.duration.exemplar(x, x.Duration, r.bounds)
+			st.response.exemplar(x, x.ResponseTime, r.bounds)
 		default:
-			st.series.failure.exemplar(x, x.Duration)
+			st.failure.exemplar(x, x.Duration, r.bounds)
 		}
 	}
 	r.exemplars = r.exemplars[:0]
 }
 
 // exemplar shows an exemplar in its classic bucket, and among those of the native histogram.
-func (m *histogram) exemplar(x *Exemplar, took time.Duration) {
-	h := m.metric.Histogram
-	if h.GetSampleCount() == 0 {
+func (d *distribution) exemplar(x *Exemplar, took time.Duration, b *bounds) {
+	if d.count == 0 {
 		return // it is of a past that the series does not have
 	}
 	fresh := &dto.Exemplar{
@@ -81,32 +91,26 @@ func (m *histogram) exemplar(x *Exemplar, took time.Duration) {
 		},
 		Value: new(took.Seconds()), Timestamp: timestamppb.New(x.At),
 	}
-	if n := len(h.Bucket); n > 0 {
-		i := sort.Search(n, func(i int) bool { return h.Bucket[i].GetUpperBound() >= took.Seconds() })
-		if i == n { // beyond the last bound
-			h.Bucket = append(h.Bucket, &dto.Bucket{UpperBound: new(math.Inf(1)), CumulativeCount: new(h.GetSampleCount())})
-		}
-		if len(m.whole) < len(h.Bucket) {
-			m.whole = append(m.whole, make([]bool, len(h.Bucket)-len(m.whole))...)
-		}
-		old := h.Bucket[i].Exemplar
-		if old == nil || x.Sampled || !m.whole[i] || x.At.Sub(old.Timestamp.AsTime()) > exemplarAge {
-			h.Bucket[i].Exemplar, m.whole[i] = fresh, x.Sampled
-		}
+	if d.exemplars == nil {
+		d.exemplars = &exemplars{classic: make([]shown, b.buckets())}
 	}
-	if n := len(h.Exemplars); n == nativeExemplars {
+	e := d.exemplars
+	if old := &e.classic[b.bucket(int64(took))]; old.Exemplar == nil || x.Sampled || !old.whole || x.At.Sub(old.Timestamp.AsTime()) > exemplarAge {
+		*old = shown{fresh, x.Sampled}
+	}
+	if n := len(e.native); n == nativeExemplars {
 		// The oldest goes; a series of late ones does not push out those whose traces are whole.
 		gone := 0
 		if !x.Sampled {
-			for gone = 0; gone < n && m.wholeNative[gone] && x.At.Sub(h.Exemplars[gone].Timestamp.AsTime()) <= exemplarAge; gone++ {
+			for gone = 0; gone < n && e.whole[gone] && x.At.Sub(e.native[gone].Timestamp.AsTime()) <= exemplarAge; gone++ {
 			}
 			if gone == n {
 				return
 			}
 		}
-		h.Exemplars = append(h.Exemplars[:gone], h.Exemplars[gone+1:]...)
-		m.wholeNative = append(m.wholeNative[:gone], m.wholeNative[gone+1:]...)
+		e.native = append(e.native[:gone], e.native[gone+1:]...)
+		e.whole = append(e.whole[:gone], e.whole[gone+1:]...)
 	}
-	h.Exemplars = append(h.Exemplars, fresh)
-	m.wholeNative = append(m.wholeNative, x.Sampled)
+	e.native = append(e.native, fresh)
+	e.whole = append(e.whole, x.Sampled)
 }

@@ -16,14 +16,9 @@ import (
 // bound, and those of the native histogram.
 func exemplarsOf(t *testing.T, r *Recorder, family, step string) (classic map[float64]string, native []string) {
 	t.Helper()
-	families, done, err := r.Gather()
-	defer done()
-	if err != nil {
-		t.Fatal(err)
-	}
 	name := func(x *dto.Exemplar) string { return x.Label[0].GetValue()[:2] }
 	classic = map[float64]string{}
-	for _, f := range families {
+	for _, f := range all(r) {
 		if f.GetName() != family {
 			continue
 		}
@@ -58,8 +53,6 @@ func TestExemplarsStandInTheirBuckets(t *testing.T) {
 	record(5*time.Minute, load.None)
 	record(7*time.Millisecond, load.Timeout)
 	r.Fold(time.Now())
-	_, done, _ := r.Gather()
-	done()
 
 	now := time.Now()
 	take := func(id byte, d time.Duration, cause load.Cause, at time.Time, sampled bool) {

@@ -3,138 +3,226 @@ package record
 import (
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
 )
 
-// Gather folds and returns the families of all scenarios, sorted by name. They
-// are updated in place by the next Gather, which waits until done is called:
-// one scrape at a time, and nothing of it may be kept after done.
+// Gather folds and returns the series of all scenarios as they are then, by family in the
+// order of names. A message is made for each in turn and is valid until the next: what all
+// messages of many series would take is far more than what they are made from.
 //
-// It is a prometheus.TransactionalGatherer's Gather.
-func (r *Recorder) Gather() (_ []*dto.MetricFamily, done func(), _ error) {
-	r.Fold(r.options.Now())
-	r.scrape.Lock()
-	gathered := false
-	defer func() {
-		if !gathered { // a panic must not lock out all further scrapes
-			r.scrape.Unlock()
+// The next fold, and with it the next scrape, waits until the iteration ends, so that all
+// values are of one instant. Its body must not wait for a client and not call the recorder.
+func (r *Recorder) Gather() metric.Series {
+	return func(yield func(*dto.MetricFamily, *dto.Metric) bool) {
+		r.Fold(r.options.Now())
+		r.folding.Lock()
+		defer r.folding.Unlock()
+		r.arrange()
+		for i := range families {
+			if !r.gather(&families[i], yield) {
+				return
+			}
 		}
-	}()
-	families := r.refresh()
-	gathered = true
-	return families, r.scrape.Unlock, nil
+	}
 }
 
-// refresh returns the families, brought up to the cumulative state.
-func (r *Recorder) refresh() []*dto.MetricFamily {
+// arrange brings the lists of what there is up to date and shows the exemplars that came.
+func (r *Recorder) arrange() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.changed || r.newCodes() {
-		r.messages = r.arrange()
+	if r.changed {
+		r.inOrder = inOrder(r.scenarios)
+		for _, sc := range r.inOrder {
+			sc.stepsInOrder, sc.checksInOrder = inOrder(sc.steps), inOrder(sc.checks)
+		}
 		r.changed = false
 	}
-	r.update()
-	return r.messages.families
-}
-
-// newCodes reports whether a step has answer codes without series.
-func (r *Recorder) newCodes() bool {
-	for _, sc := range r.scenarios {
-		for _, st := range sc.steps {
-			if !st.series.hasCodes(st) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// arrange lists the messages of all series in their families, making those that are missing.
-func (r *Recorder) arrange() messages {
-	classic := !r.options.NoClassic
-	f := familySet{byDesc: make(map[*metric.Desc]*dto.MetricFamily)}
-	for _, name := range slices.Sorted(maps.Keys(r.scenarios)) {
-		sc := r.scenarios[name]
-		if sc.series == nil {
-			sc.series = newScenarioSeries(sc, classic)
-		}
-		sc.series.addTo(&f)
-		addIdentity(&f, sc)
-		for _, name := range slices.Sorted(maps.Keys(sc.steps)) {
-			st := sc.steps[name]
-			if st.series == nil {
-				st.series = newStepSeries(st, sc.series.label, r.bounds, classic)
-			}
-			st.series.addCodes(st)
-			st.series.addTo(&f)
-			if st.group {
-				continue
-			}
-			labels := []*dto.LabelPair{sc.series.label, st.series.label, label("target", st.target), label("protocol", st.protocol)}
-			for _, name := range slices.Sorted(maps.Keys(st.tags)) {
-				labels = append(labels, label(name, st.tags[name]))
-			}
-			f.add(metric.StepInfo, newGauge(1, labels...))
-		}
-		for _, name := range slices.Sorted(maps.Keys(sc.checks)) {
-			c := sc.checks[name]
-			if c.series == nil {
-				c.series = newCheckSeries(c, sc.series.label)
-			}
-			f.add(metric.Checks, c.series.evaluated)
-			f.add(metric.CheckFailures, c.series.failed)
-		}
-	}
-	m := messages{overflow: r.messages.overflow}
-	for i := range m.overflow {
-		if m.overflow[i] == nil {
-			m.overflow[i] = newCounter(r.created, label("label", cappedNames[i]))
-		}
-	}
-	f.add(metric.LabelOverflow, m.overflow[:]...)
-	m.families = f.sorted()
-	return m
-}
-
-// addIdentity adds the info metrics of a scenario, as its newest sink describes it.
-func addIdentity(f *familySet, sc *scenario) {
-	newest := sc.sinks[len(sc.sinks)-1].info
-	labels := []*dto.LabelPair{
-		sc.series.label,
-		label("test", newest.Test),
-		label("executor", newest.Executor),
-		label("model", newest.Model),
-	}
-	for name, value := range newest.Labels {
-		labels = append(labels, label(name, value))
-	}
-	f.add(metric.ScenarioInfo, newGauge(1, labels...))
-
-	targets := make(map[string]bool)
-	for _, s := range newest.Steps {
-		targets[s.Target] = true
-	}
-	for _, t := range slices.Sorted(maps.Keys(targets)) {
-		f.add(metric.ScenarioTargetInfo, newGauge(1, sc.series.label, label("target", t)))
-	}
-}
-
-// update brings all messages up to the cumulative state.
-func (r *Recorder) update() {
-	for _, sc := range r.scenarios {
-		sc.series.update(sc)
-		for _, st := range sc.steps {
-			st.series.update(st)
-		}
-		for _, c := range sc.checks {
-			c.series.update(c)
-		}
-	}
 	r.attachExemplars()
-	for i, n := range r.overflow {
-		set(r.messages.overflow[i], float64(n))
+}
+
+// inOrder returns what a map holds, in the order of names.
+func inOrder[T any](m map[string]T) []T {
+	list := make([]T, 0, len(m))
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, m[name])
 	}
+	return list
+}
+
+// gather yields the series of one family and reports whether there may be more. The caller holds folding.
+func (r *Recorder) gather(f *family, yield func(*dto.MetricFamily, *dto.Metric) bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := &r.message
+	m.begin(f.message, yield)
+	if f.ofRecorder != nil {
+		m.created = r.created
+		f.ofRecorder(m, r)
+		return m.more
+	}
+	for _, sc := range r.inOrder {
+		m.of(sc.created, sc.label, nil)
+		switch {
+		case f.ofScenario != nil:
+			f.ofScenario(m, sc)
+		case f.ofStep != nil:
+			for _, st := range sc.stepsInOrder {
+				if st.group == f.ofGroups {
+					m.of(st.created, sc.label, st.label)
+					f.ofStep(m, st)
+				}
+			}
+		default:
+			for _, c := range sc.checksInOrder {
+				m.of(c.created, sc.label, c.label)
+				f.ofCheck(m, c)
+			}
+		}
+		if !m.more {
+			return false
+		}
+	}
+	return true
+}
+
+// A family is what one metric has of the recorder, of each scenario, or of each of their
+// steps, groups or checks.
+type family struct {
+	message    *dto.MetricFamily // without metrics
+	ofRecorder func(*message, *Recorder)
+	ofScenario func(*message, *scenario)
+	ofStep     func(*message, *step)
+	ofGroups   bool // of the steps that are groups only; otherwise of the others only
+	ofCheck    func(*message, *check)
+}
+
+func ofScenario(d *metric.Desc, f func(*message, *scenario)) family {
+	return family{message: d.Family(), ofScenario: f}
+}
+
+func ofStep(d *metric.Desc, f func(*message, *step)) family {
+	return family{message: d.Family(), ofStep: f}
+}
+
+func ofGroup(d *metric.Desc, f func(*message, *step)) family {
+	return family{message: d.Family(), ofStep: f, ofGroups: true}
+}
+
+func ofCheck(d *metric.Desc, f func(*message, *check)) family {
+	return family{message: d.Family(), ofCheck: f}
+}
+
+// families are all families, sorted by name.
+var families = func() []family {
+	list := []family{
+		{message: metric.LabelOverflow.Family(), ofRecorder: func(m *message, r *Recorder) {
+			for i, n := range r.overflow {
+				m.counter(float64(n), overflowLabels[i])
+			}
+		}},
+
+		ofScenario(metric.ScenarioInfo, identity),
+		ofScenario(metric.ScenarioTargetInfo, targets),
+		ofScenario(metric.IterationsStarted, func(m *message, s *scenario) { m.counter(float64(s.started)) }),
+		ofScenario(metric.Iterations, func(m *message, s *scenario) {
+			m.counter(float64(s.ended[load.Completed] + s.ended[load.Stopped] + s.ended[load.Interrupted]))
+		}),
+		ofScenario(metric.IterationsStopped, func(m *message, s *scenario) { m.counter(float64(s.ended[load.Stopped])) }),
+		ofScenario(metric.IterationsInterrupted, func(m *message, s *scenario) { m.counter(float64(s.ended[load.Interrupted])) }),
+		ofScenario(metric.IterationsDropped, func(m *message, s *scenario) {
+			for i, n := range s.dropped {
+				m.counter(float64(n), reasonLabels[i])
+			}
+		}),
+		ofScenario(metric.IterationDuration, func(m *message, s *scenario) { m.histogram(&s.duration, iterationBounds) }),
+		ofScenario(metric.IterationLateness, func(m *message, s *scenario) { m.histogram(&s.lateness, latenessBounds) }),
+		ofScenario(metric.ConnectionsOpened, func(m *message, s *scenario) { m.counter(float64(s.opened)) }),
+		ofScenario(metric.ConnectionsClosed, func(m *message, s *scenario) {
+			for i, n := range s.closed {
+				m.counter(float64(n), closeLabels[i])
+			}
+		}),
+
+		ofStep(metric.StepInfo, func(m *message, s *step) {
+			m.gauge(1, append(pairs(s.tags), label("target", s.target), label("protocol", s.protocol))...)
+		}),
+		ofStep(metric.Requests, func(m *message, s *step) { m.counter(float64(s.requests)) }),
+		ofStep(metric.RequestRetries, func(m *message, s *step) {
+			if s.retried {
+				m.counter(float64(s.retries))
+			}
+		}),
+		ofStep(metric.RequestFailures, failures),
+		ofStep(metric.Responses, func(m *message, s *step) {
+			for _, c := range s.codes {
+				m.counter(float64(c.Count), label("code", strconv.Itoa(int(c.Code))))
+			}
+			if s.otherCodes > 0 {
+				m.counter(float64(s.otherCodes), otherCodes)
+			}
+		}),
+		ofStep(metric.RequestPhases, func(m *message, s *step) {
+			for i, d := range s.phases {
+				m.counter(d.float(), phaseLabels[i])
+			}
+		}),
+		ofStep(metric.RateLimitWait, func(m *message, s *step) { m.counter(s.waited.float()) }),
+		ofStep(metric.OverRange, func(m *message, s *step) { m.counter(float64(s.overRange)) }),
+		ofStep(metric.SentBytes, func(m *message, s *step) { m.counter(float64(s.sent)) }),
+		ofStep(metric.ReceivedBytes, func(m *message, s *step) { m.counter(float64(s.received)) }),
+		ofStep(metric.RequestDuration, func(m *message, s *step) { m.histogram(&s.duration, m.bounds) }),
+		ofStep(metric.ResponseTime, func(m *message, s *step) { m.histogram(&s.response, m.bounds) }),
+		ofStep(metric.RequestFailureDuration, func(m *message, s *step) { m.histogram(&s.failure, m.bounds) }),
+
+		ofGroup(metric.Groups, func(m *message, s *step) { m.counter(float64(s.requests)) }),
+		ofGroup(metric.GroupFailures, failures),
+		ofGroup(metric.GroupDuration, func(m *message, s *step) { m.histogram(&s.duration, m.bounds) }),
+
+		ofCheck(metric.Checks, func(m *message, c *check) { m.counter(float64(c.evaluated)) }),
+		ofCheck(metric.CheckFailures, func(m *message, c *check) { m.counter(float64(c.failed)) }),
+	}
+	slices.SortFunc(list, func(a, b family) int { return strings.Compare(a.message.GetName(), b.message.GetName()) })
+	return list
+}()
+
+func failures(m *message, s *step) {
+	for i := load.None + 1; i < load.NumCauses; i++ {
+		m.counter(float64(s.failures[i]), causeLabels[i])
+	}
+}
+
+// identity is the info metric of a scenario, as its newest sink describes it.
+func identity(m *message, s *scenario) {
+	if newest := s.newest(); newest != nil {
+		m.gauge(1, append(pairs(newest.Labels), label("test", newest.Test), label("executor", newest.Executor), label("model", newest.Model))...)
+	}
+}
+
+// targets are those of a scenario's steps.
+func targets(m *message, s *scenario) {
+	newest := s.newest()
+	if newest == nil {
+		return
+	}
+	set := make(map[string]bool)
+	for i := range newest.Steps {
+		set[newest.Steps[i].Target] = true
+	}
+	for _, t := range slices.Sorted(maps.Keys(set)) {
+		m.gauge(1, label("target", t))
+	}
+}
+
+// newest is how the newest sink describes the scenario, nil of one that ended while a scrape was under way.
+func (s *scenario) newest() *Scenario {
+	if len(s.sinks) == 0 {
+		return nil
+	}
+	return &s.sinks[len(s.sinks)-1].info
 }

@@ -2,106 +2,190 @@ package record
 
 import (
 	"cmp"
-	"slices"
+	"math"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/perfd/perfd/internal/hist"
+	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
 )
 
 // zeroThreshold is the native histograms' zero bucket, client_golang's default.
 const zeroThreshold = 2.938735877055719e-39
 
-// messages are the families that Gather hands out. Their metrics are built once
-// and updated in place; the lists are arranged anew when the set of series changes.
-type messages struct {
-	families []*dto.MetricFamily
-	overflow [numCapped]*dto.Metric
+// Label pairs of closed sets, shared by all series.
+var (
+	causeLabels    = labelsOf("cause", load.NumCauses)
+	reasonLabels   = labelsOf("reason", load.NumReasons)
+	phaseLabels    = labelsOf("phase", load.NumPhases)
+	closeLabels    = labelsOf("reason", load.NumCloseReasons)
+	overflowLabels = labelsOf("label", numCapped)
+	otherCodes     = label("code", metric.Overflow)
+)
+
+func labelsOf[T interface {
+	~uint8
+	String() string
+}](name string, n T) (pairs []*dto.LabelPair) {
+	for v := range n {
+		pairs = append(pairs, label(name, v.String()))
+	}
+	return pairs
 }
 
 func label(name, value string) *dto.LabelPair {
 	return &dto.LabelPair{Name: new(name), Value: new(value)}
 }
 
-func sorted(labels []*dto.LabelPair) []*dto.LabelPair {
-	slices.SortFunc(labels, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
-	return labels
+// pairs returns the label pairs of a map, in any order.
+func pairs(m map[string]string) (list []*dto.LabelPair) {
+	for name, value := range m {
+		list = append(list, label(name, value))
+	}
+	return list
 }
 
-func newGauge(value float64, labels ...*dto.LabelPair) *dto.Metric {
-	return &dto.Metric{Label: sorted(labels), Gauge: &dto.Gauge{Value: new(value)}}
+// A message is the one metric that a Gather makes at a time, and the parts that it is made of.
+type message struct {
+	family *dto.MetricFamily
+	yield  func(*dto.MetricFamily, *dto.Metric) bool
+	more   bool // the last yield wants more
+
+	bounds  *bounds // of the timings of steps
+	classic bool    // histograms have classic buckets
+
+	// What all metrics of a scenario, step or check have.
+	created time.Time
+	own     [2]*dto.LabelPair // nil where there is none
+
+	metric  dto.Metric
+	value   float64
+	since   timestamppb.Timestamp
+	counted dto.Counter
+	gauged  dto.Gauge
+
+	histo     dto.Histogram
+	count     uint64
+	sum       float64
+	zeros     uint64
+	schema    int32
+	threshold float64
+	buckets   []*dto.Bucket     // as many as the most that any histogram has
+	spans     []*dto.BucketSpan // likewise
+	infinite  float64
 }
 
-func newCounter(created time.Time, labels ...*dto.LabelPair) *dto.Metric {
-	return &dto.Metric{
-		Label:   sorted(labels),
-		Counter: &dto.Counter{Value: proto.Float64(0), CreatedTimestamp: timestamppb.New(created)},
+func (m *message) init(classic bool) {
+	m.classic = classic
+	m.schema, m.threshold, m.infinite = hist.Schema, zeroThreshold, math.Inf(1)
+	m.counted = dto.Counter{Value: &m.value, CreatedTimestamp: &m.since}
+	m.gauged = dto.Gauge{Value: &m.value}
+	m.histo = dto.Histogram{
+		SampleCount: &m.count, SampleSum: &m.sum, CreatedTimestamp: &m.since,
+		Schema: &m.schema, ZeroThreshold: &m.threshold, ZeroCount: &m.zeros,
 	}
 }
 
-func set(m *dto.Metric, value float64) { *m.Counter.Value = value }
-
-// A histogram is the message of one series that carries classic buckets and a
-// native histogram.
-type histogram struct {
-	metric *dto.Metric
-	spans  []*dto.BucketSpan // all there ever were; the message uses the first of them
-
-	// Whether the traces of the exemplars are whole: by classic bucket, and of native ones.
-	whole, wholeNative []bool
+// begin starts a family.
+func (m *message) begin(f *dto.MetricFamily, yield func(*dto.MetricFamily, *dto.Metric) bool) {
+	m.family, m.yield, m.more = f, yield, true
+	m.own = [2]*dto.LabelPair{}
 }
 
-func newHistogram(created time.Time, b *bounds, classic bool, labels ...*dto.LabelPair) histogram {
-	h := &dto.Histogram{
-		SampleCount:      proto.Uint64(0),
-		SampleSum:        proto.Float64(0),
-		CreatedTimestamp: timestamppb.New(created),
-		Schema:           proto.Int32(hist.Schema),
-		ZeroThreshold:    new(zeroThreshold),
-		ZeroCount:        proto.Uint64(0),
-	}
-	if classic {
-		buckets := make([]dto.Bucket, len(b.le))
-		counts := make([]uint64, len(b.le))
-		h.Bucket = make([]*dto.Bucket, len(b.le))
-		for i := range buckets {
-			buckets[i].UpperBound = b.le[i]
-			buckets[i].CumulativeCount = &counts[i]
-			h.Bucket[i] = &buckets[i]
-		}
-	}
-	return histogram{metric: &dto.Metric{Label: sorted(labels), Histogram: h}}
+// of says whose the metrics that follow are.
+func (m *message) of(created time.Time, first, second *dto.LabelPair) {
+	m.created, m.own = created, [2]*dto.LabelPair{first, second}
 }
 
-// update brings the message up to d.
-func (m *histogram) update(d *distribution) {
-	h := m.metric.Histogram
-	if *h.SampleCount == d.count {
+// counter yields a counter with labels besides those of whose it is.
+func (m *message) counter(value float64, labels ...*dto.LabelPair) {
+	m.value = value
+	m.metric.Counter, m.metric.Gauge, m.metric.Histogram = &m.counted, nil, nil
+	m.send(labels)
+}
+
+// gauge is counter for gauges.
+func (m *message) gauge(value float64, labels ...*dto.LabelPair) {
+	m.value = value
+	m.metric.Counter, m.metric.Gauge, m.metric.Histogram = nil, &m.gauged, nil
+	m.send(labels)
+}
+
+func (m *message) send(labels []*dto.LabelPair) {
+	if !m.more {
 		return
 	}
-	*h.SampleCount = d.count
-	*h.SampleSum = d.sum.float()
-	var upTo uint64
-	for i, b := range h.Bucket {
-		upTo += d.classic[i]
-		*b.CumulativeCount = upTo
+	m.since.Seconds, m.since.Nanos = m.created.Unix(), int32(m.created.Nanosecond())
+	all := append(m.metric.Label[:0], labels...)
+	for _, l := range m.own {
+		if l != nil {
+			all = append(all, l)
+		}
 	}
-	*h.ZeroCount = d.native.Zero()
-	m.updateNative(d)
+	// They are few, and nearly always in order.
+	for i := range all {
+		for j := i; j > 0 && cmp.Less(*all[j].Name, *all[j-1].Name); j-- {
+			all[j], all[j-1] = all[j-1], all[j]
+		}
+	}
+	m.metric.Label = all
+	m.more = m.yield(m.family, &m.metric)
 }
 
-// updateNative writes the native buckets as spans and deltas. As client_golang
+// histogram yields a histogram, which carries classic buckets and a native histogram.
+func (m *message) histogram(d *distribution, b *bounds) {
+	m.count, m.sum, m.zeros = d.count, d.sum.float(), d.native.Zero()
+	h := &m.histo
+	h.Bucket, h.Exemplars = nil, nil
+	if m.classic {
+		h.Bucket = m.cumulative(d, b)
+	}
+	if x := d.exemplars; x != nil {
+		h.Exemplars = x.native
+	}
+	m.native(&d.native)
+	m.metric.Counter, m.metric.Gauge, m.metric.Histogram = nil, nil, h
+	m.send(nil)
+}
+
+// cumulative returns the classic buckets. The one without a bound is there only where it has an exemplar.
+func (m *message) cumulative(d *distribution, b *bounds) []*dto.Bucket {
+	for len(m.buckets) < b.buckets() {
+		m.buckets = append(m.buckets, &dto.Bucket{CumulativeCount: new(uint64(0))})
+	}
+	var upTo uint64
+	for i, le := range b.le {
+		upTo += d.classic[i]
+		k := m.buckets[i]
+		k.UpperBound, *k.CumulativeCount, k.Exemplar = le, upTo, nil
+	}
+	x := d.exemplars
+	if x == nil {
+		return m.buckets[:len(b.le)]
+	}
+	for i := range b.le {
+		m.buckets[i].Exemplar = x.classic[i].Exemplar
+	}
+	last := x.classic[len(b.le)].Exemplar
+	if last == nil {
+		return m.buckets[:len(b.le)]
+	}
+	k := m.buckets[len(b.le)]
+	k.UpperBound, *k.CumulativeCount, k.Exemplar = &m.infinite, d.count, last
+	return m.buckets[:len(b.le)+1]
+}
+
+// native writes the native buckets as spans and deltas. As client_golang
 // does, a gap of one or two empty buckets is written as zeros and does not end a span.
-func (m *histogram) updateNative(d *distribution) {
+func (m *message) native(n *hist.Native) {
 	const gap = 2
-	h := m.metric.Histogram
+	h := &m.histo
 	h.PositiveDelta = h.PositiveDelta[:0]
 	used := 0
-	first, counts := d.native.Buckets()
+	first, counts := n.Buckets()
 	next := 0 // index of the bucket after the last one written
 	last := int64(0)
 	for i, n := range counts {
@@ -128,31 +212,10 @@ func (m *histogram) updateNative(d *distribution) {
 }
 
 // span makes span i empty, at an offset from the end of the one before.
-func (m *histogram) span(i int, offset int32) {
+func (m *message) span(i int, offset int32) {
 	if i == len(m.spans) {
 		m.spans = append(m.spans, &dto.BucketSpan{Offset: new(int32), Length: new(uint32)})
 	}
 	*m.spans[i].Offset = offset
 	*m.spans[i].Length = 0
-}
-
-// A familySet collects metrics into families by their description.
-type familySet struct {
-	byDesc   map[*metric.Desc]*dto.MetricFamily
-	families []*dto.MetricFamily
-}
-
-func (f *familySet) add(d *metric.Desc, metrics ...*dto.Metric) {
-	family := f.byDesc[d]
-	if family == nil {
-		family = d.Family()
-		f.byDesc[d] = family
-		f.families = append(f.families, family)
-	}
-	family.Metric = append(family.Metric, metrics...)
-}
-
-func (f *familySet) sorted() []*dto.MetricFamily {
-	slices.SortFunc(f.families, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
-	return f.families
 }

@@ -32,11 +32,7 @@ func TestAMonthLeavesMemoryFlat(t *testing.T) {
 			}
 			c.advance(o.Window)
 			if next%9 == 0 {
-				_, done, err := r.Gather()
-				if err != nil {
-					t.Fatal(err)
-				}
-				done()
+				scrape(r)
 			}
 			r.Fold(c.Now())
 		}

@@ -43,7 +43,7 @@ const (
 	numCapped
 )
 
-var cappedNames = [numCapped]string{"scenario", "step", "check", "code"}
+func (c capped) String() string { return [numCapped]string{"scenario", "step", "check", "code"}[c] }
 
 // Open returns a sink for a scenario, whose series exist from now on. Opened
 // again under the same name, the scenario keeps its counters; what only the
@@ -144,8 +144,10 @@ func (r *Recorder) step(sc *scenario, series Series, now time.Time) sinkStep {
 		sc.steps[name] = st
 	}
 	st.sinks++
-	if st.group != series.Group || st.retried != series.Retries {
-		st.group, st.retried, st.series = series.Group, series.Retries, nil
+	st.group, st.retried = series.Group, series.Retries
+	st.label = label("step", name)
+	if st.group {
+		st.label = label("group", name)
 	}
 	st.target, st.protocol, st.tags = series.Target, series.Protocol, series.Tags
 	st.limits = distinct(series.Limits)
@@ -165,7 +167,7 @@ func (r *Recorder) check(sc *scenario, name string, now time.Time) *check {
 	name = r.within(cappedCheck, name, sc.checks[name] != nil, len(sc.checks), r.options.Caps.Checks)
 	c := sc.checks[name]
 	if c == nil {
-		c = &check{name: name, created: now}
+		c = &check{name: name, created: now, label: label("check", name)}
 		sc.checks[name] = c
 	}
 	c.sinks++
@@ -197,10 +199,9 @@ func (r *Recorder) widen(steps []Series) {
 	for _, sc := range r.scenarios {
 		for _, st := range sc.steps {
 			st.rebound(r.bounds, wider)
-			st.series = nil
 		}
 	}
-	r.bounds = wider
+	r.bounds, r.message.bounds = wider, wider
 }
 
 // Limit gives the steps of a sink, in the order of its scenario's, other limits:
@@ -234,7 +235,6 @@ func (s *Sink) Limit(limits [][]time.Duration) error {
 	for i := range info.Steps {
 		s.steps[i].state.limits = distinct(limits[i])
 	}
-	r.changed = true
 	return nil
 }
 

@@ -22,10 +22,10 @@ func TestAPanicLeavesTheRecorderUnlocked(t *testing.T) {
 
 	sc := r.scenarios["shop"]
 	values(t, r, "perfd_requests_total")
-	series := sc.series
-	sc.series, r.changed = nil, false
-	panics("a scrape", func() { _, done, _ := r.Gather(); done() })
-	sc.series = series
+	steps := sc.stepsInOrder
+	sc.stepsInOrder = []*step{nil}
+	panics("a scrape", func() { scrape(r) })
+	sc.stepsInOrder = steps
 
 	r.sinks = append(r.sinks, nil)
 	panics("a fold", func() { r.Fold(time.Now()) })

@@ -68,9 +68,8 @@ type Caps struct {
 type Recorder struct {
 	options Options
 
-	folding sync.Mutex // one Fold at a time; held while windows are handed out, so that they leave in order
-	scrape  sync.Mutex // guards the messages; held from Gather to its done
-	mu      sync.Mutex // guards everything below; taken after folding or scrape, never before
+	folding sync.Mutex // one Fold or Gather at a time; held while windows are handed out, so that they leave in order
+	mu      sync.Mutex // guards everything below; taken after folding, never before
 
 	created   time.Time
 	scenarios map[string]*scenario
@@ -84,8 +83,9 @@ type Recorder struct {
 
 	exemplars []Exemplar // that wait for a Gather
 
-	changed  bool // the set of series changed since the messages were arranged
-	messages messages
+	changed bool        // the set of series changed since the last Gather
+	inOrder []*scenario // of names, as of the last Gather
+	message message
 }
 
 // New returns a Recorder without scenarios. It starts nothing.
@@ -106,8 +106,9 @@ func New(o Options) *Recorder {
 		created:   o.Now(),
 		scenarios: make(map[string]*scenario),
 		bounds:    newBounds(requestBounds...),
-		changed:   true,
 	}
+	r.message.init(!o.NoClassic)
+	r.message.bounds = r.bounds
 	r.folded = r.created
 	r.openWindows(r.created)
 	return r

@@ -17,16 +17,18 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/perfd/perfd/internal/hist"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/metric"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var _ prometheus.TransactionalGatherer = (*Recorder)(nil)
+var _ metric.Source = (*Recorder)(nil)
 
 // A clock is a wall clock that stands still between steps.
 type clock struct{ now time.Time }
@@ -58,14 +60,24 @@ func open(t testing.TB, r *Recorder, s Scenario) *Sink {
 	return sink
 }
 
+// all returns copies of everything that a Gather yields, by family.
+func all(r *Recorder) (families []*dto.MetricFamily) {
+	var last *dto.MetricFamily
+	for f, m := range r.Gather() {
+		if f != last {
+			last = f
+			families = append(families, proto.CloneOf(f))
+		}
+		own := families[len(families)-1]
+		own.Metric = append(own.Metric, proto.CloneOf(m))
+	}
+	return families
+}
+
 // gathered returns the metrics of a family by their labels, name=value joined by commas.
 func gathered(t testing.TB, r *Recorder, name string) map[string]*dto.Metric {
 	t.Helper()
-	families, done, err := r.Gather()
-	defer done()
-	if err != nil {
-		t.Fatal(err)
-	}
+	families := all(r)
 	metrics := make(map[string]*dto.Metric)
 	for _, f := range families {
 		if f.GetName() != name {
@@ -118,11 +130,7 @@ func TestExpositionOfAScenario(t *testing.T) {
 
 	const golden = "testdata/exposition.txt"
 	var got bytes.Buffer
-	families, done, err := r.Gather()
-	defer done()
-	if err != nil {
-		t.Fatal(err)
-	}
+	families := all(r)
 	for _, f := range families {
 		if _, err := expfmt.MetricFamilyToText(&got, f); err != nil {
 			t.Fatal(err)
@@ -147,11 +155,7 @@ func TestExpositionIsLintFree(t *testing.T) {
 	s := open(t, r, shop(150*time.Millisecond))
 	res := answered(time.Second)
 	s.Record(0, &res)
-	families, done, err := r.Gather()
-	defer done()
-	if err != nil {
-		t.Fatal(err)
-	}
+	families := all(r)
 	problems, err := promlint.NewWithMetricFamilies(families).Lint()
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/perfd/perfd/internal/hist"
 	"github.com/perfd/perfd/internal/load"
 )
@@ -32,7 +34,9 @@ type scenario struct {
 	part    part // since the last fold
 	failing bool // every request of the last part that had any failed
 
-	series *scenarioSeries // nil before the first Gather
+	label         *dto.LabelPair
+	stepsInOrder  []*step // of names, as of the last Gather
+	checksInOrder []*check
 }
 
 // A part is what a scenario counted since the last fold.
@@ -51,6 +55,7 @@ func newScenario(name string, now time.Time) *scenario {
 		duration: newDistribution(iterationBounds),
 		lateness: newDistribution(latenessBounds),
 		window:   newIterations(),
+		label:    label("scenario", name),
 	}
 }
 
@@ -98,7 +103,7 @@ type step struct {
 	checks []string        // of windows to come
 	window *load.Window
 
-	series *stepSeries // nil before the first Gather
+	label *dto.LabelPair
 }
 
 // A check is the cumulative state of one check; steps of a scenario may share it.
@@ -107,8 +112,7 @@ type check struct {
 	created time.Time
 	sinks   int
 	checkCount
-
-	series *checkSeries // nil before the first Gather
+	label *dto.LabelPair
 }
 
 func (c *check) add(n checkCount) {

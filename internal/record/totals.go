@@ -27,6 +27,8 @@ type distribution struct {
 	native  hist.Native
 	count   uint64
 	sum     seconds
+
+	exemplars *exemplars // nil before the first
 }
 
 func newDistribution(b *bounds) distribution {
@@ -87,5 +89,6 @@ func (t *totals) add(c *stepCell) {
 func (t *totals) rebound(from, to *bounds) {
 	for _, d := range []*distribution{&t.duration, &t.response, &t.failure} {
 		d.classic = spread(d.classic, from, to)
+		d.exemplars = nil // they stand in buckets that may be others now
 	}
 }

@@ -31,6 +31,14 @@ func (b *body) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// len is the number of bytes that were written.
+func (b *body) len() int {
+	if len(b.pieces) == 0 {
+		return 0
+	}
+	return (len(b.pieces)-1)*len(piece{}) + b.used
+}
+
 // WriteTo writes everything to w.
 func (b *body) WriteTo(w io.Writer) (written int64, err error) {
 	for i, p := range b.pieces {

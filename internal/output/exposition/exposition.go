@@ -9,19 +9,20 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/perfd/perfd/internal/metric"
 )
 
 // Options of a handler.
 type Options struct {
-	// Scenarios gathers families that may change in place after done.
-	Scenarios prometheus.TransactionalGatherer
+	// Scenarios gathers counters without exemplars, gauges and integer histograms whose names
+	// and labels' names are letters, digits and _.
+	Scenarios metric.Source
 	// Daemon gathers perfd's own families; one with the name of a family of Scenarios is left out.
 	Daemon prometheus.Gatherer
 	// Drop counts what is left out because it cannot be exposed; nil for nobody.
@@ -92,26 +93,8 @@ func (h *handler) scrape(to io.Writer, format expfmt.Format, c compression) erro
 	if err != nil {
 		return err
 	}
-	scenarios, done, err := h.gatherScenarios()
-	defer done()
-	if err != nil {
-		return err
-	}
-	families := h.encodable(h.merge(scenarios, daemon))
 	out, finish := c.writer(to)
-	return errors.Join(encode(out, format, families), finish())
-}
-
-// gatherScenarios gathers the families of the scenarios, none where a panic
-// keeps them from being gathered.
-func (h *handler) gatherScenarios() (families []*dto.MetricFamily, done func(), err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			h.Drop(metric.Panicked, fmt.Sprintf("scenarios: %v", p))
-			families, done, err = nil, func() {}, nil
-		}
-	}()
-	return h.Scenarios.Gather()
+	return errors.Join(h.encode(newEncoder(out, format), h.encodable(daemon)), finish())
 }
 
 // encodable leaves out the families that an encoder would refuse in the middle
@@ -132,56 +115,131 @@ func problemOf(f *dto.MetricFamily) string {
 		return "the family has no name or no metric"
 	}
 	for _, m := range f.Metric {
-		has := false
-		switch f.GetType() {
-		case dto.MetricType_COUNTER:
-			has = m.Counter != nil
-		case dto.MetricType_GAUGE:
-			has = m.Gauge != nil
-		case dto.MetricType_SUMMARY:
-			has = m.Summary != nil
-		case dto.MetricType_UNTYPED:
-			has = m.Untyped != nil
-		case dto.MetricType_HISTOGRAM, dto.MetricType_GAUGE_HISTOGRAM:
-			has = m.Histogram != nil
-		}
-		if !has {
-			return "a metric has no value of the family's type"
+		if !hasValue(f, m) {
+			return noValue
 		}
 	}
 	return ""
 }
 
-func encode(to io.Writer, format expfmt.Format, families []*dto.MetricFamily) error {
-	var encoder expfmt.Encoder
+const noValue = "a metric has no value of the family's type"
+
+func hasValue(f *dto.MetricFamily, m *dto.Metric) bool {
+	switch f.GetType() {
+	case dto.MetricType_COUNTER:
+		return m.Counter != nil
+	case dto.MetricType_GAUGE:
+		return m.Gauge != nil
+	case dto.MetricType_SUMMARY:
+		return m.Summary != nil
+	case dto.MetricType_UNTYPED:
+		return m.Untyped != nil
+	case dto.MetricType_HISTOGRAM, dto.MetricType_GAUGE_HISTOGRAM:
+		return m.Histogram != nil
+	}
+	return false
+}
+
+// An encoder writes one exposition.
+type encoder interface {
+	// Encode writes a family as a whole.
+	Encode(*dto.MetricFamily) error
+	// metric writes one metric of a family, whose others come right before and after it.
+	metric(*dto.MetricFamily, *dto.Metric) error
+	// Close writes what the format ends with.
+	Close() error
+}
+
+func newEncoder(to io.Writer, format expfmt.Format) encoder {
 	switch format.FormatType() {
 	case expfmt.TypeTextPlain, expfmt.TypeOpenMetrics:
-		encoder = newTextEncoder(to, format)
+		return newTextEncoder(to, format)
+	case expfmt.TypeProtoDelim:
+		return newProtoEncoder(to, format)
 	default:
-		encoder = expfmt.NewEncoder(to, format)
+		return &wholeEncoder{Encoder: expfmt.NewEncoder(to, format)}
 	}
-	for _, f := range families {
-		if err := encoder.Encode(f); err != nil {
+}
+
+// encode writes the series of scenarios and the families of the daemon, both sorted by
+// name, as one. Of two families with one name the scenarios' is kept.
+func (h *handler) encode(e encoder, daemon []*dto.MetricFamily) error {
+	daemon, err := h.encodeScenarios(e, daemon)
+	if err != nil {
+		return err
+	}
+	for _, f := range daemon {
+		if err := e.Encode(f); err != nil {
 			return fmt.Errorf("encode %s: %w", f.GetName(), err)
 		}
 	}
-	return encoder.(expfmt.Closer).Close() // every Encoder of expfmt is one
+	return e.Close()
 }
 
-// merge merges the families of scenarios and daemon, both sorted by name. Of two
-// with one name the scenarios' is kept.
-func (h *handler) merge(a, b []*dto.MetricFamily) []*dto.MetricFamily {
-	all := make([]*dto.MetricFamily, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		switch order := strings.Compare(a[0].GetName(), b[0].GetName()); {
-		case order < 0:
-			all, a = append(all, a[0]), a[1:]
-		case order > 0:
-			all, b = append(all, b[0]), b[1:]
-		default:
-			h.Drop(metric.Duplicate, "the family "+b[0].GetName()+" of the daemon")
-			b = b[1:]
+// encodeScenarios writes the series of scenarios and the daemon's families up to the last of
+// them, and returns the families that are left. A panic ends what the scenarios have.
+func (h *handler) encodeScenarios(e encoder, daemon []*dto.MetricFamily) (left []*dto.MetricFamily, err error) {
+	left = daemon
+	defer func() {
+		if p := recover(); p != nil {
+			h.Drop(metric.Panicked, fmt.Sprintf("scenarios: %v", p))
+			err = nil
+		}
+	}()
+	var family *dto.MetricFamily
+	for f, m := range h.Scenarios.Gather() {
+		if f != family {
+			family = f
+			for len(left) > 0 && left[0].GetName() <= f.GetName() {
+				next := left[0]
+				left = left[1:]
+				if next.GetName() == f.GetName() {
+					h.Drop(metric.Duplicate, "the family "+next.GetName()+" of the daemon")
+				} else if err := e.Encode(next); err != nil {
+					return left, fmt.Errorf("encode %s: %w", next.GetName(), err)
+				}
+			}
+		}
+		if !hasValue(f, m) {
+			h.Drop(metric.Malformed, f.GetName()+": "+noValue)
+			continue
+		}
+		if err := e.metric(f, m); err != nil {
+			return left, fmt.Errorf("encode %s: %w", f.GetName(), err)
 		}
 	}
-	return append(append(all, a...), b...)
+	return left, nil
 }
+
+// A wholeEncoder gathers the metrics of a family before it is written, for the formats that
+// only people read.
+type wholeEncoder struct {
+	expfmt.Encoder
+	family *dto.MetricFamily // of metric; nil for none
+	copied *dto.MetricFamily // with all metrics so far
+}
+
+func (e *wholeEncoder) Encode(f *dto.MetricFamily) error {
+	return errors.Join(e.end(), e.Encoder.Encode(f))
+}
+
+func (e *wholeEncoder) metric(f *dto.MetricFamily, m *dto.Metric) (err error) {
+	if f != e.family {
+		err = e.end()
+		e.family = f
+		e.copied = &dto.MetricFamily{Name: f.Name, Help: f.Help, Type: f.Type}
+	}
+	e.copied.Metric = append(e.copied.Metric, proto.CloneOf(m))
+	return err
+}
+
+func (e *wholeEncoder) end() error {
+	if e.family == nil {
+		return nil
+	}
+	e.family = nil
+	return e.Encoder.Encode(e.copied)
+}
+
+// Close writes the last family.
+func (e *wholeEncoder) Close() error { return e.end() }

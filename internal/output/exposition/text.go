@@ -21,13 +21,15 @@ type textEncoder struct {
 	expfmt.Encoder
 	to          io.Writer
 	openMetrics bool
+	family      *dto.MetricFamily // that is being written
 
 	lines  []byte
 	labels []byte  // of the metric that is being written
+	prefix []byte  // of its bucket lines, up to the bound
 	bounds []bound // of the bucket lines written last, by index
 }
 
-// A bound is a bucket's upper bound and its text.
+// A bound is a bucket's upper bound and its text, with what follows it in a line.
 type bound struct {
 	value float64
 	text  string
@@ -47,33 +49,45 @@ func newTextEncoder(to io.Writer, format expfmt.Format) *textEncoder {
 // Encode writes one family.
 func (e *textEncoder) Encode(f *dto.MetricFamily) error {
 	if !e.simple(f) {
+		if err := e.flush(); err != nil {
+			return err
+		}
 		return e.Encoder.Encode(f)
 	}
-	e.header(f)
-	name := f.GetName()
 	for _, m := range f.Metric {
-		e.labels = appendLabels(e.labels[:0], m.Label)
-		switch f.GetType() {
-		case dto.MetricType_COUNTER:
-			e.sample(name, "", m.Counter.GetValue())
-		case dto.MetricType_GAUGE:
-			e.sample(name, "", m.Gauge.GetValue())
-		case dto.MetricType_HISTOGRAM:
-			e.histogram(name, m.Histogram)
+		if err := e.metric(f, m); err != nil {
+			return err
 		}
-		if len(e.lines) >= flushAt {
-			if err := e.flush(); err != nil {
-				return err
-			}
-		}
+	}
+	return nil
+}
+
+// metric writes one metric, and what comes before the first of a family.
+func (e *textEncoder) metric(f *dto.MetricFamily, m *dto.Metric) error {
+	if f != e.family {
+		e.family = f
+		e.header(f)
+	}
+	name := f.GetName()
+	e.labels = appendLabels(e.labels[:0], m.Label)
+	switch f.GetType() {
+	case dto.MetricType_COUNTER:
+		e.sample(name, "", m.Counter.GetValue())
+	case dto.MetricType_GAUGE:
+		e.sample(name, "", m.Gauge.GetValue())
+	case dto.MetricType_HISTOGRAM:
+		e.histogram(name, m.Histogram)
+	}
+	if len(e.lines) < flushAt {
+		return nil
 	}
 	return e.flush()
 }
 
-// Close writes what the format ends with.
+// Close writes what is left, and what the format ends with.
 func (e *textEncoder) Close() error {
-	if !e.openMetrics {
-		return nil
+	if err := e.flush(); err != nil || !e.openMetrics {
+		return err
 	}
 	_, err := expfmt.FinalizeOpenMetrics(e.to)
 	return err
@@ -158,6 +172,11 @@ func (e *textEncoder) series(name, suffix string) {
 }
 
 func (e *textEncoder) histogram(name string, h *dto.Histogram) {
+	e.prefix = append(append(append(e.prefix[:0], name...), "_bucket{"...), e.labels...)
+	if len(e.labels) > 0 {
+		e.prefix = append(e.prefix, ',')
+	}
+	e.prefix = append(e.prefix, `le="`...)
 	last := false // the bucket without a bound is there
 	for i, b := range h.Bucket {
 		last = last || math.IsInf(b.GetUpperBound(), 1)
@@ -165,24 +184,20 @@ func (e *textEncoder) histogram(name string, h *dto.Histogram) {
 			e.bounds = append(e.bounds, bound{value: math.NaN()})
 		}
 		if le := &e.bounds[i]; le.value != b.GetUpperBound() {
-			*le = bound{b.GetUpperBound(), string(e.appendFloat(nil, b.GetUpperBound()))}
+			*le = bound{b.GetUpperBound(), string(e.appendFloat(nil, b.GetUpperBound())) + `"} `}
 		}
-		e.bucket(name, e.bounds[i].text, b.GetCumulativeCount(), b.Exemplar)
+		e.bucket(e.bounds[i].text, b.GetCumulativeCount(), b.Exemplar)
 	}
 	if !last {
-		e.bucket(name, "+Inf", h.GetSampleCount(), nil)
+		e.bucket(`+Inf"} `, h.GetSampleCount(), nil)
 	}
 	e.sample(name, "_sum", h.GetSampleSum())
 	e.count(name, "_count", h.GetSampleCount())
 }
 
-func (e *textEncoder) bucket(name, le string, n uint64, x *dto.Exemplar) {
-	e.lines = append(append(e.lines, name...), "_bucket{"...)
-	e.lines = append(e.lines, e.labels...)
-	if len(e.labels) > 0 {
-		e.lines = append(e.lines, ',')
-	}
-	e.lines = append(append(append(e.lines, `le="`...), le...), `"} `...)
+// bucket writes a line; le is the bound and what follows it.
+func (e *textEncoder) bucket(le string, n uint64, x *dto.Exemplar) {
+	e.lines = append(append(e.lines, e.prefix...), le...)
 	e.lines = e.appendCount(e.lines, n)
 	if x != nil && e.openMetrics { // the text format has no place for it
 		e.lines = append(appendLabels(append(e.lines, " # {"...), x.Label), "} "...)

@@ -47,11 +47,7 @@ func compareWithExpfmt(t interface {
 
 func TestTextOfARecorderIsExpfmts(t *testing.T) {
 	r, _ := recorded(t, 2, 3, 700, record.Options{})
-	families, done, err := r.Gather()
-	defer done()
-	if err != nil {
-		t.Fatal(err)
-	}
+	families := all(r)
 	compareWithExpfmt(t, families)
 	for _, f := range families {
 		if !newTextEncoder(nil, expfmt.FmtOpenMetrics_1_0_0).simple(f) {

@@ -23,8 +23,10 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/metric"
 	"github.com/perfd/perfd/internal/queue"
 )
 
@@ -252,12 +254,26 @@ func (r *receiver) counts() (requests int) {
 	return len(r.requests)
 }
 
-// inPlace is a recorder: families that change in place.
+// inPlace is a recorder: every series is in the same message.
 type inPlace struct{ prometheus.Gatherer }
 
-func (g inPlace) Gather() ([]*dto.MetricFamily, func(), error) {
-	f, err := g.Gatherer.Gather()
-	return f, func() {}, err
+func (g inPlace) Gather() metric.Series {
+	return func(yield func(*dto.MetricFamily, *dto.Metric) bool) {
+		families, err := g.Gatherer.Gather()
+		if err != nil {
+			panic(err)
+		}
+		var one dto.Metric
+		for _, f := range families {
+			for _, m := range f.Metric {
+				proto.Reset(&one)
+				proto.Merge(&one, m)
+				if !yield(f, &one) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // config decodes an endpoint as the configuration does.
@@ -288,7 +304,7 @@ func newRig(t testing.TB, dir string, r *prometheus.Registry, endpoints ...Confi
 	log := &strings.Builder{}
 	w, err := New(Options{
 		Endpoints: endpoints, Queue: QueueConfig{Interval: DefaultQueue().Interval, MaxBytes: 64 << 20, MaxAge: block.Duration(time.Hour), FsyncInterval: block.Duration(time.Second)},
-		FS: queue.Dir(dir), Scenarios: inPlace{prometheus.NewRegistry()}, Daemon: r, UserAgent: "perfd/test",
+		FS: queue.Dir(dir), Scenarios: inPlace{r}, Daemon: prometheus.NewRegistry(), UserAgent: "perfd/test",
 		Log: slog.New(slog.NewTextHandler(&locked{to: log}, nil)), Dir: dir,
 	})
 	if err != nil {

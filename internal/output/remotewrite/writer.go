@@ -22,6 +22,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/perfd/perfd/internal/metric"
 	"github.com/perfd/perfd/internal/queue"
 	"github.com/perfd/perfd/internal/wire"
 )
@@ -32,8 +33,8 @@ type Options struct {
 	Queue     QueueConfig
 	FS        queue.FS
 	Dir       string // that paths of the configuration start from
-	// Scenarios gathers families that may change in place after done; Daemon all others.
-	Scenarios prometheus.TransactionalGatherer
+	// Scenarios gathers the series of scenarios, Daemon all others.
+	Scenarios metric.Source
 	Daemon    prometheus.Gatherer
 	UserAgent string
 	Now       func() time.Time // nil is time.Now
@@ -190,12 +191,9 @@ func (w *Writer) gather() error {
 		return err
 	}
 	w.encoder.add(daemon)
-	scenarios, done, err := w.o.Scenarios.Gather()
-	defer done()
-	if err != nil {
-		return err
+	for f, m := range w.o.Scenarios.Gather() {
+		w.encoder.metric(f, m)
 	}
-	w.encoder.add(scenarios)
 	return nil
 }
 
