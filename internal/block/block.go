@@ -87,10 +87,11 @@ func (e *Errors) In(n *Node) bool {
 	})
 }
 
-// addUnrelated adds the mistakes of more that do not follow from those found before
-// in the block at a place.
-func (e *Errors) addUnrelated(more *Errors, found []*Error, block Pos) {
-	found = slices.Clone(found) // e.list grows below
+// AddUnrelated adds the mistakes of more that do not follow from the ones in the block
+// at a place that e has had since its length was before: those at another value than
+// any of them, and not at the block itself.
+func (e *Errors) AddUnrelated(more *Errors, before int, block Pos) {
+	found := slices.Clone(e.list[before:]) // e.list grows below
 	for _, m := range more.list {
 		follows := len(found) > 0 && m.Pos == block
 		for _, f := range found {

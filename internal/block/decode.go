@@ -232,7 +232,7 @@ func decodeStruct(n *Node, v reflect.Value, errs *Errors) {
 	if val, ok := reflect.TypeAssert[Validator](v.Addr()); ok {
 		var more Errors
 		val.Validate(n, &more)
-		errs.addUnrelated(&more, errs.list[before:], n.Pos)
+		errs.AddUnrelated(&more, before, n.Pos)
 	}
 }
 

@@ -21,6 +21,7 @@ type Checker struct {
 	At       *block.Node // the block: of the workload, or what In returned
 	Executor string      // the name of the workload's executor
 	Model    Model       // of an executor with stages: whether its levels are rates or virtual users
+	Partial  bool        // some values have mistakes already: they are those of the defaults, or nil
 
 	kinds Kinds
 	errs  *block.Errors
@@ -55,6 +56,7 @@ func (c *Checker) VUs(key string, n *int, least int) bool {
 // that should have been a rate is decoded again as one, for the message.
 func (c *Checker) Target(t Target) {
 	switch n := t.At; {
+	case n == nil: // required, which was reported, or computed
 	case c.Model == OpenModel && t.Rate == nil:
 		block.Decode(n, new(block.Rate), c.errs)
 	case c.Model == ClosedModel && t.VUs == nil:

@@ -23,7 +23,8 @@ type Executor struct {
 // A Workload is the decoded block of an executor. Check comes first; the other
 // methods are called only where it reported nothing, and change nothing.
 type Workload interface {
-	// Check reports what is wrong with the values, each of which was decoded.
+	// Check reports what is wrong with the values. Mistakes at values that have
+	// one already, and at a key that is missing beside other mistakes, are left out.
 	Check(c *Checker)
 	// Summary says what the load amounts to.
 	Summary() Summary

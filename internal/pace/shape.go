@@ -20,7 +20,7 @@ type Shape struct {
 // A Curve is the decoded block of a shape. Check comes first; the other methods
 // are called only where it reported nothing, and change nothing.
 type Curve interface {
-	// Check reports what is wrong with the values, each of which was decoded.
+	// Check reports what is wrong with the values, as a Workload's does.
 	// Whether the stages last too long, or ask for no load at all, is not its to say.
 	Check(c *Checker)
 	// Stages lays the curve out as straight lines. The first begins at the
@@ -107,7 +107,11 @@ func (s *shaped) check(c *Checker, start Target) {
 		return
 	}
 	before := c.errs.Len()
-	if s.curve.Check(c); c.errs.Len() > before {
+	s.curve.Check(c)
+	if c.Partial || c.errs.Len() > before {
+		if l, ok := s.curve.(*stageList); ok && len(*l) > 0 && s.Repeat != nil {
+			s.checkRepeat(c.In("repeat"), len(*l))
+		}
 		return
 	}
 	stages := s.curve.Stages()
@@ -118,8 +122,9 @@ func (s *shaped) check(c *Checker, start Target) {
 		c.Fail(s.name, "together must last more than 0")
 	case peak(start, stages) == 0:
 		c.Fail(s.name, "ask for no load: the start and every target is 0")
-	case s.Repeat != nil:
-		s.checkRepeat(c.In("repeat"), stages)
+	}
+	if s.Repeat != nil && s.checkRepeat(c.In("repeat"), len(stages)) && c.errs.Len() == before {
+		s.checkLap(c.In("repeat"), stages)
 	}
 }
 
@@ -137,16 +142,22 @@ func (s *shaped) missing(c *Checker) {
 	c.errs.Add(c.At.Pos, c.At.Path, "%s needs one of %s", c.Executor, strings.Join(names, ", "))
 }
 
-func (s *shaped) checkRepeat(c *Checker, stages []Stage) {
+// checkRepeat reports a lap that is not one of some stages, or a number of laps that is none.
+func (s *shaped) checkRepeat(c *Checker, stages int) bool {
+	before := c.errs.Len()
 	r := s.Repeat
-	if r.From < 0 || r.From >= len(stages) {
-		c.Fail("from", "must be a stage, 0 to %d, got %d", len(stages)-1, r.From).Hint = "stages are counted from 0"
-		return
+	if r.From < 0 || r.From >= stages {
+		c.Fail("from", "must be a stage, 0 to %d, got %d", stages-1, r.From).Hint = "stages are counted from 0"
 	}
 	if r.Times < 0 {
 		c.Fail("times", "must not be negative, got %d", r.Times).Hint = "leave it out to repeat for ever"
-		return
 	}
+	return c.errs.Len() == before
+}
+
+// checkLap reports laps that are too short, too long or without load.
+func (s *shaped) checkLap(c *Checker, stages []Stage) {
+	r := s.Repeat
 	lap := stages[r.From:]
 	sum, length := area(lap, last(stages))
 	switch {

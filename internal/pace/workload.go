@@ -48,22 +48,24 @@ func (c *Config) Decode(k Kinds, errs *block.Errors) {
 		rest = decodeOwn(c.at, rest, own, k, errs)
 	}
 	foreign := unknown(c.at, rest, k, errs)
-	switch {
-	case errs.Len() > before:
-	case e == nil:
-		c.noExecutor(k, errs)
-	case len(foreign) > 0:
-		misplaced(foreign, e, k, errs)
-	default:
-		check := &Checker{At: c.at, Executor: c.Executor, kinds: k, errs: errs}
-		if f, ok := own.(follower); ok {
-			check.Model = f.follows().model
+	if e == nil {
+		if errs.Len() == before {
+			c.noExecutor(k, errs)
 		}
-		if own.Check(check); errs.Len() == before {
-			c.own, c.summary = own, own.Summary()
-			c.checkWarmUp(check)
-		}
+		return
 	}
+	misplaced(foreign, e, k, errs)
+	var more block.Errors
+	check := &Checker{At: c.at, Executor: c.Executor, Partial: errs.Len() > before, kinds: k, errs: &more}
+	if f, ok := own.(follower); ok {
+		check.Model = f.follows().model
+	}
+	own.Check(check)
+	if !check.Partial && more.Len() == 0 {
+		c.own, c.summary = own, own.Summary()
+		c.checkWarmUp(check)
+	}
+	errs.AddUnrelated(&more, before, c.at.Pos)
 }
 
 // split returns a block with the keys of some names alone, and the other keys.

@@ -31,7 +31,7 @@ func TestWrongWorkloads(t *testing.T) {
 			"perfd.yaml:1:35: vus: belongs to constant-vus, the executor is constant-arrival-rate\n\thint: constant-arrival-rate has max_vus",
 		},
 		{
-			"{executor: ramping-vus, rate: 1/s, stages: []}",
+			"{executor: ramping-vus, rate: 1/s, stages: [{duration: 1m, target: 2}]}",
 			"perfd.yaml:1:25: rate: belongs to constant-arrival-rate, the executor is ramping-vus\n\thint: ramping-vus has start_vus and stages",
 		},
 		{
@@ -151,10 +151,29 @@ func TestWrongWorkloads(t *testing.T) {
 }
 
 func TestMistakesAreReportedTogether(t *testing.T) {
-	_, err := decode(t, "{executor: ramping-arrival-rate, start_rate: 5, stages: [{duration: 5, target: 1/s}], max_vuz: 1}")
-	for _, path := range []string{"start_rate", "stages[0].duration", "max_vuz"} {
-		if err == nil || !strings.Contains(err.Error(), path+": ") {
-			t.Errorf("decode = %v, want a mistake at %s", err, path)
+	for workload, want := range map[string][]string{
+		"{executor: ramping-arrival-rate, start_rate: 5, stages: [{duration: 5, target: 1/s}], max_vuz: 1}": {"start_rate", "stages[0].duration", "max_vuz"},
+		"{executor: ramping-arrival-rate, stages: [{duration: -5m, target: 1/s}, {target: 2}], repeat: {from: 7, times: -1}, max_vus: 0}": {
+			"stages[0].duration", "stages[1].duration", "stages[1].target", "repeat.from", "repeat.times", "max_vus",
+		},
+		"{executor: ramping-vus, start_vus: -1, vus: 4, stages: [{duration: 1m, target: -1}], repeat: {from: -1}, graceful_stop: x}": {
+			"start_vus", "vus", "stages[0].target", "repeat.from", "graceful_stop",
+		},
+		"{executor: constant-arrival-rate, rate: 0/s, arrivals: none, max_vus: 0, max_lateness: 0s, warm_up: -1s}": {"rate", "arrivals", "max_vus", "max_lateness", "warm_up"},
+		"{executor: ramping-vus, stages: [], repeat: {from: 1}, start_vus: -1}":                                    {"stages", "start_vus"},
+	} {
+		_, err := decode(t, workload)
+		if err == nil {
+			t.Errorf("decode %s succeeded", workload)
+			continue
+		}
+		for _, path := range want {
+			if !strings.Contains(err.Error(), " "+path+": ") {
+				t.Errorf("decode %s = %v, want a mistake at %s", workload, err, path)
+			}
+		}
+		if n := strings.Count(err.Error(), "perfd.yaml:"); n != len(want) {
+			t.Errorf("decode %s = %v, want %d mistakes", workload, err, len(want))
 		}
 	}
 }
