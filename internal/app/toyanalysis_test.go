@@ -176,7 +176,7 @@ func TestOneMoreAnalysisIsConfigured(t *testing.T) {
 	for document, want := range map[string]string{
 		strings.Replace(greedyDocument, "most: 5", "most: 0", 1):  "scenarios[0].greed.most: must be at least 1, got 0",
 		strings.Replace(greedyDocument, "most: 5", "moste: 2", 1): `scenarios[0].greed.moste: unknown key "moste"`,
-		strings.Replace(greedyDocument, "greed:", "gread:", 1):     "hint: did you mean \"greed\"?",
+		strings.Replace(greedyDocument, "greed:", "gread:", 1):    "hint: did you mean \"greed\"?",
 	} {
 		opts, _ := greedyOptions(t, document)
 		if err := command.Check(opts, io.Discard); err == nil || !strings.Contains(err.Error(), want) {

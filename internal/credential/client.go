@@ -51,17 +51,20 @@ func (e *Endpoint) open(o *Opener, address block.Text) {
 			o.Errors.Add(at.Pos, at.Path, "%v", err)
 		}
 	}
-	if (e.TLS.CertFile == "") != (e.TLS.KeyFile == "") {
-		at := o.At.Get("tls")
-		o.Errors.Add(at.Pos, at.Path, "cert_file and key_file go together")
+	options := wire.TLSOptions{
+		CAFile: inDir(o, e.TLS.CAFile), CertFile: inDir(o, e.TLS.CertFile), KeyFile: inDir(o, e.TLS.KeyFile),
+		ServerName: e.TLS.ServerName, InsecureSkipVerify: e.TLS.InsecureSkipVerify,
+	}
+	mistakes := options.Mistakes()
+	for _, m := range mistakes {
+		at := o.At.Get("tls").Get(m.Option)
+		o.Errors.Add(at.Pos, at.Path, "%v", m.Err)
+	}
+	if mistakes != nil {
 		return
 	}
 	var err error
-	e.tls, err = wire.NewTLS(wire.TLSOptions{
-		CAFile: inDir(o, e.TLS.CAFile), CertFile: inDir(o, e.TLS.CertFile), KeyFile: inDir(o, e.TLS.KeyFile),
-		ServerName: e.TLS.ServerName, InsecureSkipVerify: e.TLS.InsecureSkipVerify,
-	})
-	if err != nil {
+	if e.tls, err = wire.NewTLS(options); err != nil { // a file has changed since
 		at := o.At.Get("tls")
 		o.Errors.Add(at.Pos, at.Path, "%v", err)
 	}

@@ -320,7 +320,7 @@ func TestWrongEntries(t *testing.T) {
 		{`oauth2: {token_url: "http://127.0.0.1/", client_id: a, params: {scope: x}}`, "has a key of its own"},
 		{`oauth2: {token_url: "http://127.0.0.1/", client_id: a, client_auth: basic}`, "must be header or body"},
 		{`oauth2: {token_url: "http://127.0.0.1/", client_id: a, timeout: 0s}`, "more than 0"},
-		{`oauth2: {token_url: "http://127.0.0.1/", client_id: a, tls: {cert_file: a}}`, "go together"},
+		{`oauth2: {token_url: "http://127.0.0.1/", client_id: a, tls: {cert_file: a}}`, "tls.cert_file: needs key_file"},
 		{`oauth2: {token_url: "http://127.0.0.1/", client_id: a, proxy_url: "http://10.0.0.1"}`, "is not allowed"},
 		{`login: {token: json.t}`, "url"},
 		{`login: {url: "http://127.0.0.1/"}`, "token"},

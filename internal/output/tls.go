@@ -17,19 +17,16 @@ type TLS struct {
 	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"Accept any certificate (default false)."`
 }
 
-// Validate checks that a certificate has its key.
-func (t *TLS) Validate(at *block.Node, errs *block.Errors) {
-	if (t.CertFile == "") != (t.KeyFile == "") {
-		errs.Add(at.Pos, at.Path, "must have cert_file and key_file together")
-	}
-}
-
 // Open reads the files, and again whenever they change. The error says which one is wrong.
 func (t TLS) Open(dir string) (*wire.TLS, error) {
-	return wire.NewTLS(wire.TLSOptions{
+	return wire.NewTLS(t.options(dir))
+}
+
+func (t TLS) options(dir string) wire.TLSOptions {
+	return wire.TLSOptions{
 		CAFile: Path(dir, t.CAFile), CertFile: Path(dir, t.CertFile), KeyFile: Path(dir, t.KeyFile),
 		ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify,
-	})
+	}
 }
 
 // Path returns the path of a file that a configuration in a folder names, "" for none.
@@ -40,13 +37,14 @@ func Path(dir, file string) string {
 	return filepath.Join(dir, file)
 }
 
-// Check reads the files and reports what is wrong with them. A block at that is
-// nil or has mistakes already is left out.
+// Check reads the files and reports what is wrong with them, each at its key of the
+// block at a place. A block that is nil or has mistakes already is left out.
 func (t TLS) Check(at *block.Node, dir string, errs *block.Errors) {
 	if at == nil || errs.In(at) {
 		return
 	}
-	if _, err := t.Open(dir); err != nil {
-		errs.Add(at.Pos, at.Path, "%v", err)
+	for _, m := range t.options(dir).Mistakes() {
+		key := at.Get(m.Option)
+		errs.Add(key.Pos, key.Path, "%v", m.Err)
 	}
 }

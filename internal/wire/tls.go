@@ -30,17 +30,55 @@ type TLSOptions struct {
 // longestPEM bounds a file of certificates, in bytes.
 const longestPEM = 4 << 20
 
+// A TLSMistake is what is wrong with a file that TLSOptions name.
+type TLSMistake struct {
+	Option string // ca_file, cert_file or key_file
+	Err    error
+}
+
+// Error says which option is at fault.
+func (m *TLSMistake) Error() string { return m.Option + ": " + m.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (m *TLSMistake) Unwrap() error { return m.Err }
+
+// Mistakes reads the files and returns what is wrong with them: at most one mistake of
+// the authorities, and one of the client's certificate and key.
+func (o TLSOptions) Mistakes() (found []*TLSMistake) {
+	switch {
+	case o.KeyFile == "" && o.CertFile != "":
+		found = append(found, &TLSMistake{"cert_file", errors.New("needs key_file beside it")})
+	case o.CertFile == "" && o.KeyFile != "":
+		found = append(found, &TLSMistake{"key_file", errors.New("needs cert_file beside it")})
+	default:
+		found = (&TLSOptions{CertFile: o.CertFile, KeyFile: o.KeyFile}).mistake(found)
+	}
+	return (&TLSOptions{CAFile: o.CAFile}).mistake(found)
+}
+
+// mistake appends the first one, if there is any.
+func (o *TLSOptions) mistake(to []*TLSMistake) []*TLSMistake {
+	files, err := o.read()
+	if err == nil {
+		_, err = o.config(&files)
+	}
+	if m, ok := errors.AsType[*TLSMistake](err); ok {
+		return append(to, m)
+	}
+	return to
+}
+
 // tlsFiles is the content of the files that TLSOptions name, in the order of names.
 type tlsFiles [3][]byte
 
-// read reads the files. An error names the option at fault.
+// read reads the files. An error is a *TLSMistake.
 func (o *TLSOptions) read() (f tlsFiles, err error) {
 	for i, file := range []struct{ option, path string }{{"ca_file", o.CAFile}, {"cert_file", o.CertFile}, {"key_file", o.KeyFile}} {
 		if file.path == "" {
 			continue
 		}
 		if f[i], err = readPEM(file.path); err != nil {
-			return f, fmt.Errorf("%s: %w", file.option, err)
+			return f, &TLSMistake{file.option, err}
 		}
 	}
 	return f, nil
@@ -72,7 +110,7 @@ func withoutCall(err error) error {
 	return err
 }
 
-// config returns the configuration that the files come to. An error names the option at fault.
+// config returns the configuration that the files come to. An error is a *TLSMistake.
 func (o *TLSOptions) config(f *tlsFiles) (*tls.Config, error) {
 	c := &tls.Config{
 		ServerName:         o.ServerName,
@@ -87,13 +125,13 @@ func (o *TLSOptions) config(f *tlsFiles) (*tls.Config, error) {
 	if o.CAFile != "" {
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(f[0]) {
-			return nil, fmt.Errorf("ca_file: %s holds no certificate", o.CAFile)
+			return nil, &TLSMistake{"ca_file", fmt.Errorf("%s holds no certificate", o.CAFile)}
 		}
 	}
 	if o.CertFile != "" || o.KeyFile != "" {
 		pair, err := tls.X509KeyPair(f[1], f[2])
 		if err != nil {
-			return nil, fmt.Errorf("cert_file: %w", err)
+			return nil, &TLSMistake{"cert_file", err}
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
@@ -162,7 +200,7 @@ type TLS struct {
 	broken bool       // the last look found what could not be used
 }
 
-// NewTLS reads the files. An error names the option at fault.
+// NewTLS reads the files. An error is a *TLSMistake.
 func NewTLS(o TLSOptions) (*TLS, error) {
 	t := &TLS{o: o, zero: time.Now()}
 	files, err := o.read()

@@ -52,8 +52,6 @@ func TestConfigMistakes(t *testing.T) {
 		{`delay: 0s`, "delay"},
 		{`headers: {"a b": c}`, "headers.a b"},
 		{`headers: {a: "c\n"}`, "headers.a"},
-		{`tls: {cert_file: c.pem}`, "tls"},
-		{`tls: {key_file: k.pem}`, "tls"},
 		{`sampling: 1`, "sampling"},
 	} {
 		_, err := decode(t, c.text)

@@ -173,35 +173,21 @@ func (t *TLS) compile(k *protocol.Compiler) *wire.TLS {
 	if (t.CertFile.S == "") != (t.KeyFile.S == "") {
 		return nil // Validate reports it
 	}
-	before := k.Errors.Len()
-	for _, part := range []struct {
-		at    block.Text
-		files wire.TLSOptions
-	}{
-		{t.CAFile, wire.TLSOptions{CAFile: inDir(k, t.CAFile.S)}},
-		{t.CertFile, wire.TLSOptions{CertFile: inDir(k, t.CertFile.S), KeyFile: inDir(k, t.KeyFile.S)}},
-	} {
-		if _, err := wire.NewTLS(part.files); part.at.S != "" && err != nil {
-			at, text := part.at, err.Error()
-			if what, rest, found := strings.Cut(text, ": "); found && strings.HasSuffix(what, "_file") {
-				text = rest
-				if what == "key_file" {
-					at = t.KeyFile
-				}
-			}
-			k.Errors.Add(at.Pos, at.Path, "%s", text)
-		}
-	}
-	if k.Errors.Len() > before {
-		return nil
-	}
 	o := wire.TLSOptions{
 		CAFile: inDir(k, t.CAFile.S), CertFile: inDir(k, t.CertFile.S), KeyFile: inDir(k, t.KeyFile.S),
 		ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify, MinVersion: tlsVersions[t.MinVersion],
 		NoResumption: !t.SessionResumption,
 	}
+	mistakes := o.Mistakes()
+	for _, m := range mistakes {
+		at := map[string]block.Text{"ca_file": t.CAFile, "cert_file": t.CertFile, "key_file": t.KeyFile}[m.Option]
+		k.Errors.Add(at.Pos, at.Path, "%v", m.Err)
+	}
+	if mistakes != nil {
+		return nil
+	}
 	c, err := wire.NewTLS(o)
-	if err != nil {
+	if err != nil { // a file has changed since
 		k.Errors.Add(k.Base.Pos, k.Base.Path, "http.tls.%v", err)
 	}
 	return c
