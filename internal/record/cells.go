@@ -2,6 +2,7 @@ package record
 
 import (
 	"math/bits"
+	"sync"
 
 	"github.com/perfd/perfd/internal/hist"
 	"github.com/perfd/perfd/internal/load"
@@ -9,31 +10,65 @@ import (
 
 // cells are the counts of one shard of a sink since the last fold.
 type cells struct {
-	bounds     *bounds // of the timings of steps
-	steps      []stepCell
+	steps      []*stepCell // nil of those without results
 	iterations iterationCell
-	octaves    hist.Pool // of all histograms here
+	octaves    hist.Pool // of the iterations
+	lent       *cellPool
 }
 
-func newCells(b *bounds, steps []sinkStep) *cells {
-	c := &cells{bounds: b, steps: make([]stepCell, len(steps))}
-	for i := range c.steps {
-		s := &c.steps[i]
-		s.checks = make([]checkCount, len(steps[i].checks))
-		s.duration.init(b, &c.octaves)
-		s.response.init(b, &c.octaves)
-		s.failure.init(b, &c.octaves)
-	}
+func newCells(steps int, p *cellPool) *cells {
+	c := &cells{steps: make([]*stepCell, steps), lent: p}
 	c.iterations.duration.init(iterationBounds, &c.octaves)
 	c.iterations.lateness.init(latenessBounds, &c.octaves)
 	return c
 }
 
+// take gives a step a cell, whose first result since the last fold comes.
+func (c *cells) take(step int) *stepCell {
+	cell := c.lent.take()
+	c.steps[step] = cell
+	return cell
+}
+
+// A cellPool lends cells to steps from their first result in a second to the fold, so that
+// their memory is that of the steps with results at one time. All cells have the bounds of
+// the pool, which is replaced when they change.
+type cellPool struct {
+	bounds *bounds // of the timings of steps
+
+	mu   sync.Mutex
+	free []*stepCell // empty
+}
+
+func (p *cellPool) take() *stepCell {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.free); n > 0 {
+		c := p.free[n-1]
+		p.free = p.free[:n-1]
+		return c
+	}
+	c := &stepCell{bounds: p.bounds}
+	c.duration.init(p.bounds, &c.octaves)
+	c.response.init(p.bounds, &c.octaves)
+	c.failure.init(p.bounds, &c.octaves)
+	return c
+}
+
+// give takes an empty cell back.
+func (p *cellPool) give(c *stepCell) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free = append(p.free, c)
+}
+
 // A stepCell counts the results of one step.
 type stepCell struct {
 	counters
-	checks []checkCount
-	codes  []load.CodeCount
+	bounds  *bounds
+	octaves hist.Pool    // of all histograms here
+	checks  []checkCount // as far as the last that was evaluated
+	codes   []load.CodeCount
 
 	duration, response, failure timing
 	// touched holds what perfd itself disturbed; nil until there is something. Its
@@ -60,18 +95,18 @@ type counters struct {
 type checkCount struct{ evaluated, failed uint64 }
 
 // record counts one result. It keeps nothing of it.
-func (c *stepCell) record(r *load.Result, in *cells, maxCodes int) {
+func (c *stepCell) record(r *load.Result, maxCodes int) {
 	c.requests++
 	switch {
 	case r.Cause == load.Canceled:
 		c.failures[load.Canceled]++
 	case r.Touched != load.Undisturbed:
-		c.recordTouched(r, in)
+		c.recordTouched(r)
 	case r.Cause == load.None:
-		recordBoth(&c.duration, &c.response, in.bounds, r)
+		recordBoth(&c.duration, &c.response, c.bounds, r)
 	default:
 		c.failures[r.Cause]++
-		c.failure.record(in.bounds, r.Duration())
+		c.failure.record(c.bounds, r.Duration())
 	}
 	for i, ns := range r.Phases {
 		c.phases[i] += ns
@@ -80,6 +115,9 @@ func (c *stepCell) record(r *load.Result, in *cells, maxCodes int) {
 	c.retries += uint64(r.Retries)
 	c.sent += r.SentBytes
 	c.received += r.ReceivedBytes
+	if n := bits.Len64(r.Checks); n > len(c.checks) {
+		c.checks = append(c.checks, make([]checkCount, n-len(c.checks))...)
+	}
 	for m := r.Checks; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros64(m)
 		c.checks[i].evaluated++
@@ -91,21 +129,21 @@ func (c *stepCell) record(r *load.Result, in *cells, maxCodes int) {
 }
 
 // recordTouched counts how a result ended that perfd itself disturbed.
-func (c *stepCell) recordTouched(r *load.Result, in *cells) {
+func (c *stepCell) recordTouched(r *load.Result) {
 	t := c.touched
 	if t == nil {
 		t = new(touchedCell)
-		t.duration.init(in.bounds, &in.octaves)
-		t.response.init(in.bounds, &in.octaves)
+		t.duration.init(c.bounds, &c.octaves)
+		t.response.init(c.bounds, &c.octaves)
 		c.touched = t
 	}
 	t.counts[r.Touched][r.Cause]++
 	if r.Cause == load.None {
-		recordBoth(&t.duration, &t.response, in.bounds, r)
+		recordBoth(&t.duration, &t.response, c.bounds, r)
 		return
 	}
 	c.failures[r.Cause]++
-	c.failure.record(in.bounds, r.Duration())
+	c.failure.record(c.bounds, r.Duration())
 }
 
 func (c *stepCell) countCode(code int32, most int) {
@@ -125,10 +163,7 @@ func (c *stepCell) countCode(code int32, most int) {
 // reset empties the cell and keeps its memory.
 func (c *stepCell) reset() {
 	c.counters = counters{}
-	clear(c.checks)
-	for i := range c.codes {
-		c.codes[i].Count = 0
-	}
+	c.checks, c.codes = c.checks[:0], c.codes[:0]
 	c.duration.reset()
 	c.response.reset()
 	c.failure.reset()

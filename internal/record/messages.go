@@ -158,7 +158,9 @@ func (m *message) cumulative(d *distribution, b *bounds) []*dto.Bucket {
 	}
 	var upTo uint64
 	for i, le := range b.le {
-		upTo += d.classic[i]
+		if d.classic != nil {
+			upTo += d.classic[i]
+		}
 		k := m.buckets[i]
 		k.UpperBound, *k.CumulativeCount, k.Exemplar = le, upTo, nil
 	}

@@ -71,9 +71,9 @@ func (r *Recorder) Open(info Scenario) (*Sink, error) {
 	}
 	r.widen(info.Steps)
 	for i := range s.shards {
-		s.shards[i].cells = newCells(r.bounds, s.steps)
+		s.shards[i].cells = newCells(len(s.steps), r.cells)
 	}
-	s.spare = newCells(r.bounds, s.steps)
+	s.spare = newCells(len(s.steps), r.cells)
 	sc.sinks = append(sc.sinks, s)
 	r.sinks = append(r.sinks, s)
 	r.changed = true
@@ -135,11 +135,6 @@ func (r *Recorder) step(sc *scenario, series Series, now time.Time) sinkStep {
 			scenario: sc,
 			name:     name,
 			created:  now,
-			totals: totals{
-				duration: newDistribution(r.bounds),
-				response: newDistribution(r.bounds),
-				failure:  newDistribution(r.bounds),
-			},
 		}
 		sc.steps[name] = st
 	}
@@ -193,8 +188,9 @@ func (r *Recorder) widen(steps []Series) {
 	if !grown {
 		return
 	}
+	r.cells = &cellPool{bounds: wider}
 	for _, s := range r.sinks {
-		s.rebound(wider)
+		s.rebound(r.cells)
 	}
 	for _, sc := range r.scenarios {
 		for _, st := range sc.steps {

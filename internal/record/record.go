@@ -75,6 +75,7 @@ type Recorder struct {
 	scenarios map[string]*scenario
 	sinks     []*Sink
 	bounds    *bounds // of request durations: defaults and all limits there ever were
+	cells     *cellPool
 	overflow  [numCapped]uint64
 
 	windowStart, windowEnd time.Time
@@ -109,6 +110,7 @@ func New(o Options) *Recorder {
 	}
 	r.message.init(!o.NoClassic)
 	r.message.bounds = r.bounds
+	r.cells = &cellPool{bounds: r.bounds}
 	r.folded = r.created
 	r.openWindows(r.created)
 	return r

@@ -48,19 +48,32 @@ type part struct {
 
 func newScenario(name string, now time.Time) *scenario {
 	return &scenario{
-		name:     name,
-		created:  now,
-		steps:    make(map[string]*step),
-		checks:   make(map[string]*check),
-		duration: newDistribution(iterationBounds),
-		lateness: newDistribution(latenessBounds),
-		window:   newIterations(),
-		label:    label("scenario", name),
+		name:    name,
+		created: now,
+		steps:   make(map[string]*step),
+		checks:  make(map[string]*check),
+		window:  newIterations(),
+		label:   label("scenario", name),
 	}
 }
 
 func newIterations() *load.Iterations {
-	return &load.Iterations{Duration: new(hist.Histogram), Lateness: new(hist.Histogram)}
+	return &load.Iterations{Duration: &nothing, Lateness: &nothing}
+}
+
+// nothing is the histogram of every window in which nothing was recorded. Windows are read-only.
+var nothing hist.Histogram
+
+// merged returns h with everything that g holds added: h itself, unless it is nothing.
+func merged(h, g *hist.Histogram) *hist.Histogram {
+	if g.Count() == 0 {
+		return h
+	}
+	if h == &nothing {
+		h = new(hist.Histogram)
+	}
+	h.Merge(g)
+	return h
 }
 
 func (s *scenario) addIterations(c *iterationCell) {
@@ -77,8 +90,8 @@ func (s *scenario) addIterations(c *iterationCell) {
 	w.Stopped += c.ended[load.Stopped]
 	w.Interrupted += c.ended[load.Interrupted]
 	w.Spent += time.Duration(c.spent)
-	w.Duration.Merge(&c.duration.hist)
-	w.Lateness.Merge(&c.lateness.hist)
+	w.Duration = merged(w.Duration, &c.duration.hist)
+	w.Lateness = merged(w.Lateness, &c.lateness.hist)
 }
 
 func (s *scenario) addDrops(why load.Reason, n uint64) {
@@ -120,8 +133,8 @@ func (c *check) add(n checkCount) {
 	c.failed += n.failed
 }
 
-// add counts a cell in the totals and in the window. The cell and the totals are in the bounds b.
-func (s *step) add(c *stepCell, b *bounds) {
+// add counts a cell in the totals and in the window. The cell and the totals are in the same bounds.
+func (s *step) add(c *stepCell) {
 	s.totals.add(c)
 
 	w, p := s.window, &s.scenario.part
@@ -138,10 +151,10 @@ func (s *step) add(c *stepCell, b *bounds) {
 	w.Waited += time.Duration(c.waited)
 	w.SentBytes += c.sent
 	w.ReceivedBytes += c.received
-	w.Duration.Merge(&c.duration.hist)
-	w.ResponseTime.Merge(&c.response.hist)
+	w.Duration = merged(w.Duration, &c.duration.hist)
+	w.ResponseTime = merged(w.ResponseTime, &c.response.hist)
 	for i, limit := range w.Limits {
-		w.Good[i] += b.upTo(limit, c.response.classic)
+		w.Good[i] += c.bounds.upTo(limit, c.response.classic)
 	}
 	if c.touched != nil {
 		w.Touched = addTouched(w.Touched, c.touched)

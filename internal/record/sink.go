@@ -58,8 +58,11 @@ func (s *Sink) shard(vu int) *shard {
 func (s *Sink) Record(vu int, r *load.Result) {
 	sh := s.shard(vu)
 	sh.mu.Lock()
-	c := sh.cells
-	c.steps[r.Step].record(r, c, s.recorder.options.Caps.Codes)
+	c := sh.cells.steps[r.Step]
+	if c == nil {
+		c = sh.cells.take(r.Step)
+	}
+	c.record(r, s.recorder.options.Caps.Codes)
 	sh.mu.Unlock()
 }
 
@@ -119,12 +122,12 @@ func (s *Sink) fold() {
 	s.foldCounters()
 }
 
-// rebound folds what was counted in the old bounds and goes on in the new ones,
-// b. The caller holds the recorder's mu and changes the cumulative state to b
+// rebound folds what was counted in the old bounds and goes on in those of the
+// pool. The caller holds the recorder's mu and changes the cumulative state to them
 // before the next fold.
-func (s *Sink) rebound(b *bounds) {
+func (s *Sink) rebound(p *cellPool) {
 	for i := range s.shards {
-		fresh := newCells(b, s.steps)
+		fresh := newCells(len(s.steps), p)
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		full := sh.cells
@@ -132,17 +135,17 @@ func (s *Sink) rebound(b *bounds) {
 		sh.mu.Unlock()
 		s.drain(full)
 	}
-	s.spare = newCells(b, s.steps)
+	s.spare = newCells(len(s.steps), p)
 }
 
 func (s *Sink) drain(c *cells) {
 	for i := range c.steps {
-		cell := &c.steps[i]
-		if cell.requests == 0 {
+		cell := c.steps[i]
+		if cell == nil {
 			continue
 		}
 		to := &s.steps[i]
-		to.state.add(cell, c.bounds)
+		to.state.add(cell)
 		for j, n := range cell.checks {
 			to.checks[j].add(n)
 			to.state.addCheck(to.checks[j].name, n)
@@ -156,6 +159,8 @@ func (s *Sink) drain(c *cells) {
 		to.state.otherCodes += other
 		s.recorder.overflow[cappedCode] += other
 		cell.reset()
+		c.steps[i] = nil
+		c.lent.give(cell)
 	}
 	s.scenario.addIterations(&c.iterations)
 	c.iterations.reset()

@@ -23,7 +23,7 @@ func (s seconds) float() float64 { return float64(s.whole) + float64(s.ns)/1e9 }
 
 // A distribution is the cumulative state of one histogram family's series.
 type distribution struct {
-	classic []uint64
+	classic []uint64 // nil where nothing was counted
 	native  hist.Native
 	count   uint64
 	sum     seconds
@@ -31,13 +31,12 @@ type distribution struct {
 	exemplars *exemplars // nil before the first
 }
 
-func newDistribution(b *bounds) distribution {
-	return distribution{classic: make([]uint64, b.buckets())}
-}
-
 func (d *distribution) add(t *timing) {
 	if t.hist.Count() == 0 {
 		return
+	}
+	if d.classic == nil {
+		d.classic = make([]uint64, len(t.classic))
 	}
 	for i, n := range t.classic {
 		d.classic[i] += n
@@ -88,7 +87,9 @@ func (t *totals) add(c *stepCell) {
 // rebound changes the classic buckets from one list of bounds to another that holds it.
 func (t *totals) rebound(from, to *bounds) {
 	for _, d := range []*distribution{&t.duration, &t.response, &t.failure} {
-		d.classic = spread(d.classic, from, to)
+		if d.classic != nil {
+			d.classic = spread(d.classic, from, to)
+		}
 		d.exemplars = nil // they stand in buckets that may be others now
 	}
 }

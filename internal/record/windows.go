@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/perfd/perfd/internal/hist"
 	"github.com/perfd/perfd/internal/load"
 )
 
@@ -171,8 +170,8 @@ func newWindow(s *step, start time.Time) *load.Window {
 		Target:       s.target,
 		Protocol:     s.protocol,
 		Start:        start,
-		Duration:     new(hist.Histogram),
-		ResponseTime: new(hist.Histogram),
+		Duration:     &nothing,
+		ResponseTime: &nothing,
 		Limits:       s.limits,
 		Good:         make([]uint64, len(s.limits)),
 		Checks:       make([]load.CheckCount, len(s.checks)),
@@ -187,7 +186,7 @@ func newWindow(s *step, start time.Time) *load.Window {
 // requests their steps have.
 func sum(steps []*load.Window) *load.Window {
 	steps = slices.DeleteFunc(slices.Clone(steps), func(w *load.Window) bool { return w.IsGroup() })
-	all := &load.Window{Duration: new(hist.Histogram), ResponseTime: new(hist.Histogram)}
+	all := &load.Window{Duration: &nothing, ResponseTime: &nothing}
 	if len(steps) == 1 {
 		// Windows are read-only, so the only step's histograms serve for the scenario too.
 		all.Duration, all.ResponseTime = steps[0].Duration, steps[0].ResponseTime
@@ -214,8 +213,8 @@ func sum(steps []*load.Window) *load.Window {
 			all.Checks = load.AddCheck(all.Checks, c)
 		}
 		if len(steps) > 1 {
-			all.Duration.Merge(w.Duration)
-			all.ResponseTime.Merge(w.ResponseTime)
+			all.Duration = merged(all.Duration, w.Duration)
+			all.ResponseTime = merged(all.ResponseTime, w.ResponseTime)
 		}
 	}
 	return all
