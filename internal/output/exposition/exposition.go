@@ -40,8 +40,9 @@ type handler struct {
 	inFlight chan struct{}
 }
 
-// New returns the handler of /metrics. A scrape is encoded and compressed into
-// memory first, so that a client that reads slowly holds up no other scrape.
+// New returns the handler of /metrics. A scrape is encoded and compressed as fast as it
+// can be, and what its client has not taken waits in memory, so that a client that reads
+// slowly holds up no other scrape.
 func New(o Options) http.Handler {
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = 4
@@ -70,9 +71,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	format := expfmt.NegotiateAccept(req.Header, h.formats...)
 	compression := negotiate(req.Header.Values("Accept-Encoding"))
 
-	var answer body
-	defer answer.free()
-	if err := h.scrape(&answer, format, compression); err != nil {
+	daemon, err := h.Daemon.Gather()
+	if err != nil {
 		h.Log.Error("gather metrics", "error", err)
 		http.Error(w, "gather metrics: "+err.Error(), http.StatusInternalServerError)
 		return
@@ -83,17 +83,25 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if compression.name != "" {
 		header.Set("Content-Encoding", compression.name)
 	}
-	// An error here is the client's: it went away.
-	_, _ = answer.WriteTo(w)
+	if err := h.answer(w, format, compression, daemon); err != nil {
+		h.Log.Error("encode metrics", "error", err)
+		panic(http.ErrAbortHandler) // what was sent is no answer
+	}
 }
 
-// scrape writes one exposition. What cannot be exposed is left out and counted.
-func (h *handler) scrape(to io.Writer, format expfmt.Format, c compression) error {
-	daemon, err := h.Daemon.Gather()
-	if err != nil {
-		return err
-	}
-	out, finish := c.writer(to)
+// answer writes one exposition. What cannot be exposed is left out and counted.
+func (h *handler) answer(to io.Writer, format expfmt.Format, c compression, daemon []*dto.MetricFamily) error {
+	a := newAnswer()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		a.sendTo(to)
+	}()
+	defer func() {
+		a.end()
+		<-sent
+	}()
+	out, finish := c.writer(a)
 	return errors.Join(h.encode(newEncoder(out, format), h.encodable(daemon)), finish())
 }
 
