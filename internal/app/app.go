@@ -60,6 +60,8 @@ type Options struct {
 
 	// Kinds is what is plugged in; nil is everything that perfd ships.
 	Kinds *kind.Set
+	// Network is what everything but the web server reaches other machines by, but for tests the system's.
+	Network wire.Network
 	// Tests in fake time replace what real time would reach: NewWaiter and
 	// Transport as fleet.Options has them, Root and Hold as validity.MonitorOptions has them.
 	NewWaiter func() (engine.Waiter, error)
@@ -176,7 +178,7 @@ func New(opts Options) (_ *App, err error) {
 	a.fleet, err = fleet.New(doc, fleet.Options{
 		Timeline: timeline,
 		Shard:    opts.Shard, Shards: opts.Shards, Grace: opts.Grace, Recorder: a.recorder, State: kept, Judge: a.judge,
-		Outputs: a.outputs, TLSFaults: a.tlsFaults, Log: a.log, Strike: a.strike, Secret: a.secrets.token, NewWaiter: opts.NewWaiter, Transport: opts.Transport,
+		Outputs: a.outputs, TLSFaults: a.tlsFaults, Log: a.log, Strike: a.strike, Secret: a.secrets.token, NewWaiter: opts.NewWaiter, Transport: opts.Transport, Network: opts.Network,
 	})
 	if err != nil {
 		return nil, &UsageError{err}

@@ -22,6 +22,7 @@ func (a *App) newOutputs() *output.Set {
 		Log:         a.log,
 		Strike:      a.strike,
 		TLSFaults:   a.tlsFaults,
+		Network:     a.opts.Network,
 		Exported:    a.exported,
 	})
 }

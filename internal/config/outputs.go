@@ -47,12 +47,16 @@ func only(n *block.Node, names []string) *block.Node {
 	return &part
 }
 
-// fingerprintOutputs sets the fingerprints of the outputs.
+// fingerprintOutputs sets the allow-list and the fingerprints of the outputs.
 func fingerprintOutputs(d *Document) {
 	for i := range d.Outputs {
 		o := &d.Outputs[i]
+		o.Guard = *d.Safety.Guard()
 		p := printer{h: sha256.New(), dir: d.Dir}
 		p.node(only(d.root, block.FieldNames(blocks(o.Config))))
+		if safety := d.root.Get("safety"); safety != nil && safety.Kind == block.Map {
+			p.node(only(safety, []string{"allowed_hosts", "allowed_networks"}))
+		}
 		o.Fingerprint = hex.EncodeToString(p.h.Sum(nil))
 	}
 }

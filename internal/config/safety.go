@@ -101,7 +101,7 @@ func (w *Network) DecodeBlock(n *block.Node, errs *block.Errors) {
 	case prefix != prefix.Masked():
 		errs.Add(n.Pos, n.Path, "has bits set beyond its length, got %s", n.Found()).Hint = "write " + prefix.Masked().String()
 	case prefix.Addr().Unmap().IsLinkLocalUnicast():
-		errs.Add(n.Pos, n.Path, "link-local addresses are never load targets, got %s", n.Found())
+		errs.Add(n.Pos, n.Path, "perfd sends nothing to link-local addresses, got %s", n.Found())
 	default:
 		*w = Network(prefix)
 	}

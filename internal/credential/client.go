@@ -103,6 +103,7 @@ func inDir(o *Opener, path string) string {
 // ClientOptions are how requests for tokens leave the process.
 type ClientOptions struct {
 	Guard     wire.Guard
+	Network   wire.Network
 	Transport http.RoundTripper // replaces the way out; nil does not
 	TLSFaults *wire.TLSFaults
 	UserAgent string
@@ -125,7 +126,7 @@ func NewClient(s Source, o ClientOptions) *Client {
 	by := o.Transport
 	if by == nil {
 		proxy, _ := wire.ParseProxy(e.ProxyURL.Value()) // nil where there is none
-		d := wire.NewDialer(wire.DialerOptions{Guard: o.Guard, Proxy: proxy})
+		d := o.Network.NewDialer(wire.DialerOptions{Guard: o.Guard, Proxy: proxy})
 		dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 			return d.DialContext(ctx, network, address)
 		}

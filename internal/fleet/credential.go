@@ -29,7 +29,7 @@ func (f *Fleet) newKeeper(d *credential.Definition, s *config.Safety, fingerprin
 		log = slog.New(slog.DiscardHandler)
 	}
 	client := credential.NewClient(d.Source, credential.ClientOptions{
-		Guard: *s.Guard(), Transport: f.o.Transport, TLSFaults: f.o.TLSFaults, UserAgent: "perfd/" + version.Version,
+		Guard: *s.Guard(), Network: f.o.Network, Transport: f.o.Transport, TLSFaults: f.o.TLSFaults, UserAgent: "perfd/" + version.Version,
 	})
 	return &keeper{
 		Credential:  credential.New(credential.Options{Name: d.Name.S, Source: d.Source, Client: client, Log: log, Secret: f.conceal}),

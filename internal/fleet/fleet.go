@@ -49,6 +49,8 @@ type Options struct {
 	NewWaiter func() (engine.Waiter, error)
 	// Transport carries the requests of watches; nil dials under the guard.
 	Transport http.RoundTripper
+	// Network is what load, watches and credentials reach other machines by.
+	Network wire.Network
 }
 
 // A Judge takes what happens to scenarios and targets. Its methods never block.

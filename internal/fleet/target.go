@@ -112,14 +112,14 @@ func (f *Fleet) newTarget(c *target.Config, by *credential.Credential, s *config
 	proxy, _ := wire.ParseProxy(c.ProxyURL.Value()) // nil where there is none
 	t := &Target{
 		f: f, name: c.Name.S, fingerprint: fingerprint, credential: by, origin: originOf(c.URL.S),
-		dialer:   wire.NewDialer(wire.DialerOptions{Guard: *s.Guard(), MaxConnections: connections, Proxy: proxy}),
+		dialer:   f.o.Network.NewDialer(wire.DialerOptions{Guard: *s.Guard(), MaxConnections: connections, Proxy: proxy}),
 		limiter:  target.NewLimiter(rate, shards),
 		distress: target.NewDistress(s.BackOff),
 	}
 	if c.Release != nil {
 		t.settle = c.Release.Settle.D()
 	}
-	t.watch = t.newWatch(c, by, wire.NewDialer(wire.DialerOptions{Guard: *s.Guard(), Proxy: proxy}))
+	t.watch = t.newWatch(c, by, f.o.Network.NewDialer(wire.DialerOptions{Guard: *s.Guard(), Proxy: proxy}))
 	var was storedRelease
 	if f.o.State.Get(releasePrefix+t.name, &was) {
 		t.watch.Restore(was.Release, was.Settled)

@@ -97,7 +97,7 @@ type Tracer interface {
 	Trace(t *load.Trace)
 }
 
-// Env is what the daemon gives its outputs. It is the same over reloads, but for Dir.
+// Env is what the daemon gives its outputs. It is the same over reloads, but for Dir and Guard.
 type Env struct {
 	Dir         string // that paths of the configuration start from
 	StoragePath string // an output that keeps files has a folder of its own below it
@@ -114,6 +114,9 @@ type Env struct {
 	Strike func(string) string
 	// TLSFaults takes what is wrong with certificates that changed; nil for nobody.
 	TLSFaults *wire.TLSFaults
+	// Guard is the allow-list of the configuration, and Network what outputs reach other machines by.
+	Guard   wire.Guard
+	Network wire.Network
 	// Exported takes each span that a collector has, which becomes an exemplar; nil for nobody.
 	Exported func(Exported)
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // NoProxy is the value of a key proxy_url that means none, whatever the environment says.
@@ -42,7 +43,39 @@ func CheckProxy(s block.Secret, at *block.Node, plain bool, errs *block.Errors) 
 	u, err := url.Parse(text)
 	if err != nil || !slices.Contains(schemes, u.Scheme) || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		errs.Add(at.Pos, at.Path, "must be the address of a proxy such as http://proxy:3128, or none").Hint = "its scheme is " + strings.Join(schemes, ", ")
+		return
 	}
+	if err := CheckNamed(u.Hostname()); err != nil {
+		errs.Add(at.Pos, at.Path, "%v", err)
+	}
+}
+
+// CheckNamed returns an error if a host that the configuration names is one that no request goes to.
+func CheckNamed(host string) error {
+	g := wire.Guard{}.Naming(host)
+	return g.CheckHost(host)
+}
+
+// proxyHosts lists the hosts of the proxies that Proxy may find.
+func proxyHosts(s block.Secret) (hosts []string) {
+	list := []string{s.Value()}
+	switch s.Value() {
+	case NoProxy:
+		return nil
+	case "":
+		env := httpproxy.FromEnvironment()
+		list = []string{env.HTTPProxy, env.HTTPSProxy}
+	}
+	for _, text := range list {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" { // the environment's may have no scheme
+			u, err = url.Parse("http://" + text)
+		}
+		if err == nil && u.Hostname() != "" {
+			hosts = append(hosts, u.Hostname())
+		}
+	}
+	return hosts
 }
 
 // Proxy returns what finds the proxy of a request: that of a key proxy_url which

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // A way answers requests to some addresses with redirects and notes all of them.
@@ -55,7 +57,10 @@ func TestCredentialsNeverCrossToAnotherHost(t *testing.T) {
 				req.Header.Set("Authorization", "Bearer sesame")
 				return w.RoundTrip(req)
 			})
-			client := &http.Client{Transport: &AtHome{Home: home, With: with, Elsewhere: w}, CheckRedirect: CheckRedirect("content-type")}
+			client := &http.Client{
+				Transport:     &hops{home: home, guard: wire.Guard{Hosts: []string{"*.test"}}, with: with, elsewhere: w},
+				CheckRedirect: checkRedirect("content-type"),
+			}
 			req, _ := http.NewRequest(http.MethodPost, "http://a.test/w?token=x", strings.NewReader("body"))
 			req.Header = http.Header{"X-Api-Key": {"k"}, "Content-Type": {"text/plain"}}
 			resp, err := client.Do(req)
@@ -78,7 +83,7 @@ func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return
 func TestRedirectsThatAreNotFollowed(t *testing.T) {
 	for code, want := range map[int]int{301: 1, 302: 1, 303: 1, 307: mostHops + 1, 308: mostHops + 1} {
 		w := &way{to: map[string]string{"http://a.test/": "http://a.test/"}, code: code}
-		client := &http.Client{Transport: w, CheckRedirect: CheckRedirect()}
+		client := &http.Client{Transport: w, CheckRedirect: checkRedirect()}
 		resp, err := client.Post("http://a.test/", "text/plain", strings.NewReader("x"))
 		if err != nil || resp.StatusCode != code || len(w.seen) != want {
 			t.Errorf("%d: %v, %d requests, want %d", code, err, len(w.seen), want)

@@ -14,13 +14,15 @@ import (
 
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // A Configured is a kind with its configuration in one document.
 type Configured struct {
 	Kind   Kind
 	Config Config
-	// Fingerprint is equal in two documents where the output's blocks are unchanged.
+	Guard  wire.Guard // the document's allow-list
+	// Fingerprint is equal in two documents where the output's blocks and the allow-list are unchanged.
 	Fingerprint string
 }
 
@@ -121,7 +123,7 @@ func (s *Set) Prepare(list []Configured, dir string) (*Change, error) {
 // open builds one output.
 func (s *Set) open(want Configured, dir string, was *running) (*running, error) {
 	env := s.env
-	env.Dir = dir
+	env.Dir, env.Guard = dir, want.Guard
 	var old Output
 	if was != nil {
 		old = was.output

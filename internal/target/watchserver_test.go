@@ -180,12 +180,12 @@ func TestTheGuardOfLoadHoldsForWatches(t *testing.T) {
 	})
 	for _, c := range []struct{ at, want string }{
 		{"http://0.0.0.0:1", "0.0.0.0 is not allowed: it is not the address of one host"},
-		{"http://169.254.169.254", "169.254.169.254 is not allowed: link-local addresses are never load targets"},
-		{"https://[fd00:ec2::254]", "fd00:ec2::254 is not allowed: addresses of cloud metadata are never load targets"},
+		{"http://169.254.169.254", "169.254.169.254 is not allowed: perfd sends nothing to link-local addresses"},
+		{"https://[fd00:ec2::254]", "fd00:ec2::254 is not allowed: perfd sends nothing to addresses of cloud metadata"},
 		{"http://192.0.2.1:9090", "192.0.2.1 is not allowed: no network of safety.allowed_networks contains it"},
 		{"http://prometheus.example.com", "prometheus.example.com is not allowed: no pattern of safety.allowed_hosts matches it"},
-		{"https://linklocal.staging.example.com", "169.254.169.254 is not allowed: link-local addresses are never load targets"},
-		{"http://mapped.staging.example.com", "169.254.169.254 is not allowed: link-local addresses are never load targets"},
+		{"https://linklocal.staging.example.com", "169.254.169.254 is not allowed: perfd sends nothing to link-local addresses"},
+		{"http://mapped.staging.example.com", "169.254.169.254 is not allowed: perfd sends nothing to link-local addresses"},
 		{"http://outside.staging.example.com", "192.0.2.1 is not allowed: no network of safety.allowed_networks contains it"},
 	} {
 		w := NewWatch(Options{Dial: dialer.DialContext, Config: config(t, fmt.Sprintf(`

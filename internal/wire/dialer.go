@@ -37,6 +37,20 @@ type DialerOptions struct {
 	Proxy *Proxy
 	// Lookup resolves a name; nil is the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Connect opens a connection to an address that the guard allows; nil is the system's way.
+	Connect func(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error)
+}
+
+// A Network is what dialers reach other machines by; the zero Network is that of the system.
+type Network struct {
+	Lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
+	Connect func(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error)
+}
+
+// NewDialer returns a dialer of the network.
+func (n Network) NewDialer(o DialerOptions) *Dialer {
+	o.Lookup, o.Connect = n.Lookup, n.Connect
+	return NewDialer(o)
 }
 
 // A Dialer resolves and connects under guard. It is safe for concurrent use.
@@ -45,6 +59,7 @@ type Dialer struct {
 	proxy          *Proxy
 	maxConnections int64
 	names          names
+	dial           func(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error)
 
 	open      atomic.Int64
 	noPorts   atomic.Uint64
@@ -64,7 +79,14 @@ func NewDialer(o DialerOptions) *Dialer {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
 	}
+	if o.Connect == nil {
+		o.Connect = func(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+			var d net.Dialer
+			return d.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
+		}
+	}
 	return &Dialer{
+		dial:           o.Connect,
 		guard:          o.Guard,
 		proxy:          o.Proxy,
 		maxConnections: int64(o.MaxConnections),
@@ -111,9 +133,14 @@ func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error)
 	if err != nil {
 		return nil, err
 	}
-	allowed := make([]netip.Addr, 0, len(found))
+	return only(found, func(addr netip.Addr) error { return d.guard.check(host, addr) })
+}
+
+// only returns the addresses that are allowed, or why the last one is not where there are none.
+func only(found []netip.Addr, check func(netip.Addr) error) (allowed []netip.Addr, err error) {
+	allowed = make([]netip.Addr, 0, len(found))
 	for _, addr := range found {
-		if refused := d.guard.CheckAddr(addr); refused != nil {
+		if refused := check(addr); refused != nil {
 			err = refused
 			continue
 		}
@@ -123,6 +150,16 @@ func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error)
 		return nil, err
 	}
 	return allowed, nil
+}
+
+// resolveFrom is Resolve for a host to which a redirect of the host at an address
+// leads; the zero address is that of none.
+func (d *Dialer) resolveFrom(ctx context.Context, host string, from netip.Addr) ([]netip.Addr, error) {
+	found, err := d.Resolve(ctx, host)
+	if err != nil || !from.IsValid() {
+		return found, err
+	}
+	return only(found, func(addr netip.Addr) error { return CheckRedirect(from, d.place(host, addr)) })
 }
 
 // Known returns the addresses of a host as far as it was resolved before. It never blocks.
@@ -154,11 +191,11 @@ func (d *Dialer) Connect(ctx context.Context, host string, addrs []netip.Addr, p
 		d.open.Add(-1)
 		return nil, ErrTooManyConnections
 	}
-	direct := port
+	near, direct := host, port
 	if d.proxy != nil {
-		direct = d.proxy.Port
+		near, direct = d.proxy.Host, d.proxy.Port
 	}
-	tcp, err := d.connect(ctx, host, addrs, direct)
+	tcp, err := d.connect(ctx, near, addrs, direct)
 	if err != nil {
 		d.open.Add(-1)
 		return nil, err
@@ -183,9 +220,18 @@ func (d *Dialer) place(host string, peer netip.Addr) netip.Addr {
 	if d.proxy == nil {
 		return peer
 	}
-	host = strings.ToLower(strings.Trim(strings.TrimSuffix(host, "."), "[]"))
+	return Place(host)
+}
+
+// Place returns the address of a host as far as its name says it, and for any other name
+// one that is neither loopback nor private.
+func Place(host string) netip.Addr {
+	host = canonical(host)
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.Unmap()
+	}
+	if addr, ok := numeric(host); ok {
+		return addr
 	}
 	if isLocalhost(host) {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -200,7 +246,7 @@ func (d *Dialer) connect(ctx context.Context, host string, addrs []netip.Addr, p
 	err := error(&net.DNSError{Err: "no addresses", Name: host, IsNotFound: true})
 	for i, addr := range addrs {
 		var c *net.TCPConn
-		if c, err = d.connectTo(ctx, addr, port, len(addrs)-i); err == nil {
+		if c, err = d.connectTo(ctx, host, addr, port, len(addrs)-i); err == nil {
 			return c, nil
 		}
 		if ctx.Err() != nil {
@@ -225,10 +271,10 @@ func inTurn(addrs []netip.Addr, turn int) []netip.Addr {
 	return slices.Concat(out[turn:], out[:turn], others)
 }
 
-// connectTo connects to one address. With n addresses left it takes at most an
+// connectTo connects to one address of a host. With n addresses left it takes at most an
 // n-th of the time that is left.
-func (d *Dialer) connectTo(ctx context.Context, addr netip.Addr, port uint16, n int) (*net.TCPConn, error) {
-	if err := d.guard.CheckAddr(addr); err != nil {
+func (d *Dialer) connectTo(ctx context.Context, host string, addr netip.Addr, port uint16, n int) (*net.TCPConn, error) {
+	if err := d.guard.check(host, addr); err != nil {
 		return nil, err
 	}
 	if until, ok := ctx.Deadline(); ok && n > 1 {
@@ -236,8 +282,7 @@ func (d *Dialer) connectTo(ctx context.Context, addr netip.Addr, port uint16, n 
 		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/time.Duration(n))
 		defer cancel()
 	}
-	var dialer net.Dialer
-	c, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addr, port))
+	c, err := d.dial(ctx, netip.AddrPortFrom(addr, port))
 	d.noteExhaustion(err)
 	return c, err
 }
@@ -254,13 +299,23 @@ func (d *Dialer) noteExhaustion(err error) {
 	}
 }
 
+// sender is the key of a context's value that Led sets.
+type sender struct{}
+
+// Led returns a context in which DialContext goes where a redirect of the host at an
+// address leads, so that what CheckRedirect refuses is not dialled.
+func Led(ctx context.Context, from netip.Addr) context.Context {
+	return context.WithValue(ctx, sender{}, from)
+}
+
 // DialContext resolves and connects. It has the signature of net.Dialer.DialContext, for libraries.
 func (d *Dialer) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
 	o, err := ParseOrigin(addr)
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := d.Resolve(ctx, o.Host)
+	from, _ := ctx.Value(sender{}).(netip.Addr)
+	addrs, err := d.resolveFrom(ctx, o.Host, from)
 	if err != nil {
 		return nil, err
 	}

@@ -44,23 +44,6 @@ func ParseProxy(text string) (*Proxy, error) {
 	return p, nil
 }
 
-// address is the proxy's host and port.
-func (p *Proxy) address() string { return net.JoinHostPort(p.Host, strconv.Itoa(int(p.Port))) }
-
-// Dial connects to the proxy with a function such as net.Dialer.DialContext, and
-// through it to an address.
-func (p *Proxy) Dial(ctx context.Context, dial func(ctx context.Context, network, address string) (net.Conn, error), address string) (net.Conn, error) {
-	c, err := dial(ctx, "tcp", p.address())
-	if err != nil {
-		return nil, err
-	}
-	if err := p.tunnel(ctx, c, address); err != nil {
-		c.Close()
-		return nil, err
-	}
-	return c, nil
-}
-
 // longestProxyAnswer bounds the head of a proxy's answer, in bytes.
 const longestProxyAnswer = 16 << 10
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -248,7 +249,7 @@ func TestParseProxy(t *testing.T) {
 		"http://proxy": "proxy:80", "http://PROXY:3128/": "proxy:3128", "http://me:hush@[::1]:1": "[::1]:1",
 	} {
 		p, err := ParseProxy(text)
-		if err != nil || p.address() != want {
+		if err != nil || net.JoinHostPort(p.Host, strconv.Itoa(int(p.Port))) != want {
 			t.Errorf("ParseProxy(%q) = %v, %v, want %s", text, p, err, want)
 		}
 	}

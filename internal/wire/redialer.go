@@ -188,22 +188,7 @@ func (d *redialer) interruptible(deadline int64, do func(context.Context) error)
 
 // resolve returns those addresses of the origin that requests may go to.
 func (d *redialer) resolve(ctx context.Context) ([]netip.Addr, error) {
-	found, err := d.t.Dialer.Resolve(ctx, d.origin.Host)
-	if err != nil || !d.from.IsValid() {
-		return found, err
-	}
-	allowed := make([]netip.Addr, 0, len(found))
-	for _, addr := range found {
-		if refused := d.checkRedirect(addr); refused != nil {
-			err = refused
-			continue
-		}
-		allowed = append(allowed, addr)
-	}
-	if len(allowed) == 0 {
-		return nil, err
-	}
-	return allowed, nil
+	return d.t.Dialer.resolveFrom(ctx, d.origin.Host, d.from)
 }
 
 // checkRedirect checks the redirect that leads to the origin by way of a peer's address.
@@ -211,7 +196,7 @@ func (d *redialer) checkRedirect(peer netip.Addr) error {
 	if !d.from.IsValid() {
 		return nil
 	}
-	return checkRedirect(d.from, d.t.Dialer.place(d.origin.Host, peer))
+	return CheckRedirect(d.from, d.t.Dialer.place(d.origin.Host, peer))
 }
 
 // dial opens a connection, timing each phase.

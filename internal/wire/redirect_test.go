@@ -116,6 +116,16 @@ func TestRedirectsDoNotLeadNearer(t *testing.T) {
 		{"2001:db8::1", "fd00::1", "a private network"},
 		{"2001:db8::1", "::ffff:10.0.0.1", "a private network"},
 		{"127.0.0.1", "10.0.0.1", "a private network"},
+		{"192.0.2.1", "::127.0.0.1", "loopback"},
+		{"192.0.2.1", "2002:7f00:1::", "loopback"},
+		{"192.0.2.1", "64:ff9b:1:7f00:0:100::", "loopback"},
+		{"192.0.2.1", "2002:a00:1::1", "a private network"},
+		{"192.0.2.1", "64:ff9b::a00:1", "a private network"},
+		{"192.0.2.1", "64:ff9b:1::c000:201", "a private network"},
+		{"192.0.2.1", "fec0::1", "a private network"},
+		{"192.0.2.1", "2001:db8::5efe:a00:1", "a private network"},
+		{"64:ff9b::7f00:1", "127.0.0.1", "loopback"},
+		{"2002:a00:1::1", "10.0.0.1", "a private network"}, // anybody can have such an address
 
 		{"127.0.0.1", "127.0.0.1", ""},
 		{"127.0.0.2", "127.0.0.2", ""},
@@ -130,7 +140,7 @@ func TestRedirectsDoNotLeadNearer(t *testing.T) {
 		{"10.0.0.1", "192.0.2.1", ""},
 		{"192.0.2.1", "198.51.100.1", ""},
 	} {
-		err := checkRedirect(netip.MustParseAddr(c.from), netip.MustParseAddr(c.to))
+		err := CheckRedirect(netip.MustParseAddr(c.from), netip.MustParseAddr(c.to))
 		if (err != nil) != (c.why != "") || err != nil && !strings.HasSuffix(err.Error(), "must not lead into "+c.why) {
 			t.Errorf("%s to %s: %v, want %q", c.from, c.to, err, c.why)
 		}

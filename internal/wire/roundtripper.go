@@ -28,7 +28,8 @@ func NewRoundTripper(like *http.Transport, t *TLS, f *TLSFaults) *RoundTripper {
 }
 
 // Foreign returns a RoundTripper like r, without its connections, for hosts that the
-// configuration does not name: they are shown no client certificate.
+// configuration does not name: they are shown no client certificate, and each request has a
+// connection of its own, whose dial is told by Led who leads there.
 func (r *RoundTripper) Foreign() *RoundTripper {
 	return &RoundTripper{like: r.like, tls: r.tls, faults: r.faults, foreign: true}
 }
@@ -49,6 +50,7 @@ func (r *RoundTripper) current() *http.Transport {
 		r.now.CloseIdleConnections() // and connections in use once they are not
 	}
 	r.of, r.now = c, r.like.Clone()
+	r.now.DisableKeepAlives = r.like.DisableKeepAlives || r.foreign
 	if c != nil {
 		of := c.Clone()
 		if r.foreign {

@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 
-	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/wire"
 )
@@ -37,7 +36,7 @@ func newClient(o *Options, at *endpoint, env environment, timeout time.Duration)
 		headers[name] = value.Value()
 	}
 	if at.protocol == protocolGRPC {
-		client, err := grpcClient(at, c, headers, timeout, &grpcTLS{credentials.NewTLS(nil), secure, o.TLSFaults})
+		client, err := grpcClient(o, at, headers, timeout, &grpcTLS{credentials.NewTLS(nil), secure, o.TLSFaults})
 		return client, func() {}, err
 	}
 
@@ -46,20 +45,21 @@ func newClient(o *Options, at *endpoint, env environment, timeout time.Duration)
 	if err != nil {
 		return nil, nil, output.Bare(err)
 	}
-	own := wire.NewRoundTripper(&http.Transport{
-		Proxy:                 output.Proxy(c.ProxyURL),
-		DialContext:           (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   timeout,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          2,
-		IdleConnTimeout:       90 * time.Second,
-		ExpectContinueTimeout: time.Second,
-	}, secure, o.TLSFaults)
-	transport := &output.AtHome{Home: home, With: own, Elsewhere: own.Foreign()}
+	w := output.Way{
+		Home: home, Guard: o.Guard, Network: o.Network, Proxy: c.ProxyURL, Timeout: timeout, TLS: secure, Faults: o.TLSFaults,
+		Plain: []string{"Content-Encoding", "Content-Type", "User-Agent"},
+		Like: &http.Transport{
+			TLSHandshakeTimeout:   timeout,
+			ForceAttemptHTTP2:     true,
+			MaxIdleConns:          2,
+			IdleConnTimeout:       90 * time.Second,
+			ExpectContinueTimeout: time.Second,
+		},
+	}
+	client := w.Client()
+	client.Timeout = timeout
 	options := []otlptracehttp.Option{
-		otlptracehttp.WithHTTPClient(&http.Client{
-			Transport: transport, Timeout: timeout, CheckRedirect: output.CheckRedirect("Content-Encoding", "Content-Type", "User-Agent"),
-		}),
+		otlptracehttp.WithHTTPClient(client),
 		otlptracehttp.WithTLSClientConfig(nil), // the transport has it
 		otlptracehttp.WithTimeout(timeout),
 		otlptracehttp.WithEndpointURL(at.url),
@@ -76,11 +76,11 @@ func newClient(o *Options, at *endpoint, env environment, timeout time.Duration)
 	case compressionNone:
 		options = append(options, otlptracehttp.WithCompression(otlptracehttp.NoCompression))
 	}
-	return otlptracehttp.NewClient(options...), transport.CloseIdleConnections, nil
+	return otlptracehttp.NewClient(options...), client.CloseIdleConnections, nil
 }
 
-func grpcClient(at *endpoint, c *Config, headers map[string]string, timeout time.Duration, secure credentials.TransportCredentials) (otlptrace.Client, error) {
-	options := []otlptracegrpc.Option{otlptracegrpc.WithTimeout(timeout)}
+func grpcClient(o *Options, at *endpoint, headers map[string]string, timeout time.Duration, secure credentials.TransportCredentials) (otlptrace.Client, error) {
+	c, options := &o.Config, []otlptracegrpc.Option{otlptracegrpc.WithTimeout(timeout)}
 	plain := at.plain
 	if at.url != "" {
 		options = append(options, otlptracegrpc.WithEndpointURL(at.url))
@@ -93,7 +93,7 @@ func grpcClient(at *endpoint, c *Config, headers map[string]string, timeout time
 		secure = insecure.NewCredentials()
 	}
 	options = append(options, otlptracegrpc.WithTLSCredentials(secure))
-	by, err := at.grpcProxy(c.ProxyURL)
+	by, err := at.dial(o)
 	if err != nil {
 		return nil, err
 	}
@@ -110,32 +110,56 @@ func grpcClient(at *endpoint, c *Config, headers map[string]string, timeout time
 	return otlptracegrpc.NewClient(options...), nil
 }
 
-// grpcProxy returns what a key proxy_url asks of gRPC, which follows the environment's proxies by itself.
-func (e *endpoint) grpcProxy(s block.Secret) ([]otlptracegrpc.Option, error) {
-	switch text := s.Value(); {
-	case text == "", strings.HasPrefix(e.target, "unix"):
-		return nil, nil
-	case text == output.NoProxy:
-		return []otlptracegrpc.Option{otlptracegrpc.WithDialOption(grpc.WithNoProxy())}, nil
+// dial returns the options by which gRPC connects under guard: to the collector that is
+// named, by the proxy of the key proxy_url or, where that is empty, of the environment.
+func (e *endpoint) dial(o *Options) ([]otlptracegrpc.Option, error) {
+	to, ok := e.hostPort()
+	if !ok {
+		return nil, nil // no network
 	}
-	proxy, err := wire.ParseProxy(s.Value())
+	host, _, err := net.SplitHostPort(to)
 	if err != nil {
-		return nil, fmt.Errorf("tracing: proxy_url: %w", err)
+		return nil, err
 	}
-	to := e.target
-	if u, err := url.Parse(e.url); err == nil && e.url != "" {
-		if to = u.Host; u.Port() == "" {
-			to = net.JoinHostPort(u.Hostname(), "443") // as gRPC has it, with TLS and without
+	d := wire.DialerOptions{Guard: o.Guard.Naming(host)}
+	if find := output.Proxy(o.Config.ProxyURL); find != nil {
+		u, err := find(&http.Request{URL: &url.URL{Scheme: "https", Host: to}})
+		if err == nil && u != nil {
+			u.Scheme = "http" // all that gRPC knows
+			d.Proxy, err = wire.ParseProxy(u.String())
+			d.Guard = d.Guard.Naming(u.Hostname())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("tracing: proxy_url: %w", output.Bare(err))
 		}
 	}
-	dial := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
+	by := o.Network.NewDialer(d)
 	return []otlptracegrpc.Option{
-		// The name is the proxy's to resolve.
-		otlptracegrpc.WithEndpoint("passthrough:///" + strings.TrimPrefix(to, "dns:///")),
+		otlptracegrpc.WithEndpoint("passthrough:///" + to), // the dialer resolves the name, or its proxy
 		otlptracegrpc.WithDialOption(grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			return proxy.Dial(ctx, dial, address)
+			return by.DialContext(ctx, "tcp", address)
 		})),
 	}, nil
+}
+
+// hostPort returns the host and port that gRPC connects to; ok is false for a socket of this machine.
+func (e *endpoint) hostPort() (to string, ok bool) {
+	if strings.HasPrefix(e.target, "unix") {
+		return "", false
+	}
+	to = e.target
+	if u, err := url.Parse(e.url); err == nil && e.url != "" {
+		to = u.Host
+	}
+	for _, scheme := range []string{"dns:", "passthrough:"} {
+		if rest, found := strings.CutPrefix(to, scheme); found {
+			to = rest[strings.LastIndexByte(rest, '/')+1:] // what is before it is a name server
+		}
+	}
+	if _, _, err := net.SplitHostPort(to); err != nil {
+		to = net.JoinHostPort(strings.Trim(to, "[]"), "443") // as gRPC has it, with TLS and without
+	}
+	return to, true
 }
 
 // grpcTLS is TLS by gRPC whose files are read again when they change.

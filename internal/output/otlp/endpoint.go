@@ -87,6 +87,10 @@ func (e *endpoint) readVariable(at string, env environment) error {
 	if e.protocol == protocolGRPC {
 		for _, s := range grpcSchemes {
 			if strings.HasPrefix(at, s) {
+				if by, found := strings.CutPrefix(at, "dns://"); found && !strings.HasPrefix(by, "/") {
+					wrong.text, wrong.hint = "must not name a name server: those of the system are asked", "write dns:///host:port"
+					return wrong
+				}
 				e.target, e.plain = at, e.plain || s[:4] == "unix"
 				return nil
 			}
@@ -113,6 +117,8 @@ func badAddress(at, protocol string) (text, hint string) {
 	switch {
 	case err != nil || u.Hostname() == "":
 		return "must be an address such as http://otel-collector:4318", "write the host and the port after ://"
+	case output.CheckNamed(u.Hostname()) != nil:
+		return output.CheckNamed(u.Hostname()).Error(), ""
 	case u.User != nil:
 		return "must not hold a user or password", "send credentials in OTEL_EXPORTER_OTLP_HEADERS"
 	case u.RawQuery != "" || u.Fragment != "":
@@ -182,6 +188,9 @@ func (c *Config) validateEndpoint(errs *block.Errors) {
 		if isHostPort(c.Endpoint.S) && !c.Endpoint.Hidden {
 			hint = schemeHint(c.Endpoint.S)
 		}
+	case output.CheckNamed(u.Hostname()) != nil:
+		errs.Add(c.Endpoint.Pos, c.Endpoint.Path, "%v", output.CheckNamed(u.Hostname()))
+		return
 	case u.User != nil:
 		errs.Add(c.Endpoint.Pos, c.Endpoint.Path, "must not hold a user or password").Hint = "send credentials in headers, from ${env:…} or ${file:…}"
 		return

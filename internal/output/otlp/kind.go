@@ -45,7 +45,7 @@ func (b *Blocks) Check(root *block.Node, dir string, errs *block.Errors) {
 func (b *Blocks) Open(env *output.Env, old output.Output) (output.Output, error) {
 	o := Options{
 		Dir: env.Dir, Version: env.Version, Instance: env.Instance, Log: env.Log, Strike: env.Strike, TLSFaults: env.TLSFaults,
-		Exported: env.Exported,
+		Guard: env.Guard, Network: env.Network, Exported: env.Exported,
 	}
 	if b.Tracing != nil {
 		o.Config = *b.Tracing

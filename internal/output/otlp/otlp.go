@@ -41,6 +41,8 @@ type Options struct {
 	Now               func() time.Time
 	Log               *slog.Logger
 	TLSFaults         *wire.TLSFaults // takes what is wrong with certificates that changed; nil for nobody
+	Guard             wire.Guard      // the configuration's allow-list
+	Network           wire.Network    // that the collector is reached by
 	// Strike strikes secrets out of the texts of spans; nil leaves them.
 	Strike func(string) string
 	// Exported is called by the exporter's goroutine when a trail was exported: for each request

@@ -2,7 +2,6 @@ package remotewrite
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/output"
-	"github.com/perfd/perfd/internal/wire"
 )
 
 // Config is one entry of the block remote_write.
@@ -205,6 +203,8 @@ func (c *Config) check(n *block.Node, errs *block.Errors) {
 		errs.Add(c.URL.Pos, c.URL.Path, "must be a URL such as http://prometheus:9090/api/v1/write, got %q", c.URL)
 	case u.User != nil:
 		errs.Add(c.URL.Pos, c.URL.Path, "must not hold a password").Hint = "write basic_auth: {username: …, password: …}"
+	case output.CheckNamed(u.Hostname()) != nil:
+		errs.Add(c.URL.Pos, c.URL.Path, "%v", output.CheckNamed(u.Hostname()))
 	case c.Name == "" && c.URL.Hidden:
 		errs.Add(c.URL.Pos, c.URL.Path, "holds a secret, so the endpoint needs a name to be shown by").Hint = "write name: …"
 	case c.Name == "":
@@ -301,28 +301,29 @@ func (c *Config) client(o *Options) (*http.Client, error) {
 	if err != nil {
 		return nil, output.Bare(err)
 	}
-	plain := wire.NewRoundTripper(&http.Transport{
-		Proxy:             output.Proxy(c.ProxyURL),
-		DialContext:       (&net.Dialer{Timeout: c.Timeout.D(), KeepAlive: 30 * time.Second}).DialContext,
-		ForceAttemptHTTP2: true, DisableCompression: true, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 5 * time.Minute,
-	}, t, o.TLSFaults)
-	var by http.RoundTripper = plain
 	secret := func(value block.Secret, file string) config.SecretReader {
 		if file != "" {
 			return config.NewFileSecret(output.Path(o.Dir, file))
 		}
 		return config.NewInlineSecret(value.Value())
 	}
+	w := output.Way{
+		Home: home, Guard: o.Guard, Network: o.Network, Proxy: c.ProxyURL, Timeout: c.Timeout.D(), TLS: t, Faults: o.TLSFaults, Plain: ownFields,
+		Like: &http.Transport{
+			ForceAttemptHTTP2: true, DisableCompression: true, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 5 * time.Minute,
+		},
+	}
 	switch b := c.BasicAuth; {
 	case b != nil:
-		by = config.NewBasicAuthRoundTripper(config.NewInlineSecret(b.Username), secret(b.Password, b.PasswordFile), by)
+		w.Signed = func(by http.RoundTripper) http.RoundTripper {
+			return config.NewBasicAuthRoundTripper(config.NewInlineSecret(b.Username), secret(b.Password, b.PasswordFile), by)
+		}
 	case c.Bearer.Value() != "" || c.BearerFile != "":
-		by = config.NewAuthorizationCredentialsRoundTripper("Bearer", secret(c.Bearer, c.BearerFile), by)
+		w.Signed = func(by http.RoundTripper) http.RoundTripper {
+			return config.NewAuthorizationCredentialsRoundTripper("Bearer", secret(c.Bearer, c.BearerFile), by)
+		}
 	}
-	return &http.Client{
-		Transport:     &output.AtHome{Home: home, With: by, Elsewhere: plain.Foreign()},
-		CheckRedirect: output.CheckRedirect(ownFields...),
-	}, nil
+	return w.Client(), nil
 }
 
 // shown is the url as people may see it.

@@ -55,6 +55,8 @@ func (b *Blocks) Open(env *output.Env, old output.Output) (output.Output, error)
 		UserAgent: env.UserAgent,
 		Log:       env.Log,
 		TLSFaults: env.TLSFaults,
+		Guard:     env.Guard,
+		Network:   env.Network,
 	}
 	if old != nil {
 		o.Old = old.(*Writer)

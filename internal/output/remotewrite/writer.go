@@ -39,6 +39,8 @@ type Options struct {
 	UserAgent string
 	Now       func() time.Time // nil is time.Now
 	Log       *slog.Logger
+	Guard     wire.Guard   // the configuration's allow-list
+	Network   wire.Network // that receivers are reached by
 	// TLSFaults takes what is wrong with certificates that changed; nil for nobody.
 	TLSFaults *wire.TLSFaults
 	// Old is the writer of an earlier configuration, which may be running: the new
