@@ -14,7 +14,11 @@ RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -o /out/perfd \
  && mkdir -p /out/var/lib/perfd /out/tmp /out/etc/perfd
 
 FROM scratch
+ARG VERSION=unknown
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="perfd" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /out/perfd /bin/perfd
 COPY --from=build --chown=65534:65534 /out/var/lib/perfd /var/lib/perfd

@@ -1,6 +1,7 @@
 # make help lists the targets. Versions of tools are pinned in tools/go.mod, tools/lint/go.mod and tools/collector/go.mod.
 
 GO        ?= go
+DOCKER    ?= docker
 FUZZTIME  ?= 20s
 FLAKYTIME ?= 30m
 FLAKYLOAD ?= 4
@@ -36,6 +37,12 @@ demo: build ## build, then run the daemon and the demo shop: http://127.0.0.1:97
 .PHONY: build
 build: ## build bin/perfd, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/perfd ./cmd/perfd
+
+IMAGE ?= perfd
+
+.PHONY: image
+image: ## build a container image, with docker or DOCKER=podman: IMAGE (perfd) with the version as its tag, and latest
+	$(DOCKER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) -t $(IMAGE):$(subst +,-,$(VERSION)) -t $(IMAGE):latest .
 
 # Which stages of make check or make test run; all where it is empty.
 STAGES ?=

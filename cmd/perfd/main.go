@@ -247,6 +247,7 @@ func newCommandLine(name string, stderr io.Writer) *commandLine {
 		return c
 	}
 	f.StringVar(&c.opts.StoragePath, "storage.path", "data", "folder for state that survives a restart; one daemon at a time")
+	f.DurationVar(&c.opts.AutoReload, "config.auto-reload-interval", 0, "how often to look whether a file of the configuration changed, and reload then; 0s is never")
 	f.BoolVar(&c.opts.Lifecycle, "web.enable-lifecycle", false, "allow reload, resume, and start and stop of scenarios by HTTP")
 	return c
 }
@@ -271,6 +272,9 @@ func (c *commandLine) check() error {
 		return errors.Join(scenario(c.args), c.once.check())
 	case "analyze":
 		return errors.Join(unexpected(c.args), c.analysis.check())
+	}
+	if c.opts.AutoReload < 0 || c.opts.AutoReload > 0 && c.opts.AutoReload < time.Second {
+		return fmt.Errorf("--config.auto-reload-interval: must be 0s or at least 1s, got %s", c.opts.AutoReload)
 	}
 	if c.opts.Connections < 0 {
 		return fmt.Errorf("--web.max-connections: must be at least 1, got %d", c.opts.Connections)

@@ -50,6 +50,7 @@ type Options struct {
 	Grace         time.Duration
 	Log           *slog.Logger
 	Reload        <-chan struct{} // SIGHUP
+	AutoReload    time.Duration   // how often to look whether a file of the configuration changed; 0 is never
 
 	// Narrow removes from a document what is not wanted; nil keeps all of it.
 	Narrow func(*config.Document) error

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http/httptest"
@@ -304,4 +305,48 @@ func TestStopInterruptsWhatDoesNotEnd(t *testing.T) {
 		t.Errorf("Stop = %v after %v, want nil soon after its grace of 1s", err, time.Since(begin))
 	}
 	r.shop.Set(demo.Knobs{})
+}
+
+// A ConfigMap that is mounted is replaced by renaming a link to the folder that holds all its files.
+func TestAChangedConfigMapIsNoticed(t *testing.T) {
+	t.Parallel()
+	mount := t.TempDir()
+	link := func(to, name string) {
+		t.Helper()
+		must(t, os.Symlink(to, filepath.Join(mount, name)))
+	}
+	version := func(folder, text string) {
+		t.Helper()
+		must(t, os.Mkdir(filepath.Join(mount, folder), 0o700))
+		must(t, os.WriteFile(filepath.Join(mount, folder, "perfd.yaml"), []byte(text), 0o600))
+		link(folder, "..data_tmp")
+		must(t, os.Rename(filepath.Join(mount, "..data_tmp"), filepath.Join(mount, "..data")))
+	}
+	link("..data/perfd.yaml", "perfd.yaml")
+	r := newRig(t, func(o *Options) {
+		text, err := os.ReadFile(o.ConfigFile)
+		must(t, err)
+		version("..1", string(text))
+		o.ConfigFile, o.AutoReload = filepath.Join(mount, "perfd.yaml"), 20*time.Millisecond
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.serveReloads(ctx)
+	}()
+	defer func() { cancel(); <-done }()
+	r.until("two VUs", func() bool { return r.value("perfd_planned_vus", "scenario", "changing") == 2 })
+	version("..2", fmt.Sprintf(rigConfig, r.url, 3))
+	r.until("three VUs", func() bool { return r.value("perfd_planned_vus", "scenario", "changing") == 3 })
+	version("..3", "scenarios: [{nmae: x}]")
+	r.until("the refusal is exposed", func() bool { return r.value("perfd_config_last_reload_successful") == 0 })
+	if n := r.value("perfd_planned_vus", "scenario", "changing"); n != 3 {
+		t.Errorf("a configuration that is refused leaves %v VUs", n)
+	}
+	version("..4", fmt.Sprintf(rigConfig, r.url, 4))
+	r.until("four VUs", func() bool { return r.value("perfd_planned_vus", "scenario", "changing") == 4 })
+	if ok := r.value("perfd_config_last_reload_successful"); ok != 1 {
+		t.Errorf("perfd_config_last_reload_successful = %v after a good one", ok)
+	}
 }

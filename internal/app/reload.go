@@ -10,11 +10,17 @@ import (
 	"github.com/perfd/perfd/internal/config"
 )
 
-// serveReloads reloads on SIGHUP and when a file that holds a secret changed,
-// until ctx ends.
+// serveReloads reloads on SIGHUP, when a file that holds a secret changed and, where
+// that is asked for, when a file of the configuration changed, until ctx ends.
 func (a *App) serveReloads(ctx context.Context) {
 	secrets := time.NewTicker(secretsEvery)
 	defer secrets.Stop()
+	var files <-chan time.Time // when to look at the files of the configuration
+	if d := a.opts.AutoReload; d > 0 {
+		ticker := time.NewTicker(d)
+		defer ticker.Stop()
+		files = ticker.C
+	}
 	var next <-chan time.Time // when a signal may reload again
 	signals := a.opts.Reload
 	for {
@@ -33,6 +39,11 @@ func (a *App) serveReloads(ctx context.Context) {
 				continue
 			}
 			why = "secret file"
+		case <-files:
+			if !a.fleet.FilesChanged() {
+				continue
+			}
+			why = "file changed"
 		}
 		a.logReload(a.Reload(), why)
 	}

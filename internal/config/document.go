@@ -48,7 +48,9 @@ type Document struct {
 	Dir     string `yaml:"-"`
 	root    *block.Node
 	feeders map[string]*feeder.Feeder
+	file    string // the main one
 	secrets *secrets
+	sources *sources
 
 	striking striking
 }
@@ -203,3 +205,8 @@ func (d *Document) SecretFiles() []string { return d.secrets.paths() }
 // than when the document was loaded or, later, than at the last call: one
 // change is reported once. It is safe for concurrent use.
 func (d *Document) SecretsChanged() bool { return d.secrets.changed() }
+
+// FilesChanged reports whether the main file or one of scenario_files holds something
+// else than when the document was loaded or, later, than at the last call, or there
+// are others: one change is reported once. It is safe for concurrent use.
+func (d *Document) FilesChanged() bool { return d.sources.changed(d.file) }

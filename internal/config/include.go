@@ -34,7 +34,12 @@ func included(main string, patterns *block.Node, r *resolver) []*block.Node {
 		if p.Kind != block.String {
 			continue // decoding says so
 		}
-		for _, file := range match(dir, p, r.errs) {
+		pattern := p.Scalar
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(dir, pattern)
+		}
+		r.sources.patterns = append(r.sources.patterns, pattern)
+		for _, file := range match(pattern, p, r.errs) {
 			if seen[file] {
 				continue
 			}
@@ -47,6 +52,7 @@ func included(main string, patterns *block.Node, r *resolver) []*block.Node {
 				r.errs.Add(p.Pos, p.Path, "%v", err)
 				continue
 			}
+			r.sources.note(filepath.Clean(file), text)
 			if n := block.Parse(file, text, r.errs); n != nil {
 				out = append(out, shared(n, r.errs))
 			}
@@ -56,11 +62,7 @@ func included(main string, patterns *block.Node, r *resolver) []*block.Node {
 }
 
 // match lists the files of one pattern. A pattern may match none, a plain path must exist.
-func match(dir string, p *block.Node, errs *block.Errors) []string {
-	pattern := p.Scalar
-	if !filepath.IsAbs(pattern) {
-		pattern = filepath.Join(dir, pattern)
-	}
+func match(pattern string, p *block.Node, errs *block.Errors) []string {
 	folder, _ := filepath.Split(pattern)
 	if strings.ContainsAny(folder, `*?[`) {
 		errs.Add(p.Pos, p.Path, "only a file's name may hold *, ? and [, got %s", p.Found()).Hint = "write one pattern for each folder"

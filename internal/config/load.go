@@ -46,6 +46,7 @@ func Load(o Options) (*Document, error) {
 func load(o Options, text []byte, errs *block.Errors) (*Document, error) {
 	dir := filepath.Dir(o.File)
 	r := newResolver(o.Environ, dir, errs)
+	r.sources.note(filepath.Clean(o.File), text)
 	root := assemble(o, text, r)
 	if root == nil {
 		return nil, errs.Err()
@@ -58,7 +59,7 @@ func load(o Options, text []byte, errs *block.Errors) (*Document, error) {
 	r.secrets.conceal(root, "", false)
 	r.secrets.environ(r.env)
 	unresolved := errs.Mistakes()
-	d := &Document{Dir: dir, root: root, secrets: r.secrets, Safety: Safety{BackOff: target.DefaultBackOff()}}
+	d := &Document{Dir: dir, file: o.File, root: root, secrets: r.secrets, sources: r.sources, Safety: Safety{BackOff: target.DefaultBackOff()}}
 	decode(d, o.Kinds.Outputs, errs)
 	check(d, o.Kinds, errs)
 	if errs.Len() > 0 {

@@ -211,6 +211,51 @@ func TestSecretsChangedOnce(t *testing.T) {
 	step("when it is back unchanged", false)
 }
 
+// A change of the main file, of one that it names, or of which files a pattern matches is reported once.
+func TestFilesChangedOnce(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.MkdirAll("v1", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	main := `scenario_files: ["v1/*.yaml", plain.yaml]`
+	write(t, map[string]string{"v1/a.yaml": "vars: {a: 1}", "plain.yaml": "vars: {p: 1}", "perfd.yaml": main})
+	d := mustLoad(t, Options{})
+	step := func(what string, want bool) {
+		t.Helper()
+		if got := d.FilesChanged(); got != want {
+			t.Errorf("FilesChanged %s = %v, want %v", what, got, want)
+		}
+		if d.FilesChanged() {
+			t.Errorf("%s is reported twice", what)
+		}
+	}
+	remove := func(name string) {
+		t.Helper()
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step("at first", false)
+	write(t, map[string]string{"perfd.yaml": main})
+	step("after it was written without a change", false)
+	write(t, map[string]string{"perfd.yaml": main + "\nvars: {c: 1}"})
+	step("after the main file changed", true)
+	write(t, map[string]string{"v1/a.yaml": "vars: {a: 2}"})
+	step("after a matched file changed", true)
+	write(t, map[string]string{"v1/b.yaml": "vars: {b: 1}"})
+	step("after one more is matched", true)
+	remove("v1/b.yaml")
+	step("after it is gone", true)
+	write(t, map[string]string{"plain.yaml": "vars: {p: 2}"})
+	step("after a named file changed", true)
+	remove("plain.yaml")
+	step("while a named file is away", false)
+	write(t, map[string]string{"plain.yaml": "vars: {p: 2}"})
+	step("when it is back unchanged", false)
+	remove("perfd.yaml")
+	step("while the main file is away", false)
+}
+
 // Dumps and logs of a document show it as it was resolved, but for its secrets.
 func TestDumpsHoldNoSecret(t *testing.T) {
 	t.Chdir(t.TempDir())

@@ -18,13 +18,14 @@ import (
 type resolver struct {
 	env     map[string]string
 	secrets *secrets
+	sources *sources
 	vars    map[string]*variable
 	failed  map[block.Pos]bool // values that could not be resolved: what else is wrong with them follows from that
 	errs    *block.Errors
 }
 
 func newResolver(environ []string, dir string, errs *block.Errors) *resolver {
-	r := &resolver{env: map[string]string{}, secrets: newSecrets(dir), failed: map[block.Pos]bool{}, errs: errs}
+	r := &resolver{env: map[string]string{}, secrets: newSecrets(dir), sources: &sources{}, failed: map[block.Pos]bool{}, errs: errs}
 	for _, v := range environ {
 		name, text, _ := strings.Cut(v, "=")
 		r.env[name] = text

@@ -207,6 +207,10 @@ func (f *Fleet) Target(name string) *Target { return f.current().targets[name] }
 // changed since it was read; one change is reported once.
 func (f *Fleet) SecretsChanged() bool { return f.current().doc.SecretsChanged() }
 
+// FilesChanged reports whether a file of the document has changed since it was read;
+// one change is reported once.
+func (f *Fleet) FilesChanged() bool { return f.current().doc.FilesChanged() }
+
 // tick looks at every run and target each second.
 func (f *Fleet) tick(ctx context.Context) {
 	ticker := time.NewTicker(tickEvery)
