@@ -1,6 +1,10 @@
 package block
 
-import "reflect"
+import (
+	"reflect"
+	"slices"
+	"sync"
+)
 
 // A Field is one key that a struct can decode.
 type Field struct {
@@ -11,14 +15,26 @@ type Field struct {
 	index    []int
 }
 
-// Fields returns the keys of a struct type, with those of embedded structs inlined.
+// fieldsOf remembers what fields returns, by type: types are few, and blocks many.
+var fieldsOf sync.Map
+
+// Fields returns the keys of a struct type, with those of embedded structs inlined. The list
+// is shared and must not be changed.
 func Fields(t reflect.Type) []Field {
+	if known, ok := fieldsOf.Load(t); ok {
+		return known.([]Field)
+	}
+	known, _ := fieldsOf.LoadOrStore(t, slices.Clip(fields(t)))
+	return known.([]Field)
+}
+
+func fields(t reflect.Type) []Field {
 	var out []Field
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name := f.Tag.Get("yaml")
 		if f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct {
-			for _, inner := range Fields(f.Type) {
+			for _, inner := range fields(f.Type) {
 				inner.index = append([]int{i}, inner.index...)
 				out = append(out, inner)
 			}

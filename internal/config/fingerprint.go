@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -37,8 +38,8 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 			flows = append(flows, root.Get("flows").Get(name))
 		}
 		judged := judgedBy(s.At, flows, kinds.Analyses)
-		p := printer{sha256.New(), d.Dir, judged, known}
-		shape := printer{sha256.New(), d.Dir, judged, known}
+		p := newPrinter(d.Dir, judged, known)
+		shape := newPrinter(d.Dir, judged, known)
 		shape.node(s.At.Get("workload"))
 		p.node(root.Get("safety"))
 		p.node(root.Get("blackouts"))
@@ -63,8 +64,8 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 		for _, f := range flows {
 			shape.node(f)
 		}
-		s.Shape = hex.EncodeToString(shape.h.Sum(nil))
-		s.Fingerprint = hex.EncodeToString(p.h.Sum(nil))
+		s.Shape = shape.sum()
+		s.Fingerprint = p.sum()
 	}
 }
 
@@ -72,21 +73,21 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 // target is. What its files of certificates hold is no part of it: whoever uses
 // them reads them again.
 func (d *Document) TargetFingerprint(name string) string {
-	p := printer{h: sha256.New(), dir: d.Dir}
+	p := newPrinter(d.Dir, nil, nil)
 	p.node(d.root.Get("safety"))
 	p.node(named(d.root.Get("targets"), name))
 	if t := d.Target(name); t != nil && t.Credentials.S != "" {
 		p.node(d.root.Get("credentials").Get(t.Credentials.S))
 	}
-	return hex.EncodeToString(p.h.Sum(nil))
+	return p.sum()
 }
 
 // CredentialFingerprint is equal in two documents where what they and safety say of an entry of credentials is.
 func (d *Document) CredentialFingerprint(name string) string {
-	p := printer{h: sha256.New(), dir: d.Dir}
+	p := newPrinter(d.Dir, nil, nil)
 	p.node(d.root.Get("safety"))
 	p.node(d.root.Get("credentials").Get(name))
-	return hex.EncodeToString(p.h.Sum(nil))
+	return p.sum()
 }
 
 // judgedBy lists the parts of a scenario that decide how it is judged, not what
@@ -177,9 +178,21 @@ func fileHashes(d *Document) map[string]string {
 // A printer hashes trees: what they say, not where it was written.
 type printer struct {
 	h       hash.Hash
+	to      *bufio.Writer // of h: what is printed comes in small parts
 	dir     string
 	without []*block.Node     // values of keys that are left out
 	known   map[string]string // hashes of files that were read already
+}
+
+func newPrinter(dir string, without []*block.Node, known map[string]string) printer {
+	h := sha256.New()
+	return printer{h, bufio.NewWriter(h), dir, without, known}
+}
+
+// sum returns the hash of everything printed.
+func (p printer) sum() string {
+	_ = p.to.Flush() // a hash takes everything
+	return hex.EncodeToString(p.h.Sum(nil))
 }
 
 func (p printer) node(n *block.Node) {
@@ -189,7 +202,10 @@ func (p printer) node(n *block.Node) {
 	}
 	p.number(int(n.Kind))
 	p.text(n.Scalar)
-	keys := slices.DeleteFunc(slices.Clone(n.Keys), func(k block.Key) bool { return slices.Contains(p.without, k.Value) })
+	keys := n.Keys
+	if len(p.without) > 0 {
+		keys = slices.DeleteFunc(slices.Clone(keys), func(k block.Key) bool { return slices.Contains(p.without, k.Value) })
+	}
 	p.number(len(keys))
 	for _, k := range keys {
 		p.text(k.Name)
@@ -206,14 +222,12 @@ func (p printer) node(n *block.Node) {
 }
 
 func (p printer) number(i int) {
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], uint64(i))
-	p.h.Write(b[:])
+	_, _ = p.to.Write(binary.LittleEndian.AppendUint64(p.to.AvailableBuffer(), uint64(i)))
 }
 
 func (p printer) text(s string) {
 	p.number(len(s))
-	p.h.Write([]byte(s))
+	_, _ = p.to.WriteString(s)
 }
 
 // file hashes the content of a file that a block names (a body, rows).
@@ -235,5 +249,5 @@ func (p printer) file(path string) {
 	}
 	defer f.Close()
 	// A file that ends early gives another hash than the whole one: that is all that is asked of it.
-	_, _ = io.Copy(p.h, f)
+	_, _ = io.Copy(p.to, f)
 }

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"reflect"
 	"slices"
 
@@ -52,11 +50,11 @@ func fingerprintOutputs(d *Document) {
 	for i := range d.Outputs {
 		o := &d.Outputs[i]
 		o.Guard = *d.Safety.Guard()
-		p := printer{h: sha256.New(), dir: d.Dir}
+		p := newPrinter(d.Dir, nil, nil)
 		p.node(only(d.root, block.FieldNames(blocks(o.Config))))
 		if safety := d.root.Get("safety"); safety != nil && safety.Kind == block.Map {
 			p.node(only(safety, []string{"allowed_hosts", "allowed_networks"}))
 		}
-		o.Fingerprint = hex.EncodeToString(p.h.Sum(nil))
+		o.Fingerprint = p.sum()
 	}
 }

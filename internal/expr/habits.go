@@ -96,34 +96,39 @@ func hintOfMismatch(n *ast.BinaryNode, ak, bk Type) string {
 
 var (
 	quotes    = regexp.MustCompile("\"(\\\\.|[^\"\\\\])*\"|'(\\\\.|[^'\\\\])*'|`[^`]*`")
-	arrow     = regexp.MustCompile(`=>|->`)
 	pattern   = regexp.MustCompile(`=~|~=|matches\s*/`)
-	strictly  = regexp.MustCompile(`[!=]==`)
 	assigned  = regexp.MustCompile(`(^|[^=!<>])=([^=]|$)`)
 	words     = regexp.MustCompile(`\s(AND|OR|And|Or)\s|(^|\s)(NOT|Not)\s`)
 	lengthOf  = regexp.MustCompile(`([A-Za-z_][\w.\[\]]*)\.length\b($|[^(])`)
-	wildcard  = regexp.MustCompile(`\[\*\]`)
 	mustaches = regexp.MustCompile(`\{\{\s*([A-Za-z_$][\w.$]*)\s*\}\}`)
 )
 
 // habit returns the mistake of an expression's text that only habit explains, nil for none.
 func habit(text string) *mistake {
-	bare := quotes.ReplaceAllString(text, `""`)
+	bare := text
+	if strings.ContainsAny(text, "\"'`") {
+		bare = quotes.ReplaceAllString(text, `""`)
+	}
+	// A configuration has thousands of expressions: what is no match costs no regular expression.
+	has := func(part string) bool { return strings.Contains(bare, part) }
 	switch {
-	case arrow.MatchString(bare):
+	case has("=>") || has("->"):
 		return &mistake{"an expression has no functions of its own", "write the condition alone: status == 200"}
-	case pattern.MatchString(bare):
+	case (has("~") || has("matches")) && pattern.MatchString(bare):
 		return &mistake{"a pattern is text in quotes", `write body matches "ok"`}
-	case strictly.MatchString(bare):
+	case has("===") || has("!=="):
 		return &mistake{"there is no strict comparison", "write == or !=: values of two types are never equal"}
-	case assigned.MatchString(bare):
+	case has("=") && assigned.MatchString(bare):
 		return &mistake{"an expression assigns nothing", "write == to compare"}
-	case words.MatchString(bare):
+	case strings.ContainsAny(bare, "AON") && words.MatchString(bare):
 		return &mistake{"words of expressions are in lower case", "write and, or, not"}
-	case strings.Contains(bare, "${"):
+	case has("${"):
 		return &mistake{"this is an expression by itself, without ${…} in it", `write user.name == "x", without ${ and }`}
-	case wildcard.MatchString(bare):
+	case has("[*]"):
 		return &mistake{"[*] is not part of a path", "write json.items | random, or repeat over each of json.items"}
+	}
+	if !has(".length") {
+		return nil
 	}
 	if m := lengthOf.FindStringSubmatch(bare); m != nil {
 		return &mistake{"values have no length of their own", "write len(" + m[1] + "); a member of that name is " + m[1] + `["length"]`}
