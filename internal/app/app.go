@@ -194,6 +194,7 @@ func New(opts Options) (_ *App, err error) {
 	if err := a.listen(); err != nil {
 		return nil, err
 	}
+	boundGarbage(doc) // last: collections while all of it is built would slow the start
 	return a, nil
 }
 

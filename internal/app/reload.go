@@ -77,6 +77,7 @@ func (a *App) Reload() error {
 	}
 	doc, err := Load(a.opts)
 	if err == nil {
+		boundGarbage(doc)
 		undo := a.secrets.add(doc) // before anything uses what is in it
 		if err = changeAll(doc, a.changeOutputs, a.changeJudge, a.changeFleet); err != nil {
 			err = errors.New(a.strike(err.Error()))

@@ -45,7 +45,7 @@ type folder struct {
 
 	origin        origin
 	run           string
-	open          hist.Histogram
+	open          *hist.Histogram // nil before the first request
 	start, end    time.Time
 	span          time.Duration // covered by windows
 	count, failed uint64
@@ -71,7 +71,12 @@ func (f *folder) add(w *load.Window, o origin, run string) *block {
 	f.failed += w.Failed()
 	f.planned += w.Planned
 	f.busy += w.Busy * length.Seconds()
-	f.open.Merge(w.Duration)
+	if w.Duration.Count() > 0 {
+		if f.open == nil {
+			f.open = new(hist.Histogram)
+		}
+		f.open.Merge(w.Duration)
+	}
 	if f.span < f.length || f.count < f.requests && f.span < longest {
 		return nil
 	}
@@ -81,6 +86,9 @@ func (f *folder) add(w *load.Window, o origin, run string) *block {
 // close returns what is open as a block, nil where it has too few requests to say anything.
 func (f *folder) close() *block {
 	defer f.reset()
+	if f.open == nil {
+		return nil
+	}
 	n := f.open.Count()
 	if f.span == 0 || f.count < leastRequests || n < leastRequests/2 {
 		return nil
@@ -102,6 +110,8 @@ func (f *folder) quantile(q float64) float32 {
 }
 
 func (f *folder) reset() {
-	f.open.Reset()
+	if f.open != nil {
+		f.open.Reset()
+	}
 	f.span, f.count, f.failed, f.planned, f.busy = 0, 0, 0, 0, 0
 }

@@ -1,0 +1,43 @@
+package app
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+)
+
+func TestManyStepsAreCollectedSooner(t *testing.T) {
+	t.Setenv("GOGC", "")
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	percent := func(scenarios int) int {
+		var c strings.Builder
+		c.WriteString("targets: [{name: shop, url: \"http://127.0.0.1:1\"}]\nscenarios:\n")
+		for i := range scenarios {
+			fmt.Fprintf(&c, "  - name: s%d\n    test: load\n    target: shop\n    schedule: {manual: true}\n    workload: {executor: constant-vus, vus: 1}\n    flow:\n", i)
+			for j := range 100 {
+				fmt.Fprintf(&c, "      - {name: p%d, http: {url: /}}\n", j)
+			}
+		}
+		file := filepath.Join(t.TempDir(), "perfd.yaml")
+		must(t, os.WriteFile(file, []byte(c.String()), 0o600))
+		doc, err := Load(Options{ConfigFile: file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		boundGarbage(doc)
+		return debug.SetGCPercent(100)
+	}
+	if got := percent(manySteps/100 - 1); got != 100 {
+		t.Errorf("with few steps the heap grows by %d %%, want 100", got)
+	}
+	if got := percent(manySteps / 100); got != manyStepsGC {
+		t.Errorf("with many steps the heap grows by %d %%, want %d", got, manyStepsGC)
+	}
+	t.Setenv("GOGC", "200")
+	if got := percent(manySteps / 100); got != 100 {
+		t.Errorf("beside GOGC the heap grows by %d %%, want what it says", got)
+	}
+}
