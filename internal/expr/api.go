@@ -86,7 +86,10 @@ func (x *Extraction) Eval(s *Scope, r Response) (Value, error) {
 	if v.kind == fault {
 		return Value{}, fmt.Errorf("%s: %w", x.text, errors.New(v.text))
 	}
-	if v.IsNull() {
+	switch {
+	case v.missing() && v.text != "" && v.text != x.text:
+		return Value{}, fmt.Errorf("%s: %s is not in the answer", x.text, v.text)
+	case v.IsNull():
 		return Value{}, fmt.Errorf("%s: not in the answer", x.text)
 	}
 	return v, nil

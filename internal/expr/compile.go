@@ -45,6 +45,7 @@ var parserConfig = func() *conf.Config {
 	}
 	for _, name := range builtin.Names {
 		c.Disabled[name] = true
+		c.Functions[name] = &builtin.Function{Name: name} // or its own may want a condition as argument
 	}
 	return c
 }()
@@ -119,12 +120,10 @@ func (c *compiler) node(n ast.Node) (eval, Type, error) {
 		return c.conditional(n)
 	case *ast.ArrayNode:
 		return c.array(n)
-	case *ast.CallNode:
-		if f, ok := n.Callee.(*ast.IdentifierNode); ok {
-			return c.call(f.Value, n.Arguments)
+	case *ast.CallNode, *ast.BuiltinNode:
+		if name, args := callOf(n); name != "" {
+			return c.call(name, args)
 		}
-	case *ast.BuiltinNode:
-		return c.call(n.Name, n.Arguments)
 	}
 	m := wrong("%s is not part of perfd's expressions", n)
 	m.hint = hintOfCall(n)
@@ -134,6 +133,9 @@ func (c *compiler) node(n ast.Node) (eval, Type, error) {
 // Reserved reports whether every expression defines a name, so that no variable may have it.
 func Reserved(name string) bool {
 	_, isFunction := functions[name]
+	if slices.Contains(picks, name) && name != "first" && name != "last" && name != "random" {
+		return false // a call is told from it
+	}
 	return isFunction || slices.Contains(answerNames, name) || slices.Contains([]string{"vu", "iteration", "header", "regex", "nil", "true", "false"}, name)
 }
 
@@ -193,7 +195,12 @@ func (c *compiler) member(n *ast.MemberNode) (eval, Type, error) {
 		return nil, Any, wrong("%s: values have no methods", n)
 	}
 	if path, ok := c.pathOf(n); ok {
-		return c.jsonPath(path, n.String())
+		return c.jsonPath(path, strings.ReplaceAll(n.String(), `["`+each+`"]`, each))
+	}
+	if key, ok := n.Property.(*ast.StringNode); ok && key.Value == each {
+		m := wrong("[*] is part of a path that begins with json")
+		m.hint = "write json.items[*].id in extract, or repeat over each of a variable"
+		return nil, Any, m
 	}
 	of, kind, err := c.node(n.Node)
 	if err != nil {
@@ -263,7 +270,9 @@ func (c *compiler) pathOf(n ast.Node) (string, bool) {
 		var key string
 		switch p := n.Property.(type) {
 		case *ast.StringNode:
-			key = escapePath(p.Value)
+			if key = escapePath(p.Value); p.Value == each {
+				key = "#"
+			}
 		case *ast.IntegerNode:
 			if p.Value < 0 {
 				return "", false
@@ -292,17 +301,33 @@ func escapePath(key string) string {
 	return b.String()
 }
 
+// each stands for every element of a list in a path of JSON. rewrite puts it in quotes.
+const each = "[*]"
+
 func (c *compiler) jsonPath(path, name string) (eval, Type, error) {
 	c.keep.Body = true
+	kind := Any
+	if steps := strings.Split(path, "."); slices.Contains(steps, "#") {
+		kind = List
+		nested := strings.Count(path, "#") - strings.Count(path, `\#`) - 1
+		if steps[len(steps)-1] == "#" { // the elements themselves; # at the end would be their number
+			steps = steps[:len(steps)-1]
+		}
+		path = strings.Join(steps, ".") + strings.Repeat("|@flatten", nested)
+	}
 	return func(s *Scope, r Response) Value {
 		switch {
 		case !s.isJSON(r): // a path may be found in what comes before the mistake
 			return failed("the body is not JSON")
-		case path == "":
+		case path == "" && (kind == Any || gjson.ParseBytes(r.Body()).IsArray()):
 			return jsonValue(gjson.ParseBytes(r.Body()))
 		}
-		return jsonValue(gjson.GetBytes(r.Body(), path)).named(name)
-	}, Any, nil
+		v := jsonValue(gjson.GetBytes(r.Body(), path))
+		if kind == List && v.kind != List {
+			v = Value{}
+		}
+		return v.named(name)
+	}, kind, nil
 }
 
 func (c *compiler) conditional(n *ast.ConditionalNode) (eval, Type, error) {

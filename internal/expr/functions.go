@@ -37,6 +37,8 @@ var functions = map[string]function{
 	"random":     {[]Type{List}, Any, randomOf},
 	"first":      {[]Type{List}, Any, func(_ *Scope, a []Value) Value { return a[0].at(0) }},
 	"last":       {[]Type{List}, Any, func(_ *Scope, a []Value) Value { return a[0].at(-1) }},
+	"all":        {[]Type{List}, List, func(_ *Scope, a []Value) Value { return a[0] }},
+	"count":      {[]Type{List}, Number, func(_ *Scope, a []Value) Value { return Num(float64(a[0].len())) }},
 	"random_int": {[]Type{Number, Number}, Number, randomInt},
 	"uuid":       {nil, String, uuid},
 	"now":        {nil, String, func(*Scope, []Value) Value { return Str(time.Now().UTC().Format(time.RFC3339Nano)) }},
@@ -66,7 +68,7 @@ func Functions() []string {
 				return
 			}
 		}
-		for _, name := range append(generatorNames(), "header", "regex", "duration") {
+		for _, name := range append(generatorNames(), "header", "regex", "duration", "css", "xpath", "cookie", "default") {
 			if !yield(name) {
 				return
 			}
@@ -159,10 +161,31 @@ func (c *compiler) call(name string, args []ast.Node) (eval, Type, error) {
 	switch name {
 	case "header":
 		return c.header(args)
-	case "regex":
-		return c.regex(args)
 	case "duration":
 		return parseDuration(args)
+	case "cookie":
+		return c.cookie(args)
+	case "default":
+		return c.orElse(args)
+	}
+	if slices.Contains(finders, name) {
+		f, kind, err := c.find(name, args)
+		return one(f), kind, err
+	}
+	if len(args) == 1 && (slices.Contains(picks, name) || name == "len") {
+		f, kind, is, err := c.finderOf(args[0])
+		of, _ := callOf(args[0])
+		switch {
+		case err != nil:
+			return nil, Any, err
+		case is && name == "len" && of != "regex":
+			m := wrong("len is the length of one text, and %s finds several", of)
+			m.hint = fmt.Sprintf("write %s(…) | count for how many there are, %s(…) | first | len for the length of the first", of, of)
+			return nil, Any, m
+		case is && name != "len":
+			chosen, kind := pick(name, f, kind)
+			return chosen, kind, nil
+		}
 	}
 	if f, kind, known, err := c.generate(name, args); known {
 		return f, kind, err
@@ -170,7 +193,9 @@ func (c *compiler) call(name string, args []ast.Node) (eval, Type, error) {
 	f, ok := functions[name]
 	if !ok {
 		m := wrong("unknown function %q", name)
-		m.hint = block.Nearest(name, Functions())
+		if m.hint = habitFunctions[name]; m.hint == "" {
+			m.hint = block.Nearest(name, Functions())
+		}
 		return nil, Any, m
 	}
 	if name == "round" && len(args) == 1 {
@@ -246,36 +271,6 @@ func (c *compiler) header(args []ast.Node) (eval, Type, error) {
 			return Str(strings.Clone(v))
 		}
 		return missing
-	}, String, nil
-}
-
-// regex compiles regex(text, "pattern"), which yields the first group of a match, or all of it if the pattern has none.
-func (c *compiler) regex(args []ast.Node) (eval, Type, error) {
-	if len(args) != 2 {
-		return nil, Any, wrong("regex takes a text and a pattern, got %d arguments", len(args))
-	}
-	of, kind, err := c.node(args[0])
-	if err != nil {
-		return nil, Any, err
-	}
-	if kind != String && kind != Any {
-		return nil, Any, wrong("regex needs text, %s is %s", args[0], kind)
-	}
-	re, err := constantPattern(args[1])
-	if err != nil {
-		return nil, Any, err
-	}
-	missing := Value{}.named("regex(" + args[0].String() + ", " + args[1].String() + ")")
-	return func(s *Scope, r Response) Value {
-		v := of(s, r)
-		if v.lacks() {
-			return v
-		}
-		m := re.FindStringSubmatch(v.String())
-		if m == nil {
-			return missing
-		}
-		return Str(m[min(1, len(m)-1)])
 	}, String, nil
 }
 

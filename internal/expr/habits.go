@@ -22,6 +22,7 @@ var habitNames = []struct {
 	{[]string{"timings", "response_time", "responseTime", "elapsed", "latency"}, "write duration"},
 	{[]string{"$", "JSON", "jsonPath", "jsonpath"}, "write json.id for the member id of the answer"},
 	{[]string{"headers"}, `write header("Content-Type")`},
+	{[]string{"cookies", "jar"}, `write cookie("session")`},
 	{[]string{"responseBody", "text", "content"}, "write body"},
 	{[]string{"__VU", "__threadNum"}, "write vu"},
 	{[]string{"__ITER"}, "write iteration"},
@@ -41,7 +42,29 @@ var habitMethods = map[string]string{
 	"size": "write len(x)", "length": "write len(x)", "count": "write len(x)", "toString": "write string(x)",
 	"toUpperCase": "write upper(x)", "toLowerCase": "write lower(x)", "trim": "write trim(x)", "json": "write json.id for the member id of the answer",
 	"random": "write random_int(1, 10), or random(list)", "floor": "write int(x)", "round": "write round(x)", "now": "write now_unix() or now()",
+	"find": `write css(".price"), or css("a.next", "href") for an attribute`, "attr": `write css("a.next", "href")`, "text": `write css(".price")`,
 	"get": `write json.name, or header("Name")`, "header": `write header("Name")`,
+}
+
+// habitFunctions are functions that other tools have, and what is written here.
+var habitFunctions = map[string]string{
+	"jsonPath": "write json.id for the member id of the answer", "jsonpath": "write json.id for the member id of the answer",
+	"jmesPath": "write json.items[*].id for the member id of each item", "jmespath": "write json.items[*].id for the member id of each item",
+	"html": `write css(".price"), or css("a.next", "href") for an attribute`, "parseHTML": `write css(".price"), or css("a.next", "href") for an attribute`,
+	"length": "write | count for how many there are, | len for the length of a text", "size": "write | count for how many there are, | len for the length of a text",
+	"find": "write css(…), which yields the first; css(…) | all yields all", "findAll": "write css(…) | all", "findRandom": "write css(…) | random",
+	"attr": `write css("a.next", "href")`, "form": `write css("input[name=token]", "value")`, "substring": "write regex(body, \"before(.*?)after\")",
+	"findBetween": "write regex(body, \"before(.*?)after\")", "boundary": "write regex(body, \"before(.*?)after\")",
+	"regexp": `write regex(body, "id=(\\d+)")`, "regexAll": `write regex(body, "id=(\\d+)") | all`, "re": `write regex(body, "id=(\\d+)")`,
+	"headerRegex": `write regex(header("Location"), "/orders/(\\d+)")`, "bodyString": "write body", "bodyLength": "write size", "getCookieValue": `write cookie("session")`,
+	"responseTimeInMillis": "write duration", "exists": "write json.id != nil", "notNull": "write json.id != nil", "isNull": "write json.id == nil",
+	"optional": `write json.id | default("")`, "withDefault": `write json.id | default("")`, "getOrElse": `write json.id | default("")`, "coalesce": `write json.id | default("")`,
+	"parseInt": "write int(x)", "parseFloat": "write number(x)", "Number": "write number(x)", "String": "write string(x)",
+	"rand": "write random_int(1, 10)", "randomIntBetween": "write random_int(1, 10)", "randomItem": "write random(list)", "uuidv4": "write uuid()", "uuid4": "write uuid()",
+	"__Random": "write random_int(1, 10)", "__UUID": "write uuid()", "__time": "write now_unix() or now()", "__threadNum": "write vu",
+	"b64encode": "write base64(x)", "btoa": "write base64(x)", "encodeURIComponent": "write url_encode(x)", "hash": "write sha256(x)",
+	"sum": "an expression has no sums: set a variable in repeat", "map": "write json.items[*].id for the member id of each item",
+	"filter": "write repeat over each of json.items, with when within it",
 }
 
 // hintOfName returns the hint for an unknown name, empty for none.
@@ -96,7 +119,8 @@ func hintOfMismatch(n *ast.BinaryNode, ak, bk Type) string {
 
 var (
 	quotes    = regexp.MustCompile("\"(\\\\.|[^\"\\\\])*\"|'(\\\\.|[^'\\\\])*'|`[^`]*`")
-	pattern   = regexp.MustCompile(`=~|~=|matches\s*/`)
+	pattern   = regexp.MustCompile(`=~|~=|matches\s*/|,\s*/`)
+	member    = regexp.MustCompile(`\b(map|filter)\(\s*[.#]`)
 	assigned  = regexp.MustCompile(`(^|[^=!<>])=([^=]|$)`)
 	words     = regexp.MustCompile(`\s(AND|OR|And|Or)\s|(^|\s)(NOT|Not)\s`)
 	lengthOf  = regexp.MustCompile(`([A-Za-z_][\w.\[\]]*)\.length\b($|[^(])`)
@@ -114,8 +138,10 @@ func habit(text string) *mistake {
 	switch {
 	case has("=>") || has("->"):
 		return &mistake{"an expression has no functions of its own", "write the condition alone: status == 200"}
-	case (has("~") || has("matches")) && pattern.MatchString(bare):
+	case (has("~") || has("matches") || has(",")) && pattern.MatchString(bare):
 		return &mistake{"a pattern is text in quotes", `write body matches "ok"`}
+	case (has("map(") || has("filter(")) && member.MatchString(bare):
+		return &mistake{"an expression has no functions of its own", "write json.items[*].id for the member id of each item"}
 	case has("===") || has("!=="):
 		return &mistake{"there is no strict comparison", "write == or !=: values of two types are never equal"}
 	case has("=") && assigned.MatchString(bare):
@@ -124,8 +150,6 @@ func habit(text string) *mistake {
 		return &mistake{"words of expressions are in lower case", "write and, or, not"}
 	case has("${"):
 		return &mistake{"this is an expression by itself, without ${…} in it", `write user.name == "x", without ${ and }`}
-	case has("[*]"):
-		return &mistake{"[*] is not part of a path", "write json.items | random, or repeat over each of json.items"}
 	}
 	if !has(".length") {
 		return nil

@@ -30,6 +30,9 @@ func rewrite(s string) string {
 				b.WriteString(n)
 			}
 			i = end
+		case strings.HasPrefix(s[i:], each):
+			b.WriteString(`["` + each + `"]`)
+			i += len(each)
 		case c == '|' && i+1 < len(s) && s[i+1] == '|':
 			b.WriteString("||")
 			i += 2

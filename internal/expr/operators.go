@@ -60,7 +60,11 @@ func (c *compiler) binary(n *ast.BinaryNode) (eval, Type, error) {
 			k Type
 		}{{n.Left, ak}, {n.Right, bk}} {
 			if side.k != Bool && side.k != Any {
-				return nil, Any, wrong("%s needs true or false on both sides, %s is %s", n.Operator, side.n, side.k)
+				m := wrong("%s needs true or false on both sides, %s is %s", n.Operator, side.n, side.k)
+				if n.Operator == "||" && (ak == Any || ak == String) {
+					m.hint = "for a value that stands in for another write " + n.Left.String() + " | default(" + n.Right.String() + ")"
+				}
+				return nil, Any, m
 			}
 		}
 		return logical(n.Operator[0] == '&' || n.Operator == "and", a, b), Bool, nil

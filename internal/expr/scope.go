@@ -85,6 +85,16 @@ func (s *Symbols) Lookup(name string) (slot int, t Type, ok bool) {
 	return 0, Any, false
 }
 
+// has reports whether the table or a parent has a name, and marks nothing as read.
+func (s *Symbols) has(name string) bool {
+	for ; s != nil; s = s.parent {
+		if _, found := s.names[name]; found {
+			return true
+		}
+	}
+	return false
+}
+
 // Read reports whether Lookup found a name in this table, not in a parent; within
 // ReadsOf, since it began.
 func (s *Symbols) Read(name string) bool { return s.names[name].read }
@@ -138,7 +148,8 @@ type Scope struct {
 	VU        int       // the VU's number among those of all shards
 	Iteration uint64    // the iteration's number, from 1
 
-	json uint8 // whether the body of the answer that is read is JSON
+	json uint8     // whether the body of the answer that is read is JSON
+	doc  *document // of the answer that is read, nil before somebody asks for it
 }
 
 // Take makes the variables those of another scope.
@@ -199,8 +210,8 @@ const (
 	noJSON
 )
 
-// Answered says that the expressions to come read another answer.
-func (s *Scope) Answered() { s.json = unread }
+// Answered says that the expressions to come read another answer, or none: what is known of the last one is forgotten.
+func (s *Scope) Answered() { s.json, s.doc = unread, nil }
 
 // A Response is an answer as expressions read it. Its results may point into
 // buffers that the next request reuses.
@@ -213,15 +224,22 @@ type Response interface {
 	Sum() uint64 // hash of the whole decoded body
 }
 
+// A CookieHolder is a Response of a protocol that has cookies.
+type CookieHolder interface {
+	// Cookie returns the value of a cookie that the virtual user holds for the address that answered, after the answer.
+	Cookie(name string) (value string, ok bool)
+}
+
 // Keep holds the parts of an answer that expressions read.
 type Keep struct {
 	Body    bool
+	Cookies bool     // the Response is to be a CookieHolder, where the protocol has cookies
 	Headers []string // in the order first asked for
 }
 
 // Merge adds the parts that another expression reads.
 func (k *Keep) Merge(o Keep) {
-	k.Body = k.Body || o.Body
+	k.Body, k.Cookies = k.Body || o.Body, k.Cookies || o.Cookies
 	for _, h := range o.Headers {
 		if !slices.Contains(k.Headers, h) {
 			k.Headers = append(k.Headers, h)

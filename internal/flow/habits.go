@@ -70,12 +70,44 @@ func shapes(keys []block.Key, errs *block.Errors) (right []block.Key) {
 			hint = "write {id: json.id}"
 		}
 		if hint == "" {
-			right = append(right, k)
+			if k.Name != "extract" || !extractors(v, errs) {
+				right = append(right, k)
+			}
 			continue
 		}
 		errs.Add(v.Pos, v.Path, "must be %s, got %s", map[bool]string{true: "a condition", false: "a mapping of names"}[k.Name == "expect"], v.Found()).Hint = hint
 	}
 	return right
+}
+
+// extractors reports values of extract that are mappings, as other tools have them, and whether there are any.
+func extractors(extract *block.Node, errs *block.Errors) (found bool) {
+	if extract == nil || extract.Kind != block.Map {
+		return false
+	}
+	for _, k := range extract.Keys {
+		v := k.Value
+		if v == nil || v.Kind != block.Map {
+			continue
+		}
+		hint := "write json.id, header(\"Name\"), regex(body, \"id=(\\\\d+)\"), css(\".price\"), xpath(\"//@id\") or cookie(\"session\")"
+		for _, form := range []struct{ keys, hint string }{
+			{"css html selector", `write css(".price"), or css("a.next", "href") for an attribute`},
+			{"xpath xml", `write xpath("//order/@id")`},
+			{"regex regexp pattern", `write regex(body, "id=(\\d+)"), with the number or name of a group as third where there are several`},
+			{"header", `write header("Location")`},
+			{"cookie", `write cookie("session")`},
+			{"json jsonpath jsonPath path", `write json.id, or json.id | default(0)`},
+		} {
+			if slices.ContainsFunc(v.Keys, func(k block.Key) bool { return slices.Contains(strings.Fields(form.keys), k.Name) }) {
+				hint = form.hint
+				break
+			}
+		}
+		errs.Add(v.Pos, v.Path, "must be an expression, got %s", v.Found()).Hint = hint
+		found = true
+	}
+	return found
 }
 
 // misplaced reports steps and names that stand within the value of a construct instead of beside it.

@@ -506,6 +506,7 @@ func (v *VU) judge(s *step, call *protocol.Call) {
 			r.ChecksFailed |= 1 << i
 		}
 	}
+	v.scope.Answered() // what was read of the answer must not outlive it
 }
 
 // extract sets the variables that the step takes from an answer.

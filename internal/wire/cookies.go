@@ -82,7 +82,7 @@ func (j *Jar) Append(dst []byte, o *Origin, path []byte, now time.Time) []byte {
 	empty := true
 	for i := range j.cookies {
 		c := &j.cookies[i]
-		if c.secure && !trusted(o) || !c.expires.IsZero() && !c.expires.After(now) || !c.fits(o.Host) || !pathMatches(path, c.path) {
+		if !c.sent(o, now) || !pathMatches(path, c.path) {
 			continue
 		}
 		if empty {
@@ -99,6 +99,22 @@ func (j *Jar) Append(dst []byte, o *Origin, path []byte, now time.Time) []byte {
 		dst = append(dst, "\r\n"...)
 	}
 	return dst
+}
+
+// Get returns the value of a cookie for the host of an origin, whatever path it is for; of those of one name, that for
+// the longest path.
+func (j *Jar) Get(name string, o *Origin, now time.Time) (value string, ok bool) {
+	for i := range j.cookies {
+		if c := &j.cookies[i]; c.name == name && c.sent(o, now) {
+			return c.value, true
+		}
+	}
+	return "", false
+}
+
+// sent reports whether requests to an origin are sent with the cookie, where their path fits.
+func (c *cookie) sent(o *Origin, now time.Time) bool {
+	return (!c.secure || trusted(o)) && (c.expires.IsZero() || c.expires.After(now)) && c.fits(o.Host)
 }
 
 // fits reports whether the cookie is for a host.

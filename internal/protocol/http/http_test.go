@@ -200,6 +200,51 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// A cookie is read as the virtual user holds it after the answer: from a redirect on the way too, and not one of another host.
+func TestCookiesOfAnAnswer(t *testing.T) {
+	base := serve(t, func(w http.ResponseWriter, q *http.Request) {
+		switch q.URL.Path {
+		case "/login":
+			http.SetCookie(w, &http.Cookie{Name: "sid", Value: "42", Path: "/app"})
+			http.SetCookie(w, &http.Cookie{Name: "other", Value: "1", Domain: "example.com"})
+			http.Redirect(w, q, "/app", http.StatusFound)
+		case "/logout":
+			http.SetCookie(w, &http.Cookie{Name: "sid", Path: "/app", MaxAge: -1})
+		}
+	})
+	r := newRig(t, base)
+	r.keep.Cookies = true
+	read := func(yaml, name string) string {
+		holder, ok := r.get(yaml).Response.(expr.CookieHolder)
+		if !ok {
+			t.Fatalf("the answer to %s has no cookies", yaml)
+		}
+		v, ok := holder.Cookie(name)
+		if !ok {
+			return "none"
+		}
+		return v
+	}
+	for _, c := range []struct{ yaml, name, want string }{
+		{`{url: /x}`, "sid", "none"},
+		{`{url: /login, redirects: 3}`, "sid", "42"},
+		{`{url: /x}`, "sid", "42"},
+		{`{url: /x}`, "other", "none"},
+		{`{url: /logout}`, "sid", "none"},
+		{`{url: /login}`, "sid", "42"},
+		{`{url: /login, cookies: false}`, "sid", "42"},
+		{`{url: /x, cookies: false}`, "sid", "none"},
+	} {
+		if got := read(c.yaml, c.name); got != c.want {
+			t.Errorf("after %s the cookie %s is %q, want %q", c.yaml, c.name, got, c.want)
+		}
+	}
+	r.keep.Cookies = false
+	if _, ok := r.get(`{url: /x}`).Response.(expr.CookieHolder); ok {
+		t.Error("an answer has cookies that nobody asked for")
+	}
+}
+
 func TestGzipCookiesAndRedirects(t *testing.T) {
 	var hops atomic.Int64
 	base := serve(t, func(w http.ResponseWriter, q *http.Request) {

@@ -52,6 +52,8 @@ type scratch struct {
 	body []byte // the request's body: in room, or the step's
 	file *os.File
 
+	at *wire.Origin // that the last request was sent to
+
 	value *credential.Value  // of the step's credential
 	sign  credential.Request // what a signature is of
 }
@@ -128,7 +130,8 @@ func (s *step) Do(c *protocol.Call) {
 	if c.Address != nil {
 		c.Address = w.x.Target() // of the last redirect
 	}
-	w.x.Stream, w.body, w.value, w.sign = nil, nil, nil, credential.Request{}
+	at := w.at
+	w.x.Stream, w.body, w.value, w.sign, w.at = nil, nil, nil, credential.Request{}, nil
 	if w.file != nil {
 		w.file.Close()
 		w.file = nil
@@ -142,6 +145,33 @@ func (s *step) Do(c *protocol.Call) {
 	}
 	c.Result.Code = int32(w.x.Code())
 	c.Response = &w.x
+	if c.Keep.Cookies {
+		held, _ := c.VU.Session(s.key, s.open) // which is open
+		sess, _ := held.(*session)
+		c.Response = &cookied{&w.x, sess, at, s.cookies}
+	}
+}
+
+// cookied is an answer of which cookies are read.
+type cookied struct {
+	*wire.Exchange
+	sess *session
+	at   *wire.Origin
+	held bool // the session keeps cookies
+}
+
+// Cookie returns a cookie of the session, or of the answer where the session keeps none.
+func (c *cookied) Cookie(name string) (value string, ok bool) {
+	if c.held && c.sess != nil {
+		held := c.sess.cookies()
+		defer held.mu.Unlock()
+		return held.jar.Get(name, c.at, time.Now())
+	}
+	var jar wire.Jar
+	for field := range c.HeaderValues("Set-Cookie") {
+		jar.Set(field, c.at, []byte("/"), time.Now())
+	}
+	return jar.Get(name, c.at, time.Now())
 }
 
 func (s *step) perform(c *protocol.Call, w *scratch) error {
@@ -212,6 +242,7 @@ func hostOf(head []byte) []byte {
 // exchange performs the request that x.Out holds.
 func (s *step) exchange(o *wire.Origin, method string, w *scratch, sess *session, c *protocol.Call) error {
 	x := &w.x
+	w.at = o
 	x.HeadOnly, x.Idempotent = method == "HEAD", methods[method]
 	if err := sess.agent.Do(o, x, &c.Result); err != nil {
 		return err
