@@ -116,6 +116,18 @@ func between(estimate, deviation, freedom, level float64) Shift {
 	return Shift{Estimate: estimate, Interval: Interval{estimate - half, estimate + half}, Error: deviation, Freedom: freedom}
 }
 
+// Widened returns the shift with another variance beside that of its error, which is known with so many degrees of freedom.
+func (s Shift) Widened(variance, freedom, level float64) Shift {
+	own := s.Error * s.Error
+	if !(variance > 0) || math.IsInf(own, 1) {
+		return s
+	}
+	all := own + variance
+	w := between(s.Estimate, math.Sqrt(all), all*all/(own*own/s.Freedom+variance*variance/freedom), level)
+	w.Warnings = s.Warnings
+	return w
+}
+
 // exactRanks is the largest size of two samples together for which the distribution
 // of ranks is enumerated; beyond it, it is normal to three digits.
 const exactRanks = 60

@@ -59,6 +59,19 @@ func TestStudentKnowsOneValueAgainstMany(t *testing.T) {
 	near(t, "df", s.Freedom, 9, 0)
 }
 
+// An error of the same size beside its own doubles variance and degrees of freedom: 10 become 20, whose 97.5 % point of
+// Student's distribution is 2.0860 in any table.
+func TestWidenedAddsVariances(t *testing.T) {
+	s := Student([]float64{1, 2, 3, 4, 5, 6}, []float64{3, 4, 5, 6, 7, 8}, 0.95)
+	w := s.Widened(s.Error*s.Error, s.Freedom, 0.95)
+	if half := (w.Interval.Upper - w.Interval.Lower) / 2; w.Estimate != s.Estimate || math.Abs(w.Freedom-20) > 1e-9 || math.Abs(half/s.Error-2.0860*math.Sqrt2) > 1e-3 {
+		t.Errorf("%+v of %+v", w, s)
+	}
+	if w := s.Widened(0, 5, 0.95); w.Error != s.Error || w.Interval != s.Interval {
+		t.Errorf("without a variance more: %+v, want %+v", w, s)
+	}
+}
+
 func TestEquivalenceIsTheIntervalOf90Percent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x, y := drawSample(t, "x"), drawSample(t, "y")

@@ -28,6 +28,8 @@ type result struct {
 	beyond bool           // the change is for the worse and past the practical margin
 	inside bool           // the interval proves that it is not
 	worth  [2]float64     // effective intervals before and after
+	season bool           // both sides are compared with like hours
+	unlike bool           // like hours do not confirm it
 }
 
 // relative is the change over what was before; NaN where there was nothing.
@@ -79,14 +81,19 @@ func atLoad(list []block, like *block) []block {
 	return out
 }
 
+// blocks returns those that have a statistic.
+func (s *side) blocks(statistic string) []block {
+	if statistic == p99 {
+		return s.tail
+	}
+	return s.fine
+}
+
 // compare compares two sides in all statistics that both of them have.
 func compare(before, after side, u unit, margin float64) []result {
 	var out []result
 	for _, s := range statistics {
-		x, y := before.fine, after.fine
-		if s == p99 {
-			x, y = before.tail, after.tail
-		}
+		x, y := before.blocks(s), after.blocks(s)
 		var r result
 		var ok bool
 		if s == errorRatio {
@@ -109,11 +116,16 @@ func compareLevels(s string, before, after []block, u unit, margin float64) (res
 	if !ok {
 		return result{}, false
 	}
-	r := result{
-		statistic: s, worth: worth, before: math.Exp(stats.Mean(x)), after: math.Exp(stats.Mean(y)), change: math.Expm1(shift.Estimate),
-		in: stats.Interval{Lower: math.Expm1(shift.Interval.Lower), Upper: math.Expm1(shift.Interval.Upper)},
-	}
-	if s == rate {
+	r := result{statistic: s, worth: worth, before: math.Exp(stats.Mean(x)), after: math.Exp(stats.Mean(y))}
+	r.take(shift, margin)
+	return r, true
+}
+
+// take takes the change of a level from a shift of its logarithm.
+func (r *result) take(shift stats.Shift, margin float64) {
+	r.change = math.Expm1(shift.Estimate)
+	r.in = stats.Interval{Lower: math.Expm1(shift.Interval.Lower), Upper: math.Expm1(shift.Interval.Upper)}
+	if r.statistic == rate {
 		r.p = shift.Below(0)
 		r.beyond = r.change <= -margin
 		r.inside = r.in.Lower > -margin
@@ -122,7 +134,6 @@ func compareLevels(s string, before, after []block, u unit, margin float64) (res
 		r.beyond = r.change >= margin
 		r.inside = r.in.Upper < margin
 	}
-	return r, true
 }
 
 // shiftOf compares two samples of intervals or runs, and says how many

@@ -99,6 +99,7 @@ const (
 	whyLoad     = "load"
 	whyFew      = "few"
 	whyEarly    = "early" // the first look is not due
+	whyHours    = "hours" // no hours like those of now
 )
 
 // before returns the baseline's blocks at a load. Where they are few, those of
@@ -187,7 +188,7 @@ func (p *pair) lookBack(base *deployment, n int, margin float64) {
 	better := 0
 	for i := range results {
 		r := &results[i]
-		if (r.statistic == p50 || r.statistic == p95) && r.in.Upper <= -margin {
+		if (r.statistic == p50 || r.statistic == p95) && r.in.Upper <= -margin && !r.unlike {
 			better++
 		}
 		r.p = min(1, r.p*spend(cur.looks))
@@ -209,6 +210,10 @@ func (p *pair) compareWith(base, cur *deployment, u unit, n int, margin float64)
 		return nil, whyEarly
 	}
 	before, after := p.before(base, u, like), cur.side(u, like)
+	measured := len(after.fine)
+	if u == intervals {
+		after = side{p.comparable(after.fine, cur), p.comparable(after.tail, cur)}
+	}
 	if after.fine = after.fine[max(0, len(after.fine)-n):]; len(after.fine) > 0 {
 		// The tail's blocks of the same time.
 		start := after.fine[0].start
@@ -218,8 +223,16 @@ func (p *pair) compareWith(base, cur *deployment, u unit, n int, margin float64)
 	if len(before.fine) == 0 {
 		return nil, whyLoad
 	}
-	results := compare(before, after, u, margin)
+	var results []result
+	if u == intervals {
+		results = p.compareLike(base, cur, before, after, margin)
+	} else {
+		results = compare(before, after, u, margin)
+	}
 	if !slices.ContainsFunc(results, func(r result) bool { return r.statistic == p95 }) {
+		if len(after.fine) < min(measured, thresholds.FirstLook) {
+			return nil, whyHours
+		}
 		return nil, whyFew
 	}
 	return results, ""

@@ -193,6 +193,9 @@ func (st *confirmed) units() string {
 func (r *result) sentence(name string, st *confirmed, releases int) string {
 	in := fmt.Sprintf("(95 %% interval %s to %s)", r.signed(r.in.Lower), r.signed(r.in.Upper))
 	span := st.span(releases)
+	if r.season {
+		span += " at the same hours of day and week"
+	}
 	switch r.statistic {
 	case errorRatio:
 		if st.creep == 0 && st.since != st.release {
@@ -255,6 +258,8 @@ func (s *scenario) watched(cur *deployment) load.Finding {
 		switch p.looked {
 		case whyLoad:
 			f.Doubts = []string{"the load was never equal in " + base.release}
+		case whyHours:
+			f.Doubts = []string{"hours like those since the release were not measured before it"}
 		case whyFew:
 			f.Doubts = []string{"intervals resemble their neighbours so much that they are worth too few"}
 		}
@@ -288,6 +293,9 @@ func (s *scenario) compared(f *load.Finding) {
 			f.Value, f.Lower, f.Upper = load.Number(r.change), load.Number(r.in.Lower), load.Number(r.in.Upper)
 			f.Evidence = append(r.facts(), f.Evidence...)
 		}
+	}
+	if slices.ContainsFunc(p.results, func(r result) bool { return r.unlike }) {
+		f.Doubts = append(f.Doubts, "the same hours of the days and weeks before differ by as much or do not confirm it")
 	}
 	if p.latest(p99) == nil {
 		f.Doubts = append(f.Doubts, "too few requests to compare p99")

@@ -36,6 +36,10 @@ type usual struct {
 	// worst takes the worse of like hours, so that one that was as bad is no reason to
 	// call another; without it the median of them counts.
 	worst bool
+	// loose takes a single earlier day of its type for enough.
+	loose bool
+	// daily leaves weeks out.
+	daily bool
 }
 
 // at returns the level of like hours of a point that began at or after from and before another
@@ -57,7 +61,7 @@ func (u usual) at(x *point, from, before int64) (level float64, weekly, ok bool)
 		return v, !math.IsNaN(v)
 	}
 	var weeks, days []float64
-	for k := int64(1); k <= int64(thresholds.UsualWeeks); k++ {
+	for k := int64(1); k <= int64(thresholds.UsualWeeks) && !u.daily; k++ {
 		if v, found := find(hour - k*week); found {
 			weeks = append(weeks, v)
 		}
@@ -76,7 +80,7 @@ func (u usual) at(x *point, from, before int64) (level float64, weekly, ok bool)
 			}
 		}
 	}
-	if len(days) == 1 && !midweekDay {
+	if len(days) == 1 && !midweekDay && !u.loose {
 		days = nil
 	}
 	weekly = len(weeks) > 0

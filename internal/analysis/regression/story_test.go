@@ -131,6 +131,36 @@ func TestStoryQuickWeekends(t *testing.T) {
 	s.golden("weekends")
 }
 
+// A release on a Friday evening is as quick as the one before it, and the next one, a week later, is not: the
+// weekend hides neither.
+func TestStoryReleasesBeforeWeekends(t *testing.T) {
+	if testing.Short() {
+		t.Skip("five weeks of intervals")
+	}
+	s := newStory(t, 34, 20*time.Minute, 0.15)
+	s.hours(2*week+4*day+18, weekends)
+	s.release("v1.1.0")
+	s.hours(week, weekends)
+	if fs := s.active(); len(fs) != 0 {
+		t.Fatalf("a release no slower than the one before: %s", texts(fs))
+	}
+	s.release("v1.2.0")
+	s.slower(1.15)
+	s.hours(2*day, weekends)
+	one(t, s.active(), load.KindRegression, load.Fail)
+	s.hours(3*day, weekends)
+	if f := one(t, s.active(), load.KindRegression, load.Fail); f.Release != "v1.2.0" {
+		t.Errorf("%s", f.Sentence)
+	}
+	s.release("v1.2.1")
+	s.slower(1 / 1.15)
+	s.hours(3*day, weekends)
+	if fs := s.active(); len(fs) != 0 {
+		t.Errorf("mended, and still %s", texts(fs))
+	}
+	s.golden("releases")
+}
+
 func TestStoryAnAcceptedReleaseGetsWorse(t *testing.T) {
 	s := newStory(t, 32, 10*time.Minute, 1)
 	s.hours(30, same)

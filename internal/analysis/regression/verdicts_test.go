@@ -73,6 +73,7 @@ func TestVerdicts(t *testing.T) {
 	s.cleanSeries()
 	s.steps()
 	s.seasons()
+	s.releasesInSeason()
 	analysistest.Table(t, "regression", s.rows.String())
 }
 
