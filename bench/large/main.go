@@ -117,6 +117,9 @@ func run(ctx context.Context, s settings) error {
 			return err
 		}
 	}
+	if err := b.peak("reloaded"); err != nil {
+		return err
+	}
 	return errors.Join(b.breaches...)
 }
 
@@ -183,11 +186,15 @@ func (b *bench) measure(ctx context.Context, state string) error {
 	if err != nil {
 		return err
 	}
+	b.memory(state+": resident, with scrapes", resident)
+	return b.peak(state)
+}
+
+func (b *bench) peak(state string) error {
 	peak, err := proc.Peak(b.PID())
 	if err != nil {
 		return err
 	}
-	b.memory(state+": resident, with scrapes", resident)
 	b.memory(state+": peak so far", peak)
 	return nil
 }

@@ -15,7 +15,21 @@ import (
 const (
 	manySteps   = 2000
 	manyStepsGC = 35
+
+	// reloadGC is the same during a reload, which for a moment takes what would be
+	// collected several times over.
+	reloadGC = 60
 )
+
+// loosen lets the heap of a daemon with many steps grow more until restore is called.
+func loosen() (restore func()) {
+	was := debug.SetGCPercent(reloadGC)
+	if was != manyStepsGC {
+		debug.SetGCPercent(was)
+		return func() {}
+	}
+	return func() { debug.SetGCPercent(was) }
+}
 
 // boundGarbage sets when the heap of a daemon with a document is collected, where the
 // environment does not say it by GOGC.

@@ -36,6 +36,19 @@ func TestManyStepsAreCollectedSooner(t *testing.T) {
 	if got := percent(manySteps / 100); got != manyStepsGC {
 		t.Errorf("with many steps the heap grows by %d %%, want %d", got, manyStepsGC)
 	}
+	debug.SetGCPercent(manyStepsGC)
+	restore := loosen()
+	if got := debug.SetGCPercent(reloadGC); got != reloadGC {
+		t.Errorf("during a reload the heap grows by %d %%, want %d", got, reloadGC)
+	}
+	restore()
+	if got := debug.SetGCPercent(200); got != manyStepsGC {
+		t.Errorf("after a reload the heap grows by %d %%, want %d", got, manyStepsGC)
+	}
+	loosen()()
+	if got := debug.SetGCPercent(100); got != 200 {
+		t.Errorf("where it grew by 200 %% it grows by %d %% after a reload", got)
+	}
 	t.Setenv("GOGC", "200")
 	if got := percent(manySteps / 100); got != 100 {
 		t.Errorf("beside GOGC the heap grows by %d %%, want what it says", got)

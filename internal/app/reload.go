@@ -75,9 +75,9 @@ func (a *App) Reload() error {
 	if a.stopping.Load() {
 		return errors.New("perfd is stopping")
 	}
+	defer loosen()()
 	doc, err := Load(a.opts)
 	if err == nil {
-		boundGarbage(doc)
 		undo := a.secrets.add(doc) // before anything uses what is in it
 		if err = changeAll(doc, a.changeOutputs, a.changeJudge, a.changeFleet); err != nil {
 			err = errors.New(a.strike(err.Error()))
@@ -85,6 +85,9 @@ func (a *App) Reload() error {
 		}
 	}
 	a.reloads.note(err)
+	if err == nil {
+		boundGarbage(doc)
+	}
 	return err
 }
 
