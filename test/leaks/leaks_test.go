@@ -10,11 +10,14 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +26,10 @@ import (
 	"github.com/perfd/perfd/test/proc"
 )
 
-var span = flag.Duration("leaks.for", 0, "how long the programs run; nothing is run if it is 0")
+var (
+	span = flag.Duration("leaks.for", 0, "how long the programs run; nothing is run if it is 0")
+	into = flag.String("leaks.record", "", "the file that what the programs need is written to, as internal/analysis/leak/testdata/processes.csv was")
+)
 
 // A program is one process under load.
 type program struct {
@@ -32,7 +38,12 @@ type program struct {
 	resource string // what is watched, a metric
 	kind     string
 	leaks    bool
+	url      string // once it runs
 }
+
+// javaHeap makes generations so small that both are collected every few seconds or minutes: at the size that a service has,
+// the old one is not collected before the test is over, and what is garbage is not told from what is held.
+var javaHeap = []string{"-Xms256m", "-Xmx256m", "-Xmn8m", "-XX:+UseG1GC", "-XX:InitiatingHeapOccupancyPercent=20", "-XX:-G1UseAdaptiveIHOP"}
 
 // programs returns those whose interpreters are installed; what is missing is logged.
 func programs(t *testing.T, leaky string) (all []program) {
@@ -42,7 +53,7 @@ func programs(t *testing.T, leaky string) (all []program) {
 			t.Logf("%s is left out: %v", name, err)
 			return
 		}
-		all = append(all, program{name, command, resource, kind, leaks})
+		all = append(all, program{name: name, command: command, resource: resource, kind: kind, leaks: leaks})
 	}
 	for _, x := range []struct {
 		mode, resource, kind string
@@ -67,7 +78,7 @@ func programs(t *testing.T, leaky string) (all []program) {
 		add("python3", "python-"+mode, []string{"python3", filepath.Join("testdata", "server.py"), mode}, "rss_bytes", "memory", leaks)
 	}
 	for mode, leaks := range map[string]bool{"list": true, "steady": false, "cache": false} {
-		add("java", "java-"+mode, []string{"java", "-Xmx1g", filepath.Join("testdata", "Server.java"), mode}, "heap_bytes", "memory", leaks)
+		add("java", "java-"+mode, slices.Concat([]string{"java"}, javaHeap, []string{filepath.Join("testdata", "Server.java"), mode}), "heap_bytes", "memory", leaks)
 	}
 	slices.SortFunc(all, func(a, b program) int { return strings.Compare(a.name, b.name) })
 	return all
@@ -94,7 +105,8 @@ func TestLeaksOfRealProcesses(t *testing.T) {
 	all := programs(t, leaky)
 	var config strings.Builder
 	config.WriteString("targets:\n")
-	for _, p := range all {
+	for i := range all {
+		p := &all[i]
 		x, err := proc.Start(proc.Spec{Path: p.command[0], Args: p.command[1:]})
 		if err != nil {
 			t.Fatal(err)
@@ -104,7 +116,8 @@ func TestLeaksOfRealProcesses(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", p.name, err, x.Output())
 		}
-		fmt.Fprintf(&config, "  - {name: %s, url: 'http://%s', resources: [{name: watched, kind: %s, scrape: /metrics, metric: %s, every: 1s}]}\n", p.name, m[1], p.kind, p.resource)
+		p.url = "http://" + m[1]
+		fmt.Fprintf(&config, "  - {name: %s, url: '%s', resources: [{name: watched, kind: %s, scrape: /metrics, metric: %s, every: 1s}]}\n", p.name, p.url, p.kind, p.resource)
 	}
 	config.WriteString("scenarios:\n")
 	for _, p := range all {
@@ -120,6 +133,14 @@ func TestLeaksOfRealProcesses(t *testing.T) {
 	}
 	t.Cleanup(d.Kill)
 
+	if *into != "" {
+		file, err := os.Create(*into)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		go record(ctx, t, file, all)
+	}
 	began := time.Now()
 	called, last := map[string]time.Duration{}, map[string]finding{}
 	for time.Since(began) < *span {
@@ -148,6 +169,63 @@ func TestLeaksOfRealProcesses(t *testing.T) {
 			t.Logf("%s: %s: %s", p.name, f.Verdict, f.Sentence)
 		}
 	}
+}
+
+// recorded is how often a line is recorded.
+const recorded = 2 * time.Second
+
+// record writes a line of names, one of which leak, and then a line every two seconds: bytes in KiB, counts as they are.
+func record(ctx context.Context, t *testing.T, to io.Writer, all []program) {
+	var names, leaks []string
+	for _, p := range all {
+		names, leaks = append(names, p.name), append(leaks, fmt.Sprint(p.leaks))
+	}
+	fmt.Fprintf(to, "%s\n%s\n", strings.Join(names, ","), strings.Join(leaks, ","))
+	for {
+		var line []string
+		for _, p := range all {
+			v, err := p.read(ctx)
+			if err != nil {
+				if ctx.Err() == nil {
+					t.Errorf("%s: %v", p.name, err)
+				}
+				return
+			}
+			if p.kind == "memory" {
+				v /= 1 << 10
+			}
+			line = append(line, fmt.Sprintf("%.0f", v))
+		}
+		fmt.Fprintln(to, strings.Join(line, ","))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(recorded):
+		}
+	}
+}
+
+// read returns what a program needs now.
+func (p *program) read(ctx context.Context) (float64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/metrics", http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if v, ok := strings.CutPrefix(line, p.resource+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(v), 64)
+		}
+	}
+	return 0, fmt.Errorf("no %s in %q", p.resource, text)
 }
 
 func findings(ctx context.Context, t *testing.T, url string) []finding {

@@ -61,6 +61,31 @@ func findCollections(p []point, th *Thresholds) collections {
 	return c
 }
 
+// lastCollected returns when memory was last collected, if it is: falls within two readings that give back half of what it rose by
+// since the one before. They are sought without regard to the range of p, because a heap that is young is collected at
+// small sizes first, and at ever larger ones.
+func lastCollected(p []point, th *Thresholds) (at float64, ok bool) {
+	if len(p) < 8 {
+		return 0, false
+	}
+	between := make([]float64, len(p)-1)
+	for i := range between {
+		between[i] = math.Abs(p[i+1].low - p[i].low)
+	}
+	least := th.CollectedNoise * stats.Median(between)
+	low, falls := p[0].low, 0
+	for i := 1; i < len(p); i++ {
+		top := max(p[i-1].low, p[max(0, i-2)].low)
+		if fall := top - p[i].low; fall > max(least, th.QuickFall*math.Abs(top), (top-low)/2) {
+			falls, at, low = falls+1, p[i].at, p[i].low
+			i++ // the second half of the same fall
+			continue
+		}
+		low = min(low, p[i].low)
+	}
+	return at, falls >= th.Collected
+}
+
 // isPulse says whether x rose to its value at top as sharply as it falls by fall
 // after it: whether half of the rise above middle happened within two readings.
 func isPulse(x []float64, top int, middle, fall float64) bool {

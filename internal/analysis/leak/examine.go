@@ -228,14 +228,15 @@ func (t trend) perSecond(rate float64) trend {
 type objection uint8
 
 const (
-	none       objection = iota
-	chance               // it may be noise
-	small                // it is too little to matter, for the time it has been seen
-	fading               // the later half rises less
-	settles              // it is what a lifetime's curve towards a level makes of it
-	slowing              // more and more slowly
-	stepped              // in a few steps
-	withinPast           // the level has been as high before
+	none        objection = iota
+	chance                // it may be noise
+	small                 // it is too little to matter, for the time it has been seen
+	fading                // the later half rises less
+	settles               // it is what a lifetime's curve towards a level makes of it
+	slowing               // more and more slowly
+	stepped               // in a few steps
+	withinPast            // the level has been as high before
+	uncollected           // it has not been collected since
 )
 
 // objects says what speaks against a leak at a level of significance.

@@ -107,6 +107,8 @@ func (o objection) words(x *examination) string {
 		return ", less in its later half"
 	case withinPast:
 		return ", to a level that it had before"
+	case uncollected:
+		return ", of which most was not collected yet"
 	}
 	return ""
 }

@@ -69,9 +69,13 @@ func (m *member) examine(from, to float64, t *traffic, begins bool) (load.Verdic
 	current := all[len(all)-1]
 	whole := examine(all[len(all)-1:], m.life.count(from, to), t, th)
 	curve := settle(current, t, th)
+	collected := math.Inf(1)
+	if at, ok := lastCollected(current.points, th); ok && r.Kind == load.ResourceMemory {
+		collected = at
+	}
 	against := chance
 	if whole.lack == enough {
-		if against = whole.objectsOf(r, curve, th); against == none {
+		if against = whole.objectsOf(r, curve, collected, th); against == none {
 			return load.Fail, none, whole
 		}
 	}
@@ -98,7 +102,7 @@ func (m *member) examine(from, to float64, t *traffic, begins bool) (load.Verdic
 		if late.lack != enough {
 			continue
 		}
-		if late.objectsOf(r, curve, th) == none {
+		if late.objectsOf(r, curve, collected, th) == none {
 			if late.exceeds(current, cut) {
 				return load.Fail, none, late
 			}
@@ -117,11 +121,15 @@ func (m *member) examine(from, to float64, t *traffic, begins bool) (load.Verdic
 	return load.Inconclusive, against, whole
 }
 
-// objectsOf is objects, and whether the rise is only what a curve makes of it.
-func (x *examination) objectsOf(r *Resource, curve settling, th *Thresholds) objection {
+// objectsOf is objects, and whether the rise is only what a curve makes of it, or is mostly younger than the last collection and
+// has not been seen for Patience.
+func (x *examination) objectsOf(r *Resource, curve settling, collected float64, th *Thresholds) objection {
 	o := x.objects(r, th)
 	if o == none && x.absolute < th.Unsettled*curve.rise(x.from, x.from+x.span) && curve.slope*x.span < th.Growth*math.Abs(x.start) {
 		return settles
+	}
+	if o == none && collected < x.from+x.span/2 && !x.patient(th) {
+		return uncollected
 	}
 	return o
 }

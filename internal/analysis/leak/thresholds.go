@@ -48,6 +48,11 @@ type Thresholds struct {
 	// DropNoise is the number of median differences between readings that it must
 	// exceed too.
 	DropNoise float64
+	// Collected is the number of falls, sharp and back by half of the rise before each at least, from which on memory is known to be
+	// collected: what has grown since the last of them may be garbage. CollectedNoise is the number of median differences
+	// between readings that such a fall must exceed.
+	Collected      int
+	CollectedNoise float64
 	// AboveSwing is growth over the swing of collections from which on the
 	// collections need not be waited for.
 	AboveSwing float64
@@ -138,6 +143,8 @@ var Defaults = Thresholds{
 	CyclesPerBlock: 2.5,
 	Drop:           0.4,
 	DropNoise:      10,
+	Collected:      2,
+	CollectedNoise: 5,
 	AboveSwing:     2,
 	WarmUp:         0.25,
 	WarmUpShort:    0.30,

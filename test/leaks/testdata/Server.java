@@ -19,7 +19,7 @@ public class Server {
   static synchronized void work(String mode) {
     served++;
     switch (mode) {
-      case "list": held.add(new byte[16 << 10]); break; // leaks: something of each request stays
+      case "list": held.add(new byte[8 << 10]); break; // leaks: something of each request stays
       case "cache": cache.put(served % 2500, new byte[16 << 10]); break; // harmless: fills, and is full
       case "steady": break; // harmless
       default: throw new IllegalArgumentException(mode);

@@ -7,8 +7,8 @@ let served = 0;
 const listeners = new (require("events"))();
 listeners.setMaxListeners(0);
 const modes = {
-  array: () => held.push(new Array(512).fill(served)), // leaks: something of each request stays
-  listener: () => { const kept = new Array(512).fill(served); listeners.on("done", () => kept.length); }, // leaks: a listener keeps what it closes over
+  array: () => held.push(new Array(768).fill(served)), // leaks: something of each request stays
+  listener: () => { const kept = new Array(768).fill(served); listeners.on("done", () => kept.length); }, // leaks: a listener keeps what it closes over
   steady: () => {}, // harmless
   lru: () => { cache.set(served % 2500, new Array(512).fill(served)); }, // harmless: fills, and is full
 };
