@@ -11,16 +11,15 @@ import (
 // cells are the counts of one shard of a sink since the last fold.
 type cells struct {
 	steps      []*stepCell // nil of those without results
-	iterations iterationCell
-	octaves    hist.Pool // of the iterations
+	iterations *iterationCell
 	lent       *cellPool
 }
 
-func newCells(steps int, p *cellPool) *cells {
-	c := &cells{steps: make([]*stepCell, steps), lent: p}
-	c.iterations.duration.init(iterationBounds, &c.octaves)
-	c.iterations.lateness.init(latenessBounds, &c.octaves)
-	return c
+func newCells(steps int, p *cellPool) cells {
+	it := new(iterationCell)
+	it.duration.init(iterationBounds, &it.octaves)
+	it.lateness.init(latenessBounds, &it.octaves)
+	return cells{make([]*stepCell, steps), it, p}
 }
 
 // take gives a step a cell, whose first result since the last fold comes.
@@ -115,13 +114,8 @@ func (c *stepCell) record(r *load.Result, maxCodes int) {
 	c.retries += uint64(r.Retries)
 	c.sent += r.SentBytes
 	c.received += r.ReceivedBytes
-	if n := bits.Len64(r.Checks); n > len(c.checks) {
-		c.checks = append(c.checks, make([]checkCount, n-len(c.checks))...)
-	}
-	for m := r.Checks; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros64(m)
-		c.checks[i].evaluated++
-		c.checks[i].failed += r.ChecksFailed >> i & 1
+	if r.Checks != 0 {
+		c.countChecks(r)
 	}
 	if r.Code != 0 {
 		c.countCode(r.Code, maxCodes)
@@ -144,6 +138,17 @@ func (c *stepCell) recordTouched(r *load.Result) {
 	}
 	c.failures[r.Cause]++
 	c.failure.record(c.bounds, r.Duration())
+}
+
+func (c *stepCell) countChecks(r *load.Result) {
+	if n := bits.Len64(r.Checks); n > len(c.checks) {
+		c.checks = append(c.checks, make([]checkCount, n-len(c.checks))...)
+	}
+	for m := r.Checks; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros64(m)
+		c.checks[i].evaluated++
+		c.checks[i].failed += r.ChecksFailed >> i & 1
+	}
 }
 
 func (c *stepCell) countCode(code int32, most int) {
@@ -179,6 +184,7 @@ type iterationCell struct {
 	started            uint64
 	ended              [load.Interrupted + 1]uint64
 	spent              int64 // ns in all that ended
+	octaves            hist.Pool
 	duration, lateness timing
 }
 

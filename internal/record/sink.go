@@ -25,7 +25,7 @@ type Sink struct {
 	connections load.Connections
 
 	// Owned by the recorder, under its mu.
-	spare         *cells // empty; a fold swaps it for a shard's
+	spare         cells // empty; a fold swaps it for a shard's
 	foldedDrops   [load.NumReasons]uint64
 	foldedExcused uint64
 	foldedOpened  uint64
@@ -42,9 +42,9 @@ type sinkStep struct {
 
 // A shard is one lock and the counts it guards, alone on its cache lines.
 type shard struct {
-	mu    sync.Mutex
-	cells *cells
-	_     [128 - 16]byte
+	mu sync.Mutex
+	cells
+	_ [128 - 48]byte
 }
 
 // shard returns the shard of the virtual user with number vu. Numbers are
@@ -58,9 +58,9 @@ func (s *Sink) shard(vu int) *shard {
 func (s *Sink) Record(vu int, r *load.Result) {
 	sh := s.shard(vu)
 	sh.mu.Lock()
-	c := sh.cells.steps[r.Step]
+	c := sh.steps[r.Step]
 	if c == nil {
-		c = sh.cells.take(r.Step)
+		c = sh.take(r.Step)
 	}
 	c.record(r, s.recorder.options.Caps.Codes)
 	sh.mu.Unlock()
@@ -70,7 +70,7 @@ func (s *Sink) Record(vu int, r *load.Result) {
 func (s *Sink) Started(vu int) {
 	sh := s.shard(vu)
 	sh.mu.Lock()
-	sh.cells.iterations.started++
+	sh.iterations.started++
 	sh.mu.Unlock()
 }
 
@@ -78,7 +78,7 @@ func (s *Sink) Started(vu int) {
 func (s *Sink) Iteration(it *load.Iteration) {
 	sh := s.shard(it.VU)
 	sh.mu.Lock()
-	sh.cells.iterations.record(it)
+	sh.iterations.record(it)
 	sh.mu.Unlock()
 }
 
@@ -138,7 +138,7 @@ func (s *Sink) rebound(p *cellPool) {
 	s.spare = newCells(len(s.steps), p)
 }
 
-func (s *Sink) drain(c *cells) {
+func (s *Sink) drain(c cells) {
 	for i := range c.steps {
 		cell := c.steps[i]
 		if cell == nil {
@@ -162,7 +162,7 @@ func (s *Sink) drain(c *cells) {
 		c.steps[i] = nil
 		c.lent.give(cell)
 	}
-	s.scenario.addIterations(&c.iterations)
+	s.scenario.addIterations(c.iterations)
 	c.iterations.reset()
 }
 
