@@ -193,7 +193,7 @@ func TestOneMoreExecutor(t *testing.T) {
 		if got := known["size"]["description"]; got != "Iterations of all workers together." {
 			t.Errorf("description of size = %q", got)
 		}
-		if text, _ := known["executor"]["description"].(string); !strings.Contains(text, "ramping-vus or toy-batch") {
+		if text, _ := known["executor"]["description"].(string); !strings.Contains(text, "per-vu-iterations or toy-batch") {
 			t.Errorf("description of executor = %q, want it to list toy-batch", text)
 		}
 	})
@@ -275,7 +275,7 @@ func TestOneMoreShape(t *testing.T) {
 		wantMistake(t, "{executor: ramping-vus, sawtooth: {low: 1, high: 2/s, over: 1s}}", "scenarios[0].workload.sawtooth.high: must be a number of virtual users")
 		wantMistake(t, "{executor: ramping-vus, sawtooth: {low: 1, high: 2, over: 0s}}", "scenarios[0].workload.sawtooth: together must last more than 0")
 		wantMistake(t, "{executor: ramping-vus, stages: [{duration: 1s, target: 2}], sawtooth: {low: 1, high: 2, over: 1s}}", "only one of stages and sawtooth may be given")
-		wantMistake(t, "{executor: ramping-vus}", "ramping-vus needs one of stages, sawtooth")
+		wantMistake(t, "{executor: ramping-vus}", "randomized, sawtooth")
 		wantMistake(t, "{executor: constant-vus, sawtooth: {low: 1, high: 2, over: 1s}}", "belongs to ramping-arrival-rate and ramping-vus, the executor is constant-vus")
 	})
 	t.Run("check", func(t *testing.T) {
@@ -358,4 +358,29 @@ func (c *counter) Iteration(*load.Iteration) {
 	c.mu.Lock()
 	c.n++
 	c.mu.Unlock()
+}
+
+// The executors that end after a number of iterations perform exactly as many, over any number of shards.
+func TestIterationsAreCounted(t *testing.T) {
+	for text, want := range map[string]int{
+		"{executor: shared-iterations, vus: 3, iterations: 25}":                       25,
+		"{executor: per-vu-iterations, vus: 3, iterations: 4}":                        12,
+		"{executor: per-vu-iterations}":                                               1,
+		"{executor: shared-iterations, vus: 2, iterations: 100, max_duration: 950ms}": 20, // of 100 ms each
+	} {
+		c, err := workload(t, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, shards := range []int{1, 2, 5} {
+			got := 0
+			for shard := range shards {
+				n, _ := perform(t, c, shard, shards)
+				got += n
+			}
+			if got != want {
+				t.Errorf("%s on %d shards: %d iterations, want %d", text, shards, got, want)
+			}
+		}
+	}
 }

@@ -12,8 +12,8 @@ import (
 
 // kinds are the executors and shapes of this package.
 var kinds = Kinds{
-	Executors: []Executor{ConstantArrivalRate, RampingArrivalRate, ConstantVUs, RampingVUs},
-	Shapes:    []Shape{Stages},
+	Executors: []Executor{ConstantArrivalRate, RampingArrivalRate, ConstantVUs, RampingVUs, SharedIterations, PerVUIterations},
+	Shapes:    []Shape{Stages, RampAndHold, Stairs, Spike, Sine, Randomized},
 }
 
 // decode reads a workload block as the configuration does.

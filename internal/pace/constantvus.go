@@ -11,7 +11,7 @@ var ConstantVUs = Executor{
 }
 
 type constantVUs struct {
-	VUs      int            `yaml:"vus" doc:"Virtual users of constant-vus; 1 by default."`
+	VUs      int            `yaml:"vus" doc:"Virtual users; 1 by default."`
 	Duration block.Duration `yaml:"duration" doc:"How long a constant executor runs; without it, as long as the schedule says."`
 }
 

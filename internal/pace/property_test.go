@@ -54,6 +54,25 @@ func drawOpen(t *rapid.T) Config {
 		if rapid.Bool().Draw(t, "finite") {
 			fmt.Fprintf(&b, ", duration: %s", length("duration"))
 		}
+	} else if rapid.Bool().Draw(t, "shaped") {
+		fmt.Fprintf(&b, "{executor: ramping-arrival-rate, max_vus: 1, start_rate: %s, ", rate("start rate"))
+		switch rapid.IntRange(0, 4).Draw(t, "shape") {
+		case 0:
+			fmt.Fprintf(&b, "stairs: {from: %s, step: %s, levels: %d, hold: %s, climb: %s}", rate("from"), rate("step"), rapid.IntRange(1, 20).Draw(t, "levels"), length("hold"), length("climb"))
+		case 1:
+			fmt.Fprintf(&b, "spike: {base: %s, peak: %s, before: %s, surge: %s, hold: %s, drop: %s, recover: %s}",
+				rate("base"), rate("peak"), length("before"), length("surge"), length("hold"), length("drop"), length("recover"))
+		case 2:
+			fmt.Fprintf(&b, "ramp_and_hold: {target: %s, ramp: %s, hold: %s, ramp_down: %s}", rate("target"), length("ramp"), length("hold"), length("down"))
+		case 3:
+			fmt.Fprintf(&b, "sine: {low: %s, high: %s, period: %s}", rate("low"), rate("high"), length("period"))
+		case 4:
+			fmt.Fprintf(&b, "randomized: {low: %s, high: %s, hold: %s, climb: %s, levels: %d, seed: %d}",
+				rate("low"), rate("high"), length("hold"), length("climb"), rapid.IntRange(1, 50).Draw(t, "levels"), rapid.IntRange(-5, 5).Draw(t, "seed"))
+		}
+		if rapid.Bool().Draw(t, "laps") {
+			fmt.Fprintf(&b, ", repeat: {from: 0, times: %d}", rapid.IntRange(0, 3).Draw(t, "times"))
+		}
 	} else {
 		fmt.Fprintf(&b, "{executor: ramping-arrival-rate, max_vus: 1, start_rate: %s, stages: [", rate("start rate"))
 		n := rapid.IntRange(1, 6).Draw(t, "stages")
@@ -111,10 +130,10 @@ func integral(c Config, t time.Duration) *big.Rat {
 	last := rate(*stages[len(stages)-1].Target.Rate)
 	pass(rate(*ramp.start().Rate), stages, t)
 	first := lasting(stages)
-	if t <= first || ramp.Repeat == nil {
+	if t <= first || ramp.repeat() == nil {
 		return sum
 	}
-	lap := stages[ramp.Repeat.From:]
+	lap := stages[ramp.repeat().From:]
 	if end := c.End(); !end.Never() {
 		t = min(t, end.Time)
 	}

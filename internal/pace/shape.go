@@ -2,6 +2,7 @@ package pace
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -85,6 +86,40 @@ func (t Target) Level() float64 {
 	return t.Rate.PerSecond()
 }
 
+// is reports whether the target is one of a model.
+func (t Target) is(m Model) bool {
+	return m == OpenModel && t.Rate != nil || m == ClosedModel && t.VUs != nil
+}
+
+// to returns a computed target of the same unit at a level, rounded to a whole virtual
+// user, or to a rate that a plan can keep exactly beside others.
+func (t Target) to(level float64) Target {
+	if t.VUs != nil {
+		n := int(math.Round(level))
+		return Target{VUs: &n}
+	}
+	fine := 1e8
+	switch per := t.Rate.Per; {
+	case per >= 24*time.Hour:
+		fine = 1e3
+	case per >= time.Hour:
+		fine = 1e4
+	case per >= time.Minute:
+		fine = 1e6
+	}
+	return Target{Rate: &block.Rate{Count: math.Round(level*t.Rate.Per.Seconds()*fine) / fine, Per: t.Rate.Per}}
+}
+
+// plus returns a computed target that is higher by a number of steps.
+func (t Target) plus(n float64, step Target) Target { return t.to(t.Level() + n*step.Level()) }
+
+// A cyclic curve goes on for ever where the workload says nothing of laps.
+type cyclic interface {
+	Curve
+	// laps says with which stage each lap begins.
+	laps() *Repeat
+}
+
 // A follower is an executor's block whose level follows a shape. It embeds shaped,
 // so that an executor with stages is a file of this package.
 type follower interface{ follows() *shaped }
@@ -99,6 +134,14 @@ type shaped struct {
 }
 
 func (s *shaped) follows() *shaped { return s }
+
+// repeat is what the workload says of laps, or its shape.
+func (s *shaped) repeat() *Repeat {
+	if c, ok := s.curve.(cyclic); ok && s.Repeat == nil {
+		return c.laps()
+	}
+	return s.Repeat
+}
 
 // check checks shape and laps, given the level at the beginning.
 func (s *shaped) check(c *Checker, start Target) {
@@ -126,20 +169,18 @@ func (s *shaped) check(c *Checker, start Target) {
 	if s.Repeat != nil && s.checkRepeat(c.In("repeat"), len(stages)) && c.errs.Len() == before {
 		s.checkLap(c.In("repeat"), stages)
 	}
+	if r := s.repeat(); s.Repeat == nil && r != nil && lasting(stages[r.From:]) < shortestLap {
+		c.Fail(s.name, "a lap lasts %s: it must last at least %s", block.Duration(lasting(stages[r.From:])), block.Duration(shortestLap))
+	}
 }
 
-// missing reports that the workload names no shape: as the only one would where
-// its block is empty.
+// missing reports that the workload names no shape.
 func (s *shaped) missing(c *Checker) {
-	if len(c.kinds.Shapes) == 1 {
-		c.kinds.Shapes[0].New().Check(c)
-		return
-	}
 	var names []string
 	for _, k := range c.kinds.Shapes {
 		names = append(names, k.Name)
 	}
-	c.errs.Add(c.At.Pos, c.At.Path, "%s needs one of %s", c.Executor, strings.Join(names, ", "))
+	c.errs.Add(c.At.Pos, c.At.Path, "%s needs one of %s", c.Executor, strings.Join(names, ", ")).Hint = "write stages: [{duration: 5m, target: " + c.Model.example() + "}]"
 }
 
 // checkRepeat reports a lap that is not one of some stages, or a number of laps that is none.
@@ -174,7 +215,7 @@ func (s *shaped) checkLap(c *Checker, stages []Stage) {
 func (s *shaped) summary(start Target) Summary {
 	stages := s.curve.Stages()
 	out := Summary{Model: s.model, Peak: peak(start, stages)}
-	switch r := s.Repeat; {
+	switch r := s.repeat(); {
 	case r == nil:
 		out.End = End{Time: lasting(stages)}
 		sum, length := area(stages, start.Level())
@@ -207,7 +248,7 @@ func (s *shaped) describe(start Target) string {
 
 // profile lays stages and laps out in time.
 func (s *shaped) profile(start Target) (*profile, error) {
-	return newProfile(start, s.curve.Stages(), s.Repeat, s.summary(start).End)
+	return newProfile(start, s.curve.Stages(), s.repeat(), s.summary(start).End)
 }
 
 // peak is the highest of the start and all targets.

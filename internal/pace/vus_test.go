@@ -77,6 +77,39 @@ func TestVUs(t *testing.T) {
 			"{executor: ramping-vus, start_vus: 9, stages: [{duration: 10s, target: 9}, {duration: 0s, target: 1}, {duration: 1s, target: 2}, {duration: 1s, target: 1}], repeat: {from: 2}}", 16 * s,
 			[]step{{0, 9}, {10 * s, 1}, {11 * s, 2}, {12 * s, 1}, {13 * s, 2}, {14 * s, 1}, {15 * s, 2}},
 		},
+		{
+			"stairs at once",
+			"{executor: ramping-vus, stairs: {from: 2, step: 3, levels: 3, hold: 10s}}", Forever,
+			[]step{{0, 2}, {10 * s, 5}, {20 * s, 8}, {30 * s, 0}},
+		},
+		{
+			"stairs with ways between",
+			"{executor: ramping-vus, start_vus: 7, stairs: {from: 0, step: 2, levels: 2, hold: 10s, climb: 4s}}", Forever,
+			[]step{{0, 0}, {12 * s, 1}, {14 * s, 2}, {24 * s, 0}},
+		},
+		{
+			"a spike",
+			"{executor: ramping-vus, spike: {base: 1, peak: 5, before: 10s, surge: 4s, hold: 60s, drop: 2s, recover: 8s}}", Forever,
+			[]step{{0, 1}, {11 * s, 2}, {12 * s, 3}, {13 * s, 4}, {14 * s, 5}, {74500 * time.Millisecond, 4}, {75 * s, 3}, {75500 * time.Millisecond, 2}, {76 * s, 1}, {84 * s, 0}},
+		},
+		{
+			"a spike at once, again and again",
+			"{executor: ramping-vus, spike: {base: 1, peak: 5, hold: 60s, recover: 9m}, repeat: {}}", 20 * time.Minute,
+			[]step{{0, 5}, {60 * s, 1}, {10 * time.Minute, 5}, {11 * time.Minute, 1}},
+		},
+		{
+			"a ramp that holds",
+			"{executor: ramping-vus, start_vus: 0, ramp_and_hold: {target: 2, ramp: 4s, hold: 20s, ramp_down: 2s}}", Forever,
+			[]step{{0, 0}, {2 * s, 1}, {4 * s, 2}, {25 * s, 1}, {26 * s, 0}},
+		},
+		{
+			"shared iterations", "{executor: shared-iterations, vus: 3, iterations: 10, max_duration: 5s}", Forever,
+			[]step{{0, 3}, {5 * s, 0}},
+		},
+		{
+			"iterations of each", "{executor: per-vu-iterations}", Forever,
+			[]step{{0, 1}, {10 * time.Minute, 0}},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, err := New(config(t, tt.workload), "shop")

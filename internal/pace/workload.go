@@ -132,7 +132,7 @@ func unknown(at *block.Node, keys []block.Key, k Kinds, errs *block.Errors) (for
 // misplaced reports keys that belong to other executors.
 func misplaced(keys []block.Key, e *Executor, k Kinds, errs *block.Errors) {
 	for _, key := range keys {
-		err := errs.Add(key.Pos, key.Value.Path, "belongs to %s, the executor is %s", strings.Join(k.owners(key.Name), " and "), e.Name)
+		err := errs.Add(key.Pos, key.Value.Path, "belongs to %s, the executor is %s", list(k.owners(key.Name), "and"), e.Name)
 		if use := e.Instead[key.Name]; use != "" {
 			err.Hint = fmt.Sprintf("%s has %s", e.Name, use)
 		}
@@ -174,7 +174,7 @@ func (k Kinds) Schema() map[string]any {
 	type plain Config
 	s := block.Schema(plain{})
 	properties := s["properties"].(map[string]any)
-	properties["executor"].(map[string]any)["description"] = "Which model paces the load: " + oneOf(k.names()) + ", with k6's meaning."
+	properties["executor"].(map[string]any)["description"] = "Which model paces the load: " + list(k.names(), "or") + ", with k6's meaning."
 	for _, e := range k.Executors {
 		own, _ := block.Schema(e.New())["properties"].(map[string]any)
 		for name, p := range own {
@@ -189,13 +189,13 @@ func (k Kinds) Schema() map[string]any {
 	return s
 }
 
-// oneOf lists names as "a, b or c".
-func oneOf(names []string) string {
+// list returns names as "a, b or c", with the last word that joins them.
+func list(names []string, word string) string {
 	if len(names) < 2 {
 		return strings.Join(names, "")
 	}
 	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " or " + names[last]
+	return strings.Join(names[:last], ", ") + " " + word + " " + names[last]
 }
 
 // either describes a key that two executors may have, with different meanings.

@@ -15,12 +15,12 @@ func TestWrongWorkloads(t *testing.T) {
 			"perfd.yaml:1:12: executor: unknown executor \"ramping-arival-rate\"\n\thint: did you mean \"ramping-arrival-rate\"?",
 		},
 		{
-			"{executor: shared-iterations, iterations: 10}",
-			"perfd.yaml:1:31: iterations: unknown key \"iterations\"",
+			"{executor: externally-controlled, iterationz: 10}",
+			"perfd.yaml:1:35: iterationz: unknown key \"iterationz\"",
 		},
 		{
-			"{executor: shared-iterations, vus: 10}",
-			"perfd.yaml:1:12: executor: shared-iterations is an executor of k6 that perfd does not have\n\thint: known are constant-arrival-rate, ramping-arrival-rate, constant-vus, ramping-vus",
+			"{executor: externally-controlled, vus: 10}",
+			"perfd.yaml:1:12: executor: externally-controlled is an executor of k6 that perfd does not have\n\thint: known are constant-arrival-rate, ramping-arrival-rate, constant-vus, ramping-vus",
 		},
 		{
 			"{executor: constant-vus, vus: 10, max_vus: 20}",
@@ -28,7 +28,7 @@ func TestWrongWorkloads(t *testing.T) {
 		},
 		{
 			"{executor: constant-arrival-rate, vus: 10, rate: 1/s, max_vus: 20}",
-			"perfd.yaml:1:35: vus: belongs to constant-vus, the executor is constant-arrival-rate\n\thint: constant-arrival-rate has max_vus",
+			"perfd.yaml:1:35: vus: belongs to constant-vus, shared-iterations and per-vu-iterations, the executor is constant-arrival-rate\n\thint: constant-arrival-rate has max_vus",
 		},
 		{
 			"{executor: ramping-vus, rate: 1/s, stages: [{duration: 1m, target: 2}]}",
@@ -92,7 +92,11 @@ func TestWrongWorkloads(t *testing.T) {
 		},
 		{
 			"{executor: ramping-arrival-rate, max_vus: 1}",
-			"perfd.yaml:1:1: stages: ramping-arrival-rate needs at least one\n\thint: write stages: [{duration: 5m, target: 50/s}]",
+			"perfd.yaml:1:1: ramping-arrival-rate needs one of stages, ramp_and_hold, stairs, spike, sine, randomized\n\thint: write stages: [{duration: 5m, target: 50/s}]",
+		},
+		{
+			"{executor: ramping-arrival-rate, max_vus: 1, stages: []}",
+			"perfd.yaml:1:54: stages: ramping-arrival-rate needs at least one\n\thint: write stages: [{duration: 5m, target: 50/s}]",
 		},
 		{
 			"{executor: ramping-arrival-rate, stages: [{duration: 5m, target: 50}], max_vus: 1}",
@@ -138,6 +142,38 @@ func TestWrongWorkloads(t *testing.T) {
 			"{executor: ramping-vus, stages: [{duration: 10000d, target: 1}], repeat: {times: 1000}}",
 			"perfd.yaml:1:82: repeat.times: 1000 laps last longer than can be counted\n\thint: leave it out to repeat for ever",
 		},
+		{
+			"{executor: shared-iterations, vus: 10, iterations: 9}",
+			"perfd.yaml:1:52: iterations: must be at least as many as vus (10), got 9\n\thint: iterations are those of all virtual users together; per-vu-iterations counts those of each",
+		},
+		{"{executor: shared-iterations, iterations: 0}", "perfd.yaml:1:43: iterations: must be between 1 and 1000000000000, got 0"},
+		{"{executor: per-vu-iterations, max_duration: 0s}", "perfd.yaml:1:45: max_duration: must be more than 0"},
+		{
+			"{executor: per-vu-iterations, duration: 5m}",
+			"perfd.yaml:1:31: duration: belongs to constant-arrival-rate and constant-vus, the executor is per-vu-iterations\n\thint: per-vu-iterations has max_duration",
+		},
+		{
+			"{executor: ramping-vus, stairs: {from: 1, step: 1, levels: 0, hold: 1s}}",
+			"perfd.yaml:1:60: stairs.levels: must be between 1 and 10000, got 0",
+		},
+		{"{executor: ramping-vus, stairs: {from: 1, step: 1, levels: 2, hold: 0s}}", "perfd.yaml:1:69: stairs.hold: must be more than 0"},
+		{"{executor: ramping-vus, stairs: {from: 1, step: 1, levels: 2}}", "perfd.yaml:1:33: stairs.hold: is required"},
+		{
+			"{executor: ramping-vus, spike: {base: 5, peak: 5, hold: 1m}}",
+			"perfd.yaml:1:48: spike.peak: must be more than base (5 VUs), got 5 VUs",
+		},
+		{
+			"{executor: ramping-vus, sine: {low: 1/s, high: 5}}",
+			"perfd.yaml:1:37: sine.low: must be a number of virtual users, got \"1/s\"\n\thint: rates belong to ramping-arrival-rate",
+		},
+		{"{executor: ramping-vus, sine: {low: 1, high: 5, period: 1h, peak: 61m}}", "perfd.yaml:1:67: sine.peak: must be at most the period (1h), got 1h1m"},
+		{"{executor: ramping-vus, sine: {low: 1, high: 5, period: 1ms}}", "perfd.yaml:1:31: sine: a lap lasts 1ms: it must last at least 100ms"},
+		{
+			"{executor: ramping-vus, sine: {low: 1, high: 5}, spike: {base: 1, peak: 2, hold: 1s}}",
+			"perfd.yaml:1:50: spike: only one of sine and spike may be given",
+		},
+		{"{executor: ramping-vus, randomized: {low: 3, high: 2, hold: 1m}}", "perfd.yaml:1:52: randomized.high: must be more than low (3 VUs), got 2 VUs"},
+		{"{executor: constant-vus, sine: {low: 1, high: 2}}", "perfd.yaml:1:26: sine: belongs to ramping-arrival-rate and ramping-vus, the executor is constant-vus"},
 	} {
 		_, err := decode(t, tt.workload)
 		if err == nil {

@@ -33,9 +33,16 @@ func Kinds() kind.Set {
 			pace.RampingArrivalRate,
 			pace.ConstantVUs,
 			pace.RampingVUs,
+			pace.SharedIterations,
+			pace.PerVUIterations,
 		},
 		Shapes: []pace.Shape{
 			pace.Stages,
+			pace.RampAndHold,
+			pace.Stairs,
+			pace.Spike,
+			pace.Sine,
+			pace.Randomized,
 		},
 		Outputs: []output.Kind{
 			remotewrite.Kind,
