@@ -180,7 +180,7 @@ func (c *closedSource) exhausted() bool {
 	case c.perVU == 0 || len(c.slots.all) < c.asked:
 		return false
 	case c.asked == 0: // this shard has no VU, and gets one only with a change of the plan
-		return c.change == pace.Forever
+		return c.change == pace.Forever || ended(c.level(c.change))
 	}
 	for _, s := range c.slots.all[:c.asked] {
 		if s.started.Load() < c.perVU {

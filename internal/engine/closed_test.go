@@ -139,6 +139,15 @@ func TestClosedRun(t *testing.T) {
 			options: func(o *Options) { o.Shard, o.Shards = 2, 3 },
 		},
 		{
+			name: "iterations bounded for each VU, on a shard without one, of a plan that ends", plan: bounded{steps{{0, 2}, {10 * s, 0}}, 0, 2}, acts: []act{{ask: 300 * ms}},
+			options: func(o *Options) { o.Shard, o.Shards = 2, 3 },
+		},
+		{
+			name: "iterations bounded for each VU, which come late", plan: bounded{steps{{0, 0}, {10 * s, 1}, {20 * s, 0}}, 0, 1}, acts: []act{{ask: 300 * ms}},
+			spans: []span{{10 * s, 10*s + 300*ms, load.Completed}},
+			made:  1, took: 10*s + 300*ms,
+		},
+		{
 			name: "a bound that a plan without end reaches", plan: bounded{steps{{0, 2}}, 3, 0}, acts: []act{{ask: 400 * ms}},
 			spans: []span{{0, 400 * ms, load.Completed}, {0, 400 * ms, load.Completed}, {400 * ms, 800 * ms, load.Completed}},
 			made:  2, took: 800 * ms,

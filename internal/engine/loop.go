@@ -84,7 +84,8 @@ func (e *Engine) serve(until time.Duration) served {
 		e.expire()
 		e.wakeUp()
 		e.trim()
-		if e.empty() {
+		idle := e.empty()
+		if idle {
 			if e.stopping {
 				return over
 			}
@@ -99,7 +100,7 @@ func (e *Engine) serve(until time.Duration) served {
 		case e.now >= until:
 			return reached
 		}
-		e.sleep(until)
+		e.sleep(until, idle)
 	}
 }
 
@@ -156,11 +157,14 @@ func (e *Engine) engineTime(t time.Duration) time.Duration {
 func (e *Engine) follow(at time.Duration) {
 	level := e.level(at)
 	e.change = e.engineTime(level.Until)
-	if level.Until == pace.Forever && level.Rate == 0 && level.VUs == 0 {
+	if ended(level) {
 		e.stop(Finished, at)
 	}
 	e.source.ask(pace.Share(level.VUs, e.o.Shard, e.o.Shards), at)
 }
+
+// ended reports whether a level is that after the end of a plan.
+func ended(l pace.Level) bool { return l.Until == pace.Forever && l.Rate == 0 && l.VUs == 0 }
 
 // stop begins the end of the run at an engine time that was reached: no further turn is given, and iterations
 // under way have a grace.
@@ -284,8 +288,9 @@ func (e *Engine) empty() bool {
 	return e.inFlight() == 0 && len(e.asleep) == 0 && e.inbox.head.Load() == nil
 }
 
-// sleep waits until there is something to do, at the latest until an engine time.
-func (e *Engine) sleep(until time.Duration) {
+// sleep waits until there is something to do, at the latest until an engine time. While
+// the engine is idle, which it was found to be, only time and requests change anything.
+func (e *Engine) sleep(until time.Duration, idle bool) {
 	until = min(until, e.asleep.next(), e.rampDowns.next(), e.graceEnd, e.change)
 	if e.workers > 0 {
 		until = min(until, e.trimAt)
@@ -297,7 +302,7 @@ func (e *Engine) sleep(until time.Duration) {
 		e.expect.Store(e.dispatched)
 	}
 	e.sleepUntil.Store(int64(until))
-	if !e.posted.Load() && e.inbox.head.Load() == nil && (!awaited || !e.empty()) {
+	if !e.posted.Load() && e.inbox.head.Load() == nil && (!awaited || idle || !e.empty()) {
 		var at time.Time
 		if until != pace.Forever {
 			at = e.zero.Add(until)
