@@ -61,6 +61,9 @@ type Options struct {
 
 	// Kinds is what is plugged in; nil is everything that perfd ships.
 	Kinds *kind.Set
+	// Disk is called before each operation of the disk that changes the history, the state or the queue; nil is nobody. Tests let it
+	// hang, and fail.
+	Disk func() error
 	// Network is what everything but the web server reaches other machines by, but for tests the system's.
 	Network wire.Network
 	// Tests in fake time replace what real time would reach: NewWaiter and
@@ -202,7 +205,7 @@ func New(opts Options) (_ *App, err error) {
 func (a *App) openHistory(doc *config.Document) (err error) {
 	a.history, err = history.Open(history.Options{
 		Dir: filepath.Join(a.opts.StoragePath, HistoryFolder), MaxBytes: int64(doc.History.MaxSize), MaxAge: doc.History.MaxAge.D(),
-		Log: a.log, Fault: func(error) { a.historyFaults.Add(1) },
+		Log: a.log, Fault: func(error) { a.historyFaults.Add(1) }, Disk: a.opts.Disk,
 	})
 	if err != nil {
 		return fmt.Errorf("open the history: %w", err)
@@ -308,10 +311,22 @@ func (a *App) backgroundWithin(name string, f func(context.Context), hurry func(
 // until the end.
 func (a *App) Stop() error {
 	a.stopping.Store(true)
-	a.reloading.Lock() // a reload under way must not start what would then not be stopped
-	defer a.reloading.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), a.opts.Grace)
 	defer cancel()
+	// A reload under way must not start what would then not be stopped. One that takes half
+	// of the grace is left behind, as the steps of the stop are.
+	ended := make(chan struct{})
+	go func() {
+		a.reloading.Lock()
+		defer a.reloading.Unlock()
+		close(ended)
+	}()
+	half := time.NewTimer(a.opts.Grace / 2)
+	defer half.Stop()
+	select {
+	case <-ended:
+	case <-half.C:
+	}
 	return a.life.stop(ctx, a.log)
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 )
 
 // A lifecycle is the stack of what must be stopped. Each part pushes its stop
@@ -28,8 +29,16 @@ func (l *lifecycle) onStop(name string, stop func(context.Context) error) {
 	l.steps = append(l.steps, stopStep{name, stop})
 }
 
+// overtime bounds what all steps together may take beyond the deadline of a stop, and
+// stepOvertime what one of them may: a disk that hangs keeps whoever writes to it for good.
+const (
+	overtime     = 400 * time.Millisecond
+	stepOvertime = 100 * time.Millisecond
+)
+
 // stop runs every step once, whatever the others answer, under one deadline
-// (ctx's), and joins their errors. A second call does nothing.
+// (ctx's), and joins their errors. A step that does not end soon after it is left
+// behind: what it holds ends with the process. A second call does nothing.
 func (l *lifecycle) stop(ctx context.Context, log *slog.Logger) error {
 	l.mu.Lock()
 	steps := l.steps
@@ -38,9 +47,34 @@ func (l *lifecycle) stop(ctx context.Context, log *slog.Logger) error {
 	var errs []error
 	for _, step := range slices.Backward(steps) {
 		log.Debug("stopping", "part", step.name)
-		if err := step.stop(ctx); err != nil {
+		if err := step.within(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", step.name, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+var errLeftBehind = errors.New("it had not ended when the grace was over, and is left behind")
+
+// within runs the step for a moment longer than ctx at most.
+func (s stopStep) within(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- s.stop(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return <-done
+	}
+	more := time.NewTimer(min(stepOvertime, time.Until(deadline.Add(overtime))))
+	defer more.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-more.C:
+		return errLeftBehind
+	}
 }

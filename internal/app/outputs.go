@@ -23,6 +23,7 @@ func (a *App) newOutputs() *output.Set {
 		Strike:      a.strike,
 		TLSFaults:   a.tlsFaults,
 		Network:     a.opts.Network,
+		Disk:        a.opts.Disk,
 		Exported:    a.exported,
 	})
 }

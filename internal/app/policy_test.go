@@ -207,7 +207,7 @@ func daemonUntil(t *testing.T, text string, n wire.Network, what func() string) 
 		t.Fatal(err)
 	}
 	a.Start()
-	defer a.Stop() //nolint:errcheck // receivers that nobody is at take nothing
+	defer a.Stop() // receivers that nobody is at take nothing
 	for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		missing := what()
 		if missing == "" {

@@ -25,6 +25,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
@@ -41,6 +42,8 @@ type Options struct {
 	// Fault is called for each operation of the disk that failed and each piece
 	// of a file that is damaged; nil for nobody.
 	Fault func(error)
+	// Disk is called before each operation that changes files, which fails with its error; nil for nobody.
+	Disk func() error
 }
 
 // A History is safe for concurrent use.
@@ -53,6 +56,8 @@ type History struct {
 
 	maintaining sync.Mutex
 	folding     *encoder // guarded by maintaining
+
+	sizes atomic.Pointer[[len(tiers)]int64] // when nobody wrote: a disk that hangs does not keep who asks
 
 	mu       sync.Mutex
 	segments []*segment // that count, in order of time; of a reader: none
@@ -82,6 +87,16 @@ func Open(o Options) (*History, error) {
 	if o.Log == nil {
 		h.o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Disk != nil {
+		h.write = func(f *os.File, p []byte, at int64) (int, error) {
+			if err := o.Disk(); err != nil {
+				return 0, err
+			}
+			return f.WriteAt(p, at)
+		}
+		h.fsync = func(f *os.File) error { return errors.Join(o.Disk(), f.Sync()) }
+	}
+	h.ledger.disk = o.Disk
 	h.ledger.path = filepath.Join(o.Dir, ledgerFile)
 	h.ledger.maxBytes = int64(float64(h.o.MaxBytes) * ledgerShare)
 	h.ledger.dropped = h.eventsLost
@@ -402,13 +417,20 @@ func (h *History) Sizes() map[string]int64 {
 	for _, t := range tiers {
 		sizes[t.name] = 0
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	segments := h.segments
-	if h.readOnly {
+	segments := []*segment{}
+	switch {
+	case h.readOnly:
 		segments, _, _ = list(h.o.Dir)
+	case h.mu.TryLock():
+		now := sizesOf(h.segments)
+		h.sizes.Store(&now)
+		h.mu.Unlock()
 	}
-	for i, n := range sizesOf(segments) {
+	of := sizesOf(segments)
+	if now := h.sizes.Load(); now != nil {
+		of = *now
+	}
+	for i, n := range of {
 		sizes[tiers[i].name] = n
 	}
 	return sizes

@@ -62,6 +62,7 @@ type ledger struct {
 	readOnly bool
 	maxBytes int64                         // of the file; 0 is no bound
 	dropped  func(events int, why string)  // is told of changes that are lost; nil for nobody
+	disk     func() error                  // is called before each transaction that writes; nil for nobody
 	moved    func(aside string, why error) // is told of a file that was set aside; nil for nobody
 
 	file    sync.Mutex // one transaction at a time: the file's lock holds off this process too
@@ -329,6 +330,11 @@ func (l *ledger) view(visit func(*bbolt.Tx) error) error {
 func (l *ledger) transact(readOnly bool, do func(*bbolt.Tx) error) error {
 	l.file.Lock()
 	defer l.file.Unlock()
+	if l.disk != nil && !readOnly {
+		if err := l.disk(); err != nil {
+			return err
+		}
+	}
 	if err := queue.CheckRegular(l.path); errors.Is(err, queue.ErrNotAFile) {
 		return l.setAside(err)
 	}

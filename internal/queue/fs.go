@@ -36,6 +36,50 @@ type File interface {
 // Dir returns the folder of a path as an FS. It is made with its first file.
 func Dir(path string) FS { return dir(path) }
 
+// Before returns an FS that calls a function before files are opened, written and synced, which
+// fails with its error; nil is none.
+func Before(fs FS, call func() error) FS {
+	if call == nil {
+		return fs
+	}
+	return &before{fs, call}
+}
+
+type before struct {
+	FS
+	call func() error
+}
+
+func (b *before) Open(name string) (File, error) {
+	if err := b.call(); err != nil {
+		return nil, err
+	}
+	f, err := b.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return &beforeFile{f, b.call}, nil
+}
+
+type beforeFile struct {
+	File
+	call func() error
+}
+
+func (f *beforeFile) WriteAt(p []byte, at int64) (int, error) {
+	if err := f.call(); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(p, at)
+}
+
+func (f *beforeFile) Sync() error {
+	if err := f.call(); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
 type dir string
 
 func (d dir) Open(name string) (File, error) {

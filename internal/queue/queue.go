@@ -25,6 +25,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -63,6 +64,8 @@ type Queue struct {
 	folder   bool          // the folder has something to sync
 	frame    []byte
 	closed   bool
+
+	stats atomic.Pointer[Stats] // as they were when nobody wrote: a disk that hangs does not keep who asks
 }
 
 type segment struct {
@@ -362,10 +365,15 @@ type Stats struct {
 
 // Stats returns what the queue holds now.
 func (q *Queue) Stats() Stats {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	onDisk, inMemory := q.sizes()
-	return Stats{onDisk + inMemory, inMemory, len(q.segments)}
+	if q.mu.TryLock() {
+		defer q.mu.Unlock()
+		onDisk, inMemory := q.sizes()
+		q.stats.Store(&Stats{onDisk + inMemory, inMemory, len(q.segments)})
+	}
+	if s := q.stats.Load(); s != nil {
+		return *s
+	}
+	return Stats{}
 }
 
 // Last calls visit with each whole record of the newest segment that has any, in order.

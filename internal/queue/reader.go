@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // A Position is how far a reader has come. Entry and Limit are the reader's
@@ -49,6 +50,8 @@ type Reader struct {
 	offset int64
 	seg    *segment
 	buf    []byte
+
+	pending atomic.Int64 // what Pending last said
 }
 
 // The position is kept twice, each time with a number and a sum, and written in
@@ -268,8 +271,11 @@ func (r *Reader) move(offset int64) {
 
 // Pending is how many bytes the reader has not read yet.
 func (r *Reader) Pending() (n int64) {
-	r.q.mu.Lock()
+	if !r.q.mu.TryLock() {
+		return r.pending.Load()
+	}
 	defer r.q.mu.Unlock()
+	defer func() { r.pending.Store(n) }()
 	for _, s := range r.q.segments {
 		if s == r.seg {
 			n += s.size - r.offset

@@ -31,6 +31,8 @@ type Disk interface {
 type Store struct {
 	disk Disk
 
+	writing sync.Mutex // one value at a time goes to the disk; taken before mu
+
 	mu   sync.Mutex
 	keys map[string]json.RawMessage
 }
@@ -109,6 +111,19 @@ func (s *Store) Keys(prefix string) (keys []string) {
 	return keys
 }
 
+// put changes a value of this process; it reports false where there is nothing to forget.
+func (s *Store) put(key string, raw json.RawMessage) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if raw != nil {
+		s.keys[key] = raw
+		return true
+	}
+	_, known := s.keys[key]
+	delete(s.keys, key)
+	return known
+}
+
 // Set keeps v under the key on disk; nil forgets the key. After an error the
 // value holds for this process only.
 func (s *Store) Set(key string, v any) error {
@@ -119,15 +134,10 @@ func (s *Store) Set(key string, v any) error {
 			return fmt.Errorf("encode state %q: %w", key, err)
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if raw == nil {
-		if _, known := s.keys[key]; !known {
-			return nil
-		}
-		delete(s.keys, key)
-	} else {
-		s.keys[key] = raw
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if !s.put(key, raw) {
+		return nil
 	}
 	if err := s.disk.PutState(key, raw); err != nil {
 		return fmt.Errorf("write state: %w", err)

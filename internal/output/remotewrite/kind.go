@@ -48,7 +48,7 @@ func (b *Blocks) Open(env *output.Env, old output.Output) (output.Output, error)
 	o := Options{
 		Endpoints: b.Endpoints,
 		Queue:     b.Queue,
-		FS:        queue.Dir(filepath.Join(env.StoragePath, folder)),
+		FS:        queue.Before(queue.Dir(filepath.Join(env.StoragePath, folder)), env.Disk),
 		Dir:       env.Dir,
 		Scenarios: env.Scenarios,
 		Daemon:    env.Daemon,

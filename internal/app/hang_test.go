@@ -1,0 +1,250 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A flakyDisk is the disk of a daemon, which can hang and fill up.
+type flakyDisk struct {
+	mu   sync.Mutex
+	hung chan struct{} // closed when it goes on; nil while it does not hang
+	full bool
+}
+
+func (d *flakyDisk) call() error {
+	d.mu.Lock()
+	hung, full := d.hung, d.full
+	d.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
+	if full {
+		return syscall.ENOSPC
+	}
+	return nil
+}
+
+func (d *flakyDisk) hang() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hung = make(chan struct{})
+}
+
+func (d *flakyDisk) goOn() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.hung != nil {
+		close(d.hung)
+		d.hung = nil
+	}
+}
+
+func (d *flakyDisk) fill() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.full = true
+}
+
+// A silence is a listener that takes connections and never says anything.
+func silence(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open []net.Conn
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			open = append(open, c)
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+		for _, c := range open {
+			c.Close()
+		}
+	})
+	return "http://" + l.Addr().String()
+}
+
+const (
+	badGrace  = 2 * time.Second
+	badConfig = `
+targets:
+  - {name: shop, url: "%s", release: {url: /version, json: v, every: 1s}}
+scenarios:
+  - name: steady
+    target: shop
+    workload: {executor: constant-arrival-rate, rate: 100/s, max_vus: 50}
+    flow: [{name: get, http: {url: /}}]
+    objectives: [{name: p95, that: p(95) < 100ms}]
+remote_write: [{url: "%s/w", identity: {job: perfd, instance: a}}]
+remote_write_queue: {interval: 1s}
+tracing: {endpoint: "%[2]s", sampling_ratio: 1}
+`
+)
+
+// A badDay is a daemon and what goes wrong around it.
+type badDay struct {
+	*App
+	disk   flakyDisk
+	reload chan struct{}
+}
+
+func newBadDay(t *testing.T, target, receiver string) *badDay {
+	t.Helper()
+	b := &badDay{reload: make(chan struct{}, 1)}
+	file := filepath.Join(t.TempDir(), "perfd.yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, badConfig, target, receiver), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	storage, err := os.MkdirTemp("", "perfd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // what was left behind may still write for a moment
+		for end := time.Now().Add(10 * time.Second); os.RemoveAll(storage) != nil && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		}
+	})
+	b.App, err = New(Options{
+		ConfigFile: file, StoragePath: storage, Listen: []string{"127.0.0.1:0"}, Lifecycle: true,
+		Shards: 1, Grace: badGrace, Log: quiet, Reload: b.reload, Disk: b.disk.call,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Start()
+	t.Cleanup(b.disk.goOn) // what was left behind ends
+	return b
+}
+
+// stopped stops the daemon, which must take no longer than its grace and a second.
+func (b *badDay) stopped(t *testing.T) {
+	t.Helper()
+	begin := time.Now()
+	err := b.Stop() // what is left behind is said
+	if took := time.Since(begin); took > badGrace+time.Second {
+		t.Errorf("the stop took %v, with a grace of %v: %v", took, badGrace, err)
+	}
+}
+
+func answering(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"v":"1"}`) }))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func TestAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
+	b := newBadDay(t, answering(t), "http://127.0.0.1:1")
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	get := func(path string) {
+		t.Helper()
+		resp, err := client.Get("http://" + b.Addr().String() + path)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: status %d, %v", path, resp.StatusCode, err)
+		}
+	}
+	get("/metrics")
+	b.disk.hang()
+	end := time.Now().Add(3 * time.Second)
+	if testing.Short() {
+		end = time.Now().Add(1500 * time.Millisecond)
+	}
+	for time.Now().Before(end) { // windows, snapshots and the state come to the disk meanwhile
+		for _, path := range []string{"/metrics", "/-/healthy", "/-/ready", "/", "/api/v1/status"} {
+			get(path)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	b.stopped(t)
+}
+
+// TestTheStopOfABadDay stops daemons around which things go wrong, several at once. BAD_DAYS is how many.
+func TestTheStopOfABadDay(t *testing.T) {
+	days := 4
+	if n, err := strconv.Atoi(os.Getenv("BAD_DAYS")); err == nil {
+		days = n
+	} else if testing.Short() {
+		days = 1
+	}
+	for day := range days {
+		r := rand.New(rand.NewPCG(uint64(day), 13))
+		with := func(day, kinds int) bool { return day%kinds == 0 || r.IntN(2) == 0 }
+		target, receiver := answering(t), "http://127.0.0.1:1"
+		if with(day, 3) {
+			target = silence(t)
+		}
+		if with(day, 2) {
+			receiver = silence(t)
+		}
+		b := newBadDay(t, target, receiver)
+		var busy sync.WaitGroup
+		over := make(chan struct{})
+		if with(day, 2) { // releases fill the inbox
+			busy.Go(func() {
+				for i := range 50_000 {
+					select {
+					case <-over:
+						return
+					default:
+						_ = b.fleet.Target("shop").Push(fmt.Sprint("v", i), time.Now()) // some are refused
+					}
+				}
+			})
+		}
+		if with(day, 2) {
+			busy.Go(func() {
+				every := time.NewTicker(5 * time.Millisecond)
+				defer every.Stop()
+				for {
+					select {
+					case <-over:
+						return
+					case <-every.C:
+						select {
+						case b.reload <- struct{}{}:
+						default:
+						}
+					}
+				}
+			})
+		}
+		time.Sleep(time.Duration(r.IntN(1500)) * time.Millisecond) // some days begin badly
+		if with(day, 3) {
+			b.disk.fill()
+		}
+		if with(day, 2) {
+			b.disk.hang()
+		}
+		time.Sleep(time.Duration(r.IntN(1000)) * time.Millisecond)
+		b.stopped(t)
+		close(over)
+		busy.Wait()
+		b.disk.goOn()
+	}
+}
