@@ -146,6 +146,8 @@ func compile(d *Document, kinds []protocol.Kind, errs *block.Errors) {
 			errs.Add(s.Target.Pos, s.Target.Path, "unknown target %q", s.Target.S).Hint = block.Nearest(s.Target.S, slices.Sorted(maps.Keys(o.Targets)))
 		}
 		o.SetUp, o.TearDown = part(&s.SetUp), part(&s.TearDown)
+		o.Metrics = s.Metrics
+		flow.CheckMetrics(s.Metrics, s.At, errs)
 		s.Program = flow.Compile(&s.Flow, o)
 	}
 }
@@ -203,6 +205,9 @@ func checkObjectives(s *Scenario, errs *block.Errors) {
 			if o.Kind == "" { // decoding said why
 				continue
 			}
+			if o.Metric && !checkMetric(s, c, &o, errs) {
+				continue
+			}
 			names[c.Name.S] = c.Name.Pos
 			if o.Check != "" && !slices.Contains(checks, o.Check) {
 				errs.Add(c.That.Pos, c.That.Path, "there is no check named %q here", o.Check).Hint = block.Nearest(o.Check, checks)
@@ -237,6 +242,26 @@ func checkObjectives(s *Scenario, errs *block.Errors) {
 		all = append(all, c)
 	}
 	compile(all, objective.Place{Scenario: s.Name.S, Target: s.Target.S, PerIteration: s.Program.Requests}, checks)
+}
+
+// checkMetric checks that the metric of an objective is one of the scenario's, of a type that the objective is about.
+func checkMetric(s *Scenario, c objective.Config, o *objective.Objective, errs *block.Errors) bool {
+	known := objective.Values()
+	for _, m := range s.Metrics {
+		known = append(known, m.Name.S)
+		if m.Name.S != o.Step {
+			continue
+		}
+		want := map[objective.Kind]string{objective.Latency: flow.Trend, objective.MetricRatio: flow.Rate}[o.Kind]
+		if m.Value.S != want {
+			e := errs.Add(c.That.Pos, c.That.Path, "%s is a %s", o.Step, m.Value.S)
+			e.Hint = "objectives are about a rate, login_success > 99%, and a trend, p(95) of processing_time < 2s"
+			return false
+		}
+		return true
+	}
+	errs.Add(c.That.Pos, c.That.Path, "unknown value %q", o.Step).Hint = block.Nearest(o.Step, known)
+	return false
 }
 
 // checkSchedule checks that schedule and workload fit, where both are right by themselves.

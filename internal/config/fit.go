@@ -8,7 +8,7 @@ import (
 )
 
 // Misfits returns what is right by itself and cannot go together: load over the caps
-// of its target, and virtual users that are too few for the load. The configuration is
+// of its target, virtual users that are too few for the load, and metrics that nothing sets. The configuration is
 // accepted all the same, because the load that fits is made, and the rest is dropped and counted.
 func (d *Document) Misfits() block.Mistakes {
 	var errs block.Errors
@@ -24,6 +24,9 @@ func (d *Document) Misfits() block.Mistakes {
 // fits adds what does not fit within a scenario.
 func (s *Scenario) fits(errs *block.Errors) {
 	most, peak := float64(s.Workload.MostVUs()), s.Workload.Peak()
+	for _, name := range s.Program.Unset {
+		errs.Add(name.Pos, name.Path, "nothing sets the metric %q", name.S).Hint = "a step sets it with add: {" + name.S + ": …}"
+	}
 	if !s.Workload.Open() {
 		return
 	}

@@ -186,6 +186,17 @@ func described(v Value) string {
 // String returns the expression as written.
 func (x *Expression) String() string { return x.text }
 
+// Measure returns the number that a value is: of a duration its seconds, of a boolean 1 or 0.
+func (v Value) Measure() (f float64, ok bool) {
+	switch v.kind {
+	case Number, Bool:
+		return v.num, true
+	case Duration:
+		return v.num / 1e9, true
+	}
+	return 0, false
+}
+
 // Err returns why the evaluation failed whose value v is, nil for one that did not.
 func (v Value) Err() error {
 	if v.kind == fault {

@@ -102,6 +102,7 @@ func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 	most := w.MostVUs()
 	rt := &flow.Runtime{
 		Sink:     &resultSink{run: r, sink: s.sink, targets: s.stepTargets},
+		Metrics:  s.sink,
 		Env:      r.env,
 		Limiter:  r.limiter,
 		Admitted: w.Open(),

@@ -31,6 +31,7 @@ const (
 	opOnce                   // jumps if once n is done
 	opOnceEnd                // marks once n as done
 	opCleanUp                // leaves cleanup for later
+	opAdd                    // gives a metric the value of add
 	opStop                   // ends the iteration
 	opFail                   // ends it as failed
 )
@@ -53,6 +54,7 @@ type op struct {
 	text  *expr.Template
 
 	cleanup *cleanup
+	add     *addition
 }
 
 // needsState reports whether an instruction keeps something in the VU.

@@ -31,6 +31,7 @@ type Options struct {
 	SetUp    *Config            // of a run, nil for none
 	TearDown *Config            // likewise
 	Flows    NamedFlows
+	Metrics  Metrics
 	Data     map[string]*feeder.Feeder // by name
 	Kinds    []protocol.Kind
 	Dir      string                  // folder that relative paths start from
@@ -56,6 +57,8 @@ type StepDesc struct {
 	Expected float64
 	// Group says that this is no step but a group of steps, whose results are no requests: what they took as a whole.
 	Group bool
+	// Metric is the type of the metric that is described instead of a step, empty for none. It is a Group too.
+	Metric string
 	// Retries says that failed requests may be attempted again.
 	Retries bool
 	// Span names the step's spans; nil if its protocol has no conventions for them.
@@ -77,6 +80,8 @@ type Program struct {
 	// what iterations created.
 	SetUp, TearDown *Program
 	CleanUps        []*Program
+	// Unset are the metrics that nothing gives values.
+	Unset []block.Text
 	// Outline is the flow as lines for people to read.
 	Outline []Line
 
@@ -156,6 +161,7 @@ type step struct {
 	timeout  time.Duration
 	stop     bool // a failure stops the iteration
 	retry    *Retry
+	adds     []*addition
 }
 
 // A check is a named condition of a step. One that reads what its own step
@@ -173,7 +179,7 @@ type extract struct {
 // Compile compiles a flow. Mistakes go to o.Errors; with any, the program must not be run.
 func Compile(c *Config, o Options) *Program {
 	root := expr.NewSymbols(nil)
-	k := &compiler{o: o, p: &Program{}, root: root, variables: root, labels: map[string]block.Pos{}}
+	k := &compiler{o: o, p: &Program{}, root: root, variables: root, labels: map[string]block.Pos{}, added: make([]bool, len(o.Metrics))}
 	declareData(root, o.Data)
 	if o.SetUp != nil {
 		// What setup sets is read by the flow and by teardown; what the flow sets is its own.
@@ -199,6 +205,9 @@ func (k *compiler) body(c *Config, in place) {
 	if !slices.ContainsFunc(k.p.Steps, func(s StepDesc) bool { return !s.Group }) && c.At != nil && k.o.Errors.Len() == 0 {
 		k.o.Errors.Add(c.At.Pos, c.At.Path, "makes no request")
 	}
+	if k.part == "" {
+		k.metrics()
+	}
 	k.link()
 }
 
@@ -212,7 +221,7 @@ func declareData(root *expr.Symbols, data map[string]*feeder.Feeder) {
 // Check compiles a named flow by itself, so that a flow that nothing uses is checked too.
 func Check(name string, n *Named, o Options) {
 	root := expr.NewSymbols(nil)
-	k := &compiler{o: o, p: &Program{}, root: root, variables: root, labels: map[string]block.Pos{}, using: []string{name}}
+	k := &compiler{o: o, p: &Program{}, root: root, variables: root, labels: map[string]block.Pos{}, using: []string{name}, alone: true}
 	declareData(root, o.Data)
 	inner := expr.NewSymbols(root)
 	for _, p := range n.Params {
@@ -241,8 +250,12 @@ type compiler struct {
 	labels    map[string]block.Pos
 	using     []string // the named flows being compiled, outermost first
 	sets      []int    // the slots of variables, in the order in which steps set them
-	onceSets  []int    // those of once_per_vu
-	branch    bool     // in a branch of parallel
+	// metricSteps holds, for each metric, its place in the steps.
+	metricSteps []int
+	onceSets    []int  // those of once_per_vu
+	alone       bool   // a named flow is compiled by itself
+	added       []bool // by metric: something sets it
+	branch      bool   // in a branch of parallel
 }
 
 // A place is where an entry of a flow stands.
@@ -443,6 +456,9 @@ func (r *Request) compile(k *compiler, at *block.Node, in place) {
 			desc.Credential = a.Credential()
 		}
 	}
+	adds, keep := k.ofAnswer(r, s)
+	st.adds = adds
+	st.keep.Merge(keep)
 	// The step's checks may read what it extracts; its request may not.
 	var names []string
 	for i, x := range r.Extract {
@@ -528,7 +544,7 @@ func (k *compiler) kind(r *Request, at *block.Node) (*protocol.Kind, *block.Node
 				k.o.Errors.Add(key.Pos, block.Join(at.Path, key.Name), "unknown key %q", key.Name).Hint = hint
 				continue
 			}
-			block.UnknownKey(key, at.Path, slices.Concat(constructKeys(), stepKeys, names), k.o.Errors)
+			block.UnknownKey(key, at.Path, slices.Concat(constructKeys(), slices.DeleteFunc(slices.Clone(stepKeys), func(key string) bool { return key == addKey }), names), k.o.Errors)
 			continue
 		}
 		if v := key.Value; v.Kind != block.Map {

@@ -97,6 +97,7 @@ type Request struct {
 	Checks     block.Entries[block.Text] `yaml:"checks" doc:"Named conditions that are counted and never decide failure."`
 	Extract    block.Entries[block.Text] `yaml:"extract" doc:"Variables taken out of the answer; without them, because one is not there or the request failed, the iteration stops."`
 	Objectives []objective.Config        `yaml:"objectives" doc:"What the SLA says of this step alone."`
+	Add        block.Entries[block.Text] `yaml:"add" doc:"Values for the scenario's metrics, as expressions over the answer: {login_success: status == 200, processing_time: json.millis / 1000}."`
 	OnFailure  OnFailure                 `yaml:"on_failure" doc:"What follows a failure: continue (default), stop_iteration or retry."`
 
 	Tags block.Entries[block.Text] `yaml:"tags" doc:"Labels of the step's perfd_step_info, to join on: {team: checkout}."`
@@ -147,7 +148,7 @@ func decodeItem(n *block.Node, errs *block.Errors) node {
 	var keys []string
 	var found node
 	for _, c := range constructs {
-		if n.Get(c.key) != nil {
+		if n.Get(c.key) != nil && (c.key != addKey || n.Get("name") == nil) { // a request has a key add too
 			keys = append(keys, c.key)
 			if found == nil {
 				found = c.new()
@@ -198,7 +199,7 @@ func (r *Request) decode(n *block.Node, errs *block.Errors) {
 	block.Decode(&own, r, errs)
 }
 
-var stepKeys = []string{"name", "target", "timeout", "expect", "checks", "extract", "objectives", "on_failure", "tags"}
+var stepKeys = []string{"name", "target", "timeout", "expect", "checks", "extract", "objectives", "add", "on_failure", "tags"}
 
 // Validate checks what needs no other part of the configuration.
 func (r *Request) Validate(n *block.Node, errs *block.Errors) {

@@ -28,6 +28,7 @@ var constructs = []struct {
 	{"group", func() node { return &Group{} }},
 	{"once_per_vu", func() node { return &Once{} }},
 	{"cleanup", func() node { return &CleanUpSteps{} }},
+	{addKey, func() node { return &Add{} }},
 	{"stop_iteration", func() node { return &Stop{} }},
 	{"fail", func() node { return &Fail{} }},
 }

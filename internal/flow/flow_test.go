@@ -93,7 +93,6 @@ func (s *fakeStep) Do(c *protocol.Call) {
 	if w.sent != nil {
 		w.sent = append(w.sent, string(a.body))
 	}
-	c.Response = a
 	if s.Fail == "panic" {
 		panic("a fault")
 	}
@@ -101,6 +100,7 @@ func (s *fakeStep) Do(c *protocol.Call) {
 		r.Cause, c.Err = load.Timeout, errors.New("no answer")
 		return
 	}
+	c.Response = a
 	a.code = 200
 	if s.Fail == "status" {
 		a.code = 500
@@ -119,9 +119,10 @@ var fakeKind = protocol.Kind{Name: "fake", Step: func() protocol.Config { return
 
 // document is what the tests' YAML holds.
 type document struct {
-	Flows NamedFlows                   `yaml:"flows"`
-	Data  block.Entries[feeder.Config] `yaml:"data"`
-	Flow  Config                       `yaml:"flow"`
+	Metrics Metrics                      `yaml:"metrics" doc:"Metrics."`
+	Flows   NamedFlows                   `yaml:"flows"`
+	Data    block.Entries[feeder.Config] `yaml:"data"`
+	Flow    Config                       `yaml:"flow"`
 }
 
 func compile(t testing.TB, text string) (*Program, error) {
@@ -144,7 +145,7 @@ func compile(t testing.TB, text string) (*Program, error) {
 		block.Decode(root, &d, &errs)
 	}
 	o := Options{
-		Scenario: "s", Target: block.Text{S: "shop"}, Flows: d.Flows, Kinds: []protocol.Kind{fakeKind}, Dir: dir, Errors: &errs,
+		Scenario: "s", Target: block.Text{S: "shop"}, Flows: d.Flows, Metrics: d.Metrics, Kinds: []protocol.Kind{fakeKind}, Dir: dir, Errors: &errs,
 		Data: map[string]*feeder.Feeder{},
 		Targets: map[string]*Target{
 			"shop": {Defaults: func(string) any { return nil }}, "bank": {Defaults: func(string) any { return nil }},

@@ -30,6 +30,7 @@ var habits = []struct {
 	{[]string{"retry", "retries"}, "write on_failure: {retry: {attempts: 3}}"},
 	{[]string{"assert", "assertions", "asserts", "check", "validate"}, "write checks: {name: condition}, or expect: condition"},
 	{[]string{"capture", "save", "saveAs", "save_as"}, "write extract: {name: json.path}"},
+	{[]string{"metrics", "metric", "counter", "rate", "gauge", "trend", "measure", "record", "emit", "increment"}, "write add: {name: value}, for a metric that the scenario declares: metrics: {name: counter}, or rate, gauge or trend"},
 }
 
 // hintOf returns the hint for a key that habit explains, empty for none.

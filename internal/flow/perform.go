@@ -104,6 +104,8 @@ func (v *VU) perform(o *op) (wake time.Duration) {
 		if v.rt.Left != nil {
 			v.rt.Left(Remnant{o.cleanup.program, slices.Clone(v.scope.Vars), o.cleanup.keep})
 		}
+	case opAdd:
+		v.add(o.add)
 	case opStop:
 		v.quit = true
 		v.inner.open = v.inner.open[:0]

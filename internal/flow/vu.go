@@ -54,6 +54,8 @@ type Runtime struct {
 	Left func(Remnant)
 	// Traces takes the trace of each iteration that ended; nil for none.
 	Traces Tracer
+	// Metrics takes the values of the program's metrics, nil forgets them.
+	Metrics MetricSink
 	// Failed is called with each failed request and the reason; nil for nobody.
 	Failed func(step string, target string, r *load.Result, why error)
 
@@ -421,6 +423,11 @@ func (v *VU) request(s *step, call *protocol.Call) (again time.Duration) {
 		}
 	}
 	v.due, v.wait = time.Duration(r.Done), 0
+	if len(s.adds) > 0 {
+		if err := v.addAnswer(s, r, call.Response); err != nil && r.Cause == load.None {
+			r.Cause, call.Err = load.Extract, err
+		}
+	}
 	v.rt.Sink.Record(user.ID, r)
 	switch r.Cause {
 	case load.None:

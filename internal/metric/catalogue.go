@@ -123,6 +123,21 @@ var (
 	GroupDuration = requests.histogram("perfd_group_duration_seconds",
 		"Time from when the first request of a group was due to its last answer, without think times, of groups in which no request failed.",
 		"scenario", "group")
+	CustomCounter = requests.counter("perfd_custom_total", "",
+		"Sum of what was added to a counter of the scenario's own.",
+		"scenario", "metric")
+	CustomRate = requests.counter("perfd_custom_events_total", "",
+		"Events of a rate of the scenario's own, such as logins.",
+		"scenario", "metric")
+	CustomRateMisses = requests.counter("perfd_custom_events_missed_total", "",
+		"Events of a rate of the scenario's own whose condition did not hold.",
+		"scenario", "metric")
+	CustomGauge = requests.gauge("perfd_custom_value", "",
+		"Last value of a gauge of the scenario's own; absent before the first.",
+		"scenario", "metric")
+	CustomTrend = requests.histogram("perfd_custom_duration_seconds",
+		"Durations that were added to a trend of the scenario's own.",
+		"scenario", "metric")
 	UnmeasuredRequests = requests.counter("perfd_unmeasured_requests_total", "",
 		"Requests of setup, teardown and cleanup, attempts that were followed by another included: no objective, budget or histogram counts them.",
 		"scenario", "part", "step")

@@ -18,6 +18,7 @@ const (
 	Availability Kind = "availability"
 	CheckRatio   Kind = "check_ratio"
 	Rate         Kind = "rate"
+	MetricRatio  Kind = "metric_ratio"
 )
 
 // The units of limits and values.
@@ -41,6 +42,7 @@ type Objective struct {
 	Unit     string
 	Less     bool   // whether values up to the limit are good; otherwise values from it on
 	Check    string // of CheckRatio: the name of one check; empty for all
+	Metric   bool   // Step is no step but a metric of the scenario's own
 
 	Window       time.Duration // the span of the value that is shown
 	Severity     string        // warning, critical or info
@@ -84,6 +86,13 @@ var kinds = []kindOf{
 		kind: Rate, name: "rate", example: "rate > 50/s", unit: PerSecond, argument: noArgument, limit: rate,
 		budget: func(*Objective) float64 { return math.NaN() }, count: ended, own: true,
 	},
+	metricRatio,
+}
+
+// metricRatio is of a rate of the scenario's own, whose name stands in the place of the statistic's.
+var metricRatio = kindOf{
+	kind: MetricRatio, example: "login_success > 99%", unit: Ratio, argument: noArgument, limit: share,
+	budget: rest, count: failed,
 }
 
 // kindNamed returns the description of a statistic in a clause, nil for an unknown name.
@@ -99,10 +108,15 @@ func kindNamed(name string) *kindOf {
 func kindNames() []string {
 	var names []string
 	for i := range kinds {
-		names = append(names, kinds[i].name)
+		if kinds[i].name != "" {
+			names = append(names, kinds[i].name)
+		}
 	}
 	return names
 }
+
+// Values returns the names of what objectives are about, besides metrics of a scenario's own.
+func Values() []string { return kindNames() }
 
 // of returns the description of the objective's kind.
 func (o *Objective) of() *kindOf {

@@ -15,12 +15,19 @@ import (
 // operator and limit.
 var clause = regexp.MustCompile(`^([A-Za-z_]+)([0-9][0-9.]*)?\s*(?:\(\s*("(?:[^"\\]|\\.)*"|[^()"]*?)\s*\))?\s*(<=|>=|==|!=|<|>|=)\s*(.*)$`)
 
+// ofMetric splits "p(95) of processing_time < 2s" into statistic, metric and the rest.
+var ofMetric = regexp.MustCompile(`^([A-Za-z_]+[0-9.]*\s*(?:\([^()]*\))?)\s+of\s+([A-Za-z_][A-Za-z0-9_]*)\s*([<>=!].*)$`)
+
 // A written is a clause divided into its parts.
 type written struct{ name, argument, operator, limit string }
 
 // parse reads a clause. On a mistake it returns what is wrong, with what was found,
 // and a hint.
 func parse(that string) (o Objective, problem, hint string) {
+	metric := ""
+	if of := ofMetric.FindStringSubmatch(strings.TrimSpace(that)); of != nil {
+		that, metric = of[1]+" "+of[3], of[2]
+	}
 	m := clause.FindStringSubmatch(strings.TrimSpace(that))
 	if m == nil {
 		return o, fmt.Sprintf("must be a condition such as p(95) < 500ms, got %q", that), examples()
@@ -33,10 +40,17 @@ func parse(that string) (o Objective, problem, hint string) {
 		w.argument = m[2]
 	}
 	k := kindNamed(w.name)
-	if k == nil || m[2] != "" && k.kind != Latency {
+	if k == nil && m[2] == "" && w.argument == "" && metric == "" && strings.HasPrefix(w.operator, ">") && strings.HasSuffix(w.limit, "%") {
+		k, metric = &metricRatio, w.name // whether there is one, its scenario knows
+		k = named(k, metric)
+	}
+	if k == nil || metric != "" && k.kind != Latency && k.kind != MetricRatio || m[2] != "" && k.kind != Latency {
 		return o, fmt.Sprintf("unknown value %q", m[1]+m[2]), block.Nearest(m[1], kindNames())
 	}
 	o.Kind, o.Unit, o.Less = k.kind, k.unit, k.less
+	if metric != "" {
+		o.Step, o.Metric = metric, true
+	}
 	if problem, hint = k.operator(w); problem != "" {
 		return o, problem, hint
 	}
@@ -45,6 +59,13 @@ func parse(that string) (o Objective, problem, hint string) {
 	}
 	problem, hint = k.limit(&o, w)
 	return o, problem, hint
+}
+
+// named returns the description with the name of a metric.
+func named(k *kindOf, name string) *kindOf {
+	own := *k
+	own.name, own.example = name, name+" > 99%"
+	return &own
 }
 
 // operator checks that the comparison has the right direction.
@@ -160,7 +181,9 @@ func isNumber(s string) bool {
 func examples() string {
 	var all []string
 	for i := range kinds {
-		all = append(all, kinds[i].example)
+		if kinds[i].name != "" {
+			all = append(all, kinds[i].example)
+		}
 	}
 	return "known are " + strings.Join(all, ", ")
 }

@@ -70,6 +70,8 @@ type stepCell struct {
 	codes   []load.CodeCount
 
 	duration, response, failure timing
+	value                       float64 // of a metric: what a counter grew by, what a gauge is
+	at                          int64   // of a gauge: when it was set, as the number of its setting
 	// touched holds what perfd itself disturbed; nil until there is something. Its
 	// durations are not in those above.
 	touched *touchedCell
@@ -168,6 +170,7 @@ func (c *stepCell) countCode(code int32, most int) {
 // reset empties the cell and keeps its memory.
 func (c *stepCell) reset() {
 	c.counters = counters{}
+	c.value, c.at = 0, 0
 	c.checks, c.codes = c.checks[:0], c.codes[:0]
 	c.duration.reset()
 	c.response.reset()

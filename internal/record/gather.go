@@ -73,7 +73,7 @@ func (r *Recorder) gather(f *family, yield func(*dto.MetricFamily, *dto.Metric) 
 			f.ofScenario(m, sc)
 		case f.ofStep != nil:
 			for _, st := range sc.stepsInOrder {
-				if st.group == f.ofGroups {
+				if st.metric == f.ofMetric && st.group == f.ofGroups {
 					m.of(st.created, sc.label, st.label)
 					f.ofStep(m, st)
 				}
@@ -98,8 +98,13 @@ type family struct {
 	ofRecorder func(*message, *Recorder)
 	ofScenario func(*message, *scenario)
 	ofStep     func(*message, *step)
-	ofGroups   bool // of the steps that are groups only; otherwise of the others only
+	ofGroups   bool   // of the steps that are groups only; otherwise of the others only
+	ofMetric   string // of the metrics of this type only
 	ofCheck    func(*message, *check)
+}
+
+func ofMetric(d *metric.Desc, kind string, f func(*message, *step)) family {
+	return family{message: d.Family(), ofStep: f, ofGroups: true, ofMetric: kind}
 }
 
 func ofScenario(d *metric.Desc, f func(*message, *scenario)) family {
@@ -183,6 +188,16 @@ var families = func() []family {
 		ofGroup(metric.Groups, func(m *message, s *step) { m.counter(float64(s.requests)) }),
 		ofGroup(metric.GroupFailures, failures),
 		ofGroup(metric.GroupDuration, func(m *message, s *step) { m.histogram(&s.duration, m.bounds) }),
+
+		ofMetric(metric.CustomCounter, "counter", func(m *message, s *step) { m.counter(s.value) }),
+		ofMetric(metric.CustomRate, "rate", func(m *message, s *step) { m.counter(float64(s.requests)) }),
+		ofMetric(metric.CustomRateMisses, "rate", func(m *message, s *step) { m.counter(float64(s.failures[load.Check])) }),
+		ofMetric(metric.CustomGauge, "gauge", func(m *message, s *step) {
+			if s.at > 0 {
+				m.gauge(s.value)
+			}
+		}),
+		ofMetric(metric.CustomTrend, "trend", func(m *message, s *step) { m.histogram(&s.duration, m.bounds) }),
 
 		ofCheck(metric.Checks, func(m *message, c *check) { m.counter(float64(c.evaluated)) }),
 		ofCheck(metric.CheckFailures, func(m *message, c *check) { m.counter(float64(c.failed)) }),

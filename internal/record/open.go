@@ -26,6 +26,7 @@ type Series struct {
 	Checks                 []string          // by bit of load.Result.Checks; at most 64
 	Tags                   map[string]string // of the step, on perfd_step_info
 	Group                  bool              // is no step: its results are groups of steps as a whole, and no requests
+	Metric                 string            // is none of both, but a metric of the scenario's own: counter, rate, gauge or trend
 	Retries                bool              // requests of the step may be attempted again
 }
 
@@ -141,7 +142,11 @@ func (r *Recorder) step(sc *scenario, series Series, now time.Time) sinkStep {
 	st.sinks++
 	st.group, st.retried = series.Group, series.Retries
 	st.label = label("step", name)
-	if st.group {
+	st.metric = series.Metric
+	switch {
+	case st.metric != "":
+		st.label = label("metric", name)
+	case st.group:
 		st.label = label("group", name)
 	}
 	st.target, st.protocol, st.tags = series.Target, series.Protocol, series.Tags

@@ -18,6 +18,7 @@ import (
 	"math/bits"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
@@ -81,6 +82,8 @@ type Recorder struct {
 	windowStart, windowEnd time.Time
 	folded                 time.Time      // the last fold
 	ended                  []*load.Window // windows that wait to be handed out, without flags
+
+	settings atomic.Int64 // numbers the values of gauges
 
 	exemplars []Exemplar // that wait for a Gather
 

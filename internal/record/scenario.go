@@ -109,6 +109,7 @@ type step struct {
 	created  time.Time
 	sinks    int // open sinks that have the step
 	group    bool
+	metric   string // its type, empty for a step or group
 	retried  bool
 
 	totals
@@ -140,6 +141,9 @@ func (s *step) add(c *stepCell) {
 	w, p := s.window, &s.scenario.part
 	w.Requests += c.requests
 	w.Retries += c.retries
+	if s.metric != "" {
+		p = new(part) // no request
+	}
 	p.requests += c.requests
 	for i, n := range c.failures {
 		w.Failures[i] += n

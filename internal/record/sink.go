@@ -1,6 +1,7 @@
 package record
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -65,6 +66,44 @@ func (s *Sink) Record(vu int, r *load.Result) {
 	c.record(r, s.recorder.options.Caps.Codes)
 	sh.mu.Unlock()
 }
+
+// Add counts a value of a metric of the scenario's own, which the virtual user with number vu has. What perfd itself
+// disturbed counts as well: a value is no measurement of perfd's.
+func (s *Sink) Add(vu, step int, value float64) {
+	kind := s.info.Steps[step].Metric
+	r := load.Result{Step: step}
+	switch kind {
+	case "trend":
+		r.Done = int64(math.Round(min(value, maxTrend) * 1e9))
+	case "rate":
+		if value == 0 {
+			r.Cause = load.Check
+		}
+	}
+	var at int64
+	if kind == "gauge" {
+		at = s.recorder.settings.Add(1)
+	}
+	sh := s.shard(vu)
+	sh.mu.Lock()
+	c := sh.cells.steps[step]
+	if c == nil {
+		c = sh.cells.take(step)
+	}
+	c.record(&r, 0)
+	switch kind {
+	case "counter":
+		c.value += value
+	case "gauge":
+		if at > c.at {
+			c.value, c.at = value, at
+		}
+	}
+	sh.mu.Unlock()
+}
+
+// maxTrend bounds the seconds that a trend takes, far above what its histogram tells apart.
+const maxTrend = 1e6
 
 // Started counts an iteration of the virtual user with number vu that starts.
 func (s *Sink) Started(vu int) {

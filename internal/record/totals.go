@@ -57,6 +57,8 @@ type totals struct {
 	waited         seconds
 	sent, received uint64
 	overRange      uint64
+	value          float64 // of a metric: of a counter its count, of a gauge what it is
+	at             int64   // of a gauge: the number of its last setting
 
 	duration, response, failure distribution
 }
@@ -71,6 +73,12 @@ func (t *totals) add(c *stepCell) {
 		t.phases[i].add(ns)
 	}
 	t.waited.add(c.waited)
+	switch {
+	case c.at > t.at:
+		t.value, t.at = c.value, c.at
+	case c.at == 0:
+		t.value += c.value
+	}
 	t.sent += uint64(c.sent)
 	t.received += uint64(c.received)
 	t.overRange += c.duration.hist.Over() + c.failure.hist.Over()
