@@ -76,7 +76,7 @@ func lastCollected(p []point, th *Thresholds) (at float64, ok bool) {
 	low, falls := p[0].low, 0
 	for i := 1; i < len(p); i++ {
 		top := max(p[i-1].low, p[max(0, i-2)].low)
-		if fall := top - p[i].low; fall > max(least, th.QuickFall*math.Abs(top), (top-low)/2) {
+		if fall := top - p[i].low; fall > max(least, (top-low)/2) {
 			falls, at, low = falls+1, p[i].at, p[i].low
 			i++ // the second half of the same fall
 			continue
