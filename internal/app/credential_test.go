@@ -176,10 +176,10 @@ func TestAnEndpointThatGivesNoTokens(t *testing.T) {
 	if api := get("/api/v1/scenarios/open"); !strings.Contains(strings.Join(strings.Fields(api), ""), `"credentials":[{"name":"bank","up":false,"fault":"status503"}]`) {
 		t.Errorf("the API does not say why: %.600s", api)
 	}
-	b.down.Store(false)
 	if n := r.value("perfd_unmeasured_requests_total", "scenario", "prepared") + r.requests("prepared"); n > 0 {
 		t.Errorf("%v requests are made before setup has its credential", n)
 	}
+	b.down.Store(false)
 	r.until("load begins", func() bool {
 		return r.requests("open") > 100 && r.requests("closed") > 10 && r.requests("prepared") > 10
 	})

@@ -233,7 +233,7 @@ func histogramText(sum float64, text string) string {
 // took returns the samples of a series, waiting until there are n.
 func (r *receiver) took(name string, n int) []sample {
 	r.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		r.mu.Lock()
 		got := slices.Clone(r.got[name])
 		r.mu.Unlock()

@@ -94,8 +94,9 @@ func (s *store) take(at int64, gather func() error) {
 		return
 	}
 	e.done()
-	s.totals.snapshots.Add(1)
+	// In this order, no scrape counts a snapshot that is later than the highest timestamp.
 	s.totals.last.Store(at)
+	s.totals.snapshots.Add(1)
 }
 
 // protected turns a panic of f into an error: a metric that cannot be gathered
