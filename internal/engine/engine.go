@@ -50,8 +50,9 @@ type VU interface {
 // A Reporter is a VU that knows how its iteration ended. Without it every
 // iteration that was not interrupted counts as completed.
 type Reporter interface {
-	// Outcome returns the outcome and the trace of the iteration that ended last or was cut off.
-	Outcome() (load.Outcome, load.TraceID)
+	// Outcome returns the outcome and the trace of the iteration that ended last. One that
+	// was cut off while it waited is interrupted, unless nothing was left of it but the wait.
+	Outcome(cutOff bool) (load.Outcome, load.TraceID)
 }
 
 // A Sink receives what a run does. Any number of goroutines call its methods, which

@@ -174,9 +174,8 @@ func (e *Engine) report(s *slot, end time.Duration, it *load.Iteration, cutOff b
 	*it = load.Iteration{VU: s.index, Due: int64(s.due), Start: int64(s.start), End: int64(end)}
 	r, ok := s.vu.(Reporter)
 	if ok {
-		it.Outcome, it.Trace = r.Outcome()
-	}
-	if cutOff || !ok && s.is(interrupted) {
+		it.Outcome, it.Trace = r.Outcome(cutOff)
+	} else if cutOff || s.is(interrupted) {
 		it.Outcome = load.Interrupted
 	}
 	s.begun = false

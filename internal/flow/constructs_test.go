@@ -160,7 +160,7 @@ flow:
 				if d := cmp.Diff(c.failed, run.failed); d != "" {
 					t.Errorf("failures (-want +got):\n%s", d)
 				}
-				if o, _ := v.Outcome(); o != c.outcome {
+				if o, _ := v.Outcome(false); o != c.outcome {
 					t.Errorf("outcome = %v, want %v", o, c.outcome)
 				}
 			}
@@ -328,6 +328,32 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// An iteration that only waits for the rest of its pace when a run ends has done all its work.
+func TestAnIterationThatWaitsForItsPaceIsComplete(t *testing.T) {
+	for _, c := range []struct {
+		yaml string
+		want load.Outcome
+	}{
+		{"flow: [{name: a, fake: {}}, {pace: 1s}]", load.Completed},
+		{"flow: [{pace: 1s}, {name: a, fake: {fail: timeout}, on_failure: stop_iteration}]", load.Stopped},
+		{"flow: [{pace: 1s}, {name: a, fake: {}}, {think: 1s}, {name: b, fake: {}}]", load.Interrupted},
+		{"flow: [{name: a, fake: {}}, {think: 1s}]", load.Interrupted},
+	} {
+		run := newPerformer()
+		v := must(t, c.yaml).NewVU(0, run.rt)
+		if !v.Begin(0) {
+			t.Fatal("no iteration begins")
+		}
+		if wake, done := v.Go(); done || wake == 0 {
+			t.Fatalf("%s does not wait", c.yaml)
+		}
+		v.Interrupt()
+		if got, _ := v.Outcome(true); got != c.want {
+			t.Errorf("%s: the iteration that is cut off is %v, want %v", c.yaml, got, c.want)
+		}
+	}
+}
+
 func TestRetriesAreOneRequest(t *testing.T) {
 	p := must(t, `
 flow:
@@ -351,7 +377,7 @@ flow:
 		}
 		from = wakes[i] + 10*time.Millisecond
 	}
-	if o, _ := v.Outcome(); o != load.Stopped {
+	if o, _ := v.Outcome(false); o != load.Stopped {
 		t.Errorf("outcome = %v, want stopped", o)
 	}
 }
@@ -608,7 +634,7 @@ func TestRandomFlowsMeanWhatTheirTreesMean(t *testing.T) {
 			if d := cmp.Diff(o.said, run.sent); d != "" {
 				t.Fatalf("flow %d (-want +got):\n%s\n%s", seed, d, b.String())
 			}
-			if outcome, _ := v.Outcome(); outcome != load.Completed {
+			if outcome, _ := v.Outcome(false); outcome != load.Completed {
 				t.Fatalf("flow %d ended as %v", seed, outcome)
 			}
 			requests += len(run.sent)

@@ -132,7 +132,7 @@ func TestARowThatCannotBeReadIsAFailure(t *testing.T) {
 	}
 	run.results = nil
 	run.iterate(v, run.now)
-	if o, _ := v.Outcome(); o != load.Stopped {
+	if o, _ := v.Outcome(false); o != load.Stopped {
 		t.Errorf("the iteration ended %v, want %v", o, load.Stopped)
 	}
 	if len(run.results) != 1 || run.results[0].Step != 0 || run.results[0].Cause != load.Input || run.results[0].Duration() != 0 {
@@ -195,7 +195,7 @@ flow:
 	if n := run.iterateWhile(v, 10); n != 2 {
 		t.Errorf("%d iterations began, want 2", n)
 	}
-	if o, _ := v.Outcome(); o != load.Interrupted {
+	if o, _ := v.Outcome(false); o != load.Interrupted {
 		t.Errorf("the last ended %v, want %v", o, load.Interrupted)
 	}
 	if d := cmp.Diff([]string{"x", "a@x", "b@x", "x", "c@x"}, run.sent); d != "" || len(run.failed) > 0 {

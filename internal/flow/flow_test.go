@@ -365,7 +365,7 @@ flow: [{use: f, with: {n: 3}}]`,
 			if d := cmp.Diff(c.causes, causes); d != "" {
 				t.Errorf("causes (-want +got):\n%s", d)
 			}
-			if o, trace := v.Outcome(); o != c.outcome || trace == (load.TraceID{}) {
+			if o, trace := v.Outcome(false); o != c.outcome || trace == (load.TraceID{}) {
 				t.Errorf("outcome = %v, trace %v, want %v and a trace", o, trace, c.outcome)
 			}
 		})
@@ -478,7 +478,7 @@ flow:
 	if _, done := v.Go(); !done {
 		t.Error("an interrupted VU goes on")
 	}
-	if o, _ := v.Outcome(); o != load.Interrupted || len(run.results) != 0 {
+	if o, _ := v.Outcome(false); o != load.Interrupted || len(run.results) != 0 {
 		t.Errorf("outcome %v with %d results, want %v with none", o, len(run.results), load.Interrupted)
 	}
 	v.Close()
@@ -499,7 +499,7 @@ flow:
 	if n := len(run.results); n != 4 || run.results[1].Cause != load.Internal || run.results[1].Step != 1 {
 		t.Fatalf("results %v, want two iterations of a good first and a second of cause internal", run.results)
 	}
-	if o, _ := v.Outcome(); o != load.Stopped || !strings.HasPrefix(run.failed[0], "b: internal: panic: a fault") {
+	if o, _ := v.Outcome(false); o != load.Stopped || !strings.HasPrefix(run.failed[0], "b: internal: panic: a fault") {
 		t.Errorf("outcome %v, failures %q; want %v and one that names the panic", o, run.failed, load.Stopped)
 	}
 	if run.opened != 2 || run.closed != 2 {
@@ -513,7 +513,7 @@ func TestTracesOfVUsWithOneNumberDiffer(t *testing.T) {
 	for range 3 {
 		v := p.NewVU(1, newPerformer().rt)
 		v.Begin(0)
-		_, trace := v.Outcome()
+		_, trace := v.Outcome(false)
 		seen[trace] = true
 	}
 	if len(seen) != 3 {

@@ -234,7 +234,7 @@ flow:
       - {name: a, nap: {send: a, takes: 1s, fail: true}, on_failure: stop_iteration}
       - [{name: b, nap: {send: b, takes: 2s}}, {name: c, nap: {send: c, takes: 1s}}]
   - {name: d, nap: {send: d, takes: 1s}}`, 1, nil)
-		if outcome, _ := v.Outcome(); outcome != load.Stopped || slices.Contains(w.said, "d") || !slices.Contains(w.said, "c") {
+		if outcome, _ := v.Outcome(false); outcome != load.Stopped || slices.Contains(w.said, "d") || !slices.Contains(w.said, "c") {
 			t.Errorf("outcome %v after %v, want stopped after a, b and c", outcome, w.said)
 		}
 	})
@@ -251,7 +251,7 @@ func TestAnInterruptReachesBranches(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				v.Interrupt()
 			})
-			if outcome, _ := v.Outcome(); outcome != load.Interrupted {
+			if outcome, _ := v.Outcome(false); outcome != load.Interrupted {
 				t.Errorf("outcome = %v, want interrupted", outcome)
 			}
 		})

@@ -208,8 +208,14 @@ func (v *VU) endTrace() {
 	v.trace = nil
 }
 
-// Outcome returns how the last iteration ended, and its trace ID.
-func (v *VU) Outcome() (load.Outcome, load.TraceID) { return v.outcome, v.traceID }
+// Outcome returns how the last iteration ended, and its trace ID. One that was cut off is
+// interrupted, unless only the rest of its pace was waited for.
+func (v *VU) Outcome(cutOff bool) (load.Outcome, load.TraceID) {
+	if cutOff && (v.inner == nil || !v.inner.paced) {
+		return load.Interrupted, v.traceID
+	}
+	return v.outcome, v.traceID
+}
 
 // Interrupt makes Go return soon. After it the VU is usable only for Close.
 func (v *VU) Interrupt() {

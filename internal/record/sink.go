@@ -88,7 +88,7 @@ func (s *Sink) Add(vu, step int, value float64) {
 	sh.mu.Lock()
 	c := sh.cells.steps[step]
 	if c == nil {
-		c = sh.cells.take(step)
+		c = sh.take(step)
 	}
 	c.record(&r, 0)
 	switch kind {
