@@ -2,6 +2,7 @@ package expr
 
 import (
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -264,5 +265,27 @@ func BenchmarkCondition(b *testing.B) {
 				c.Eval(sc, r)
 			}
 		})
+	}
+}
+
+// The reference of the language has a row for each function.
+func TestEveryFunctionIsInTheReference(t *testing.T) {
+	var rows strings.Builder
+	for _, file := range []string{"../../docs/scenarios.md", "../../docs/data.md"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "| `") {
+				what, _, _ := strings.Cut(strings.TrimPrefix(line, "|"), " | ")
+				rows.WriteString(what + "\n")
+			}
+		}
+	}
+	for _, name := range Functions() {
+		if !strings.Contains(rows.String(), "`"+name+"(") {
+			t.Errorf("no row is about %s()", name)
+		}
 	}
 }
