@@ -60,7 +60,7 @@ func TestNamesOfCookies(t *testing.T) {
 	} {
 		var j Jar
 		j.Set([]byte(c.field), c.o, []byte("/"), time.Now())
-		if got := string(j.Append(nil, c.o, []byte("/"), time.Now())); got != c.want {
+		if got := string(j.Append(nil, c.o, []byte("/"), WithinSite, time.Now())); got != c.want {
 			t.Errorf("%s becomes %q, want %q", c.field, got, c.want)
 		}
 	}

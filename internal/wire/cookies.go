@@ -37,8 +37,18 @@ type cookie struct {
 	path        string
 	exact       bool // for the host domain only, not for those below it
 	secure      bool
+	site        sameSite
 	expires     time.Time // zero for never
 }
+
+// A sameSite is the attribute SameSite of a cookie.
+type sameSite uint8
+
+const (
+	siteOpen   sameSite = iota // None, or nothing that is known
+	siteLax                    // not sent across sites but with GET and HEAD
+	siteStrict                 // not sent across sites
+)
 
 // Len returns the number of cookies, including those that have expired since they were set.
 func (j *Jar) Len() int { return len(j.cookies) }
@@ -78,11 +88,11 @@ func (j *Jar) Set(field []byte, o *Origin, path []byte, now time.Time) {
 }
 
 // Append appends the Cookie field of a request for a path, with its line end, unless no cookie fits.
-func (j *Jar) Append(dst []byte, o *Origin, path []byte, now time.Time) []byte {
+func (j *Jar) Append(dst []byte, o *Origin, path []byte, by Crossing, now time.Time) []byte {
 	empty := true
 	for i := range j.cookies {
 		c := &j.cookies[i]
-		if !c.sent(o, now) || !pathMatches(path, c.path) {
+		if !c.sent(o, now) || !c.crosses(by) || !pathMatches(path, c.path) {
 			continue
 		}
 		if empty {
@@ -117,6 +127,11 @@ func (c *cookie) sent(o *Origin, now time.Time) bool {
 	return (!c.secure || trusted(o)) && (c.expires.IsZero() || c.expires.After(now)) && c.fits(o.Host)
 }
 
+// crosses reports whether the cookie goes with a request that was led across sites.
+func (c *cookie) crosses(by Crossing) bool {
+	return by == WithinSite || c.site == siteOpen || c.site == siteLax && by == AcrossSites
+}
+
 // fits reports whether the cookie is for a host.
 func (c *cookie) fits(host string) bool {
 	if strings.EqualFold(host, c.domain) {
@@ -145,6 +160,7 @@ func parseCookie(field []byte, o *Origin, path []byte, now time.Time) (c cookie,
 		domain: strings.ToLower(o.Host), exact: true, path: defaultPath(path),
 	}
 	aged := false // Max-Age overrides Expires
+	none := false // SameSite=None
 	rooted, narrowed := false, false
 	for len(attributes) > 0 {
 		var attribute []byte
@@ -154,6 +170,13 @@ func parseCookie(field []byte, o *Origin, path []byte, now time.Time) (c cookie,
 		switch {
 		case equalFold(key, "Secure"):
 			c.secure = true
+		case equalFold(key, "SameSite"):
+			c.site, none = siteOpen, equalFold(value, "None")
+			if equalFold(value, "Lax") {
+				c.site = siteLax
+			} else if equalFold(value, "Strict") {
+				c.site = siteStrict
+			}
 		case equalFold(key, "Path"):
 			if c.path = defaultPath(path); len(value) > 0 && value[0] == '/' {
 				c.path = string(value)
@@ -175,9 +198,10 @@ func parseCookie(field []byte, o *Origin, path []byte, now time.Time) (c cookie,
 			}
 		}
 	}
-	// What the prefixes of names promise (RFC 6265bis, section 4.1.3).
+	// What SameSite=None and the prefixes of names promise (RFC 6265bis, sections 5.7 and 4.1.3).
 	switch {
-	case hasPrefixFold(c.name, "__Secure-") && !c.secure,
+	case none && !c.secure,
+		hasPrefixFold(c.name, "__Secure-") && !c.secure,
 		hasPrefixFold(c.name, "__Host-") && (!c.secure || !rooted || narrowed):
 		return c, false
 	}
@@ -189,7 +213,7 @@ func hasPrefixFold(s, prefix string) bool {
 }
 
 // narrow sets the cookie's domain, which must be the host or a domain above it,
-// and reports whether it is. Hosts cannot share a domain of a single label.
+// and reports whether it is. Hosts cannot share a domain of a single label, or one that anybody registers names in.
 func (c *cookie) narrow(domain, host string) bool {
 	if domain == "" {
 		return true
@@ -201,7 +225,7 @@ func (c *cookie) narrow(domain, host string) bool {
 	}
 	c.domain, c.exact = domain, false
 	_, err := netip.ParseAddr(host)
-	return err != nil && strings.Contains(domain, ".") && !strings.HasSuffix(domain, ".") && c.fits(host)
+	return err != nil && strings.Contains(domain, ".") && !strings.HasSuffix(domain, ".") && !isPublicSuffix(domain) && c.fits(host)
 }
 
 // defaultPath returns the request's path up to but without its last slash (section 5.1.4).

@@ -50,6 +50,9 @@ func TestCookies(t *testing.T) {
 		{"expires", shop, []string{"a=1; Path=/; Expires=Mon, 23 Nov 2026 13:00:00 GMT"}, shop, "/", 59 * time.Minute, "a=1"},
 		{"expires with dashes", shop, []string{"a=1; Path=/; Expires=Mon, 23-Nov-2026 13:00:00 GMT"}, shop, "/", 61 * time.Minute, ""},
 		{"deleted", shop, []string{"a=1; Path=/", "b=2; Path=/", "a=; Path=/; Max-Age=0"}, shop, "/", 0, "b=2"},
+		{"domain of a registry", Origin{TLS: true, Host: "shop.example.co.uk"}, []string{"a=1; Path=/; Domain=co.uk"}, Origin{TLS: true, Host: "shop.example.co.uk"}, "/", 0, ""},
+		{"domain below a registry", Origin{TLS: true, Host: "shop.example.co.uk"}, []string{"a=1; Path=/; Domain=example.co.uk"}, Origin{TLS: true, Host: "example.co.uk"}, "/", 0, "a=1"},
+		{"same-site none without secure", shop, []string{"a=1; Path=/; SameSite=None", "b=1; Path=/; SameSite=None; Secure", "c=1; Path=/; SameSite=strict", "d=1; Path=/; SameSite=odd"}, shop, "/", 0, "b=1; c=1; d=1"},
 		{"no name", shop, []string{"=1; Path=/"}, shop, "/", 0, ""},
 		{"no pair", shop, []string{"a; Path=/"}, shop, "/", 0, ""},
 		{"line end in the value", shop, []string{"a=1\r\nX: y; Path=/"}, shop, "/", 0, ""},
@@ -63,7 +66,7 @@ func TestCookies(t *testing.T) {
 		if want != "" {
 			want = "Cookie: " + want + "\r\n"
 		}
-		if got := string(j.Append(nil, &c.to, []byte(c.path), now.Add(c.later))); got != want {
+		if got := string(j.Append(nil, &c.to, []byte(c.path), WithinSite, now.Add(c.later))); got != want {
 			t.Errorf("%s: Append = %q, want %q", c.name, got, want)
 		}
 	}
@@ -79,7 +82,7 @@ func TestJarIsBounded(t *testing.T) {
 		t.Errorf("Len() = %d after 1000 cookies, want %d", n, maxCookies)
 	}
 	j.Clear()
-	if got := j.Append(nil, &o, []byte("/"), time.Now()); len(got) > 0 || j.Len() != 0 {
+	if got := j.Append(nil, &o, []byte("/"), WithinSite, time.Now()); len(got) > 0 || j.Len() != 0 {
 		t.Errorf("after Clear: %q", got)
 	}
 }
@@ -88,7 +91,7 @@ func TestSendingCookiesAllocatesNothing(t *testing.T) {
 	var j Jar
 	o, path, now, dst := &Origin{Host: "shop.example.com"}, []byte("/a"), time.Now(), make([]byte, 0, 100)
 	j.Set([]byte("a=1; Domain=example.com; Path=/; Max-Age=100"), o, path, now)
-	if n := testing.AllocsPerRun(100, func() { dst = j.Append(dst[:0], o, path, now) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { dst = j.Append(dst[:0], o, path, WithinSite, now) }); n > 0 {
 		t.Errorf("Append allocates %v times, want 0", n)
 	}
 }
@@ -112,7 +115,7 @@ func FuzzCookie(f *testing.F) {
 		o, now := &Origin{TLS: true, Host: "shop.example.com"}, time.Now()
 		var ours Jar
 		ours.Set([]byte(field), o, []byte(path), now)
-		got := string(ours.Append(nil, o, []byte(path), now))
+		got := string(ours.Append(nil, o, []byte(path), WithinSite, now))
 		if strings.ContainsAny(strings.TrimSuffix(got, "\r\n"), "\r\n\x00") {
 			t.Fatalf("%q makes a field with a line end: %q", field, got)
 		}
@@ -134,4 +137,40 @@ func FuzzCookie(f *testing.F) {
 			t.Errorf("%q on %q comes back as %q, by net/http as %q", field, path, got, want)
 		}
 	})
+}
+
+// A redirect from another site carries no Strict cookies, and Lax ones with GET and HEAD only.
+func TestCookiesAcrossSites(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	shop := Origin{TLS: true, Host: "shop.example.com"}
+	var j Jar
+	for _, field := range []string{"open=1; Path=/", "none=1; Path=/; SameSite=None; Secure", "lax=1; Path=/; SameSite=Lax", "strict=1; Path=/; SameSite=Strict"} {
+		j.Set([]byte(field), &shop, []byte("/"), now)
+	}
+	for _, c := range []struct {
+		from   Origin
+		method string
+		want   string
+	}{
+		{Origin{TLS: true, Host: "shop.example.com", Port: 8443}, "POST", "open=1; none=1; lax=1; strict=1"},
+		{Origin{TLS: true, Host: "login.Example.com."}, "POST", "open=1; none=1; lax=1; strict=1"},
+		{Origin{TLS: true, Host: "example.org"}, "GET", "open=1; none=1; lax=1"},
+		{Origin{TLS: true, Host: "example.org"}, "HEAD", "open=1; none=1; lax=1"},
+		{Origin{TLS: true, Host: "example.org"}, "POST", "open=1; none=1"},
+		{Origin{TLS: true, Host: "com"}, "POST", "open=1; none=1"},
+		{Origin{Host: "shop.example.com"}, "PUT", "open=1; none=1"}, // another scheme is another site
+		{Origin{TLS: true, Host: "127.0.0.1"}, "PUT", "open=1; none=1"},
+	} {
+		if got := string(j.Append(nil, &shop, []byte("/"), CrossingOf(&c.from, &shop, c.method), now)); got != "Cookie: "+c.want+"\r\n" {
+			t.Errorf("%s by way of %v: %q, want %q", c.method, c.from, got, c.want)
+		}
+	}
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{{"a.github.io", "b.github.io", false}, {"a.example.co.uk", "b.example.co.uk", true}, {"a.co.uk", "b.co.uk", false}, {"localhost", "localhost", true}, {"10.0.0.1", "10.0.1.1", false}} {
+		if got := CrossingOf(&Origin{Host: c.a}, &Origin{Host: c.b}, "POST") == WithinSite; got != c.same {
+			t.Errorf("%s and %s are one site: %v, want %v", c.a, c.b, got, c.same)
+		}
+	}
 }

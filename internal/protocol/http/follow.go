@@ -155,7 +155,7 @@ func (s *step) encodeHop(h *hop, fields []byte, c *protocol.Call, w *scratch, se
 			return err
 		}
 	}
-	s.appendCookies(&h.origin, w, sess)
+	s.appendCookies(&h.origin, wire.CrossingOf(&s.origin, &h.origin, h.method), w, sess)
 	if !h.body {
 		w.body = nil
 		if w.file != nil {

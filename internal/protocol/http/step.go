@@ -270,7 +270,7 @@ func (s *step) encode(c *protocol.Call, w *scratch, sess *session) error {
 		return err
 	}
 	w.head = len(x.Out)
-	s.appendCookies(&s.origin, w, sess)
+	s.appendCookies(&s.origin, wire.WithinSite, w, sess)
 	if !s.bodiless {
 		if err := s.fillBody(c, w); err != nil {
 			return err
@@ -287,14 +287,14 @@ func (s *step) encode(c *protocol.Call, w *scratch, sess *session) error {
 }
 
 // appendCookies appends the Cookie field.
-func (s *step) appendCookies(o *wire.Origin, w *scratch, sess *session) {
+func (s *step) appendCookies(o *wire.Origin, by wire.Crossing, w *scratch, sess *session) {
 	if !s.cookies {
 		return
 	}
 	held := sess.cookies()
 	defer held.mu.Unlock()
 	if held.jar.Len() > 0 {
-		w.x.Out = held.jar.Append(w.x.Out, o, pathOf(w.x.Target()), time.Now())
+		w.x.Out = held.jar.Append(w.x.Out, o, pathOf(w.x.Target()), by, time.Now())
 	}
 }
 
