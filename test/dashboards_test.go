@@ -71,6 +71,13 @@ var mayBeEmpty = map[string]string{
 	"endurance.json/Items: growth per hour C":  "a slope takes hours of readings",
 	"endurance.json/Memory in a day B":         "a slope takes hours of readings",
 
+	"scenario.json/p95 duration of groups A": "the demo has no groups",
+	"scenario.json/Groups that failed A":     "the demo has no groups",
+	"scenario.json/Rates A":                  "the demo has no metrics of its own",
+	"scenario.json/p95 of trends A":          "the demo has no metrics of its own",
+	"scenario.json/Counters A":               "the demo has no metrics of its own",
+	"scenario.json/Gauges A":                 "the demo has no metrics of its own",
+
 	"self.json/Behind A":          "no remote write is configured",
 	"self.json/Samples A":         "no remote write is configured",
 	"self.json/Samples B":         "no remote write is configured",

@@ -71,6 +71,22 @@ func scenario() *Dashboard {
 					series{"sent", rate("", `perfd_sent_bytes_total{@step}`)},
 					series{"received", rate("", `perfd_received_bytes_total{@step}`)}),
 			}},
+			{"Groups, and metrics of the scenario's own", 8, []*Panel{
+				graph("p95 duration of groups", "From when the first request of a group was due to its last answer, without think times.", 8, "s",
+					series{"{{group}}", quantile(0.95, "group", "perfd_group_duration", "{@scenario")}).empty("The scenario has no groups."),
+				graph("Groups that failed", "The share of groups in which a request failed.", 8, "percentunit",
+					series{"{{group}}", rate("group", `perfd_group_failures_total{@scenario}`) + ` / (` + rate("group", `perfd_groups_total{@scenario}`) + ` > 0)`}).empty("The scenario has no groups."),
+				graph("Rates", "The share of the events of each rate of the scenario's own whose condition held.", 8, "percentunit",
+					series{"{{metric}}", `1 - ` + rate("metric", `perfd_custom_events_missed_total{@scenario}`) + ` / (` + rate("metric", `perfd_custom_events_total{@scenario}`) + ` > 0)`}).empty("The scenario has no rates of its own."),
+			}},
+			{"", 8, []*Panel{
+				graph("p95 of trends", "The 95th percentile of each trend of the scenario's own.", 8, "s",
+					series{"{{metric}}", quantile(0.95, "metric", "perfd_custom_duration", "{@scenario")}).empty("The scenario has no trends of its own."),
+				graph("Counters", "What each counter of the scenario's own gains, per second.", 8, "short",
+					series{"{{metric}}", rate("metric", `perfd_custom_total{@scenario}`)}).empty("The scenario has no counters of its own."),
+				graph("Gauges", "The last value of each gauge of the scenario's own, the mean of all instances.", 8, "short",
+					series{"{{metric}}", `avg by (metric) (perfd_custom_value{@scenario})`}).empty("The scenario has no gauges of its own."),
+			}},
 			{"Runs", 4, []*Panel{
 				stat("Run", "The run that is under way.", 6, "none", `max by (run) (perfd_run_info{@scenario})`, plain).named("{{run}}"),
 				stat("Since", "When it began.", 6, "dateTimeAsIso", `min(perfd_run_start_timestamp_seconds{@scenario}) * 1000`, plain),
