@@ -47,6 +47,24 @@ func (v *visited) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v.shop.ServeHTTP(w, r)
 }
 
+// agrees compares what perfd says each scenario sent to its endpoints, by step, with what was counted.
+func (v *visited) agrees(t *testing.T, m daemon.Metrics, endpoints map[string]map[string]string) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
+		said := map[string]float64{}
+		for step, at := range endpoints[name] {
+			said[at] += sent(m, step, "scenario="+name)
+		}
+		maps.DeleteFunc(said, func(_ string, n float64) bool { return n == 0 })
+		v.mu.Lock()
+		counted := v.counts[name]
+		v.mu.Unlock()
+		if !maps.Equal(said, counted) || len(said) == 0 {
+			t.Errorf("%s: perfd says it sent %v, the shop counted %v", name, said, counted)
+		}
+	}
+}
+
 // examples returns the flows that a page of docs shows, each as a configuration of one flow, with its line.
 func examples(t *testing.T, page string) (texts []string, lines []int) {
 	t.Helper()
@@ -148,19 +166,7 @@ func TestTheExamplesOfTheLanguageRun(t *testing.T) {
 		}
 		return ""
 	})
-	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
-		said := map[string]float64{}
-		for step, at := range endpoints[name] {
-			said[at] += sent(m, step, "scenario="+name)
-		}
-		maps.DeleteFunc(said, func(_ string, n float64) bool { return n == 0 })
-		v.mu.Lock()
-		counted := v.counts[name]
-		v.mu.Unlock()
-		if !maps.Equal(said, counted) {
-			t.Errorf("%s: perfd says it sent %v, the shop counted %v", name, said, counted)
-		}
-	}
+	v.agrees(t, m, endpoints)
 	succeeded(t, m)
 }
 
@@ -294,6 +300,49 @@ func TestTheShopForTenThousandUsersRunsSmall(t *testing.T) {
 	if want := answersOf(counts, "POST /cart/items"); added != want || added == 0 {
 		t.Errorf("carts: perfd says it sent %v, the shop answered %v", added, want)
 	}
+}
+
+// The examples of single constructs run beside each other: nothing fails, each does what it shows, and what perfd says it
+// sent is what the shop answered.
+func TestTheConstructsRunSmall(t *testing.T) {
+	shop := demo.New(demo.Default(), 1)
+	v := &visited{shop: shop, counts: map[string]map[string]float64{}}
+	g := newTarget(t, v.ServeHTTP, nil)
+	files, err := filepath.Glob(repository("config", "examples", "flows", "constructs", "*.yaml"))
+	if err != nil || len(files) < 15 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	doc := map[string]any{"targets": []any{map[string]any{"name": "shop", "url": g.URL}}, "flows": map[string]any{}}
+	var scenarios []any
+	endpoints := map[string]map[string]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var one map[string]any
+		if err := yaml.Unmarshal(text, &one); err != nil {
+			t.Fatal(err)
+		}
+		flows, _ := one["flows"].(map[string]any)
+		maps.Copy(doc["flows"].(map[string]any), flows)
+		for _, s := range one["scenarios"].([]any) {
+			s := s.(map[string]any)
+			s["schedule"] = map[string]any{"manual": true, "duration": "4s"}
+			scenarios = append(scenarios, s)
+			at := map[string]string{}
+			steps(one, at)
+			endpoints[s["name"].(string)] = at
+		}
+	}
+	doc["scenarios"] = scenarios
+	text, err := yaml.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := runAll(t, string(text))
+	succeeded(t, m)
+	v.agrees(t, m, endpoints)
 }
 
 func TestTheMicroservicesRunSmall(t *testing.T) {
