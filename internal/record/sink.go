@@ -86,7 +86,7 @@ func (s *Sink) Add(vu, step int, value float64) {
 	}
 	sh := s.shard(vu)
 	sh.mu.Lock()
-	c := sh.cells.steps[step]
+	c := sh.steps[step]
 	if c == nil {
 		c = sh.take(step)
 	}
