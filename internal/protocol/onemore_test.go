@@ -285,7 +285,7 @@ func TestOneMoreProtocolIsInterruptedAndRedials(t *testing.T) {
 	if got, want := strings.Join(causes, ","), ",,canceled"; got != want {
 		t.Errorf("causes %q, want %q", got, want)
 	}
-	if o, _ := v.Outcome(); o != load.Interrupted {
+	if o, _ := v.Outcome(false); o != load.Interrupted {
 		t.Errorf("outcome %d, want %d, interrupted", o, load.Interrupted)
 	}
 	if n := connections.Opened.Load(); n != 3 {
