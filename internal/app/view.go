@@ -121,6 +121,9 @@ func (d daemon) Scenario(name string) (web.Detail, bool) {
 	}
 	for _, step := range s.Config().Program.Steps {
 		row := web.Step{Name: step.Label, Target: step.Target, Protocol: step.Protocol}
+		if step.Metric != "" {
+			row.Protocol = "metric, " + step.Metric
+		}
 		if w := d.fleet.LastWindow(name, step.Label); w != nil {
 			row.RequestRate = float64(w.Requests) / w.End.Sub(w.Start).Seconds()
 			if n := w.Requests - w.Failures[load.Canceled]; n > 0 {

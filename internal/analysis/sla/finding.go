@@ -29,6 +29,16 @@ var wordsOf = map[objective.Kind]words{
 	objective.Availability: {of: "availability", fail: "is under", pass: "is at least", events: "requests", bad: "had no answer or a 5xx"},
 	objective.CheckRatio:   {of: "check ratio", fail: "is under", pass: "is at least", events: "checks", bad: "did not hold"},
 	objective.Rate:         {of: "rate", fail: "is under", pass: "is at least", events: "requests"},
+	objective.MetricRatio:  {fail: "is under", pass: "is at least", events: "events", bad: "did not hold"},
+}
+
+// words returns the words of the clause's kind; a trend of the scenario's own has values instead of requests.
+func (c *clause) words() words {
+	w := wordsOf[c.Kind]
+	if c.Metric && c.Kind == objective.Latency {
+		w.events, w.bad = "values", "took longer"
+	}
+	return w
 }
 
 // finding returns what is known of the objective at an instant, and keeps what
@@ -171,7 +181,7 @@ func (c *clause) events() string {
 	if c.Kind == objective.Rate && c.Step == "" {
 		return "iterations"
 	}
-	return wordsOf[c.Kind].events
+	return c.words().events
 }
 
 // statistic returns the name of the statistic that the objective is about.
@@ -182,7 +192,8 @@ func (c *clause) statistic() string {
 	return string(c.Kind)
 }
 
-// subject returns the subject of the sentence: "p95 of shop/login".
+// subject returns the subject of the sentence: "p95 of shop/login", or "login_success of
+// shop" for a metric of the scenario's own.
 func (c *clause) subject() string {
 	of := wordsOf[c.Kind].of
 	switch {
@@ -192,15 +203,21 @@ func (c *clause) subject() string {
 		of = strconv.Quote(c.Check)
 	}
 	place := c.Scenario
-	if c.Step != "" {
+	switch {
+	case c.Metric:
+		place = c.Step + " of " + c.Scenario
+	case c.Step != "":
 		place += "/" + c.Step
+	}
+	if of == "" {
+		return place
 	}
 	return of + " of " + place
 }
 
 // sentence returns the sentence of a finding with a verdict on a tally.
 func (c *clause) sentence(t tally, v load.Verdict) string {
-	w := wordsOf[c.Kind]
+	w := c.words()
 	says := "is not settled against"
 	switch v {
 	case load.Fail:
@@ -213,7 +230,7 @@ func (c *clause) sentence(t tally, v load.Verdict) string {
 
 // counted writes the counts of a tally: "7.1 % of 12,040 requests took longer, 5 % may".
 func (c *clause) counted(t tally) string {
-	w := wordsOf[c.Kind]
+	w := c.words()
 	switch {
 	case c.Kind == objective.Rate:
 		return fmt.Sprintf("%s over %s", amount.Of(t.value, "per_second"), minutes(float64(t.intervals)))

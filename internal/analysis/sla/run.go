@@ -207,5 +207,5 @@ func (c *clause) neededOfRun(t tally) string {
 	if math.IsInf(n, 1) || n > t.events*1e5 {
 		return "the value is too near the limit for a longer run to settle it"
 	}
-	return fmt.Sprintf("a run of about %s %s", atLeast(max(n, t.events)), wordsOf[c.Kind].events)
+	return fmt.Sprintf("a run of about %s %s", atLeast(max(n, t.events)), c.words().events)
 }

@@ -83,6 +83,24 @@ func (r *rig) series() map[string]float64 {
 	return all
 }
 
+// The sentences of objectives on metrics of the scenario's own name the metric, and count its events or values.
+func TestWordsOfOwnMetrics(t *testing.T) {
+	for _, c := range []struct {
+		o    objective.Objective
+		want string
+	}{
+		{objective.Objective{That: "login_success > 99%", Kind: objective.MetricRatio, Limit: 0.99, Unit: objective.Ratio}, "login_success of shop is under 99%: 10 % of 1,000 events did not hold, 1 % may (95 % interval "},
+		{objective.Objective{That: "p(95) of login_success < 2s", Kind: objective.Latency, Quantile: 0.95, Limit: 2, Unit: objective.Seconds, Less: true}, "p95 of login_success of shop is over 2s: 10 % of 1,000 values took longer, 5 % may (95 % interval "},
+	} {
+		c.o.Scenario, c.o.Step, c.o.Metric = "shop", "login_success", true
+		w := &clause{Objective: c.o}
+		got := w.sentence(tally{events: 1000, bad: 100, value: 0.1}, load.Fail)
+		if !strings.HasPrefix(got, c.want) {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
 func allFail(windows []*load.Window) {
 	for _, w := range windows {
 		w.Failures = [load.NumCauses]uint64{load.Status: w.Requests}
