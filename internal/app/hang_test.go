@@ -179,8 +179,15 @@ func TestAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
 		for _, path := range []string{"/metrics", "/-/healthy", "/-/ready", "/", "/api/v1/status"} {
 			get(path)
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
+	b.stopped(t)
+}
+
+// A reload that hangs on the disk, or on anything else, does not keep the stop.
+func TestAHangingReloadDoesNotKeepTheStop(t *testing.T) {
+	b := newBadDay(t, answering(t), "http://127.0.0.1:1")
+	b.reloading.Lock()
+	defer b.reloading.Unlock()
 	b.stopped(t)
 }
 

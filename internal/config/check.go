@@ -252,8 +252,7 @@ func checkMetric(s *Scenario, c objective.Config, o *objective.Objective, errs *
 		if m.Name.S != o.Step {
 			continue
 		}
-		want := map[objective.Kind]string{objective.Latency: flow.Trend, objective.MetricRatio: flow.Rate}[o.Kind]
-		if m.Value.S != want {
+		if m.Value.S != o.MetricType() {
 			e := errs.Add(c.That.Pos, c.That.Path, "%s is a %s", o.Step, m.Value.S)
 			e.Hint = "objectives are about a rate, login_success > 99%, and a trend, p(95) of processing_time < 2s"
 			return false

@@ -16,15 +16,7 @@ type Metrics = block.Entries[block.Text]
 // addKey is the key of values for metrics.
 const addKey = "add"
 
-// The types of metrics. They are those of k6.
-const (
-	Counter = "counter"
-	Rate    = "rate"
-	Gauge   = "gauge"
-	Trend   = "trend"
-)
-
-var metricTypes = []string{Counter, Rate, Gauge, Trend}
+var metricTypes = []string{load.MetricCounter, load.MetricRate, load.MetricGauge, load.MetricTrend}
 
 // maxMetrics bounds the metrics of one scenario.
 const maxMetrics = 50
@@ -66,7 +58,8 @@ func (a *Add) compile(k *compiler, _ *block.Node, in place) {
 
 // typesOf are the types of values that metrics take, by type of metric.
 var typesOf = map[string][]expr.Type{
-	Counter: {expr.Number}, Rate: {expr.Bool}, Gauge: {expr.Number, expr.Duration}, Trend: {expr.Duration, expr.Number},
+	load.MetricCounter: {expr.Number}, load.MetricRate: {expr.Bool},
+	load.MetricGauge: {expr.Number, expr.Duration}, load.MetricTrend: {expr.Duration, expr.Number},
 }
 
 // ofAnswer compiles the values that a request has for metrics.
@@ -90,7 +83,7 @@ func (k *compiler) ofAnswer(r *Request, s *expr.Symbols) (list []*addition, keep
 }
 
 func hintOfValue(kind string) string {
-	if kind == Rate {
+	if kind == load.MetricRate {
 		return "write a condition: status == 200"
 	}
 	return "write number(x) for text that is a number"
@@ -115,7 +108,7 @@ func (k *compiler) addition(x block.Entry[block.Text]) *addition {
 		names = append(names, m.Name.S)
 	}
 	if k.alone { // the metrics are those of the scenarios that use the flow
-		return &addition{kind: Gauge, name: x.Name.S}
+		return &addition{kind: load.MetricGauge, name: x.Name.S}
 	}
 	e := k.o.Errors.Add(x.Name.Pos, x.Name.Path, "unknown metric %q", x.Name.S)
 	if e.Hint = block.Nearest(x.Name.S, names); len(names) == 0 {
@@ -203,12 +196,12 @@ func (v *VU) addAnswer(s *step, r *load.Result, response expr.Response) error {
 			switch {
 			case err == nil:
 				value = got
-			case a.kind != Rate && r.Cause == load.None:
+			case a.kind != load.MetricRate && r.Cause == load.None:
 				return fmt.Errorf("add: %s: %w", a.name, err)
-			case a.kind != Rate:
+			case a.kind != load.MetricRate:
 				continue
 			}
-		} else if a.kind != Rate {
+		} else if a.kind != load.MetricRate {
 			continue
 		}
 		if err := v.measure(a, value); err != nil {
@@ -225,7 +218,7 @@ func (v *VU) measure(a *addition, value expr.Value) error {
 	switch {
 	case !ok || !slices.Contains(typesOf[a.kind], value.Type()):
 		return fmt.Errorf("a %s takes %s, got %s", a.kind, typesOf[a.kind][0], value.Type())
-	case number < 0 && a.kind != Gauge:
+	case number < 0 && a.kind != load.MetricGauge:
 		return fmt.Errorf("a %s takes nothing below 0, got %s", a.kind, value)
 	}
 	if v.rt.Metrics != nil {

@@ -417,18 +417,20 @@ func (h *History) Sizes() map[string]int64 {
 	for _, t := range tiers {
 		sizes[t.name] = 0
 	}
-	segments := []*segment{}
+	of := h.sizes.Load()
 	switch {
 	case h.readOnly:
-		segments, _, _ = list(h.o.Dir)
+		segments, _, _ := list(h.o.Dir)
+		now := sizesOf(segments)
+		of = &now
 	case h.mu.TryLock():
 		now := sizesOf(h.segments)
-		h.sizes.Store(&now)
 		h.mu.Unlock()
+		h.sizes.Store(&now)
+		of = &now
 	}
-	of := sizesOf(segments)
-	if now := h.sizes.Load(); now != nil {
-		of = *now
+	if of == nil { // nobody has asked before
+		return sizes
 	}
 	for i, n := range of {
 		sizes[tiers[i].name] = n

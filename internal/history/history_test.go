@@ -479,3 +479,33 @@ func configErrors(t *testing.T, text string) string {
 	}
 	return errs.Err().Error()
 }
+
+// A disk that hangs does not keep who asks for sizes: they are those of when nobody wrote.
+func TestSizesWhileTheDiskHangs(t *testing.T) {
+	hung, writes := make(chan struct{}), make(chan struct{}, 1)
+	hangs := false
+	h := opened(t, Options{Dir: t.TempDir(), Disk: func() error {
+		if hangs {
+			select {
+			case writes <- struct{}{}:
+			default:
+			}
+			<-hung
+		}
+		return nil
+	}})
+	must(t, h.Append(interval("s", 0), nil))
+	before := h.Sizes()
+	hangs = true
+	done := make(chan error)
+	go func() { done <- h.Append(interval("s", 1), nil) }()
+	<-writes
+	if d := cmp.Diff(before, h.Sizes()); d != "" || before["10s"] == 0 {
+		t.Errorf("sizes while a write hangs (-before +now):\n%s", d)
+	}
+	close(hung)
+	must(t, <-done)
+	if now := h.Sizes(); now["10s"] <= before["10s"] {
+		t.Errorf("sizes after the write: %v, before it %v", now, before)
+	}
+}

@@ -49,6 +49,17 @@ type Objective struct {
 	PerIteration uint64        // number of requests that are lost with a dropped iteration
 }
 
+// MetricType is the type of the metrics that an objective of this kind can be about, empty for none.
+func (o *Objective) MetricType() string {
+	switch o.Kind {
+	case Latency:
+		return load.MetricTrend
+	case MetricRatio:
+		return load.MetricRate
+	}
+	return ""
+}
+
 // A kindOf describes how one kind is written and counted.
 type kindOf struct {
 	kind     Kind

@@ -63,17 +63,17 @@ func (b *batch) plan(end End) (Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return counted{vus{p}, end}, nil
+	return ending{vus{p}, end}, nil
 }
 
-// counted is a plan that also ends after a number of iterations.
-type counted struct {
+// ending is a plan that also ends after a number of iterations.
+type ending struct {
 	vus
 	end End
 }
 
 // End is the end after time or iterations.
-func (p counted) End() End { return p.end }
+func (p ending) End() End { return p.end }
 
 type sharedIterations struct{ batch }
 

@@ -113,6 +113,12 @@ func (t Target) to(level float64) Target {
 // plus returns a computed target that is higher by a number of steps.
 func (t Target) plus(n float64, step Target) Target { return t.to(t.Level() + n*step.Level()) }
 
+// A counted curve knows how many stages it has though their values are wrong: at least one.
+type counted interface {
+	Curve
+	count() int
+}
+
 // A cyclic curve goes on for ever where the workload says nothing of laps.
 type cyclic interface {
 	Curve
@@ -152,8 +158,12 @@ func (s *shaped) check(c *Checker, start Target) {
 	before := c.errs.Len()
 	s.curve.Check(c)
 	if c.Partial || c.errs.Len() > before {
-		if l, ok := s.curve.(*stageList); ok && len(*l) > 0 && s.Repeat != nil {
-			s.checkRepeat(c.In("repeat"), len(*l))
+		if s.Repeat != nil {
+			stages := 0
+			if l, ok := s.curve.(counted); ok {
+				stages = l.count()
+			}
+			s.checkRepeat(c.In("repeat"), stages)
 		}
 		return
 	}
@@ -183,12 +193,16 @@ func (s *shaped) missing(c *Checker) {
 	c.errs.Add(c.At.Pos, c.At.Path, "%s needs one of %s", c.Executor, strings.Join(names, ", ")).Hint = "write stages: [{duration: 5m, target: " + c.Model.example() + "}]"
 }
 
-// checkRepeat reports a lap that is not one of some stages, or a number of laps that is none.
+// checkRepeat reports a lap that is not one of some stages, 0 where their number is not known, or a
+// number of laps that is none.
 func (s *shaped) checkRepeat(c *Checker, stages int) bool {
 	before := c.errs.Len()
 	r := s.Repeat
-	if r.From < 0 || r.From >= stages {
+	switch {
+	case stages > 0 && (r.From < 0 || r.From >= stages):
 		c.Fail("from", "must be a stage, 0 to %d, got %d", stages-1, r.From).Hint = "stages are counted from 0"
+	case r.From < 0:
+		c.Fail("from", "must not be negative, got %d", r.From).Hint = "stages are counted from 0"
 	}
 	if r.Times < 0 {
 		c.Fail("times", "must not be negative, got %d", r.Times).Hint = "leave it out to repeat for ever"

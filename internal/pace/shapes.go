@@ -126,14 +126,14 @@ func (s *rampAndHold) Describe(Target) string {
 var Sine = Shape{
 	Name: "sine",
 	Doc:  "A level that swings between two, as between day and night; for ever, where the workload has no repeat.",
-	New:  func() Curve { return &sine{Period: block.Duration(24 * time.Hour), Peak: -1} },
+	New:  func() Curve { return &sine{Period: block.Duration(24 * time.Hour)} },
 }
 
 type sine struct {
-	Low    Target         `yaml:"low" block:"required" doc:"The lowest level."`
-	High   Target         `yaml:"high" block:"required" doc:"The highest level."`
-	Period block.Duration `yaml:"period" doc:"Time from one peak to the next; 24h by default."`
-	Peak   block.Duration `yaml:"peak" doc:"How long after a period's beginning the level is highest: of an always-on scenario, after the anchor of its schedule; half a period by default."`
+	Low    Target          `yaml:"low" block:"required" doc:"The lowest level."`
+	High   Target          `yaml:"high" block:"required" doc:"The highest level."`
+	Period block.Duration  `yaml:"period" doc:"Time from one peak to the next; 24h by default."`
+	Peak   *block.Duration `yaml:"peak" doc:"How long after a period's beginning the level is highest: of an always-on scenario, after the anchor of its schedule; half a period by default."`
 }
 
 // chords is how many straight lines a period of a sine is laid out as. A line is off the
@@ -147,16 +147,16 @@ func (s *sine) Check(c *Checker) {
 	in := c.In(Sine.Name)
 	in.higher("high", s.High, "low", s.Low)
 	in.positive("period", s.Period)
-	if s.Peak > s.Period {
-		in.Fail("peak", "must be at most the period (%s), got %s", s.Period, s.Peak)
+	if s.Peak != nil && *s.Peak > s.Period {
+		in.Fail("peak", "must be at most the period (%s), got %s", s.Period, *s.Peak)
 	}
 }
 
 // level is that of an instant, in parts of a period since its beginning.
 func (s *sine) level(at float64) Target {
 	peak := 0.5
-	if s.Peak >= 0 {
-		peak = float64(s.Peak) / float64(s.Period)
+	if s.Peak != nil {
+		peak = float64(*s.Peak) / float64(s.Period)
 	}
 	low, high := s.Low.Level(), s.High.Level()
 	return s.High.to((low + high + (high-low)*math.Cos(2*math.Pi*(at-peak))) / 2)
@@ -165,15 +165,11 @@ func (s *sine) level(at float64) Target {
 // Stages begins with a jump; the lines of a period follow.
 func (s *sine) Stages() []Stage {
 	stages := []Stage{{Target: s.level(0)}}
-	var at block.Duration
-	for i := 1; i <= chords; i++ {
-		// The lengths add up to the period whether or not it can be divided.
-		next := block.Duration(float64(s.Period) / chords * float64(i))
-		if i == chords {
-			next = s.Period
-		}
-		stages = append(stages, Stage{Duration: next - at, Target: s.level(float64(i%chords) / chords)})
-		at = next
+	// The lengths add up to the period whether or not it can be divided.
+	whole, rest := s.Period/chords, s.Period%chords
+	for i := block.Duration(1); i <= chords; i++ {
+		length := whole + rest*i/chords - rest*(i-1)/chords
+		stages = append(stages, Stage{Duration: length, Target: s.level(float64(i%chords) / chords)})
 	}
 	return stages
 }

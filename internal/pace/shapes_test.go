@@ -28,6 +28,9 @@ func TestSine(t *testing.T) {
 			}
 		}
 		mean := (tt.low + tt.high) / 2 * tt.period.Seconds()
+		if again := p.At(tt.period - 1).Until; again != tt.period {
+			t.Errorf("%s: the last line of a period ends at %v, want %v", tt.workload, again, tt.period)
+		}
 		for _, from := range []time.Duration{0, tt.period / 5, 10000 * tt.period} {
 			if got := p.Count(from, from+tt.period); math.Abs(got-mean) > 1e-4*mean {
 				t.Errorf("%s: %v arrivals in the period from %v on, want %v", tt.workload, got, from, mean)

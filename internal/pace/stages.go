@@ -28,6 +28,8 @@ func (l *stageList) Check(c *Checker) {
 
 func (l *stageList) Stages() []Stage { return *l }
 
+func (l *stageList) count() int { return max(1, len(*l)) }
+
 // Describe returns " → 50/s over 5m, then 50/s for 55m".
 func (l *stageList) Describe(start Target) string {
 	var b strings.Builder

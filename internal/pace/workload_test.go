@@ -196,7 +196,9 @@ func TestMistakesAreReportedTogether(t *testing.T) {
 			"start_vus", "vus", "stages[0].target", "repeat.from", "graceful_stop",
 		},
 		"{executor: constant-arrival-rate, rate: 0/s, arrivals: none, max_vus: 0, max_lateness: 0s, warm_up: -1s}": {"rate", "arrivals", "max_vus", "max_lateness", "warm_up"},
-		"{executor: ramping-vus, stages: [], repeat: {from: 1}, start_vus: -1}":                                    {"stages", "start_vus"},
+		"{executor: ramping-vus, stages: [], repeat: {from: 0}, start_vus: -1}":                                    {"stages", "start_vus"},
+		"{executor: ramping-arrival-rate, stages: [{duration: 1m}], start_rate: 1/s, max_vus: 0}":                  {"stages[0].target", "max_vus"},
+		"{executor: ramping-vus, sine: {low: 1, period: 1h}, repeat: {from: -1, times: -2}}":                       {"sine.high", "repeat.from", "repeat.times"},
 	} {
 		_, err := decode(t, workload)
 		if err == nil {

@@ -189,15 +189,15 @@ var families = func() []family {
 		ofGroup(metric.GroupFailures, failures),
 		ofGroup(metric.GroupDuration, func(m *message, s *step) { m.histogram(&s.duration, m.bounds) }),
 
-		ofMetric(metric.CustomCounter, "counter", func(m *message, s *step) { m.counter(s.value) }),
-		ofMetric(metric.CustomRate, "rate", func(m *message, s *step) { m.counter(float64(s.requests)) }),
-		ofMetric(metric.CustomRateMisses, "rate", func(m *message, s *step) { m.counter(float64(s.failures[load.Check])) }),
-		ofMetric(metric.CustomGauge, "gauge", func(m *message, s *step) {
+		ofMetric(metric.CustomCounter, load.MetricCounter, func(m *message, s *step) { m.counter(s.value) }),
+		ofMetric(metric.CustomRate, load.MetricRate, func(m *message, s *step) { m.counter(float64(s.requests)) }),
+		ofMetric(metric.CustomRateMisses, load.MetricRate, func(m *message, s *step) { m.counter(float64(s.failures[load.Check])) }),
+		ofMetric(metric.CustomGauge, load.MetricGauge, func(m *message, s *step) {
 			if s.at > 0 {
 				m.gauge(s.value)
 			}
 		}),
-		ofMetric(metric.CustomTrend, "trend", func(m *message, s *step) { m.histogram(&s.duration, m.bounds) }),
+		ofMetric(metric.CustomTrend, load.MetricTrend, func(m *message, s *step) { m.histogram(&s.duration, m.bounds) }),
 
 		ofCheck(metric.Checks, func(m *message, c *check) { m.counter(float64(c.evaluated)) }),
 		ofCheck(metric.CheckFailures, func(m *message, c *check) { m.counter(float64(c.failed)) }),

@@ -73,15 +73,15 @@ func (s *Sink) Add(vu, step int, value float64) {
 	kind := s.info.Steps[step].Metric
 	r := load.Result{Step: step}
 	switch kind {
-	case "trend":
+	case load.MetricTrend:
 		r.Done = int64(math.Round(min(value, maxTrend) * 1e9))
-	case "rate":
+	case load.MetricRate:
 		if value == 0 {
 			r.Cause = load.Check
 		}
 	}
 	var at int64
-	if kind == "gauge" {
+	if kind == load.MetricGauge {
 		at = s.recorder.settings.Add(1)
 	}
 	sh := s.shard(vu)
@@ -92,9 +92,9 @@ func (s *Sink) Add(vu, step int, value float64) {
 	}
 	c.record(&r, 0)
 	switch kind {
-	case "counter":
+	case load.MetricCounter:
 		c.value += value
-	case "gauge":
+	case load.MetricGauge:
 		if at > c.at {
 			c.value, c.at = value, at
 		}
