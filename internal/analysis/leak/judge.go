@@ -48,7 +48,9 @@ func (m *member) look(at float64, t *traffic) {
 // and neither is another shape than a line while the later half rises like the whole.
 func (x *examination) spares(o objection, th *Thresholds) bool {
 	switch o {
-	case chance, small:
+	case chance:
+		return x.trend.p < th.HoldP
+	case small:
 		return true
 	case slowing, stepped, fading:
 		return x.trend.slope > 0 && x.trend.late >= th.HoldSlope*x.trend.slope
@@ -68,14 +70,15 @@ func (m *member) examine(from, to float64, t *traffic, begins bool) (load.Verdic
 	}
 	current := all[len(all)-1]
 	whole := examine(all[len(all)-1:], m.life.count(from, to), t, th)
-	curve := settle(current, t, th)
+	curve := settle(all[len(all)-1:], t, th)
+	began := current.points[0].at
 	collected := math.Inf(1)
 	if at, ok := lastCollected(current.points, th); ok && r.Kind == load.ResourceMemory {
 		collected = at
 	}
 	against := chance
 	if whole.lack == enough {
-		if against = whole.objectsOf(r, curve, collected, th); against == none {
+		if against = whole.objectsOf(r, curve, began, collected, th); against == none {
 			return load.Fail, none, whole
 		}
 	}
@@ -83,6 +86,9 @@ func (m *member) examine(from, to float64, t *traffic, begins bool) (load.Verdic
 		pooled := examine(all, m.readings(from, to), t, th)
 		if pooled.lack == enough && pooled.lives > 1 {
 			o := pooled.objects(r, th)
+			if o == none && warmUps(all, &pooled, t, th) {
+				o = settles
+			}
 			if o == none {
 				return load.Fail, none, pooled
 			}
@@ -102,7 +108,7 @@ func (m *member) examine(from, to float64, t *traffic, begins bool) (load.Verdic
 		if late.lack != enough {
 			continue
 		}
-		if late.objectsOf(r, curve, collected, th) == none {
+		if late.objectsOf(r, curve, began, collected, th) == none {
 			if late.exceeds(current, cut) {
 				return load.Fail, none, late
 			}
@@ -123,15 +129,36 @@ func (m *member) examine(from, to float64, t *traffic, begins bool) (load.Verdic
 
 // objectsOf is objects, and whether the rise is only what a curve makes of it, or is mostly younger than the last collection and
 // has not been seen for Patience.
-func (x *examination) objectsOf(r *Resource, curve settling, collected float64, th *Thresholds) objection {
+func (x *examination) objectsOf(r *Resource, curve settling, began, collected float64, th *Thresholds) objection {
 	o := x.objects(r, th)
-	if o == none && x.absolute < th.Unsettled*curve.rise(x.from, x.from+x.span) && curve.slope*x.span < th.Growth*math.Abs(x.start) {
+	if o == none && x.settles(curve, curve.rise(x.from-began, x.from-began+x.span), x.span, th) {
 		return settles
 	}
 	if o == none && collected < x.from+x.span/2 && !x.patient(th) {
 		return uncollected
 	}
 	return o
+}
+
+// settles says whether the growth over a time is about the rise of a curve, and that of a line beside it small.
+func (x *examination) settles(curve settling, rise, span float64, th *Thresholds) bool {
+	return x.absolute < th.Unsettled*rise && curve.slope*span < th.Growth*math.Abs(x.start)
+}
+
+// warmUps says whether the rise of several lifetimes is what the warm-up of each leaves of a curve.
+func warmUps(lives []stretch, x *examination, t *traffic, th *Thresholds) bool {
+	var used []stretch
+	for _, s := range lives {
+		if s.fresh && len(s.points) >= minLife && s.span() > 0 {
+			used = append(used, s)
+		}
+	}
+	curve, rise, span := settle(used, t, th), 0.0, 0.0
+	for _, s := range used {
+		rise += curve.rise(th.WarmUpShort*s.span(), s.span()) / float64(len(used))
+		span += (1 - th.WarmUpShort) * s.span() / float64(len(used))
+	}
+	return x.settles(curve, rise, span, th)
 }
 
 // clean says whether growth that matters is ruled out over the window.

@@ -390,3 +390,27 @@ func TestRatesAreNotLookedAtAndDisksAre(t *testing.T) {
 		t.Errorf("found %+v, want that the disk fills up", found)
 	}
 }
+
+// Each lifetime of a process that warms up rises like the one before; none of them leaks.
+func TestWarmUpsOfSeveralLifetimes(t *testing.T) {
+	for _, c := range shapes() {
+		if c.name != "restarts" {
+			continue
+		}
+		for k := range uint64(10) {
+			if o := c.make(rand.New(rand.NewPCG(k, 6)), 6).once(); o.once == load.Fail {
+				t.Errorf("trace %d is called a leak over %d lifetimes: growth %.2f", k, o.m.judgement.x.lives, o.m.judgement.x.growth)
+			}
+		}
+	}
+}
+
+// A leak that was called holds while it is in doubt, and no longer than its trend is there.
+func TestWhatHoldsALeak(t *testing.T) {
+	for p, want := range map[float64]bool{0.01: true, 0.19: true, 0.21: false, 0.9: false} {
+		x := examination{trend: trend{p: p, slope: 1}}
+		if got := x.spares(chance, &Defaults); got != want {
+			t.Errorf("a trend of p %v holds: %v, want %v", p, got, want)
+		}
+	}
+}

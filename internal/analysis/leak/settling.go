@@ -7,11 +7,10 @@ import (
 	"github.com/perfd/perfd/internal/stats"
 )
 
-// A settling is the curve level - height·exp(-t/τ) through the floors of a
-// lifetime from its beginning: a process that warms up or fills its caches.
+// A settling is the curve level - height·exp(-t/τ) through the floors of lifetimes
+// from their beginnings, t seconds after each: a process that warms up or fills its caches.
 type settling struct {
-	began  float64 // seconds
-	height float64 // 0 where a line describes the lifetime as well
+	height float64 // 0 where a line describes the lifetimes as well
 	tau    float64 // seconds
 	slope  float64 // per second, of a line beside the curve; 0 where the curve alone does as well
 }
@@ -25,27 +24,45 @@ var settlings = func() (out []float64) {
 	return out
 }()
 
-// settle fits the curve to a lifetime, the load that was sent beside it.
-func settle(s stretch, t *traffic, th *Thresholds) settling {
+// settle fits the curve to lifetimes that are seen from their beginnings, each with a level of its own and the load
+// that was sent beside it.
+func settle(lives []stretch, t *traffic, th *Thresholds) settling {
 	var c settling
-	if !s.fresh || len(s.points) < th.MinReadings || s.span() <= 0 {
+	points, total, longest, least := 0, 0.0, 0.0, math.Inf(1)
+	for _, s := range lives {
+		if !s.fresh || len(s.points) < minLife || s.span() <= 0 {
+			return c
+		}
+		points += len(s.points)
+		total += s.span()
+		longest = max(longest, s.span())
+		if s.falls.length > 0 {
+			least = min(least, s.span()/(th.CyclesPerBlock*s.falls.length))
+		}
+	}
+	n := int(min(float64(th.MaxBlocks), float64(points/2), least*float64(len(lives))))
+	if points < th.MinReadings || n < max(th.MinBlocks, minLife*len(lives)) {
 		return c
 	}
-	n := min(th.MaxBlocks, len(s.points)/2)
-	if s.falls.length > 0 {
-		n = min(n, int(s.span()/(th.CyclesPerBlock*s.falls.length)))
+	var y, line, loads, requests []float64
+	var of []int
+	for i, s := range lives {
+		for _, f := range s.blocks(max(minLife, int(float64(n)*s.span()/total))) {
+			of = append(of, i)
+			y, line = append(y, f.low), append(line, f.at-s.points[0].at)
+			loads, requests = append(loads, t.rate(f.from, f.to)), append(requests, t.at(f.at))
+		}
 	}
-	if n < th.MinBlocks {
-		return c
+	n = len(y)
+	columns := make([][]float64, len(lives))
+	for i := range columns {
+		columns[i] = make([]float64, n)
 	}
-	floors := s.blocks(n)
-	n = len(floors)
-	one, y, line, loads, requests := make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n)
-	for i, f := range floors {
-		one[i], y[i], line[i], loads[i], requests[i] = 1, f.low, f.at-s.points[0].at, t.rate(f.from, f.to), t.at(f.at)
+	for k, i := range of {
+		columns[i][k] = 1
 	}
-	columns := [][]float64{one}
-	if math.Sqrt(stats.Variance(loads)) > th.LoadVaries*stats.Mean(loads) {
+	varies := math.Sqrt(stats.Variance(loads)) > th.LoadVaries*stats.Mean(loads)
+	if varies {
 		columns = append(columns, loads)
 	}
 	with := func(c ...[]float64) [][]float64 { return append(slices.Clip(columns), c...) }
@@ -57,15 +74,15 @@ func settle(s stretch, t *traffic, th *Thresholds) settling {
 		return curve
 	}
 	left, _, _ := leastSquares(y, with(line))
-	if len(columns) > 1 {
+	if varies {
 		byRequests, _, _ := leastSquares(y, with(requests))
 		left = min(left, byRequests)
 	}
 	best, residuals := math.Inf(1), []float64(nil)
 	for _, share := range settlings {
-		tau := share * s.span()
+		tau := share * longest
 		if rest, height, r := leastSquares(y, with(curveOf(tau))); rest < best && height > 0 {
-			best, residuals, c = rest, r, settling{s.points[0].at, height, tau, 0}
+			best, residuals, c = rest, r, settling{height, tau, 0}
 		}
 	}
 	// The gain of a number more is a share of the values that are independent.
@@ -76,19 +93,19 @@ func settle(s stretch, t *traffic, th *Thresholds) settling {
 	}
 	best *= gain
 	for _, share := range settlings {
-		if rest, slope, _ := leastSquares(y, with(curveOf(share*s.span()), line)); rest < best {
+		if rest, slope, _ := leastSquares(y, with(curveOf(share*longest), line)); rest < best {
 			best, c.slope = rest, slope
 		}
 	}
 	return c
 }
 
-// rise returns what the curve rises from one instant to another.
+// rise returns what the curve rises from one age of a lifetime to another.
 func (c settling) rise(from, to float64) float64 {
 	if c.height == 0 {
 		return 0
 	}
-	return c.height * (math.Exp(-(from-c.began)/c.tau) - math.Exp(-(to-c.began)/c.tau))
+	return c.height * (math.Exp(-from/c.tau) - math.Exp(-to/c.tau))
 }
 
 // leastSquares returns the sum of squares that columns leave of y, the last

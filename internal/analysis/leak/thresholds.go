@@ -81,6 +81,8 @@ type Thresholds struct {
 	// BendEarly is the same for growth that has not been seen for Patience, and for
 	// several lifetimes, each of which warms up.
 	Bend, BendEarly float64
+	// HoldP is the probability of a trend below which a leak that was called still holds.
+	HoldP float64
 	// HoldSlope is the share of the slope from which on the rise of the later half says that a leak
 	// that was called goes on, although it is no line: the arrival of requests bends one that has no other
 	// noise, and rare collections make steps of it.
@@ -154,6 +156,7 @@ var Defaults = Thresholds{
 	LateP:          0.1,
 	Bend:           -3,
 	BendEarly:      -1.5,
+	HoldP:          0.2,
 	HoldSlope:      0.85,
 	KinkGain:       0.65,
 	SettlingGain:   6,
