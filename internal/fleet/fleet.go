@@ -78,6 +78,7 @@ type Fleet struct {
 	o       Options
 	zero    time.Time // of the clock that the limiters of all targets share
 	pause   pause
+	alive   alive
 	pushed  *maintenance.Pushed
 	windows lastWindows
 
@@ -107,6 +108,7 @@ func New(doc *config.Document, o Options) (*Fleet, error) {
 	f := &Fleet{o: o, zero: time.Now(), pushed: maintenance.NewPushed(o.State), now: &generation{targets: map[string]*Target{}}}
 	f.disturbances.log = o.Log
 	o.State.Get(maintenanceKey, &f.known)
+	f.alive = lastAlive(o.State)
 	f.pause = pause{store: o.State, changed: f.pauseChanged}
 	// Schedules must know from their beginning that they are paused: they would count
 	// everything that comes before the pause as missed.
@@ -129,6 +131,7 @@ func (f *Fleet) Start() {
 	f.cancel = cancel
 	f.loops.Go(func() { f.tick(ctx) })
 	f.loops.Go(func() { f.census(ctx) })
+	f.loops.Go(func() { f.alive.keep(ctx, f.Scenarios) })
 	now := f.current()
 	f.pause.look(now.doc.KillSwitch())
 	f.followMaintenance(time.Now())

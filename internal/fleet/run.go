@@ -58,6 +58,7 @@ type run struct {
 // An identity is what a cut of the run changes.
 type identity struct {
 	id      string
+	header  string    // what its requests say of it
 	began   time.Time // by the schedule
 	trace   load.TraceID
 	since   time.Time // in this process
@@ -75,9 +76,9 @@ func (i *identity) measured() time.Time {
 	return i.since.Round(0)
 }
 
-// newIdentity returns the identity of a run that begins, or is resumed, at this instant.
-func newIdentity(sr schedule.Run, release string) *identity {
-	i := &identity{id: sr.ID, began: sr.Fire, since: time.Now(), release: release, resumed: sr.Resumed, broken: sr.Broken}
+// newIdentity returns the identity of a run of a scenario that begins, or is resumed, at this instant.
+func newIdentity(scenario string, sr schedule.Run, release string) *identity {
+	i := &identity{id: sr.ID, header: scenario + "/" + sr.ID, began: sr.Fire, since: time.Now(), release: release, resumed: sr.Resumed, broken: sr.Broken}
 	binary.BigEndian.PutUint64(i.trace[:8], rand.Uint64())
 	binary.BigEndian.PutUint64(i.trace[8:], rand.Uint64()|1)
 	return i
@@ -97,7 +98,7 @@ func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 	r := &run{s: s, joined: time.Now(), done: make(chan struct{}), shared: map[sharedKey]io.Closer{}}
 	r.ends = !sr.End.IsZero() || !s.cfg.Workload.End().Never()
 	r.killed, r.killNow = context.WithCancel(context.Background())
-	r.identity.Store(newIdentity(sr, s.release()))
+	r.identity.Store(newIdentity(s.name, sr, s.release()))
 	w := &s.cfg.Workload
 	most := w.MostVUs()
 	rt := &flow.Runtime{
@@ -208,7 +209,7 @@ func (r *run) env(name string) *protocol.Env {
 		Now:         r.engine.Now,
 		Zero:        r.engine.Zero(),
 		UserAgent:   "perfd/" + version.Version,
-		Identity:    r.s.name + "/" + r.identity.Load().id,
+		Identity:    func() string { return r.identity.Load().header },
 		Connections: r.s.sink.Connections(),
 		Log:         r.s.log,
 		TLSFaults:   r.s.o.TLSFaults,

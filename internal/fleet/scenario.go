@@ -123,7 +123,7 @@ func (f *Fleet) newScenario(c *config.Scenario, g *generation, blackouts []sched
 		return nil, err
 	}
 	s.plan = pace.OutOfStep(s.plan, c.Workload, s.name, phaseWithin(c.Schedule))
-	if err := s.newRunner(blackouts); err != nil {
+	if err := s.newRunner(blackouts, f.alive.before); err != nil {
 		return nil, err
 	}
 	return s, s.openSink()
@@ -188,8 +188,8 @@ func (s *Scenario) setObjectives(c *config.Scenario) {
 	}
 }
 
-// newRunner compiles the scenario's schedule.
-func (s *Scenario) newRunner(blackouts []schedule.Blackout) error {
+// newRunner compiles the scenario's schedule. An earlier process is known to have lived until alive.
+func (s *Scenario) newRunner(blackouts []schedule.Blackout, alive time.Time) error {
 	all, err := schedule.NewBlackouts(blackouts)
 	if err != nil {
 		return err
@@ -202,7 +202,7 @@ func (s *Scenario) newRunner(blackouts []schedule.Blackout) error {
 		return err
 	}
 	s.runner = schedule.NewRunner(schedule.RunnerOptions{
-		Schedule: sched, Starter: s, Memory: memory{s.o.State, s.memoryKey()}, Log: s.log, Paused: s.paused(),
+		Schedule: sched, Starter: s, Memory: memory{s.o.State, s.memoryKey()}, Log: s.log, Paused: s.paused(), Alive: alive,
 		Lost: s.lost,
 	})
 	return nil
@@ -250,7 +250,7 @@ func (s *Scenario) Begin(sr schedule.Run, ended func()) error {
 	s.replaces = false
 	r, err := s.newRun(sr)
 	if err != nil {
-		s.over(newIdentity(sr, s.release()), judge.Errored, time.Now())
+		s.over(newIdentity(s.name, sr, s.release()), judge.Errored, time.Now())
 		return err
 	}
 	s.mu.Lock()
@@ -294,7 +294,7 @@ func (s *Scenario) Cut(sr schedule.Run) {
 	}
 	now := time.Now()
 	s.over(r.identity.Load(), "", now)
-	named := newIdentity(sr, s.release())
+	named := newIdentity(s.name, sr, s.release())
 	r.identity.Store(named)
 	s.mu.Lock()
 	s.mark(now, sr.ID)
@@ -305,7 +305,9 @@ func (s *Scenario) Cut(sr schedule.Run) {
 }
 
 // lost reports a run that an earlier process began and nobody resumes.
-func (s *Scenario) lost(sr schedule.Run) { s.over(newIdentity(sr, ""), judge.Interrupted, time.Now()) }
+func (s *Scenario) lost(sr schedule.Run) {
+	s.over(newIdentity(s.name, sr, ""), judge.Interrupted, time.Now())
+}
 
 // event returns an event about a run of the scenario.
 func (s *Scenario) event(kind load.EventKind, named *identity, at time.Time) load.Event {

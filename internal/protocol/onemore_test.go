@@ -177,7 +177,7 @@ func runtime(sink flow.Sink, connections *load.Connections) *flow.Runtime {
 			shared[k] = c
 			return c, err
 		},
-		Now: now, Zero: zero, UserAgent: "perfd/test", Identity: "mixed/1",
+		Now: now, Zero: zero, UserAgent: "perfd/test", Identity: func() string { return "mixed/1" },
 		Connections: connections, Log: slog.New(slog.DiscardHandler),
 	}
 	return &flow.Runtime{Sink: sink, Env: func(string) *protocol.Env { return env }, Now: now}

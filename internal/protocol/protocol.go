@@ -140,8 +140,11 @@ type Env struct {
 	Now func() time.Duration
 	// Zero is the engine's zero with its monotonic reading: Zero.Add(Now()) is an absolute deadline.
 	Zero time.Time
-	// UserAgent and Identity are sent with every request (User-Agent, X-Perfd).
-	UserAgent, Identity string
+	// UserAgent is sent with every request.
+	UserAgent string
+	// Identity is what is sent with a request that is made now, to say which run it belongs to (X-Perfd): a cut
+	// gives a run that goes on another. It is safe for concurrent use and allocates nothing.
+	Identity func() string
 	// Connections counts the connections of the VUs.
 	Connections *load.Connections
 	Log         *slog.Logger

@@ -233,7 +233,7 @@ func TestMissedRunsOfAGapAreInTheCount(t *testing.T) {
 		}
 		m := machine{schedule: s, log: slog.New(slog.DiscardHandler)}
 		now := at(t, "2026-03-29 01:50 +01:00")
-		m.restore(memory{Due: now}, now)
+		m.restore(memory{Due: now}, time.Time{}, now)
 		m.collect(at(t, "2026-03-29 03:00 +02:00"))
 		if m.waiting == nil {
 			t.Errorf("%q: no run at the end of the gap", c.cron)

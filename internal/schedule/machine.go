@@ -35,9 +35,10 @@ type machine struct {
 
 // A memory is what the next process must know.
 type memory struct {
-	Seen    time.Time `json:"seen"`          // when it was saved
-	Due     time.Time `json:"due,omitzero"`  // runs due up to here were begun or missed
-	Run     *Run      `json:"run,omitempty"` // under way
+	Seen    time.Time `json:"seen"`            // when it was saved
+	Lives   bool      `json:"lives,omitempty"` // Run was under way and goes on for as long as the process lives
+	Due     time.Time `json:"due,omitzero"`    // runs due up to here were begun or missed
+	Run     *Run      `json:"run,omitempty"`   // under way
 	Owed    bool      `json:"owed,omitempty"`
 	Stopped bool      `json:"stopped,omitempty"` // by hand, an always-on schedule
 	LastRun string    `json:"last_run,omitempty"`
@@ -67,8 +68,6 @@ func (d action) any() bool {
 const (
 	// leastStep is the shortest change of the wall clock that counts as a step; NTP slews by less.
 	leastStep = time.Second
-	// heartbeat is how often the memory of a run under way is saved.
-	heartbeat = sleep
 	// longestLookBack bounds how far back missed runs are counted.
 	longestLookBack = 31 * day
 	// longestSetBack is the longest time by which a clock may be set back and runs are
@@ -93,11 +92,14 @@ func (m *machine) watch(wall time.Time, monotonic time.Duration) (stepped time.D
 	return stepped
 }
 
-// restore resumes from the memory of an earlier process. It returns the run that
-// was under way where that is not resumed.
-func (m *machine) restore(saved memory, now time.Time) (lost *Run) {
+// restore resumes from the memory of an earlier process, which is known to have lived
+// until alive. It returns the run that was under way where that is not resumed.
+func (m *machine) restore(saved memory, alive, now time.Time) (lost *Run) {
 	before := saved.Run
-	saved.Run = nil
+	if saved.Lives && alive.After(saved.Seen) {
+		saved.Seen = alive
+	}
+	saved.Run, saved.Lives = nil, false
 	m.mem = saved
 	m.dirty = true
 	if saved.Due.IsZero() {
@@ -308,9 +310,10 @@ func (m *machine) close(now time.Time, monotonic time.Duration) {
 	m.busy, m.ending, m.byHand, m.dirty = false, "", false, true
 }
 
-// toSave returns the memory where it must be saved, nil otherwise.
+// toSave returns the memory where it must be saved, nil otherwise. A run that goes on
+// is not saved again: how long it did is what the process says of itself.
 func (m *machine) toSave(now time.Time) *memory {
-	if !m.dirty && (!m.busy || now.Sub(m.mem.Seen).Abs() < heartbeat) {
+	if !m.dirty {
 		return nil
 	}
 	m.dirty = false
@@ -318,6 +321,7 @@ func (m *machine) toSave(now time.Time) *memory {
 		m.mem.Seen = now
 	}
 	mem := m.mem
+	mem.Lives = m.busy && !m.leaving
 	if w := m.waiting; mem.Run == nil && w != nil && !w.floating {
 		mem.Run = &w.run
 	}

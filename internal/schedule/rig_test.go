@@ -113,6 +113,7 @@ func (r *rig) stop() {
 // kept or seen.
 func (r *rig) kill() {
 	r.memory = r.memory.copy()
+	r.options.Alive = time.Now().Round(0).Add(r.shift)
 	r.mu.Lock()
 	events, drain := r.events, r.drain
 	r.drain = 0

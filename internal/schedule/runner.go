@@ -48,6 +48,10 @@ type RunnerOptions struct {
 	Memory   Memory // nil forgets
 	Log      *slog.Logger
 
+	// Alive is the last instant at which the earlier process that left the memory is known
+	// to have lived; zero where nothing is. A run that was under way when that was killed
+	// had load until then.
+	Alive time.Time
 	// Paused begins with a pause, as if Pause had been called.
 	Paused bool
 	// Lost, if not nil, is called for a run that was under way when an earlier
@@ -143,7 +147,7 @@ func (r *Runner) recall() {
 	r.mu.Lock()
 	wall, monotonic := r.o.Clock()
 	r.watch(wall, monotonic)
-	lost := r.restore(m, wall)
+	lost := r.restore(m, r.o.Alive, wall)
 	r.mu.Unlock()
 	if lost != nil && r.o.Lost != nil {
 		r.o.Lost(*lost)

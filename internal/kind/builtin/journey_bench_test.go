@@ -142,7 +142,7 @@ func BenchmarkJourney(b *testing.B) {
 					}
 					return shared[k], err
 				},
-				Now: func() time.Duration { return time.Since(zero) }, Zero: zero, UserAgent: "perfd/test", Identity: "s/r",
+				Now: func() time.Duration { return time.Since(zero) }, Zero: zero, UserAgent: "perfd/test", Identity: func() string { return "s/r" },
 				Connections: &load.Connections{}, Log: slog.New(slog.DiscardHandler),
 			}
 			sink := &countedSink{}

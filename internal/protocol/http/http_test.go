@@ -59,7 +59,7 @@ func newRig(t testing.TB, base string) *rig {
 			return c, err
 		},
 		Now: func() time.Duration { return time.Since(zero) }, Zero: zero,
-		UserAgent: "perfd/test", Identity: "scenario/run",
+		UserAgent: "perfd/test", Identity: func() string { return "scenario/run" },
 		Connections: &load.Connections{}, Log: slog.New(slog.DiscardHandler),
 	}
 	r.vu = &protocol.VU{ID: 1, Env: r.env}

@@ -168,7 +168,7 @@ func TestARequestThatLacksAValueIsNotSent(t *testing.T) {
 
 func TestIdentityWithALineEndIsRefused(t *testing.T) {
 	r := newRig(t, serve(t, func(http.ResponseWriter, *http.Request) {}))
-	r.env.Identity = "a\r\nX: y"
+	r.env.Identity = func() string { return "a\r\nX: y" }
 	if call := r.get(`{url: /}`); call.Result.Cause != load.Internal || call.Err == nil {
 		t.Errorf("cause %v (%v), want %v", call.Result.Cause, call.Err, load.Internal)
 	}

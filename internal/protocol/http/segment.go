@@ -132,7 +132,7 @@ var (
 		return append(dst, "-00"...), nil
 	}}
 	identity = segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
-		return append(dst, c.VU.Env.Identity...), nil
+		return append(dst, c.VU.Env.Identity()...), nil
 	}}
 )
 

@@ -98,7 +98,7 @@ func (*transport) Close() error { return nil }
 
 func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 	env := v.Env
-	if hasLineEnd([]byte(env.UserAgent)) || hasLineEnd([]byte(env.Identity)) {
+	if hasLineEnd([]byte(env.UserAgent)) || hasLineEnd([]byte(env.Identity())) {
 		return nil, errLineEnd
 	}
 	shared, err := env.Shared(s.key, func() (io.Closer, error) {

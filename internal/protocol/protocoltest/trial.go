@@ -61,7 +61,7 @@ func newTrial(t testing.TB, s Subject, patience time.Duration) *trial {
 		}}),
 		Shared: tr.share,
 		Now:    func() time.Duration { return time.Since(zero) }, Zero: zero,
-		UserAgent: "perfd/test", Identity: "scenario/run",
+		UserAgent: "perfd/test", Identity: func() string { return "scenario/run" },
 		Connections: &load.Connections{}, Log: slog.New(slog.DiscardHandler),
 	}
 	tr.vu = tr.user(1)
