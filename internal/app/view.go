@@ -183,7 +183,7 @@ func (d daemon) view(s *fleet.Scenario, now time.Time) web.Scenario {
 	v := web.Scenario{
 		Name: s.Name(), Test: string(cfg.Test), Target: cfg.Target.S, Labels: cfg.Labels,
 		Executor: cfg.Workload.Executor, Model: cfg.Workload.Model(),
-		Schedule: cfg.Schedule.Describe(), Workload: cfg.Workload.Describe(),
+		Schedule: cfg.Schedule.Describe(), Workload: cfg.Played().Describe(),
 		State: fleet.State(sched), Expected: sched.Due, NextRun: sched.Next, LastEnd: sched.LastEnd, Missed: sched.Missed,
 	}
 	if recent, ok := s.Recent(); ok {

@@ -99,7 +99,7 @@ func lines(w io.Writer, p *flow.Program) {
 func describe(w io.Writer, s *config.Scenario) {
 	fmt.Fprintf(w, "\n%s\t%s test on %s\n", s.Name.S, s.Test, s.Target.S)
 	fmt.Fprintf(w, "  schedule\t%s\n", s.Schedule.Describe())
-	fmt.Fprintf(w, "  workload\t%s\n", s.Workload.Describe())
+	fmt.Fprintf(w, "  workload\t%s\n", s.Played().Describe())
 	outline(w, s)
 	for i := range s.Judged {
 		o := &s.Judged[i]
@@ -109,7 +109,7 @@ func describe(w io.Writer, s *config.Scenario) {
 		}
 		fmt.Fprintf(w, "  objective\t%s: %s (%s, shown over %s, %s)\n", o.Name, o.That, of, block.Duration(o.Window), o.Severity)
 	}
-	peak, mean := s.Workload.Peak(), s.Workload.Mean()
+	peak, mean := s.Played().Peak(), s.Workload.Mean()
 	if s.Workload.Open() {
 		n := s.Program.Expected
 		fmt.Fprintf(w, "  rate\tmean %s iterations/s = %s requests/s, peak %s iterations/s = %s requests/s, at most %d VUs\n",

@@ -5,6 +5,7 @@ import (
 
 	"github.com/perfd/perfd/internal/amount"
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/pace"
 )
 
 // Misfits returns what is right by itself and cannot go together: load over the caps
@@ -21,9 +22,17 @@ func (d *Document) Misfits() block.Mistakes {
 	return errs.Mistakes()
 }
 
+// Played is the scenario's workload as its schedule plays it.
+func (s *Scenario) Played() pace.Config {
+	if s.Schedule.AlwaysOn() {
+		return s.Workload.Joined()
+	}
+	return s.Workload
+}
+
 // fits adds what does not fit within a scenario.
 func (s *Scenario) fits(errs *block.Errors) {
-	most, peak := float64(s.Workload.MostVUs()), s.Workload.Peak()
+	most, peak := float64(s.Workload.MostVUs()), s.Played().Peak()
 	for _, name := range s.Program.Unset {
 		errs.Add(name.Pos, name.Path, "nothing sets the metric %q", name.S).Hint = "a step sets it with add: {" + name.S + ": …}"
 	}
@@ -66,7 +75,7 @@ func (d *Document) fitTarget(name block.Text, errs *block.Errors) {
 			continue
 		}
 		vus += s.Workload.MostVUs()
-		peak, what := s.Workload.Peak(), "asks for"
+		peak, what := s.Played().Peak(), "asks for"
 		if !s.Workload.Open() {
 			if s.Program.Think == 0 {
 				continue // takes what the target gives

@@ -30,6 +30,14 @@ func TestWhatCannotGoTogetherIsSaid(t *testing.T) {
 			[]string{"limits.request_rate allows 10/s"},
 		},
 		{
+			"a first pass over the cap, which an always-on scenario never plays", "", scenario("s", "executor: ramping-arrival-rate, start_rate: 900/s, stages: [{duration: 1m, target: 500/s}, {duration: 0s, target: 20/s}, {duration: 1m, target: 20/s}], repeat: {from: 2}, max_vus: 30", one),
+			nil,
+		},
+		{
+			"and one that begins at its hour does", "", strings.Replace(scenario("s", "executor: ramping-arrival-rate, start_rate: 900/s, stages: [{duration: 1m, target: 500/s}, {duration: 0s, target: 20/s}, {duration: 1m, target: 20/s}], repeat: {from: 2}, max_vus: 30", one), "target: t,", "target: t, schedule: {every: 1d, duration: 1h},", 1),
+			[]string{"asks for 900 requests/s"},
+		},
+		{
 			"closed users that think", "", scenario("s", "executor: constant-vus, vus: 500", one+`, {think: 2s}`),
 			[]string{"may come to 250 requests/s"},
 		},

@@ -50,11 +50,13 @@ type Summary struct {
 	Model Model
 	End   End
 	Cycle time.Duration // length of the lap that repeats for ever; 0 where none does
+	Once  bool          // the first pass differs from that lap: by its start, or by stages before the lap
 
 	// Peak and Mean are levels: iterations per second of the open model, virtual
 	// users of the closed one. Mean is that of the lap that repeats, or of the whole
 	// workload where none does.
 	Peak, Mean float64
+	LapPeak    float64 // the highest level of the lap that repeats for ever; 0 where none does
 
 	FirstVUs int // virtual users that are made before the workload begins
 	MostVUs  int // virtual users that there may be at once

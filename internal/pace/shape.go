@@ -235,8 +235,11 @@ func (s *shaped) summary(start Target) Summary {
 		sum, length := area(stages, start.Level())
 		out.Mean = sum / length
 	case r.Times == 0:
-		out.Cycle = lasting(stages[r.From:])
-		sum, length := area(stages[r.From:], last(stages))
+		lap, end := stages[r.From:], stages[len(stages)-1].Target
+		out.Cycle = lasting(lap)
+		out.LapPeak = peak(end, lap)
+		out.Once = lasting(stages[:r.From]) > 0 || r.From == 0 && lap[0].Duration > 0 && start.Level() != end.Level()
+		sum, length := area(lap, last(stages))
 		out.Mean = sum / length
 	default:
 		lap := stages[r.From:]

@@ -23,6 +23,7 @@ type Config struct {
 	at      *block.Node // nil where the document has none
 	own     Workload
 	summary Summary
+	joined  bool
 }
 
 // DecodeBlock keeps the block for Decode, which knows the executors.
@@ -242,4 +243,20 @@ func (c Config) GracefulRampDown() time.Duration { return c.summary.GracefulRamp
 
 // Describe says the workload in one line: "ramping-arrival-rate: 0/s → 50/s over
 // 5m, then 50/s for 55m, repeats from stage 1".
-func (c Config) Describe() string { return c.Executor + ": " + c.own.Describe() }
+func (c Config) Describe() string {
+	text := c.Executor + ": " + c.own.Describe()
+	if c.joined {
+		text += "; always on, it is in that lap already, and what comes before is never played"
+	}
+	return text
+}
+
+// Joined returns the workload as an always-on scenario plays it, which is in the lap that repeats
+// for as long as the clock knows: what only the first pass asks for is no part of its peak.
+func (c Config) Joined() Config {
+	c.joined = c.summary.Once
+	if c.summary.Cycle > 0 {
+		c.summary.Peak = c.summary.LapPeak
+	}
+	return c
+}

@@ -282,6 +282,49 @@ func TestSummaries(t *testing.T) {
 	}
 }
 
+// An always-on scenario is in the lap that repeats from its beginning on: what only the first pass asks for never comes,
+// and is no part of what is said of it.
+func TestAnAlwaysOnWorkloadIsInItsLap(t *testing.T) {
+	for _, tt := range []struct {
+		workload string
+		once     bool
+		peak     float64 // of the lap
+	}{
+		{"{executor: ramping-arrival-rate, start_rate: 0/s, stages: [{duration: 5m, target: 50/s}, {duration: 55m, target: 50/s}], repeat: {from: 1}, max_vus: 4}", true, 50},
+		{"{executor: ramping-arrival-rate, start_rate: 900/s, stages: [{duration: 1m, target: 10/s}, {duration: 1m, target: 20/s}], repeat: {from: 0}, max_vus: 4}", true, 20},
+		{"{executor: ramping-arrival-rate, stages: [{duration: 1m, target: 500/s}, {duration: 1m, target: 20/s}, {duration: 1m, target: 10/s}], repeat: {from: 2}, max_vus: 4}", true, 10},
+		{"{executor: ramping-vus, start_vus: 3, stages: [{duration: 1m, target: 7}, {duration: 1m, target: 3}], repeat: {from: 0}}", false, 7},
+		{"{executor: ramping-vus, start_vus: 9, stages: [{duration: 0s, target: 2}, {duration: 1m, target: 4}], repeat: {from: 1}}", false, 4},
+		{"{executor: ramping-arrival-rate, sine: {low: 10/s, high: 30/s, period: 24h}, max_vus: 4}", false, 30},
+		{"{executor: ramping-arrival-rate, stages: [{duration: 1m, target: 500/s}, {duration: 1m, target: 20/s}], repeat: {from: 1, times: 3}, max_vus: 4}", false, 500},
+		{"{executor: constant-arrival-rate, rate: 5/s, max_vus: 4}", false, 5},
+	} {
+		c := config(t, tt.workload)
+		joined := c.Joined()
+		if said := strings.Contains(joined.Describe(), "never played"); said != tt.once || joined.Peak() != tt.peak {
+			t.Errorf("%s: peak %g, %s; want %g, and a first pass that is over %v", tt.workload, joined.Peak(), joined.Describe(), tt.peak, tt.once)
+		}
+		if c.Describe() != strings.Split(joined.Describe(), "; always")[0] {
+			t.Errorf("%s: by itself it is described as %q", tt.workload, c.Describe())
+		}
+		p, err := New(c, "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Cycle() == 0 {
+			continue
+		}
+		highest := 0.0
+		for at := range 500 {
+			l := p.At(56*365*24*time.Hour + time.Duration(at)*c.Cycle()/250)
+			highest = max(highest, l.Rate, float64(l.VUs))
+		}
+		if highest > joined.Peak() || highest < 0.95*joined.Peak() {
+			t.Errorf("%s: the highest level after decades is %g, want %g", tt.workload, highest, joined.Peak())
+		}
+	}
+}
+
 func TestSchemaDescribesEveryKey(t *testing.T) {
 	properties := kinds.Schema()["properties"].(map[string]any)
 	for _, e := range kinds.Executors {
