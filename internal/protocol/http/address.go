@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/idna"
+
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/protocol"
@@ -144,7 +146,11 @@ func hostField(u *url.URL) string {
 	return u.Host[:zone] + u.Host[end:]
 }
 
+// originOf returns the origin of an address, whose host it writes in ASCII.
 func originOf(u *url.URL) (wire.Origin, error) {
+	if err := toASCII(u); err != nil {
+		return wire.Origin{}, err
+	}
 	o := wire.Origin{TLS: u.Scheme == "https", Host: strings.ToLower(u.Hostname()), Port: 80}
 	if o.TLS {
 		o.Port = 443
@@ -157,6 +163,36 @@ func originOf(u *url.URL) (wire.Origin, error) {
 		o.Port = uint16(n)
 	}
 	return o, nil
+}
+
+// toASCII writes a host of other alphabets as DNS knows it (RFC 5891), as browsers do, and
+// refuses a zone that is none (RFC 6874 section 2).
+func toASCII(u *url.URL) error {
+	host := u.Hostname()
+	if _, zone, found := strings.Cut(host, "%"); found {
+		if strings.ContainsFunc(zone, func(r rune) bool {
+			return r >= 0x80 || !isAlphanumeric(byte(r)) && !strings.ContainsRune("-._~", r)
+		}) {
+			return fmt.Errorf("%q is no zone of an address", zone)
+		}
+		return nil
+	}
+	if strings.IndexFunc(host, func(r rune) bool { return r >= 0x80 }) < 0 {
+		return nil
+	}
+	ascii, err := idna.Lookup.ToASCII(host)
+	if err != nil {
+		return fmt.Errorf("%q is no host", host)
+	}
+	if port := u.Port(); port != "" {
+		ascii += ":" + port
+	}
+	u.Host = ascii
+	return nil
+}
+
+func isAlphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
 // openTLS returns the TLS of whatever connects to the target, so that files which

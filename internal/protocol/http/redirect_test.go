@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,5 +152,37 @@ func TestAClientCertificateIsForTheTargetsHost(t *testing.T) {
 	}
 	if n, asked := shown[other]; shown[own] < 3 || n != 0 || !asked {
 		t.Errorf("certificates shown: %v; want them for %s only", shown, own)
+	}
+}
+
+// A redirect leads to a host in ASCII, as browsers' do, and to no zone that no machine has.
+func TestWhichHostARedirectLeadsTo(t *testing.T) {
+	for location, want := range map[string]string{
+		"http://b\u00fccher.test/a":       "xn--bcher-kva.test:80",
+		"//B\u00dcCHER.test:81/a":         "xn--bcher-kva.test:81",
+		"http://b%C3%BCcher.test/":        "xn--bcher-kva.test:80",
+		"http://\u65e5\u672c.test/":       "xn--wgv71a.test:80",
+		"http://[fe80::1%25eth0.1]:8080/": "fe80::1%eth0.1:8080",
+		"http://[fe80::1%25a%20b]/":       "",
+		"http://[::% ]/":                  "",
+		"http://a\u200d.test/":            "",
+		"http://-\u00fc.test/":            "",
+		"http://plain_name.test/":         "plain_name.test:80",
+	} {
+		at, err := url.Parse("http://a.test/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := hop{method: "GET", at: at}
+		got := ""
+		if err := h.move(302, location); err == nil {
+			got = fmt.Sprintf("%s:%d", h.origin.Host, h.origin.Port)
+			if host := hostField(h.at); strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+				t.Errorf("%q: Host is %q", location, host)
+			}
+		}
+		if got != want {
+			t.Errorf("%q leads to %q, want %q", location, got, want)
+		}
 	}
 }
