@@ -23,12 +23,13 @@ type memoryDisk map[string][]byte
 
 func (d memoryDisk) States() (map[string][]byte, error) { return d, nil }
 
-func (d memoryDisk) PutState(key string, value []byte) error {
+func (d memoryDisk) PutState(key string, value []byte) {
 	if d[key] = value; value == nil {
 		delete(d, key)
 	}
-	return nil
 }
+
+func (d memoryDisk) FlushState() error { return nil }
 
 func openState(t *testing.T, d memoryDisk) *state.Store {
 	t.Helper()

@@ -65,7 +65,8 @@ func TestTheLedgerKeepsToItsShare(t *testing.T) {
 				lost += n
 			}})
 			must(t, h.PutFinding(load.Finding{ID: "f", Updated: zero}))
-			must(t, h.PutState("pause", []byte("1")))
+			h.PutState("pause", []byte("1"))
+			must(t, h.FlushState())
 			for i := range c.events {
 				must(t, h.AddEvent(released(i)))
 				if (i+1)%c.lot == 0 {
@@ -130,7 +131,8 @@ func TestALedgerThatIsTooLargeShrinks(t *testing.T) {
 func TestWaitingChangesAreBounded(t *testing.T) {
 	lost := 0
 	h := opened(t, Options{Fault: func(err error) { lost++ }})
-	must(t, h.PutState("first", []byte("0")))
+	h.PutState("first", []byte("0"))
+	must(t, h.FlushState())
 	db, err := bbolt.Open(filepath.Join(h.o.Dir, ledgerFile), 0o644, nil)
 	must(t, err)
 	began := time.Now()

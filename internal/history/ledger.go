@@ -65,6 +65,8 @@ type ledger struct {
 	disk     func() error                  // is called before each transaction that writes; nil for nobody
 	moved    func(aside string, why error) // is told of a file that was set aside; nil for nobody
 
+	flushing sync.Mutex // one flight at a time, and what it says of itself; taken before file and mu
+
 	file    sync.Mutex // one transaction at a time: the file's lock holds off this process too
 	holds   int64      // bytes of events in the file
 	counted bool       // holds is known
@@ -73,6 +75,7 @@ type ledger struct {
 	changes  []*pending          // in order
 	latest   map[string]*pending // by bucket and key
 	lastCall int64
+	next     *flight // takes the changes of who asks now; nil for nobody yet
 }
 
 // A change puts a value under a key, or removes the key where it is nil.
@@ -136,8 +139,36 @@ func timeKey(t time.Time) []byte {
 	return binary.BigEndian.AppendUint64(nil, uint64(t.UnixNano())^1<<63)
 }
 
-// flush writes the changes that wait. They go on waiting after an error.
+// A flight writes the changes of all who asked for it before it began.
+type flight struct {
+	over bool
+	err  error
+}
+
+// flush writes the changes that wait. They go on waiting after an error. Calls that come
+// while changes are being written share the next transaction: hundreds of schedules that
+// begin at once would otherwise wait for one each.
 func (l *ledger) flush() error {
+	l.mu.Lock()
+	if l.next == nil {
+		l.next = &flight{}
+	}
+	mine := l.next
+	l.mu.Unlock()
+	l.flushing.Lock()
+	defer l.flushing.Unlock()
+	if mine.over {
+		return mine.err
+	}
+	l.mu.Lock()
+	l.next = nil
+	l.mu.Unlock()
+	mine.over, mine.err = true, l.write()
+	return mine.err
+}
+
+// write writes the changes that wait; the caller holds flushing.
+func (l *ledger) write() error {
 	l.mu.Lock()
 	waiting := make([]*pending, 0, len(l.latest))
 	changes := make([]change, 0, len(l.latest))

@@ -18,12 +18,13 @@ type disk struct {
 
 func (d *disk) States() (map[string][]byte, error) { return d.values, nil }
 
-func (d *disk) PutState(key string, value []byte) error {
+func (d *disk) PutState(key string, value []byte) {
 	if d.err == nil {
 		d.values[key] = value
 	}
-	return d.err
 }
+
+func (d *disk) FlushState() error { return d.err }
 
 func newStore(t *testing.T, d *disk) *state.Store {
 	t.Helper()

@@ -21,9 +21,11 @@ const legacyFile = "state.json"
 type Disk interface {
 	// States returns all values by key.
 	States() (map[string][]byte, error)
-	// PutState keeps a value under a key, or forgets the key where value is nil.
-	// It is on disk when PutState returns nil.
-	PutState(key string, value []byte) error
+	// PutState keeps a value under a key, or forgets the key where value is nil, in memory until
+	// FlushState. It never waits for the disk.
+	PutState(key string, value []byte)
+	// FlushState writes what was put. That is on disk when FlushState returns nil. Calls at once share what they write.
+	FlushState() error
 }
 
 // A Store keeps small state over restarts: JSON values by key. Its methods are
@@ -31,9 +33,7 @@ type Disk interface {
 type Store struct {
 	disk Disk
 
-	writing sync.Mutex // one value at a time goes to the disk; taken before mu
-
-	mu   sync.Mutex
+	mu   sync.Mutex // the disk is given values in the order in which keys changed
 	keys map[string]json.RawMessage
 }
 
@@ -69,9 +69,10 @@ func (s *Store) adopt(path string) error {
 			continue
 		}
 		s.keys[key] = value
-		if err := s.disk.PutState(key, value); err != nil {
-			return fmt.Errorf("move the state in %s: %w", path, err)
-		}
+		s.disk.PutState(key, value)
+	}
+	if err := s.disk.FlushState(); err != nil {
+		return fmt.Errorf("move the state in %s: %w", path, err)
 	}
 	return os.Remove(path)
 }
@@ -115,17 +116,19 @@ func (s *Store) Keys(prefix string) (keys []string) {
 func (s *Store) put(key string, raw json.RawMessage) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if raw != nil {
-		s.keys[key] = raw
-		return true
+	if _, known := s.keys[key]; raw == nil && !known {
+		return false
 	}
-	_, known := s.keys[key]
-	delete(s.keys, key)
-	return known
+	if s.keys[key] = raw; raw == nil {
+		delete(s.keys, key)
+	}
+	s.disk.PutState(key, raw)
+	return true
 }
 
-// Set keeps v under the key on disk; nil forgets the key. After an error the
-// value holds for this process only.
+// Set keeps v under the key on disk; nil forgets the key. Values that are set at once,
+// as those of many scenarios are, go to the disk together. After an error the value
+// holds for this process only.
 func (s *Store) Set(key string, v any) error {
 	var raw json.RawMessage
 	if v != nil {
@@ -134,12 +137,10 @@ func (s *Store) Set(key string, v any) error {
 			return fmt.Errorf("encode state %q: %w", key, err)
 		}
 	}
-	s.writing.Lock()
-	defer s.writing.Unlock()
 	if !s.put(key, raw) {
 		return nil
 	}
-	if err := s.disk.PutState(key, raw); err != nil {
+	if err := s.disk.FlushState(); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	return nil
