@@ -147,12 +147,16 @@ func pathMatches(path []byte, of string) bool {
 		(len(path) == len(of) || of[len(of)-1] == '/' || path[len(of)] == '/')
 }
 
-// parseCookie reads a Set-Cookie field (sections 5.2 and 5.3).
+// parseCookie reads a Set-Cookie field (sections 5.2 and 5.3). One with a control
+// character is none, wherever that stands (RFC 6265bis, section 5.6).
 func parseCookie(field []byte, o *Origin, path []byte, now time.Time) (c cookie, ok bool) {
+	if !isCookieText(field) {
+		return c, false
+	}
 	pair, attributes, _ := bytes.Cut(field, []byte(";"))
 	name, value, ok := bytes.Cut(pair, []byte("="))
 	name, value = trim(name), trim(value)
-	if !ok || len(name) == 0 || !isCookieText(name) || !isCookieText(value) || len(name)+len(value) > maxCookie {
+	if !ok || len(name) == 0 || len(name)+len(value) > maxCookie {
 		return c, false
 	}
 	c = cookie{
