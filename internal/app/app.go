@@ -61,8 +61,8 @@ type Options struct {
 
 	// Kinds is what is plugged in; nil is everything that perfd ships.
 	Kinds *kind.Set
-	// Disk is called before each operation of the disk that changes the history, the state or the queue; nil is nobody. Tests let it
-	// hang, and fail.
+	// Disk is called before what reads or changes files of the history, the state and the queue; nil is nobody. Tests let
+	// it hang, and fail.
 	Disk func() error
 	// Network is what everything but the web server reaches other machines by, but for tests the system's.
 	Network wire.Network
@@ -128,14 +128,44 @@ type App struct {
 // Run runs one daemon until ctx ends, then drains it. A *UsageError says that
 // it never started because of a flag or the configuration.
 func Run(ctx context.Context, opts Options) error {
-	a, err := New(opts)
-	if err != nil {
-		return err
+	type begun struct {
+		*App
+		err error
 	}
-	a.Start()
-	a.serveReloads(ctx)
-	return a.Stop()
+	begin := make(chan begun, 1)
+	go func() {
+		a, err := New(opts)
+		if err == nil {
+			a.Start()
+		}
+		begin <- begun{a, err}
+	}()
+	var b begun
+	grace := opts.Grace
+	select {
+	case b = <-begin:
+	case <-ctx.Done(): // a disk that hangs keeps the start, and must not keep the stop
+		asked := time.Now()
+		select {
+		case b = <-begin:
+			grace = max(0, grace-time.Since(asked))
+		case <-time.After(grace):
+			go func() { // the process ends now; should it not, nothing may run on
+				if late := <-begin; late.err == nil {
+					_ = late.stopWithin(grace)
+				}
+			}()
+			return errStillStarting
+		}
+	}
+	if b.err != nil {
+		return b.err
+	}
+	b.serveReloads(ctx)
+	return b.stopWithin(grace)
 }
+
+var errStillStarting = errors.New("the start had not ended when the grace was over, and is left behind: does the disk of --storage.path answer?")
 
 // New builds a daemon: it takes the storage, loads the configuration and binds
 // its listeners. Nothing is served and no load starts before Start; an error
@@ -309,9 +339,11 @@ func (a *App) backgroundWithin(name string, f func(context.Context), hurry func(
 
 // Stop ends all load within the grace, then everything else; /metrics answers
 // until the end.
-func (a *App) Stop() error {
+func (a *App) Stop() error { return a.stopWithin(a.opts.Grace) }
+
+func (a *App) stopWithin(grace time.Duration) error {
 	a.stopping.Store(true)
-	ctx, cancel := context.WithTimeout(context.Background(), a.opts.Grace)
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	// A reload under way must not start what would then not be stopped. One that takes half
 	// of the grace is left behind, as the steps of the stop are.
@@ -321,7 +353,7 @@ func (a *App) Stop() error {
 		defer a.reloading.Unlock()
 		close(ended)
 	}()
-	half := time.NewTimer(a.opts.Grace / 2)
+	half := time.NewTimer(grace / 2)
 	defer half.Stop()
 	select {
 	case <-ended:

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -10,7 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +25,8 @@ type flakyDisk struct {
 	mu   sync.Mutex
 	hung chan struct{} // closed when it goes on; nil while it does not hang
 	full bool
+
+	waiting atomic.Int32 // who waits for the disk
 }
 
 func (d *flakyDisk) call() error {
@@ -28,7 +34,9 @@ func (d *flakyDisk) call() error {
 	hung, full := d.hung, d.full
 	d.mu.Unlock()
 	if hung != nil {
+		d.waiting.Add(1)
 		<-hung
+		d.waiting.Add(-1)
 	}
 	if full {
 		return syscall.ENOSPC
@@ -90,16 +98,16 @@ const (
 	badGrace  = 2 * time.Second
 	badConfig = `
 targets:
-  - {name: shop, url: "%s", release: {url: /version, json: v, every: 1s}}
+  - {name: shop, url: "TARGET", release: {url: /version, json: v, every: 1s}}
 scenarios:
   - name: steady
     target: shop
     workload: {executor: constant-arrival-rate, rate: 100/s, max_vus: 50}
     flow: [{name: get, http: {url: /}}]
     objectives: [{name: p95, that: p(95) < 100ms}]
-remote_write: [{url: "%s/w", identity: {job: perfd, instance: a}}]
+remote_write: [{url: "RECEIVER/w", identity: {job: perfd, instance: a}}]
 remote_write_queue: {interval: 1s}
-tracing: {endpoint: "%[2]s", sampling_ratio: 1}
+tracing: {endpoint: "RECEIVER", sampling_ratio: 1}
 `
 )
 
@@ -112,11 +120,14 @@ type badDay struct {
 
 func newBadDay(t *testing.T, target, receiver string) *badDay {
 	t.Helper()
-	b := &badDay{reload: make(chan struct{}, 1)}
-	file := filepath.Join(t.TempDir(), "perfd.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, badConfig, target, receiver), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	b := buildBadDay(t, badConfig, target, receiver, tempStorage(t))
+	b.Start()
+	return b
+}
+
+// tempStorage returns a folder for a daemon that may be left behind.
+func tempStorage(t *testing.T) string {
+	t.Helper()
 	storage, err := os.MkdirTemp("", "perfd")
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +136,18 @@ func newBadDay(t *testing.T, target, receiver string) *badDay {
 		for end := time.Now().Add(10 * time.Second); os.RemoveAll(storage) != nil && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		}
 	})
+	return storage
+}
+
+// buildBadDay starts nothing.
+func buildBadDay(t *testing.T, config, target, receiver, storage string) *badDay {
+	t.Helper()
+	b := &badDay{reload: make(chan struct{}, 1)}
+	file := filepath.Join(t.TempDir(), "perfd.yaml")
+	if err := os.WriteFile(file, []byte(strings.NewReplacer("TARGET", target, "RECEIVER", receiver).Replace(config)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var err error
 	b.App, err = New(Options{
 		ConfigFile: file, StoragePath: storage, Listen: []string{"127.0.0.1:0"}, Lifecycle: true,
 		Shards: 1, Grace: badGrace, Log: quiet, Reload: b.reload, Disk: b.disk.call,
@@ -132,7 +155,6 @@ func newBadDay(t *testing.T, target, receiver string) *badDay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Start()
 	t.Cleanup(b.disk.goOn) // what was left behind ends
 	return b
 }
@@ -156,31 +178,86 @@ func answering(t *testing.T) string {
 
 func TestAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
 	b := newBadDay(t, answering(t), "http://127.0.0.1:1")
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	get := func(path string) {
-		t.Helper()
-		resp, err := client.Get("http://" + b.Addr().String() + path)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer resp.Body.Close()
-		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-			t.Errorf("%s: status %d, %v", path, resp.StatusCode, err)
-		}
-	}
-	get("/metrics")
+	b.answers(t, time.Now())
 	b.disk.hang()
 	end := time.Now().Add(3 * time.Second)
 	if testing.Short() {
 		end = time.Now().Add(1500 * time.Millisecond)
 	}
-	for time.Now().Before(end) { // windows, snapshots and the state come to the disk meanwhile
-		for _, path := range []string{"/metrics", "/-/healthy", "/-/ready", "/", "/api/v1/status"} {
-			get(path)
+	b.answers(t, end) // windows, snapshots and the state come to the disk meanwhile
+	b.stopped(t)
+}
+
+// answers asks for everything that must not wait for the disk, over and over until an instant.
+func (b *badDay) answers(t *testing.T, end time.Time) {
+	t.Helper()
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	for first := true; first || time.Now().Before(end); first = false {
+		for _, path := range []string{
+			"/metrics", "/-/healthy", "/-/ready", "/", "/scenarios/steady", "/api/v1/status", "/api/v1/scenarios", "/api/v1/findings",
+		} {
+			resp, err := client.Get("http://" + b.Addr().String() + path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+				t.Errorf("%s: status %d, %v", path, resp.StatusCode, err)
+			}
+			resp.Body.Close()
 		}
 	}
+}
+
+// A history that cannot be read, for the verdicts of a daemon that starts, blocks nobody either.
+func TestReadingFromAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
+	config, target, storage := badConfig[:strings.Index(badConfig, "remote_write")], answering(t), tempStorage(t)
+	before := buildBadDay(t, config, target, "", storage)
+	before.Start()
+	time.Sleep(badGrace)
+	if err := before.Stop(); err != nil { // writes what was measured so far
+		t.Fatal(err)
+	}
+	b := buildBadDay(t, config, target, "", storage)
+	b.disk.hang()
+	b.Start()
+	b.answers(t, time.Now().Add(time.Second))
+	if b.disk.waiting.Load() == 0 {
+		t.Error("nobody waits for the disk")
+	}
 	b.stopped(t)
+}
+
+// A disk that hangs before anything was read from it keeps the start, but not the stop.
+func TestAHangingDiskKeepsTheStartAndNotTheStop(t *testing.T) {
+	var disk flakyDisk
+	disk.hang()
+	t.Cleanup(disk.goOn)
+	file := filepath.Join(t.TempDir(), "perfd.yaml")
+	if err := os.WriteFile(file, []byte(strings.NewReplacer("TARGET", answering(t), "RECEIVER", "http://127.0.0.1:1").Replace(badConfig)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		ended <- Run(ctx, Options{ConfigFile: file, StoragePath: tempStorage(t), Listen: []string{"127.0.0.1:0"}, Shards: 1, Grace: badGrace, Log: quiet, Disk: disk.call})
+	}()
+	for end := time.Now().Add(20 * time.Second); disk.waiting.Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody waits for the disk")
+		}
+	}
+	cancel()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, errStillStarting) {
+			t.Errorf("Run = %v, want %v", err, errStillStarting)
+		}
+	case <-time.After(badGrace + time.Second):
+		t.Errorf("the stop takes longer than its grace of %v and a second", badGrace)
+		disk.goOn()
+		<-ended
+	}
 }
 
 // A reload that hangs on the disk, or on anything else, does not keep the stop.

@@ -184,11 +184,8 @@ func (f *Fleet) forgetSchedules(now *generation) {
 		keep[s.memoryKey()] = true
 	}
 	for _, key := range f.o.State.Keys(schedulePrefix) {
-		if keep[key] {
-			continue
-		}
-		if err := f.o.State.Set(key, nil); err != nil {
-			f.o.Log.Warn("forget a schedule", "key", key, "err", err)
+		if !keep[key] {
+			f.o.State.Forget(key)
 		}
 	}
 }

@@ -42,7 +42,7 @@ type Options struct {
 	// Fault is called for each operation of the disk that failed and each piece
 	// of a file that is damaged; nil for nobody.
 	Fault func(error)
-	// Disk is called before each operation that changes files, which fails with its error; nil for nobody.
+	// Disk is called before what reads or changes files, which fails with its error; nil for nobody.
 	Disk func() error
 }
 
@@ -207,6 +207,14 @@ func OpenReadOnly(dir string) (*History, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// touch is called before the disk is asked for something.
+func (h *History) touch() error {
+	if h.o.Disk == nil {
+		return nil
+	}
+	return h.o.Disk()
 }
 
 func (h *History) fault(err error) {

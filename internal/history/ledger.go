@@ -62,7 +62,7 @@ type ledger struct {
 	readOnly bool
 	maxBytes int64                         // of the file; 0 is no bound
 	dropped  func(events int, why string)  // is told of changes that are lost; nil for nobody
-	disk     func() error                  // is called before each transaction that writes; nil for nobody
+	disk     func() error                  // is called before each transaction; nil for nobody
 	moved    func(aside string, why error) // is told of a file that was set aside; nil for nobody
 
 	flushing sync.Mutex // one flight at a time, and what it says of itself; taken before file and mu
@@ -361,7 +361,7 @@ func (l *ledger) view(visit func(*bbolt.Tx) error) error {
 func (l *ledger) transact(readOnly bool, do func(*bbolt.Tx) error) error {
 	l.file.Lock()
 	defer l.file.Unlock()
-	if l.disk != nil && !readOnly {
+	if l.disk != nil {
 		if err := l.disk(); err != nil {
 			return err
 		}

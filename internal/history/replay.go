@@ -168,6 +168,9 @@ type segmentReader struct {
 // open opens a segment to be read. report takes what is damaged in it.
 func (h *History) open(s *segment, d *decoder, report func(error)) (*segmentReader, error) {
 	path := h.path(s)
+	if err := h.touch(); err != nil {
+		return nil, fmt.Errorf("open segment: %w", err)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open segment: %w", err)

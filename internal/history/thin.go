@@ -236,6 +236,9 @@ func (h *History) thin(ctx context.Context, group []*segment) (err error) {
 	}
 	h.mu.Unlock()
 
+	if err := h.touch(); err != nil {
+		return err
+	}
 	part := h.path(to) + partSuffix
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {

@@ -114,7 +114,7 @@ type Env struct {
 	Strike func(string) string
 	// TLSFaults takes what is wrong with certificates that changed; nil for nobody.
 	TLSFaults *wire.TLSFaults
-	// Disk is called before each operation that changes files, which fails with its error; nil is nobody.
+	// Disk is called before what reads or changes files, which fails with its error; nil is nobody.
 	Disk func() error
 	// Guard is the allow-list of the configuration, and Network what outputs reach other machines by.
 	Guard   wire.Guard

@@ -36,7 +36,7 @@ type File interface {
 // Dir returns the folder of a path as an FS. It is made with its first file.
 func Dir(path string) FS { return dir(path) }
 
-// Before returns an FS that calls a function before files are opened, written and synced, which
+// Before returns an FS that calls a function before files are opened, read, written and synced, which
 // fails with its error; nil is none.
 func Before(fs FS, call func() error) FS {
 	if call == nil {
@@ -64,6 +64,13 @@ func (b *before) Open(name string) (File, error) {
 type beforeFile struct {
 	File
 	call func() error
+}
+
+func (f *beforeFile) ReadAt(p []byte, at int64) (int, error) {
+	if err := f.call(); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, at)
 }
 
 func (f *beforeFile) WriteAt(p []byte, at int64) (int, error) {

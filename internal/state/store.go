@@ -126,6 +126,9 @@ func (s *Store) put(key string, raw json.RawMessage) bool {
 	return true
 }
 
+// Forget forgets a key without waiting for the disk, which learns of it with what is kept next.
+func (s *Store) Forget(key string) { s.put(key, nil) }
+
 // Set keeps v under the key on disk; nil forgets the key. Values that are set at once,
 // as those of many scenarios are, go to the disk together. After an error the value
 // holds for this process only.
