@@ -60,10 +60,12 @@ history:        block hist load queue
 analysis:       amount hist load metric objective
 analysis/*:     amount analysis block hist load metric objective stats
 
+suite:          block load metric pace schedule state
+
 kind:           analysis credential output pace protocol
 kind/*:         analysis analysis/* credential kind output output/* pace protocol protocol/*
 
-config:         amount analysis credential kind block expr feeder flow history maintenance objective output pace protocol schedule target validity wire
+config:         amount analysis credential kind block expr feeder flow history maintenance objective output pace protocol schedule suite target validity wire
 report:         amount analysis load
 web:            amount analysis load
 demo
@@ -72,7 +74,7 @@ judge:          analysis block history load metric
 fleet:          analysis block config credential engine flow judge load maintenance metric output pace protocol record schedule state target validity wire
 
 app:            *
-command:        amount analysis app block config demo fleet flow hist history judge load output output/* pace report schedule validity
+command:        amount analysis app block config demo fleet flow hist history judge load output output/* pace report schedule suite validity
 `
 
 // commands lists the packages that a program below cmd/ may import: the daemon,

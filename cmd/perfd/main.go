@@ -41,12 +41,12 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 const usage = `perfd keeps synthetic load on a staging system and says what it finds in Prometheus.
 
 Usage: perfd [COMMAND] [FLAGS]
-       perfd once SCENARIO [FLAGS]
+       perfd once SCENARIO|SUITE [FLAGS]
 
 Commands:
   run       the daemon (the default)
   check     load, validate and build the configuration, start nothing, print each scenario's rates
-  once      one run of a scenario in the foreground: progress, a summary and an exit code for pipelines
+  once      one run of a scenario or suite in the foreground: progress, a summary and an exit code for pipelines
   analyze   what is found in a time that is over, out of what the daemon stored
   demo      the daemon and a demo shop in one process; nothing else is needed
   rules     write the rules and alerts for Prometheus that perfd brings along

@@ -69,7 +69,7 @@ func (o once) check() error {
 // scenario is the one argument of once.
 func scenario(args []string) error {
 	if len(args) == 0 {
-		return errors.New("once: which scenario?\n\thint: perfd once SCENARIO; perfd check lists the scenarios of a configuration")
+		return errors.New("once: which scenario?\n\thint: perfd once SCENARIO, or the name of a suite; perfd check lists both")
 	}
 	return unexpected(args[1:])
 }

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/engine"
 	"github.com/perfd/perfd/internal/fleet"
@@ -29,6 +30,7 @@ import (
 	"github.com/perfd/perfd/internal/output/exposition"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/state"
+	"github.com/perfd/perfd/internal/suite"
 	"github.com/perfd/perfd/internal/validity"
 	"github.com/perfd/perfd/internal/web"
 	"github.com/perfd/perfd/internal/wire"
@@ -58,6 +60,8 @@ type Options struct {
 	// finding; nil is nobody.
 	Windows func(*load.Window)
 	Judged  func(judge.Run, load.Finding)
+	// SuiteEnded takes each run of a suite that ended; nil is nobody.
+	SuiteEnded func(suite.Run)
 
 	// Kinds is what is plugged in; nil is everything that perfd ships.
 	Kinds *kind.Set
@@ -109,6 +113,7 @@ type App struct {
 	monitor  *validity.Monitor
 	judge    *judge.Judge
 	fleet    *fleet.Fleet
+	suites   *suite.All
 	server   *web.Server // nil where nothing is served
 	place    web.Place
 
@@ -208,15 +213,22 @@ func New(opts Options) (_ *App, err error) {
 	a.tlsFaults = &wire.TLSFaults{Log: a.log}
 	a.registry = newRegistry(a)
 	a.outputs = a.newOutputs()
+	a.suites = suite.NewAll(suite.Options{Starter: starter{a}, Log: a.log, Ended: opts.SuiteEnded}, kept)
 	timeline := validity.NewTimeline()
 	a.fleet, err = fleet.New(doc, fleet.Options{
 		Timeline: timeline,
 		Shard:    opts.Shard, Shards: opts.Shards, Grace: opts.Grace, Recorder: a.recorder, State: kept, Judge: a.judge,
 		Outputs: a.outputs, TLSFaults: a.tlsFaults, Log: a.log, Strike: a.strike, Secret: a.secrets.token, NewWaiter: opts.NewWaiter, Transport: opts.Transport, Network: opts.Network,
+		PauseChanged: a.suites.Pause,
 	})
 	if err != nil {
 		return nil, &UsageError{err}
 	}
+	suites, err := a.changeSuites(doc)
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	suites.Commit()
 	a.monitor = validity.NewMonitor(validity.MonitorOptions{
 		Timeline: timeline, Limit: a.fleet.MayBeLate, Disturbed: a.fleet.Disturbed, NoPorts: a.fleet.NoPorts, Root: opts.Root, Hold: opts.Hold,
 	})
@@ -297,6 +309,11 @@ func (a *App) Start() {
 	a.background("monitor", a.monitor.Run)
 	a.fleet.Start()
 	a.life.onStop("fleet", a.fleet.Stop)
+	a.suites.Start()
+	a.life.onStop("suites", func(context.Context) error {
+		a.suites.Stop()
+		return nil
+	})
 	a.ready.Store(true)
 	a.log.Info("ready", "scenarios", len(a.fleet.Scenarios()))
 }
@@ -404,7 +421,33 @@ func (a *App) judged(r judge.Run, f load.Finding) {
 	a.outputs.RunEnded(output.RunSpan{
 		Scenario: r.Scenario, Run: r.Run, Test: r.Test, Trace: r.Trace, Start: r.Joined, End: r.HandedOver, Result: r.Result, Release: f.Release,
 	})
+	a.suites.Judged(suite.Judged{Scenario: r.Scenario, Run: r.Run, Result: r.Result, Began: r.Began, Ended: r.At, NoObjectives: r.Basis == analysis.NoObjectives})
 	if a.opts.Judged != nil {
 		a.opts.Judged(r, f)
 	}
+}
+
+// Suites is what runs together.
+func (a *App) Suites() *suite.All { return a.suites }
+
+// starter begins and ends runs for suites.
+type starter struct{ *App }
+
+func (s starter) StartRun(scenario string) error {
+	of := s.fleet.Scenario(scenario)
+	if of == nil {
+		return fmt.Errorf("there is no scenario named %q any more", scenario)
+	}
+	return of.StartRun()
+}
+
+func (s starter) StopRun(scenario string) {
+	if of := s.fleet.Scenario(scenario); of != nil {
+		_ = of.StopRun() // it has ended by itself where there is nothing to stop
+	}
+}
+
+func (s starter) Running(scenario string) bool {
+	of := s.fleet.Scenario(scenario)
+	return of != nil && (of.Schedule().Running || of.Schedule().Due)
 }

@@ -26,6 +26,7 @@ func newRegistry(a *App) *metric.Registry {
 	r.MustRegister(versioncollector.NewCollector("perfd"))
 	r.Add(func(send metric.Send, _ chan<- prometheus.Metric) { a.collect(send) })
 	r.Add(func(send metric.Send, _ chan<- prometheus.Metric) { a.fleet.Collect(send) })
+	r.Add(func(send metric.Send, _ chan<- prometheus.Metric) { a.suites.Collect(send) })
 	r.Add(func(send metric.Send, _ chan<- prometheus.Metric) { a.judge.Collect(send) })
 	r.Add(func(send metric.Send, ch chan<- prometheus.Metric) { a.outputs.Collect(send, ch) })
 	return r

@@ -79,7 +79,7 @@ func (a *App) Reload() error {
 	doc, err := Load(a.opts)
 	if err == nil {
 		undo := a.secrets.add(doc) // before anything uses what is in it
-		if err = changeAll(doc, a.changeOutputs, a.changeJudge, a.changeFleet); err != nil {
+		if err = changeAll(doc, a.changeOutputs, a.changeJudge, a.changeFleet, a.changeSuites); err != nil {
 			err = errors.New(a.strike(err.Error()))
 			undo()
 		}
@@ -125,6 +125,12 @@ func (a *App) changeOutputs(doc *config.Document) (change, error) {
 }
 
 func (a *App) changeFleet(doc *config.Document) (change, error) { return a.fleet.Prepare(doc) }
+
+// changeSuites comes after the fleet: suites begin runs of scenarios that exist.
+func (a *App) changeSuites(doc *config.Document) (change, error) {
+	paused, _ := a.fleet.Paused()
+	return a.suites.Prepare(doc.Suites, doc.SuiteFingerprint, doc.Blackouts, paused)
+}
 
 func (a *App) changeJudge(doc *config.Document) (change, error) {
 	d := doc.Description()

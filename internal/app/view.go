@@ -177,6 +177,39 @@ func latency(p record.Percentiles, n uint64) web.Latency {
 	return web.Latency{P50: p.P50.Seconds(), P95: p.P95.Seconds(), P99: p.P99.Seconds(), Count: n}
 }
 
+// Suites lists what runs together.
+func (d daemon) Suites() (out []web.Suite) {
+	for _, s := range d.suites.Status() {
+		v := web.Suite{Name: s.Name, Schedule: s.Schedule, Running: s.Running, NextRun: s.Next, Missed: s.Missed}
+		if r := s.Run; r != nil {
+			v.Run = &web.SuiteRun{ID: r.ID, Began: r.Began, Ended: r.Ended, Result: r.Result}
+			for _, p := range r.Parts {
+				v.Run.Parts = append(v.Run.Parts, web.SuitePart{Scenario: p.Scenario, Run: p.Run, Began: p.Began, Ended: p.Ended, Result: p.Result, Why: p.Why})
+			}
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// StartSuite starts a run of a suite by hand.
+func (d daemon) StartSuite(name string) error {
+	s, err := d.suites.Named(name)
+	if err != nil {
+		return web.ErrUnknownSuite
+	}
+	return s.StartRun()
+}
+
+// StopSuite ends a run of a suite by hand.
+func (d daemon) StopSuite(name string) error {
+	s, err := d.suites.Named(name)
+	if err != nil {
+		return web.ErrUnknownSuite
+	}
+	return s.StopRun()
+}
+
 // view is what pages and API show of a scenario.
 func (d daemon) view(s *fleet.Scenario, now time.Time) web.Scenario {
 	cfg, sched := s.Config(), s.Schedule()

@@ -14,6 +14,7 @@ import (
 	"github.com/perfd/perfd/internal/config"
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/pace"
+	"github.com/perfd/perfd/internal/suite"
 )
 
 // Check loads, validates and builds the configuration, starts nothing, and
@@ -37,6 +38,9 @@ func Check(opts app.Options, w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i := range doc.Scenarios {
 		describe(t, &doc.Scenarios[i])
+	}
+	for i := range doc.Suites {
+		describeSuite(t, &doc.Suites[i])
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -93,6 +97,17 @@ func lines(w io.Writer, p *flow.Program) {
 			fmt.Fprintf(w, ": %s", amount.Count(l.Expected))
 		}
 		fmt.Fprintln(w)
+	}
+}
+
+func describeSuite(w io.Writer, s *suite.Config) {
+	fmt.Fprintf(w, "\nsuite %s\t%s\n", s.Name.S, s.Schedule.Describe())
+	for _, m := range s.Scenarios {
+		begins := m.Start.String() + " after the suite"
+		if m.After.S != "" {
+			begins = m.Start.String() + " after the end of " + m.After.S
+		}
+		fmt.Fprintf(w, "  %s\t%s\n", m.Scenario.S, begins)
 	}
 }
 

@@ -21,11 +21,12 @@ import (
 	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/report"
 	"github.com/perfd/perfd/internal/schedule"
+	"github.com/perfd/perfd/internal/suite"
 )
 
 // OnceOptions of Once.
 type OnceOptions struct {
-	Scenario string
+	Scenario string        // or suite
 	For      time.Duration // how long the run lasts; 0: what schedule and workload say
 	Format   string        // of the summary: text or json
 
@@ -42,11 +43,12 @@ const (
 	OnceInconclusive = 4
 )
 
-// Once performs one run of a scenario at this instant, whatever its schedule
+// Once performs one run of a scenario, or of a suite, at this instant, whatever its schedule
 // says, and writes a summary of it. A *app.UsageError says that nothing was
 // started.
 func Once(ctx context.Context, opts app.Options, o OnceOptions) (code int, err error) {
-	opts.Narrow = func(doc *config.Document) error { return narrow(doc, o) }
+	r := &once{kinds: opts.Plugged().Analyses, tallies: map[string]*tally{}, judged: map[string]judgedRun{}}
+	opts.Narrow = func(doc *config.Document) error { return r.narrow(doc, o) }
 	if opts.StoragePath == "" {
 		dir, err := os.MkdirTemp("", "perfd-once-")
 		if err != nil {
@@ -55,15 +57,21 @@ func Once(ctx context.Context, opts app.Options, o OnceOptions) (code int, err e
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		opts.StoragePath = dir
 	}
-	t := &tally{kinds: opts.Plugged().Analyses, steps: map[string]*stepTally{}}
-	opts.Windows = t.add
-	var ended judge.Run
-	var finding load.Finding
-	opts.Judged = func(r judge.Run, f load.Finding) { ended, finding = r, f } // read after Stop, which waits for this
+	opts.Windows = r.add
+	opts.Judged = func(run judge.Run, f load.Finding) { r.judged[run.Scenario] = judgedRun{run, f} } // read after Stop, which waits for this
+	opts.SuiteEnded = func(run suite.Run) { r.ended = run }
 	a, err := app.New(opts)
 	if err != nil {
 		return OnceFailed, err
 	}
+	if r.suite {
+		return r.runSuite(ctx, a, o)
+	}
+	return r.runScenario(ctx, a, o)
+}
+
+// runScenario performs one run of a scenario and writes its summary.
+func (r *once) runScenario(ctx context.Context, a *app.App, o OnceOptions) (code int, err error) {
 	a.Start()
 	s := a.Fleet().Scenario(o.Scenario)
 	if err := s.StartRun(); err != nil {
@@ -73,18 +81,19 @@ func Once(ctx context.Context, opts app.Options, o OnceOptions) (code int, err e
 	if err := a.Stop(); err != nil {
 		return OnceFailed, err
 	}
-	if ended.Run == "" {
+	j := r.judged[o.Scenario]
+	if j.run.Run == "" {
 		return OnceFailed, errors.New("the run was not judged")
 	}
-	r := t.report(s.Config(), ended, finding)
+	run := r.tally(o.Scenario).report(s.Config(), j.run, j.finding)
 	write := report.Text
 	if o.Format == "json" {
 		write = report.JSON
 	}
-	if err := write(o.Summary, r); err != nil {
+	if err := write(o.Summary, run); err != nil {
 		return OnceFailed, err
 	}
-	return onceCode(ended.Result, finding.Verdict, ended.Basis), nil
+	return onceCode(j.run.Result, j.finding.Verdict, j.run.Basis), nil
 }
 
 // onceCode is the exit code of a run: its verdict's, except that a run which
@@ -110,6 +119,9 @@ func scenarioNamed(doc *config.Document, name string) (*config.Scenario, error) 
 	for i := range doc.Scenarios {
 		names = append(names, doc.Scenarios[i].Name.S)
 	}
+	for i := range doc.Suites {
+		names = append(names, doc.Suites[i].Name.S)
+	}
 	return nil, fmt.Errorf("there is no scenario named %q\n\thint: %s", name, block.Nearest(name, names))
 }
 
@@ -128,11 +140,17 @@ func narrow(doc *config.Document, o OnceOptions) error {
 	}
 	one := *s
 	one.Schedule = schedule.Config{Manual: true, Duration: lasts}
-	doc.Scenarios, doc.Blackouts = []config.Scenario{one}, nil
+	doc.Scenarios, doc.Suites = []config.Scenario{one}, nil
+	narrowAll(doc, o)
+	return nil
+}
+
+// narrowAll leaves out what no run in the foreground heeds.
+func narrowAll(doc *config.Document, o OnceOptions) {
+	doc.Blackouts = nil
 	if !o.RemoteWrite {
 		doc.Outputs = slices.DeleteFunc(doc.Outputs, func(o output.Configured) bool { return o.Kind.Takes&output.Snapshots != 0 })
 	}
-	return nil
 }
 
 const (

@@ -187,6 +187,63 @@ scenarios:
 	}
 }
 
+// What people and pipelines read of a suite: the summary of each of its runs, and of all.
+func TestWhatOnceSaysOfASuite(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		bad  int64 // from this call on answers are failures; 0 for none
+		code int
+	}{
+		{"passing", 0, OncePassed},
+		{"failing", 13_000, OnceBroken},
+	} {
+		for _, format := range []string{"text", "json"} {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				file := filepath.Join(dir, "perfd.yaml")
+				text := `
+targets: [{name: shop, url: "http://127.0.0.1:9798"}]
+x-scenario: &scenario
+  target: shop
+  schedule: {manual: true, duration: 20m}
+  workload: {executor: constant-arrival-rate, rate: 10/s, max_vus: 20}
+  flow: [{name: list, call: {path: /}}]
+scenarios:
+  - {name: base, <<: *scenario, objectives: [{name: errors, that: error_ratio < 1%}]}
+  - {name: peak, <<: *scenario, objectives: [{name: p95, that: p(95) < 500ms}]}
+  - {name: import, <<: *scenario, workload: {executor: shared-iterations, vus: 2, iterations: 50}}
+  - {name: soak, <<: *scenario, schedule: {always: true}}
+suites:
+  - {name: evening, schedule: {every: 2h}, scenarios: [{scenario: base}, {scenario: peak, start: 5m}, {scenario: import, after: base, start: 1m}]}
+`
+				if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				x := &target{answer: func(n int64) (time.Duration, load.Cause, int32) {
+					if c.bad > 0 && n >= c.bad {
+						return time.Millisecond, load.Status, 503
+					}
+					return 40 * time.Millisecond, load.None, 200
+				}}
+				kinds := builtin.Kinds()
+				kinds.Protocols = append(kinds.Protocols, protocol.Kind{Name: "call", Step: func() protocol.Config { return &call{step: x} }})
+				opts := app.Options{
+					ConfigFile: file, Shards: 1, Grace: 10 * time.Second, Log: slog.New(slog.DiscardHandler), Kinds: &kinds, NewWaiter: engine.NewTimerWaiter, Root: dir,
+				}
+				var out bytes.Buffer
+				code, err := Once(t.Context(), opts, OnceOptions{Scenario: "evening", Format: format, Summary: &out, Progress: io.Discard})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if code != c.code {
+					t.Errorf("%s: exit code %d, want %d", c.name, code, c.code)
+				}
+				golden(t, filepath.Join("once", "suite-"+c.name+map[string]string{"text": ".txt", "json": ".json"}[format]), out.String())
+			})
+		}
+	}
+}
+
 // A held waiter wakes an engine no earlier than a stall ends.
 type held struct {
 	engine.Waiter

@@ -12,8 +12,10 @@ import (
 	"github.com/perfd/perfd/internal/flow"
 	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/objective"
+	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/schedule"
+	"github.com/perfd/perfd/internal/suite"
 )
 
 // plainName is what names of scenarios and targets are made of: they are labels and parts of paths.
@@ -47,6 +49,58 @@ func check(d *Document, kinds kind.Set, errs *block.Errors) {
 		checkLabels(d.Scenarios[i].At.Get("labels"), errs)
 		checkSchedule(&d.Scenarios[i], errs)
 		checkObjectives(&d.Scenarios[i], errs)
+	}
+	checkOrder(d, errs)
+	checkSuites(d, errs)
+}
+
+// checkSuites checks what suites say of scenarios.
+func checkSuites(d *Document, errs *block.Errors) {
+	scenarios := map[string]suite.Scenario{}
+	for i := range d.Scenarios {
+		s := &d.Scenarios[i]
+		of := suite.Scenario{Manual: s.Schedule.Manual, End: s.Workload.End().Within(s.Schedule.Duration.D())}
+		if workload, at := s.At.Get("workload"), s.At.Get("schedule"); workload == nil || errs.In(workload) || at != nil && errs.In(at) {
+			of = suite.Scenario{Manual: true, End: pace.End{Total: 1}} // what is wrong with it is said there
+		}
+		scenarios[s.Name.S] = of
+	}
+	names := map[string]block.Pos{}
+	for i := range d.Suites {
+		checkName("suite", d.Suites[i].Name, names, errs)
+		d.Suites[i].Check(scenarios, errs)
+	}
+}
+
+// checkOrder checks that what scenarios are after exists and ends, and that each order begins somewhere.
+func checkOrder(d *Document, errs *block.Errors) {
+	var names []string
+	for i := range d.Scenarios {
+		names = append(names, d.Scenarios[i].Name.S)
+	}
+	for i := range d.Scenarios {
+		s := &d.Scenarios[i]
+		at := s.Schedule.After
+		if at.S == "" {
+			continue
+		}
+		other := d.Scenario(at.S)
+		switch {
+		case other == nil:
+			errs.Add(at.Pos, at.Path, "unknown scenario %q", at.S).Hint = block.Nearest(at.S, names)
+			continue
+		case other.Schedule.AlwaysOn():
+			errs.Add(at.Pos, at.Path, "runs of %s never end: its schedule is always", at.S).Hint = "an end needs a schedule with cron, every, after or manual"
+			continue
+		}
+		order := []string{s.Name.S}
+		for other != nil && !slices.Contains(order, other.Name.S) {
+			order = append(order, other.Name.S)
+			other = d.Scenario(other.Schedule.After.S)
+		}
+		if other == s {
+			errs.Add(at.Pos, at.Path, "%s would never begin: it is after itself, by way of %s", s.Name.S, strings.Join(append(order[1:], s.Name.S), ", "))
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/perfd/perfd/internal/output"
 	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/schedule"
+	"github.com/perfd/perfd/internal/suite"
 	"github.com/perfd/perfd/internal/target"
 	"github.com/perfd/perfd/internal/validity"
 )
@@ -36,8 +37,9 @@ type Document struct {
 	Targets       []target.Config                      `yaml:"targets" doc:"The systems under load."`
 	Data          block.Entries[feeder.Config]         `yaml:"data" doc:"Files whose rows flows read: a row an iteration, or one for each step next."`
 	Flows         flow.NamedFlows                      `yaml:"flows" doc:"Flows that scenarios use by name."`
-	ScenarioFiles []string                             `yaml:"scenario_files" doc:"Patterns of further files, which may hold vars, credentials, targets, data, flows and scenarios."`
+	ScenarioFiles []string                             `yaml:"scenario_files" doc:"Patterns of further files, which may hold vars, credentials, targets, data, flows, scenarios and suites."`
 	Scenarios     []Scenario                           `yaml:"scenarios" doc:"What runs."`
+	Suites        []suite.Config                       `yaml:"suites" doc:"Scenarios that run together: each at its time, one verdict for all."`
 
 	History history.Config `yaml:"history" doc:"How much perfd remembers of windows, runs and findings; changes count from the next start on."`
 
@@ -160,6 +162,16 @@ func (d *Document) Scenario(name string) *Scenario {
 	for i := range d.Scenarios {
 		if d.Scenarios[i].Name.S == name {
 			return &d.Scenarios[i]
+		}
+	}
+	return nil
+}
+
+// Suite returns the suite of a name, nil where there is none.
+func (d *Document) Suite(name string) *suite.Config {
+	for i := range d.Suites {
+		if d.Suites[i].Name.S == name {
+			return &d.Suites[i]
 		}
 	}
 	return nil

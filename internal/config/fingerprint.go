@@ -82,6 +82,14 @@ func (d *Document) TargetFingerprint(name string) string {
 	return p.sum()
 }
 
+// SuiteFingerprint is equal in two documents where what they and blackouts say of a suite is.
+func (d *Document) SuiteFingerprint(name string) string {
+	p := newPrinter(d.Dir, nil, nil)
+	p.node(d.root.Get("blackouts"))
+	p.node(named(d.root.Get("suites"), name))
+	return p.sum()
+}
+
 // CredentialFingerprint is equal in two documents where what they and safety say of an entry of credentials is.
 func (d *Document) CredentialFingerprint(name string) string {
 	p := newPrinter(d.Dir, nil, nil)

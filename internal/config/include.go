@@ -13,7 +13,7 @@ var sharable = []struct {
 	name string
 	kind block.Kind
 }{
-	{"vars", block.Map}, {"credentials", block.Map}, {"targets", block.List}, {"data", block.Map}, {"flows", block.Map}, {"scenarios", block.List},
+	{"vars", block.Map}, {"credentials", block.Map}, {"targets", block.List}, {"data", block.Map}, {"flows", block.Map}, {"scenarios", block.List}, {"suites", block.List},
 }
 
 // maxIncluded bounds how many files scenario_files may match.

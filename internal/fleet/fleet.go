@@ -45,6 +45,9 @@ type Options struct {
 	// Timeline is the monitor's; nil is one without a monitor.
 	Timeline *validity.Timeline
 
+	// PauseChanged is called when all load is paused, and when it goes on; nil for nobody.
+	PauseChanged func(paused bool)
+
 	// NewWaiter makes the waiter of an engine; nil is engine.NewWaiter.
 	NewWaiter func() (engine.Waiter, error)
 	// Transport carries the requests of watches; nil dials under the guard.
@@ -305,6 +308,15 @@ func (f *Fleet) NoPorts() (n uint64) {
 	return n
 }
 
+// finished has the scenarios follow that are after one whose run has come to its end.
+func (f *Fleet) finished(scenario string) {
+	for _, s := range f.Scenarios() {
+		if s.cfg.Schedule.After.S == scenario {
+			s.runner.Follow()
+		}
+	}
+}
+
 // Pause stops all load for d or, with 0, until Resume. It survives a restart.
 func (f *Fleet) Pause(d time.Duration) error { return f.pause.set(d) }
 
@@ -317,6 +329,9 @@ func (f *Fleet) Paused() (on bool, until time.Time) { return f.pause.state() }
 // pauseChanged pauses and resumes what runs.
 func (f *Fleet) pauseChanged(paused bool) {
 	f.o.Log.Info("pause", "paused", paused)
+	if f.o.PauseChanged != nil {
+		f.o.PauseChanged(paused)
+	}
 	for _, s := range f.Scenarios() {
 		r := s.current()
 		if paused {

@@ -32,6 +32,7 @@ type Scenario struct {
 	timeline *validity.Timeline
 	zero     time.Time   // of the limiters' clock
 	paused   func() bool // whether all load is
+	finished func()      // a run has come to its end
 	name     string
 	cfg      *config.Scenario
 	log      *slog.Logger
@@ -94,7 +95,8 @@ func (f *Fleet) newScenario(c *config.Scenario, g *generation, blackouts []sched
 	targets := g.targets
 	s := &Scenario{
 		o: &f.o, zero: f.zero, paused: func() bool { on, _ := f.pause.state(); return on },
-		name: c.Name.S, cfg: c, log: f.o.Log.With("scenario", c.Name.S),
+		finished: func() { f.finished(c.Name.S) },
+		name:     c.Name.S, cfg: c, log: f.o.Log.With("scenario", c.Name.S),
 		open: c.Workload.Open(), valid: validity.NewScenario(f.o.Timeline, mayBeLate(c)), timeline: f.o.Timeline,
 		targets: map[string]*Target{}, claims: map[string]*target.Claim{}, hops: map[*target.Limiter]*target.Claim{},
 		credentials: map[string]*credential.Credential{},
@@ -267,8 +269,12 @@ func (s *Scenario) Begin(sr schedule.Run, ended func()) error {
 		r.stops(now)
 		s.mark(now, "")
 		s.mu.Unlock()
-		if result, over := r.result(o); over {
+		result, over := r.result(o)
+		if over {
 			s.over(named, result, now)
+		}
+		if over && result == "" {
+			s.finished()
 		}
 		s.log.Info("run ended", "run", named.id, "trace_id", named.TraceID(), "outcome", o.String(), "reason", r.reason(), "after", time.Since(r.joined).Round(time.Millisecond))
 		ended()

@@ -266,6 +266,24 @@ var (
 		"scenario")
 )
 
+var suites = newSection("Suites", "A suite is scenarios that run together.")
+
+// Suites.
+var (
+	SuiteRunning = suites.gauge("perfd_suite_running", "",
+		"Whether a run of the suite is under way: 1 or 0.",
+		"suite")
+	SuiteRuns = suites.counter("perfd_suite_runs_total", "",
+		"Runs of the suite that ended, by result: the worst of its scenarios'.",
+		"suite", "result")
+	SuiteNextRun = suites.gauge("perfd_suite_next_run_timestamp_seconds", seconds,
+		"When the suite's next run is due, in Unix time.",
+		"suite")
+	SuiteMissed = suites.counter("perfd_suite_missed_total", "",
+		"Runs of the suite that were due and did not start.",
+		"suite")
+)
+
 var measurement = newSection("Measurement", "Whether perfd itself disturbed what it measures.")
 
 // Validity.

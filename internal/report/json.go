@@ -14,6 +14,12 @@ import (
 // 0 and 1; a number that does not exist is null. "finding" has the form of the API,
 // with the parts of the run, objectives among them.
 func JSON(w io.Writer, r Run) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(runOf(r))
+}
+
+func runOf(r Run) runJSON {
 	out := runJSON{
 		Scenario: r.Scenario, Run: r.Run, Test: r.Test, Target: r.Target, Release: r.Release,
 		Began: r.Began, Ended: r.Ended, Duration: r.Ended.Sub(r.Began).Seconds(),
@@ -33,9 +39,7 @@ func JSON(w io.Writer, r Run) error {
 			ResponseTime: latencyJSON{number(s.P50, s.P50 > 0), number(s.P90, s.P90 > 0), number(s.P95, s.P95 > 0), number(s.P99, s.P99 > 0)},
 		})
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(out)
+	return out
 }
 
 type runJSON struct {

@@ -12,11 +12,13 @@ import (
 )
 
 // A Config is the schedule block of a scenario. Exactly one of always, cron,
-// every and manual says when runs begin; the zero Config is always.
+// every, after and manual says when runs begin; the zero Config is always.
 type Config struct {
 	Always bool           `yaml:"always" doc:"Runs all the time; the default."`
 	Cron   string         `yaml:"cron" doc:"Begins a run at each time that a cron expression of five fields names, or one of @hourly, @daily, @weekly, @monthly and @yearly."`
 	Every  block.Duration `yaml:"every" doc:"Begins a run at each multiple of this time since the anchor."`
+	After  block.Text     `yaml:"after" doc:"Begins a run when one of another scenario has come to its end; a run that was stopped, interrupted or broken off has none."`
+	Delay  block.Duration `yaml:"delay" doc:"How long after the end of the other scenario's run a run begins (default 0s)."`
 	Manual bool           `yaml:"manual" doc:"Runs only when started through the API."`
 
 	TimeZone string         `yaml:"time_zone" doc:"Time zone of cron and anchor, such as Europe/Berlin; UTC by default."`
@@ -94,6 +96,7 @@ const (
 	always mode = "always"
 	onCron mode = "cron"
 	every  mode = "every"
+	after  mode = "after"
 	manual mode = "manual"
 )
 
@@ -103,6 +106,8 @@ func (c Config) mode() mode {
 		return onCron
 	case c.Every > 0:
 		return every
+	case c.After.S != "":
+		return after
 	case c.Manual:
 		return manual
 	}
@@ -141,6 +146,11 @@ func (c Config) Describe() string {
 		s = "cron " + c.Cron
 	case every:
 		s = "every " + c.Every.String()
+	case after:
+		s = "after each run of " + c.After.S
+		if c.Delay > 0 {
+			s = c.Delay.String() + " " + s
+		}
 	case manual:
 		s = "started by hand"
 	}

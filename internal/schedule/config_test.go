@@ -13,13 +13,13 @@ import (
 
 func TestWrongSchedules(t *testing.T) {
 	for _, tt := range []struct{ schedule, want string }{
-		{"{duration: 1h}", "perfd.yaml:1:1: one of always, cron, every and manual is required\n\thint: write always: true"},
-		{"{always: true, every: 1h}", "perfd.yaml:1:23: every: only one of always, cron, every and manual may be given, found always and every"},
-		{"{always: false}", "perfd.yaml:1:10: always: must be true\n\thint: leave it out, and say with cron, every, always or manual when the scenario runs"},
+		{"{duration: 1h}", "perfd.yaml:1:1: one of always, cron, every, after and manual is required\n\thint: write always: true"},
+		{"{always: true, every: 1h}", "perfd.yaml:1:23: every: only one of always, cron, every, after and manual may be given, found always and every"},
+		{"{always: false}", "perfd.yaml:1:10: always: must be true\n\thint: leave it out, and say with cron, every, after, always or manual when the scenario runs"},
 		{"{cron: ''}", "perfd.yaml:1:8: cron: must not be empty"},
 		{"{every: 0s}", "perfd.yaml:1:9: every: must be more than 0"},
 		{"{every: 10ms}", "perfd.yaml:1:9: every: must be at least 1s, got 10ms"},
-		{"{always: true, duration: 1h}", "perfd.yaml:1:16: duration: belongs to cron and every and manual, this schedule is always"},
+		{"{always: true, duration: 1h}", "perfd.yaml:1:16: duration: belongs to cron and every and after and manual, this schedule is always"},
 		{"{cron: '0 1 * * *', cut: 1h}", "perfd.yaml:1:21: cut: belongs to always, this schedule is cron"},
 		{"{cron: '0 1 * * *', anchor: '2026-01-01'}", "perfd.yaml:1:21: anchor: belongs to always and every, this schedule is cron"},
 		{"{manual: true, jitter: 1s}", "perfd.yaml:1:16: jitter: belongs to cron and every, this schedule is manual"},
@@ -39,6 +39,9 @@ func TestWrongSchedules(t *testing.T) {
 		{"{cron: '@daily', time_zone: Local}", "perfd.yaml:1:29: time_zone: unknown time zone \"Local\""},
 		{"{always: true, anchor: noon}", "perfd.yaml:1:24: anchor: must be an instant such as 2026-03-30, 2026-03-30 06:00 or 2026-03-30T06:00:00Z, got \"noon\""},
 		{"{always: true, anchor: '1960-01-01'}", "perfd.yaml:1:24: anchor: must not be before 1970, got \"1960-01-01\""},
+		{"{after: ''}", "perfd.yaml:1:9: after: must name a scenario"},
+		{"{after: other, jitter: 1s}", "perfd.yaml:1:16: jitter: belongs to cron and every, this schedule is after"},
+		{"{every: 1h, delay: 1s}", "perfd.yaml:1:13: delay: belongs to after, this schedule is every"},
 		{"{every: 1h, overlap: kill}", "perfd.yaml:1:22: overlap: must be skip"},
 		{"{every: 1h, missed: always}", "perfd.yaml:1:21: missed: must be skip"},
 		{"{every: 1h, on_restart: restart}", "perfd.yaml:1:25: on_restart: must be resume"},

@@ -43,6 +43,7 @@ type memory struct {
 	Stopped bool      `json:"stopped,omitempty"` // by hand, an always-on schedule
 	LastRun string    `json:"last_run,omitempty"`
 	LastEnd time.Time `json:"last_end,omitzero"`
+	Follows time.Time `json:"follows,omitzero"` // when the run is due that follows one of another scenario
 	Missed  uint64    `json:"missed,omitempty"`
 }
 
@@ -149,6 +150,12 @@ func (m *machine) collect(now time.Time) {
 	if w := m.waiting; w != nil && !w.floating && (w.run.ended(now) || m.schedule.mode() != always && m.inBlackout(now)) {
 		m.miss(w.run, false, "its time is over")
 		m.waiting = nil
+	}
+	if due := m.mem.Follows; !due.IsZero() && !due.After(now) && !m.leaving {
+		r := m.schedule.from(due)
+		r.Zero, r.End = due, m.schedule.endFrom(due)
+		m.mem.Follows, m.dirty = time.Time{}, true
+		m.arrive(r, now)
 	}
 	if !m.schedule.fires() || m.leaving {
 		return
@@ -368,6 +375,19 @@ func (m *machine) stop(time.Time) error {
 	return nil
 }
 
+// follow has a run begin the schedule's delay after an instant at which a run of the scenario that it is after has ended.
+// One that has not begun by then is missed.
+func (m *machine) follow(now time.Time) error {
+	if m.schedule.mode() != after {
+		return nil
+	}
+	if due := m.mem.Follows; !due.IsZero() {
+		m.miss(m.schedule.from(due), false, "another run to follow has ended before its turn")
+	}
+	m.mem.Follows, m.dirty = now.Add(m.schedule.cfg.Delay.D()), true
+	return nil
+}
+
 // cut has an always-on run cut where one is under way.
 func (m *machine) cut(time.Time) error {
 	m.cutNow = m.busy && m.ending == "" && m.schedule.mode() == always
@@ -391,6 +411,9 @@ func (m *machine) idle(now time.Time, monotonic time.Duration) time.Duration {
 		if next, ok := m.schedule.following(m.mem.Due); ok {
 			sooner(next.Zero)
 		}
+	}
+	if !m.leaving {
+		sooner(m.mem.Follows)
 	}
 	switch isAlways := m.schedule.mode() == always; {
 	case m.busy && m.ending == "" && isAlways:
@@ -420,6 +443,9 @@ func (m *machine) status(now time.Time) Status {
 	isAlways := m.schedule.mode() == always
 	if !isAlways || s.Blackout && !s.Stopped { // an always-on run that goes on has no next
 		s.Next = m.schedule.Next(now)
+	}
+	if m.schedule.mode() == after {
+		s.Next = m.mem.Follows
 	}
 	wanted := m.busy && m.ending == "" || m.waiting != nil || isAlways && !m.mem.Stopped || m.lost != nil && !m.lost.ended(now)
 	s.Due = wanted && !s.Blackout && !s.Paused

@@ -249,6 +249,10 @@ func (r *Runner) Stop() error { return r.change(r.stop) }
 // of the system under load. Other runs go on unchanged.
 func (r *Runner) Cut() { _ = r.change(r.cut) } // never fails
 
+// Follow says that a run of the scenario that this one is after has come to its end. Other
+// schedules take no notice.
+func (r *Runner) Follow() { _ = r.change(r.follow) } // never fails
+
 // Pause keeps runs from beginning: those that are due during a pause are missed. The
 // run under way keeps its identity and its end; its engine must be paused too.
 func (r *Runner) Pause() { r.pause(true) }

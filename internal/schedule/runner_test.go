@@ -136,6 +136,50 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
+func TestARunFollowsAnother(t *testing.T) {
+	play(t, "{after: other, delay: 10m, duration: 1h, overlap: queue}", Options{}, func(r *rig) {
+		r.launch()
+		r.runner.Follow()
+		r.wantStatus("Next", r.runner.Status().Next, r.begun.Add(10*time.Minute), cmpopts.EquateApproxTime(0))
+		r.sleepUntil(30 * time.Minute)
+		r.runner.Follow() // due at 00:40, while the first goes on
+		r.sleepUntil(2*time.Hour + 30*time.Minute)
+		r.runner.Follow()
+		r.runner.Follow() // of two that are due after one another the later one runs
+		r.sleepUntil(4 * time.Hour)
+		r.want(`
+			01 00:10:00 begin 20000101T001000.000Z
+			01 01:10:00 end over
+			01 01:10:00 begin 20000101T004000.000Z
+			01 02:10:00 end over
+			01 02:40:00 begin 20000101T024000.000Z
+			01 03:40:00 end over
+		`)
+		r.wantStatus("Missed", r.runner.Status().Missed, uint64(1))
+	})
+}
+
+// What is due after another run is due after a restart too, and missed where perfd was down at its time.
+func TestARunFollowsAnotherOverARestart(t *testing.T) {
+	for back, want := range map[time.Duration]string{
+		8 * time.Minute:  "01 00:10:00 begin 20000101T001000.000Z",
+		15 * time.Minute: "01 00:15:00 begin 20000101T001000.000Z gap 5m0s broken at 5m0s",
+		3 * time.Hour:    "",
+	} {
+		play(t, "{after: other, delay: 10m, duration: 1h}", Options{}, func(r *rig) {
+			r.launch()
+			r.runner.Follow()
+			r.sleepUntil(time.Minute)
+			r.kill()
+			r.sleepUntil(back)
+			r.launch()
+			r.sleepUntil(back + 20*time.Minute)
+			r.want(want)
+			r.wantStatus("Missed", r.runner.Status().Missed == 1, want == "")
+		})
+	}
+}
+
 func TestQueueHoldsOneRun(t *testing.T) {
 	play(t, "{cron: '0 * * * *', duration: 140m, overlap: queue}", Options{}, func(r *rig) {
 		r.launch()

@@ -16,11 +16,12 @@ const (
 
 // modesOf says which ways to begin a run a key belongs to; time_zone belongs to all.
 var modesOf = map[string][]mode{
-	"duration":   {onCron, every, manual},
+	"duration":   {onCron, every, after, manual},
+	"delay":      {after},
 	"jitter":     {onCron, every},
-	"overlap":    {onCron, every},
-	"missed":     {onCron, every},
-	"on_restart": {always, onCron, every, manual},
+	"overlap":    {onCron, every, after},
+	"missed":     {onCron, every, after},
+	"on_restart": {always, onCron, every, after, manual},
 	"anchor":     {always, every},
 	"cut":        {always},
 }
@@ -72,20 +73,22 @@ func (c *Config) Validate(at *block.Node, errs *block.Errors) {
 // mode checks that exactly one way to begin a run is given.
 func (v validator) mode(c *Config) bool {
 	var given []string
-	for _, m := range []mode{always, onCron, every, manual} {
+	for _, m := range []mode{always, onCron, every, after, manual} {
 		if v.at.Get(string(m)) != nil {
 			given = append(given, string(m))
 		}
 	}
 	switch {
 	case len(given) == 0:
-		v.errs.Add(v.at.Pos, v.at.Path, "one of always, cron, every and manual is required").Hint = "write always: true"
+		v.errs.Add(v.at.Pos, v.at.Path, "one of always, cron, every, after and manual is required").Hint = "write always: true"
 	case len(given) > 1:
-		v.fail(given[1], "only one of always, cron, every and manual may be given, found %s", strings.Join(given, " and "))
+		v.fail(given[1], "only one of always, cron, every, after and manual may be given, found %s", strings.Join(given, " and "))
 	case given[0] == "always" && !c.Always, given[0] == "manual" && !c.Manual:
-		v.fail(given[0], "must be true").Hint = "leave it out, and say with cron, every, always or manual when the scenario runs"
+		v.fail(given[0], "must be true").Hint = "leave it out, and say with cron, every, after, always or manual when the scenario runs"
 	case given[0] == "cron" && c.Cron == "":
 		v.fail("cron", "must not be empty")
+	case given[0] == "after" && c.After.S == "":
+		v.fail("after", "must name a scenario")
 	case given[0] == "every" && c.Every == 0:
 		v.fail("every", "must be more than 0")
 	default:
@@ -157,8 +160,8 @@ func (c Config) Check(at *block.Node, w Workload, errs *block.Errors) {
 	end := c.end(w)
 	switch m := c.mode(); {
 	case m == always && !w.End.Never():
-		errs.Add(at.Pos, at.Path, "always needs a workload that does not end, this one ends %s", w.End).Hint = "leave out the workload's duration, let its stages repeat for ever, or schedule it with cron or every"
-	case (m == onCron || m == every) && end.Never():
+		errs.Add(at.Pos, at.Path, "always needs a workload that does not end, this one ends %s", w.End).Hint = "leave out the workload's duration, let its stages repeat for ever, or schedule it with cron, every or after"
+	case (m == onCron || m == every || m == after) && end.Never():
 		v.fail("duration", "is required: the workload does not end by itself").Hint = "write duration: 1h"
 	case m == every && !w.End.Counted() && end.Time > c.Every.D() && c.Overlap != OverlapReplace:
 		v.fail("every", "must not be shorter than a run, which lasts %s, got %s", block.Duration(end.Time), c.Every).Hint = "overlap: replace ends a run when the next is due"

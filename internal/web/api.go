@@ -22,6 +22,9 @@ func (s *server) routeAPI(mux *http.ServeMux) {
 		{deletes, "/api/v1/maintenance/{id}", s.changing(s.Lifecycle, refuse, s.endMaintenance)},
 		{writes, "/api/v1/scenarios/{name}/start", s.changing(s.Lifecycle, refuse, byName(s.Daemon.Start))},
 		{writes, "/api/v1/scenarios/{name}/stop", s.changing(s.Lifecycle, refuse, byName(s.Daemon.Stop))},
+		{reads, "/api/v1/suites", func(w http.ResponseWriter, _ *http.Request) { answer(w, list(s.Daemon.Suites())) }},
+		{writes, "/api/v1/suites/{name}/start", s.changing(s.Lifecycle, refuse, byName(s.Daemon.StartSuite))},
+		{writes, "/api/v1/suites/{name}/stop", s.changing(s.Lifecycle, refuse, byName(s.Daemon.StopSuite))},
 	}
 	if s.Verdicts != nil {
 		routes = append(routes,
@@ -127,6 +130,8 @@ type failureOf struct {
 func byName(f func(string) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch err := f(r.PathValue("name")); {
+		case errors.Is(err, ErrUnknownSuite):
+			refuse(w, http.StatusNotFound, ErrUnknownSuite.Error()+": "+r.PathValue("name"))
 		case errors.Is(err, ErrUnknown):
 			refuse(w, http.StatusNotFound, ErrUnknown.Error()+": "+r.PathValue("name"))
 		case err != nil:

@@ -27,6 +27,7 @@ type fake struct {
 	err       error
 	status    Status
 	scenarios []Detail
+	suites    []Suite
 	findings  []load.Finding // nil: nothing is judged
 	asked     []string
 	now       time.Time
@@ -99,6 +100,18 @@ func (f *fake) Resume() error           { return f.note("resume") }
 func (f *fake) Start(name string) error { return f.named("start", name) }
 func (f *fake) Stop(name string) error  { return f.named("stop", name) }
 
+func (f *fake) Suites() []Suite { return f.suites }
+
+func (f *fake) StartSuite(name string) error { return f.suite("start", name) }
+func (f *fake) StopSuite(name string) error  { return f.suite("stop", name) }
+
+func (f *fake) suite(what, name string) error {
+	if !slices.ContainsFunc(f.suites, func(s Suite) bool { return s.Name == name }) {
+		return ErrUnknownSuite
+	}
+	return f.note(what + " suite " + name)
+}
+
 var kinds = builtin.Kinds().Analyses
 
 func handler(f *fake, lifecycle bool) http.Handler {
@@ -119,6 +132,20 @@ func shop(now time.Time) *fake {
 		status: Status{
 			Version: "1.2.3", Revision: "abcdef0", GoVersion: "go1.26.8", Started: ago(51 * time.Hour), ConfigFile: "/etc/perfd/perfd.yaml",
 			ConfigOK: true, ConfigTime: ago(26 * time.Hour), Ready: true, Shards: 1, Lifecycle: true,
+		},
+		suites: []Suite{
+			{Name: "peak-day", Schedule: "cron 0 2 * * sun", NextRun: now.Add(26 * time.Hour), Missed: 1, Run: &SuiteRun{
+				ID: "19991226T020000Z", Began: ago(5 * 24 * time.Hour), Ended: ago(5*24*time.Hour - 2*time.Hour), Result: "fail",
+				Parts: []SuitePart{
+					{Scenario: "shop-stress", Run: "19991226T020000.000Z", Began: ago(5 * 24 * time.Hour), Ended: ago(5*24*time.Hour - time.Hour), Result: "fail"},
+					{Scenario: "shop-reports", Ended: ago(5 * 24 * time.Hour), Result: "not started", Why: "a run is <under way> already"},
+				},
+			}},
+			{Name: "evening", Schedule: "started by hand", Running: true, Run: &SuiteRun{
+				ID: "19991231T210000.000Z", Began: ago(3 * time.Minute),
+				Parts: []SuitePart{{Scenario: "shop-search", Began: ago(3 * time.Minute)}, {Scenario: "shop-soak"}},
+			}},
+			{Name: "unused", Schedule: "started by hand"},
 		},
 		scenarios: []Detail{
 			{

@@ -76,6 +76,19 @@ func stateTone(s Scenario) string {
 	return "idle"
 }
 
+// resultTone is the colour of what came of a run.
+func resultTone(result string) string {
+	switch result {
+	case "pass":
+		return "good"
+	case "fail", "error":
+		return "bad"
+	case "":
+		return "idle"
+	}
+	return "warn"
+}
+
 // scenarioTone is the colour of all that is known of a scenario.
 func scenarioTone(s Scenario, known analysis.Summary) string {
 	if known.Verdict() == load.Fail {

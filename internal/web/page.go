@@ -23,7 +23,7 @@ func asset(w http.ResponseWriter, r *http.Request) {
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"root": func() string { return "" }, "seconds": seconds, "rate": rate, "failed": failed, "asked": asked, "share": share, "spread": spreadOf,
-	"ago": ago, "since": since, "when": when, "stateTone": stateTone,
+	"ago": ago, "since": since, "when": when, "stateTone": stateTone, "resultTone": resultTone,
 	"count":    func(n uint64) string { return amount.Count(float64(n)) },
 	"measured": analysis.Measured, "interval": analysis.Interval, "confidence": confidence, "evidence": evidence, "kind": analysis.Kinds(nil).Word, "place": analysis.Place, "tone": tone, "over": over, "at": at,
 	"alarming": func(ratio float64) bool { return ratio >= alarming },
@@ -52,6 +52,7 @@ type page struct {
 	// The landing page.
 	Overview  overview
 	Scenarios []Scenario
+	Suites    []Suite
 	SLA       map[string]sla // by the scenario's name
 
 	// A scenario's page.
@@ -67,7 +68,7 @@ type page struct {
 func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 	scenarios, status, findings := s.Daemon.Scenarios(), s.Daemon.Status(), s.known()
 	p := page{
-		Title: "perfd", Status: status, Scenarios: scenarios, Overview: overviewOf(status, scenarios, s.Kinds, findings),
+		Title: "perfd", Status: status, Scenarios: scenarios, Suites: s.Daemon.Suites(), Overview: overviewOf(status, scenarios, s.Kinds, findings),
 		Judged: s.Verdicts != nil, SLA: slaOf(s.Kinds, findings),
 	}
 	p.list(news(findings))

@@ -36,6 +36,43 @@ type Daemon interface {
 	// Start and Stop begin and end a run by hand; ErrUnknown for an unknown name.
 	Start(scenario string) error
 	Stop(scenario string) error
+	// Suites lists the suites in the order of the configuration. StartSuite and StopSuite begin and
+	// end a run of one by hand; ErrUnknownSuite for an unknown name.
+	Suites() []Suite
+	StartSuite(name string) error
+	StopSuite(name string) error
+}
+
+// ErrUnknownSuite says that there is no suite of a name.
+var ErrUnknownSuite = errors.New("no such suite")
+
+// A Suite is scenarios that run together.
+type Suite struct {
+	Name     string    `json:"name"`
+	Schedule string    `json:"schedule"`
+	Running  bool      `json:"running"`
+	NextRun  time.Time `json:"next_run,omitzero"`
+	Missed   uint64    `json:"missed"`
+	Run      *SuiteRun `json:"run,omitempty"` // under way or, after its end, the last one since perfd started
+}
+
+// A SuiteRun is one run of a suite.
+type SuiteRun struct {
+	ID     string      `json:"run"`
+	Began  time.Time   `json:"began"`
+	Ended  time.Time   `json:"ended,omitzero"`
+	Result string      `json:"result,omitempty"` // pass, fail, inconclusive, interrupted or error, once it has ended
+	Parts  []SuitePart `json:"scenarios"`
+}
+
+// A SuitePart is one scenario of a run of a suite.
+type SuitePart struct {
+	Scenario string    `json:"scenario"`
+	Run      string    `json:"run,omitempty"` // known once it was judged
+	Began    time.Time `json:"began,omitzero"`
+	Ended    time.Time `json:"ended,omitzero"`
+	Result   string    `json:"result,omitempty"` // not started, or that of its run, once it was judged
+	Why      string    `json:"why,omitempty"`    // it did not start, or was not judged
 }
 
 // ErrUnknown says that there is no scenario of a name.
