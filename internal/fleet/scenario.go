@@ -20,7 +20,6 @@ import (
 	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/schedule"
-	"github.com/perfd/perfd/internal/state"
 	"github.com/perfd/perfd/internal/target"
 	"github.com/perfd/perfd/internal/validity"
 )
@@ -204,7 +203,7 @@ func (s *Scenario) newRunner(blackouts []schedule.Blackout, alive time.Time) err
 		return err
 	}
 	s.runner = schedule.NewRunner(schedule.RunnerOptions{
-		Schedule: sched, Starter: s, Memory: memory{s.o.State, s.memoryKey()}, Log: s.log, Paused: s.paused(), Alive: alive,
+		Schedule: sched, Starter: s, Memory: s.o.State.At(s.memoryKey()), Log: s.log, Paused: s.paused(), Alive: alive,
 		Lost: s.lost,
 	})
 	return nil
@@ -388,15 +387,3 @@ func (s *Scenario) current() *run {
 	defer s.mu.Unlock()
 	return s.run
 }
-
-// memory is where a schedule keeps what it must know after a restart.
-type memory struct {
-	state *state.Store
-	key   string
-}
-
-// Get decodes what was kept into v; false where there is nothing.
-func (m memory) Get(v any) bool { return m.state.Get(m.key, v) }
-
-// Set keeps v.
-func (m memory) Set(v any) error { return m.state.Set(m.key, v) }

@@ -148,3 +148,18 @@ func (s *Store) Set(key string, v any) error {
 	}
 	return nil
 }
+
+// An Entry is one key of a Store.
+type Entry struct {
+	store *Store
+	key   string
+}
+
+// At returns the entry of a key, which need not be there yet.
+func (s *Store) At(key string) Entry { return Entry{s, key} }
+
+// Get decodes the value into v; false where there is none.
+func (e Entry) Get(v any) bool { return e.store.Get(e.key, v) }
+
+// Set keeps v as Store.Set does.
+func (e Entry) Set(v any) error { return e.store.Set(e.key, v) }

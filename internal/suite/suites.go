@@ -60,7 +60,7 @@ func (a *All) Prepare(list []Config, fingerprint func(name string) string, black
 		if s == nil || a.prints[s] != fp {
 			o := a.o
 			o.Blackouts, o.Paused = forbidden, paused
-			o.Memory = memory{a.state, statePrefix + cfg.Name.S}
+			o.Memory = a.state.At(statePrefix + cfg.Name.S)
 			if s, err = New(cfg, o); err != nil {
 				return nil, fmt.Errorf("suite %s: %w", cfg.Name.S, err)
 			}
@@ -125,9 +125,7 @@ func (a *All) Start() {
 func (a *All) forget() {
 	for _, key := range a.state.Keys(statePrefix) {
 		if a.named(strings.TrimPrefix(key, statePrefix)) == nil {
-			if err := a.state.Set(key, nil); err != nil {
-				a.o.Log.Warn("forget a suite", "key", key, "err", err)
-			}
+			a.state.Forget(key)
 		}
 	}
 }
@@ -194,15 +192,3 @@ func (a *All) Collect(send metric.Send) {
 		s.Collect(send)
 	}
 }
-
-// memory is where a schedule keeps what it must know after a restart.
-type memory struct {
-	state *state.Store
-	key   string
-}
-
-// Get decodes what was kept into v; false where there is nothing.
-func (m memory) Get(v any) bool { return m.state.Get(m.key, v) }
-
-// Set keeps v.
-func (m memory) Set(v any) error { return m.state.Set(m.key, v) }
