@@ -42,10 +42,12 @@ const usage = `perfd keeps synthetic load on a staging system and says what it f
 
 Usage: perfd [COMMAND] [FLAGS]
        perfd once SCENARIO|SUITE [FLAGS]
+       perfd plan SCENARIO [FLAGS]
 
 Commands:
   run       the daemon (the default)
   check     load, validate and build the configuration, start nothing, print each scenario's rates
+  plan      draw the load of a scenario over time, its schedule and blackouts included; start nothing
   once      one run of a scenario or suite in the foreground: progress, a summary and an exit code for pipelines
   analyze   what is found in a time that is over, out of what the daemon stored
   demo      the daemon and a demo shop in one process; nothing else is needed
@@ -67,7 +69,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		name, args = args[0], args[1:]
 	}
 	switch name {
-	case "run", "check", "once", "analyze", "demo":
+	case "run", "check", "plan", "once", "analyze", "demo":
 	case "rules":
 		return runRules(args, stdout, stderr)
 	case "runbook":
@@ -81,7 +83,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage)
 		return exitOK
 	default:
-		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, once, analyze, demo, rules, runbook, dashboards, version\n", name)
+		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, plan, once, analyze, demo, rules, runbook, dashboards, version\n", name)
 		return exitUsage
 	}
 
@@ -112,6 +114,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 			return exitUsage
 		}
 		return exitOK
+	case "plan":
+		return c.runPlan(opts, stdout, stderr)
 	case "once":
 		return c.runOnce(opts, stdout, stderr)
 	case "analyze":
@@ -184,6 +188,7 @@ type commandLine struct {
 	args        []string // the arguments that are no flags
 	opts        app.Options
 	once        once
+	plan        plan
 	analysis    analysis
 	listen      list
 	logLevel    string
@@ -195,7 +200,7 @@ type commandLine struct {
 
 func newCommandLine(name string, stderr io.Writer) *commandLine {
 	usage := "perfd " + name
-	if name == "once" {
+	if name == "once" || name == "plan" {
 		usage += " SCENARIO"
 	}
 	c := &commandLine{name: name, flags: flag.NewFlagSet(usage, flag.ContinueOnError)}
@@ -204,7 +209,7 @@ func newCommandLine(name string, stderr io.Writer) *commandLine {
 	f.Usage = func() { printFlags(f, stderr) }
 	f.BoolVar(&c.showVersion, "version", false, "print version and build, and exit")
 	level := "info"
-	if name == "once" || name == "analyze" {
+	if name == "once" || name == "analyze" || name == "plan" {
 		level = "warn" // so that the log does not hide progress and findings
 	}
 	f.StringVar(&c.logLevel, "log.level", level, "least severe message to log: debug, info, warn or error")
@@ -215,6 +220,9 @@ func newCommandLine(name string, stderr io.Writer) *commandLine {
 	}
 	switch name {
 	case "check":
+		return c
+	case "plan":
+		c.planFlags()
 		return c
 	case "analyze":
 		c.analyzeFlags(time.Now())
@@ -269,7 +277,9 @@ func (c *commandLine) parse(args []string) error {
 func (c *commandLine) check() error {
 	switch c.name {
 	case "once":
-		return errors.Join(scenario(c.args), c.once.check())
+		return errors.Join(scenario(c.name, c.args), c.once.check())
+	case "plan":
+		return errors.Join(scenario(c.name, c.args), c.plan.check())
 	case "analyze":
 		return errors.Join(unexpected(c.args), c.analysis.check())
 	}

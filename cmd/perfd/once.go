@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -66,10 +65,14 @@ func (o once) check() error {
 	return nil
 }
 
-// scenario is the one argument of once.
-func scenario(args []string) error {
+// scenario is the one argument of a command.
+func scenario(command string, args []string) error {
 	if len(args) == 0 {
-		return errors.New("once: which scenario?\n\thint: perfd once SCENARIO, or the name of a suite; perfd check lists both")
+		what := "SCENARIO; perfd check lists the scenarios of a configuration"
+		if command == "once" {
+			what = "SCENARIO, or the name of a suite; perfd check lists both"
+		}
+		return fmt.Errorf("%[1]s: which scenario?\n\thint: perfd %[1]s %[2]s", command, what)
 	}
 	return unexpected(args[1:])
 }

@@ -1,5 +1,5 @@
 // Package command is what the commands of perfd do besides running the daemon:
-// check, once, analyze and demo.
+// check, plan, once, analyze and demo.
 package command
 
 import (

@@ -394,9 +394,9 @@ func (m *machine) cut(time.Time) error {
 	return nil
 }
 
-// idle is the time for which the clock gives nothing to do, at most sleep.
-func (m *machine) idle(now time.Time, monotonic time.Duration) time.Duration {
-	wait := sleep
+// idle is the time for which the clock gives nothing to do, at most longest.
+func (m *machine) idle(now time.Time, monotonic, longest time.Duration) time.Duration {
+	wait := longest
 	sooner := func(t time.Time) {
 		if !t.IsZero() {
 			wait = max(0, min(wait, t.Sub(now)))

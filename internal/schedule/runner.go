@@ -164,7 +164,7 @@ func (r *Runner) look() (action, time.Duration) {
 	r.collect(wall)
 	do := r.decide(wall, monotonic)
 	do.stepped, do.save = stepped, r.toSave(wall)
-	return do, r.idle(wall, monotonic)
+	return do, r.idle(wall, monotonic, sleep)
 }
 
 // perform carries out an action. The memory is saved first, so that a process that
