@@ -48,7 +48,7 @@ image: ## build a container image, with docker or DOCKER=podman: IMAGE (perfd) w
 STAGES ?=
 
 .PHONY: check
-check: suite ## the inner loop: vet, build and the short unit tests
+check: suite ## the inner loop: vet and the short unit tests
 	$(TOOLS)/suite check $(STAGES)
 
 .PHONY: test

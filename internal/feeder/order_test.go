@@ -162,10 +162,14 @@ func id(t testing.TB, row fmt.Stringer) int {
 // TestEachRowOnceAPass deals rows to many users of several shards at once.
 func TestEachRowOnceAPass(t *testing.T) {
 	const users = 8
+	sizes := []int{1, 2, 7, 60, 509}
+	if testing.Short() {
+		sizes = sizes[:4]
+	}
 	for _, keys := range []string{"order: sequential", "order: shuffled", "order: unique, at_end: wrap", "order: unique", "order: shuffled, at_end: stop", "order: sequential, at_end: stop"} {
 		stops := !strings.Contains(keys, "wrap") && strings.Contains(keys, "unique") || strings.Contains(keys, "stop")
 		for place, most := range where {
-			for _, n := range []int{1, 2, 7, 60, 509} {
+			for _, n := range sizes {
 				for _, shards := range []int{1, 2, 3, 8} {
 					f := mustOpen(t, "r.csv", numbers(n), keys, most)
 					const passes = 6
@@ -275,7 +279,10 @@ func TestEachUserKeepsItsRow(t *testing.T) {
 }
 
 func TestWeightsAreTheChances(t *testing.T) {
-	const draws = 20_000
+	draws := 20_000
+	if testing.Short() {
+		draws = 4000
+	}
 	weights := []float64{3, 0, 0.5, 10, 0, 1e-3, 7, 1, 1, 0}
 	var csv, jsonl strings.Builder
 	csv.WriteString("id,w\n")
@@ -295,7 +302,7 @@ func TestWeightsAreTheChances(t *testing.T) {
 				}
 				for i, n := range counts {
 					p := weights[i] / total
-					b := distuv.Binomial{N: draws, P: p}
+					b := distuv.Binomial{N: float64(draws), P: p}
 					switch {
 					case p == 0 && n > 0:
 						t.Errorf("%s, %s: a row without weight was drawn %d times", place, file, n)

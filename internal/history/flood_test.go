@@ -55,6 +55,9 @@ func TestTheLedgerKeepsToItsShare(t *testing.T) {
 		{"large lots", 40_000, 5000},
 		{"nothing to drop", 500, 50},
 	} {
+		if testing.Short() && c.lot > 1000 {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			lost := 0
 			h := opened(t, Options{MaxBytes: most, Fault: func(err error) {

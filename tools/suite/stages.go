@@ -104,11 +104,13 @@ var sequential = []string{"./internal/analysis/...", "./internal/config", "./int
 
 var groups = map[string][]stage{
 	"check": {
+		// vet checks the types of what the tests do not compile, and the test of cmd/perfd links the program.
 		{name: "vet", steps: []step{{args: []string{"go", "vet", "./..."}}}},
-		// vet compiles whatever the tests do not.
-		{name: "build", steps: []step{{args: []string{"go", "build", "-o", "/dev/null", "./cmd/perfd"}}}},
-		// Most of the tests that run in parallel wait.
-		{name: "short", steps: []step{{flags: []string{"-short", "-vet=off", "-parallel=4"}, packages: unit}}},
+		// Most of the tests that run in parallel wait, and so do some packages, beside which others compute. A heap of
+		// some megabytes is not worth collecting as often as Go does.
+		{name: "short", steps: []step{{
+			flags: []string{"-short", "-vet=off", "-p=3", "-parallel=4"}, packages: unit, env: []string{"GOGC=400"},
+		}}},
 	},
 	"test": {
 		{name: "stories", waits: true, steps: []step{

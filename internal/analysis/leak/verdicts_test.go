@@ -80,7 +80,7 @@ func TestVerdictsOnTraces(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		n = 1
 		of := -1
-		shapes = slices.DeleteFunc(shapes, func(shape) bool { of++; return of%3 != 0 })
+		shapes = slices.DeleteFunc(shapes, func(shape) bool { of++; return of%6 != 0 })
 	}
 	all := tallies(shapes, n, analysistest.Seed())
 	var b strings.Builder
