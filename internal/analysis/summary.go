@@ -70,9 +70,9 @@ func (s Summary) Verdict() load.Verdict {
 // Current reports whether a finding says how things are, not how they were.
 func Current(f load.Finding) bool { return f.State == load.Active || f.State == "" }
 
-// Standing returns the verdict that holds: what is active fails, and a failure
+// VerdictNow returns the verdict that holds: what is active fails, and a failure
 // that is over leaves nothing proven.
-func Standing(f load.Finding) load.Verdict {
+func VerdictNow(f load.Finding) load.Verdict {
 	switch {
 	case f.State == load.Active:
 		return load.Fail
@@ -86,7 +86,7 @@ func Standing(f load.Finding) load.Verdict {
 func (k Kinds) Sum(findings []load.Finding) Summary {
 	var s Summary
 	for _, f := range findings {
-		kind, v := k.Finding(f.Kind), Standing(f)
+		kind, v := k.Finding(f.Kind), VerdictNow(f)
 		if kind.Weight == Decisive {
 			s.Objectives.add(v)
 		}
@@ -159,7 +159,7 @@ func (k Kinds) Objectives(findings []load.Finding, scenario string) []load.Findi
 	}
 	slices.SortStableFunc(out, func(a, b load.Finding) int {
 		return cmp.Or(
-			cmp.Compare(urgency(Standing(a)), urgency(Standing(b))),
+			cmp.Compare(urgency(VerdictNow(a)), urgency(VerdictNow(b))),
 			cmp.Compare(a.Scenario, b.Scenario), cmp.Compare(a.Objective, b.Objective),
 		)
 	})

@@ -75,7 +75,7 @@ func known(email, password string) bool {
 	return true
 }
 
-// Key is the API key of a shop that nobody told another one.
+// Key is the API key that a shop accepts unless RequireKey sets another.
 const Key = "demo-key"
 
 // keys say which X-API-Key a request must have; without one, all may come that are not required to have it.

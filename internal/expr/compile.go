@@ -134,7 +134,7 @@ func (c *compiler) node(n ast.Node) (eval, Type, error) {
 func Reserved(name string) bool {
 	_, isFunction := functions[name]
 	if slices.Contains(picks, name) && name != "first" && name != "last" && name != "random" {
-		return false // a call is told from it
+		return false // a call has parentheses
 	}
 	return isFunction || slices.Contains(answerNames, name) || slices.Contains([]string{"vu", "iteration", "header", "regex", "nil", "true", "false"}, name)
 }

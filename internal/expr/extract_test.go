@@ -204,7 +204,7 @@ func TestMistakesOfExtractions(t *testing.T) {
 	}
 }
 
-// A variable may have the name of a function that is told from it.
+// A variable may have the name of a function whose call has parentheses.
 func TestVariablesNamedAsPipes(t *testing.T) {
 	for _, name := range []string{"count", "all", "css", "xpath", "cookie", "default"} {
 		if Reserved(name) {

@@ -13,7 +13,7 @@ import (
 )
 
 // A generator is a function that makes a value, most of them out of the VU's random
-// source. A variable may have the name of one, because a call is told from it.
+// source. A variable may have the name of one, because a call has parentheses.
 type generator struct {
 	least  int    // arguments that must be given
 	params []Type // of all that may be given

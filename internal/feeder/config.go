@@ -59,7 +59,7 @@ var words = map[string]string{
 	"weighted": "name the column of the weights: weight: …",
 }
 
-// Validate checks what can be told without the file.
+// Validate checks what can be checked without the file.
 func (c *Config) Validate(n *block.Node, errs *block.Errors) {
 	complain := func(key, hint, format string, args ...any) {
 		at := n.Get(key)

@@ -44,7 +44,7 @@ type Target struct {
 // changes are the changes of a target's release that no run was cut at yet.
 type changes struct {
 	mu      sync.Mutex
-	told    time.Time   // the last that runs were cut at
+	last    time.Time   // when runs were last cut
 	waiting *load.Event // those since, as one
 	count   int         // of them
 }
@@ -64,20 +64,20 @@ func (t *Target) changed(e load.Event) {
 	}
 	c.waiting = &e
 	c.count++
-	t.tell()
+	t.cut()
 }
 
-// tellChanges cuts runs at the changes that wait, once it is time.
-func (t *Target) tellChanges() {
+// cutAtChanges cuts runs at the changes that wait, once it is time.
+func (t *Target) cutAtChanges() {
 	t.changes.mu.Lock()
 	defer t.changes.mu.Unlock()
-	t.tell()
+	t.cut()
 }
 
-// tell is tellChanges; the caller holds the lock.
-func (t *Target) tell() {
+// cut is cutAtChanges; the caller holds the lock.
+func (t *Target) cut() {
 	c := &t.changes
-	if c.waiting == nil || time.Since(c.told) < cutEvery {
+	if c.waiting == nil || time.Since(c.last) < cutEvery {
 		return
 	}
 	e, n := *c.waiting, c.count
@@ -85,7 +85,7 @@ func (t *Target) tell() {
 	if e.Release == e.Previous {
 		return // it was taken back
 	}
-	c.told = time.Now()
+	c.last = time.Now()
 	t.f.releaseChanged(t, e, n)
 }
 
@@ -215,7 +215,7 @@ func (t *Target) Push(release string, at time.Time) error { return t.watch.Push(
 // tick looks at the target's distress, and keeps its release for the next process.
 func (t *Target) tick(at time.Time) {
 	t.distress.Look(at)
-	t.tellChanges()
+	t.cutAtChanges()
 	is := t.watch.State()
 	if !is.Known || is.Release == t.known {
 		return

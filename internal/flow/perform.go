@@ -38,8 +38,8 @@ type groupState struct {
 	before      load.Cause    // the failure before the group began
 }
 
-// near is the step that people are told of where the instruction at a place fails that is no request: the next one,
-// or else the first.
+// near is the step that a failure names if the instruction at a place that fails is no request: the next one, or else
+// the first.
 func (p *Program) near(at int) int {
 	for _, next := range p.code[at:] {
 		if next.code == opRequest {

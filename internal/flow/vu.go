@@ -89,7 +89,7 @@ type VU struct {
 	due   time.Duration // of the next request
 	wait  time.Duration // for the next request's token, which is taken
 	token bool          // the next request's token is taken
-	turn  bool          // it was told to come back for it
+	turn  bool          // it waits for its turn to ask for it
 	first bool          // it was taken when the iteration was admitted
 
 	inner   *state           // of the program's constructs; nil where it has none

@@ -61,9 +61,9 @@ type ledger struct {
 	path     string
 	readOnly bool
 	maxBytes int64                         // of the file; 0 is no bound
-	dropped  func(events int, why string)  // is told of changes that are lost; nil for nobody
-	disk     func() error                  // is called before each transaction; nil for nobody
-	moved    func(aside string, why error) // is told of a file that was set aside; nil for nobody
+	dropped  func(events int, why string)  // is called when changes are lost; may be nil
+	disk     func() error                  // is called before each transaction; may be nil
+	moved    func(aside string, why error) // is called when a file was set aside; may be nil
 
 	flushing sync.Mutex // one flight at a time, and what it says of itself; taken before file and mu
 

@@ -16,7 +16,7 @@ const (
 	// a hundred scenarios have to say once, and few enough to read and to pay for.
 	most = 50
 	span = 10 * time.Second
-	// mostMessages bounds the messages that are told apart. They are constants of the
+	// mostMessages bounds the messages that are counted each by itself. They are constants of the
 	// code; those of libraries may not be.
 	mostMessages = 1000
 	// standsFor is the attribute that says how many lines one stands for.

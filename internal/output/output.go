@@ -88,12 +88,12 @@ type TraceWriter interface {
 	RunEnded(r RunSpan)
 }
 
-// A Tracer takes the trails of one run. Its methods are called by many
+// A Tracer takes the traces of one run. Its methods are called by many
 // goroutines and must not wait.
 type Tracer interface {
 	// Sampled decides whether the target shall trace an iteration too.
 	Sampled(id load.TraceID) bool
-	// Trace takes an iteration that ended; the trail is valid until it returns.
+	// Trace takes an iteration that ended; the trace is valid until it returns.
 	Trace(t *load.Trace)
 }
 

@@ -270,7 +270,7 @@ func (s *Set) RunEnded(r RunSpan) {
 	}
 }
 
-// A RunTracer hands the trails of one run to the outputs that take traces, over
+// A RunTracer hands the traces of one run to the outputs that take traces, over
 // reloads too. Its methods are safe for many goroutines.
 type RunTracer struct {
 	set *Set
@@ -335,8 +335,8 @@ func (t *RunTracer) Sampled(id load.TraceID) bool {
 }
 
 // Trace hands an iteration that ended to the outputs.
-func (t *RunTracer) Trace(trail *load.Trace) {
+func (t *RunTracer) Trace(trace *load.Trace) {
 	for _, one := range t.current() {
-		one.Trace(trail)
+		one.Trace(trace)
 	}
 }

@@ -96,7 +96,7 @@ type fakeTracer struct {
 }
 
 func (t *fakeTracer) Sampled(load.TraceID) bool { return t.to.c.name == "a2" }
-func (t *fakeTracer) Trace(*load.Trace)         { t.to.runs = append(t.to.runs, "trail of "+t.id) }
+func (t *fakeTracer) Trace(*load.Trace)         { t.to.runs = append(t.to.runs, "trace of "+t.id) }
 
 func kindOf(name string, takes Streams) Kind { return Kind{Name: name, Takes: takes} }
 
@@ -196,7 +196,7 @@ func TestAFailedPreparationChangesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect(t, "what the output took", a1.sink.took, "1", "2")
-		expect(t, "what the output traced", a1.runs, "trail of r1")
+		expect(t, "what the output traced", a1.runs, "trace of r1")
 	}
 }
 
@@ -267,8 +267,8 @@ func TestTracersFollowReloads(t *testing.T) {
 	if !tracer.Sampled(load.TraceID{}) {
 		t.Error("the new output's choice is not asked for")
 	}
-	expect(t, "the old output", a1.runs, "trail of r1", "trail of r2")
-	expect(t, "the new output", s.fake("a").runs, "trail of r2", "r2")
+	expect(t, "the old output", a1.runs, "trace of r1", "trace of r2")
+	expect(t, "the new output", s.fake("a").runs, "trace of r2", "r2")
 	if err := s.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}

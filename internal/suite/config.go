@@ -1,6 +1,6 @@
 // Package suite strings runs of scenarios together: which begins how long after
 // the suite, or after another's run, and what came of all of them. It begins
-// runs through a Starter and decides by the results that it is told; it knows
+// runs through a Starter and decides by the results that they report; it knows
 // nothing of load.
 package suite
 

@@ -37,7 +37,7 @@ type Limiter struct {
 type Claim struct {
 	l    *Limiter
 	next atomic.Int64 // as the Limiter's, of the claim's part
-	turn atomic.Int64 // when the last of those that were told to come back is to do so
+	turn atomic.Int64 // when the last of those that wait for a turn is to ask again
 	seen atomic.Int64 // the span in which it asked last
 
 	mu     sync.Mutex
@@ -191,7 +191,7 @@ func (c *Claim) Admit(now, patience time.Duration) bool {
 }
 
 // Admitted returns how long an iteration that was admitted waits before its first
-// request. Iterations are not told apart: whoever begins first has the token that is due first.
+// request. The iteration that begins first has the token that is due first, whichever was admitted first.
 func (c *Claim) Admitted(now time.Duration) (wait time.Duration) {
 	if !c.some.Load() {
 		return 0

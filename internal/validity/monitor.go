@@ -151,7 +151,7 @@ func (m *Monitor) Look() (next time.Duration) {
 	jumped := wall - m.wall - passed
 	if late := passed - m.every; late > m.o.Limit() {
 		m.disturbed(Disturbance{By: m.cause(), From: last, To: now, Late: late})
-		// Whoever was told may have taken long, and that is no gap.
+		// What disturbed calls may take long, which is no gap.
 		now, wall = m.clock()
 	}
 	m.last, m.wall, m.every = now, wall, m.period()

@@ -105,6 +105,6 @@ func (l boundedListener) Accept() (net.Conn, error) {
 		if err != nil || l.all.admit(n) {
 			return n, err
 		}
-		_ = n.Close() // its client is told nothing: an answer could block
+		_ = n.Close() // without an answer, which could block
 	}
 }

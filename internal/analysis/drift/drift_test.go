@@ -14,8 +14,8 @@ import (
 	"github.com/perfd/perfd/internal/metric"
 )
 
-// A course is an endurance run of which the truth is known; u goes from 0 to 1 over it.
-type course struct {
+// A soak is an endurance run whose truth is known; u goes from 0 to 1 over it.
+type soak struct {
 	hours  float64
 	median func(u float64) float64 // milliseconds
 	share  func(u float64) float64 // of arrivals that start; nil: all
@@ -25,7 +25,7 @@ type course struct {
 
 func level(v float64) func(float64) float64 { return func(float64) float64 { return v } }
 
-func (c course) feed(a *Analysis, seed uint64) load.Event {
+func (c soak) feed(a *Analysis, seed uint64) load.Event {
 	r := rand.New(rand.NewPCG(seed, 11))
 	a.Configure(&analysis.Description{Scenarios: []analysis.Scenario{{Name: "soak", Test: analysis.EnduranceTest}, {Name: "peak", Test: "load"}}})
 	began := load.Event{At: analysistest.Zero, Kind: load.RunBegan, Scenario: "soak", Run: "1", Test: "endurance"}
@@ -62,7 +62,7 @@ func (c course) feed(a *Analysis, seed uint64) load.Event {
 }
 
 // found returns the verdicts on p50, p95 and rate of a run that ended.
-func (c course) found(t *testing.T, seed uint64) ([3]load.Verdict, []load.Finding) {
+func (c soak) found(t *testing.T, seed uint64) ([3]load.Verdict, []load.Finding) {
 	t.Helper()
 	a := New()
 	end := c.feed(a, seed)
@@ -88,24 +88,24 @@ func TestDriftIsFoundAndWhatOnlyLooksLikeItIsNot(t *testing.T) {
 	daily := func(u float64) float64 { return 20 * (1 + 0.6*math.Sin(4*math.Pi*u)) }
 	for _, c := range []struct {
 		name string
-		course
+		soak
 		fails [3]bool
 	}{
-		{"steady", course{hours: 8, median: level(20)}, [3]bool{}},
-		{"latency rises", course{hours: 8, median: func(u float64) float64 { return 20 * (1 + 0.3*u) }}, [3]bool{true, true, false}},
-		{"latency rises under daily load", course{hours: 48, rate: daily, median: func(u float64) float64 { return 15*(1+0.3*u) + daily(u)/3 }}, [3]bool{true, true, false}},
-		{"latency follows daily load", course{hours: 48, rate: daily, median: func(u float64) float64 { return 15 + daily(u)/3 }}, [3]bool{}},
-		{"throughput falls", course{hours: 8, median: level(20), share: func(u float64) float64 { return 1 - 0.2*u }}, [3]bool{false, false, true}},
-		{"throughput follows the plan", course{hours: 8, median: level(20), rate: func(u float64) float64 { return 30 - 20*u }}, [3]bool{}},
-		{"one step", course{hours: 8, median: func(u float64) float64 { return 20 + 4*math.Floor(2*u) }}, [3]bool{}},
-		{"warming up", course{hours: 8, median: func(u float64) float64 { return 20 - 6*math.Exp(-8*u) }}, [3]bool{}},
-		{"latency falls", course{hours: 8, median: func(u float64) float64 { return 20 - 6*u }}, [3]bool{}},
-		{"another release is slower", course{hours: 8, median: func(u float64) float64 { return 20 + 4*math.Floor(2*u) }, change: func(u float64, w *load.Window) {
+		{"steady", soak{hours: 8, median: level(20)}, [3]bool{}},
+		{"latency rises", soak{hours: 8, median: func(u float64) float64 { return 20 * (1 + 0.3*u) }}, [3]bool{true, true, false}},
+		{"latency rises under daily load", soak{hours: 48, rate: daily, median: func(u float64) float64 { return 15*(1+0.3*u) + daily(u)/3 }}, [3]bool{true, true, false}},
+		{"latency follows daily load", soak{hours: 48, rate: daily, median: func(u float64) float64 { return 15 + daily(u)/3 }}, [3]bool{}},
+		{"throughput falls", soak{hours: 8, median: level(20), share: func(u float64) float64 { return 1 - 0.2*u }}, [3]bool{false, false, true}},
+		{"throughput follows the plan", soak{hours: 8, median: level(20), rate: func(u float64) float64 { return 30 - 20*u }}, [3]bool{}},
+		{"one step", soak{hours: 8, median: func(u float64) float64 { return 20 + 4*math.Floor(2*u) }}, [3]bool{}},
+		{"warming up", soak{hours: 8, median: func(u float64) float64 { return 20 - 6*math.Exp(-8*u) }}, [3]bool{}},
+		{"latency falls", soak{hours: 8, median: func(u float64) float64 { return 20 - 6*u }}, [3]bool{}},
+		{"another release is slower", soak{hours: 8, median: func(u float64) float64 { return 20 + 4*math.Floor(2*u) }, change: func(u float64, w *load.Window) {
 			if u >= 0.5 {
 				w.Release = "v2"
 			}
 		}}, [3]bool{}},
-		{"what is excluded rises", course{hours: 8, median: func(u float64) float64 { return 20 + 40*math.Max(0, u-0.7) }, change: func(u float64, w *load.Window) {
+		{"what is excluded rises", soak{hours: 8, median: func(u float64) float64 { return 20 + 40*math.Max(0, u-0.7) }, change: func(u float64, w *load.Window) {
 			w.Flags.Disturbed = u > 0.7
 		}}, [3]bool{}},
 	} {
@@ -135,26 +135,26 @@ func TestDriftIsFoundAndWhatOnlyLooksLikeItIsNot(t *testing.T) {
 }
 
 func TestASteadyRunPasses(t *testing.T) {
-	v, list := course{hours: 24, median: level(20)}.found(t, 1)
+	v, list := soak{hours: 24, median: level(20)}.found(t, 1)
 	if v != [3]load.Verdict{load.Pass, load.Pass, load.Pass} {
 		t.Errorf("%v: %+v", v, list)
 	}
 }
 
 func TestAShortRunIsInconclusive(t *testing.T) {
-	v, list := course{hours: 0.2, median: func(u float64) float64 { return 20 + 40*u }}.found(t, 1)
+	v, list := soak{hours: 0.2, median: func(u float64) float64 { return 20 + 40*u }}.found(t, 1)
 	if v != [3]load.Verdict{} || !strings.Contains(list[0].Needed, "12m more") {
 		t.Errorf("%v, needed %q", v, list[0].Needed)
 	}
 }
 
 func TestTheNumbersOfADrift(t *testing.T) {
-	_, list := course{hours: 24, median: func(u float64) float64 { return 20 * (1 + 0.4*u) }}.found(t, 3)
+	_, list := soak{hours: 24, median: func(u float64) float64 { return 20 * (1 + 0.4*u) }}.found(t, 3)
 	f := list[1]
 	if f.Value < 0.35 || f.Value > 0.45 || f.Lower > 0.4 || f.Upper < 0.4 || f.Limit != 0.05 {
 		t.Errorf("p95 rose by 40 %%, found %+v", f)
 	}
-	_, list = course{hours: 24, median: level(20), share: func(u float64) float64 { return 1 - 0.2*u }}.found(t, 3)
+	_, list = soak{hours: 24, median: level(20), share: func(u float64) float64 { return 1 - 0.2*u }}.found(t, 3)
 	if f := list[2]; f.Value > -0.18 || f.Value < -0.22 || f.Lower > f.Upper || f.Limit != -0.05 {
 		t.Errorf("throughput fell by 20 %%, found %+v", f)
 	}
@@ -162,7 +162,7 @@ func TestTheNumbersOfADrift(t *testing.T) {
 
 func TestTheMetricHasProvenDriftOnly(t *testing.T) {
 	a := New()
-	end := course{hours: 12, median: func(u float64) float64 { return 20 * (1 + 0.3*u) }}.feed(a, 5)
+	end := soak{hours: 12, median: func(u float64) float64 { return 20 * (1 + 0.3*u) }}.feed(a, 5)
 	verdicts := map[string]string{}
 	collect := func() map[string]float64 {
 		got := map[string]float64{}
@@ -213,7 +213,7 @@ func TestTheMetricHasProvenDriftOnly(t *testing.T) {
 
 func TestARunOfMonthsIsBounded(t *testing.T) {
 	a := New()
-	course{hours: 24 * 40, median: level(20)}.feed(a, 1)
+	soak{hours: 24 * 40, median: level(20)}.feed(a, 1)
 	if n := len(a.scenarios["soak"].runs[0].blocks); n > a.thresholds.MaxBlocks || n < a.thresholds.MaxBlocks/4 {
 		t.Errorf("%d blocks", n)
 	}

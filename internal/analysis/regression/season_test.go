@@ -19,7 +19,7 @@ type deployed struct {
 
 // deploy feeds intervals of ten minutes, and their hours, of a release for so many hours and then of another one, which is slower
 // by a factor, and looks at it as an analysis does.
-func (c *course) deploy(r *rand.Rand, before, after int, slower float64) (out deployed) {
+func (c *profile) deploy(r *rand.Rand, before, after int, slower float64) (out deployed) {
 	p, nan := newPair(""), float32(math.NaN())
 	s := &scenario{Scenario: Scenario{Name: "shop", Margin: DefaultMargin}, pairs: []*pair{p}, extents: map[load.Kind]extent{}}
 	slow := r.NormFloat64()
@@ -61,16 +61,16 @@ func (s *sheet) releasesInSeason() {
 	s.head("a release in the second to fourth week of hours, watched for five days", "called worse")
 	for i, kind := range []struct {
 		name string
-		set  func(*course, *rand.Rand)
+		set  func(*profile, *rand.Rand)
 	}{
-		{"quick weekends, by 10 to 40 %", func(c *course, r *rand.Rand) { c.weekend = math.Log(0.9 - 0.3*r.Float64()) }},
-		{"office hours, slower by 10 to 60 %", func(c *course, r *rand.Rand) { c.hours = math.Log(1.1 + 0.5*r.Float64()) }},
+		{"quick weekends, by 10 to 40 %", func(c *profile, r *rand.Rand) { c.weekend = math.Log(0.9 - 0.3*r.Float64()) }},
+		{"office hours, slower by 10 to 60 %", func(c *profile, r *rand.Rand) { c.hours = math.Log(1.1 + 0.5*r.Float64()) }},
 	} {
 		for _, slower := range []float64{1, 1.15} {
 			called, soon, kept := 0, 0, 0
 			for k := range n {
 				r := rand.New(rand.NewPCG(analysistest.Seed()+uint64(k), uint64(21+i)))
-				c := course{
+				c := profile{
 					zone: time.Duration(r.IntN(24)-11) * time.Hour, phi: 0.5 * r.Float64(), sd: 0.01 + 0.02*r.Float64(), open: 7 + r.IntN(3), close: 16 + r.IntN(4),
 				}
 				kind.set(&c, r)
@@ -113,7 +113,7 @@ func TestReleasesAreComparedAtLikeHours(t *testing.T) {
 		{"on Sunday evening, slower", 10 * day, time.Date(2026, 1, 18, 20, 0, 0, 0, time.UTC), 1.15, true},
 	} {
 		r := rand.New(rand.NewPCG(5, 6))
-		x := course{weekend: math.Log(0.7), phi: 0.3, sd: 0.02, start: c.from.Add(-time.Duration(c.before) * time.Hour)}
+		x := profile{weekend: math.Log(0.7), phi: 0.3, sd: 0.02, start: c.from.Add(-time.Duration(c.before) * time.Hour)}
 		d := x.deploy(r, c.before, 3*day, c.slower)
 		if d.called != c.want || d.released || d.after > 12*time.Hour {
 			t.Errorf("a release %s: called %t after %v, given up %t, want %t", c.name, d.called, d.after, d.released, c.want)

@@ -115,11 +115,11 @@ func (s *sheet) shortIntervals() {
 		r := newRig(s.t, analysistest.Seed()+seed)
 		r.a.configure([]Scenario{{Name: "shop-soak", Target: "shop", Steps: r.load.Steps, Test: "endurance", Interval: 10 * time.Second}})
 		luck := rand.New(rand.NewPCG(analysistest.Seed()+seed, 5))
-		median, mood := r.load.Median, 0.0
+		median, wander := r.load.Median, 0.0
 		r.load.Rate = 12
 		next := func(speed float64) {
-			mood = 0.7*mood + math.Sqrt(1-0.7*0.7)*luck.NormFloat64()
-			r.load.Median = time.Duration(float64(median) * speed * math.Exp(0.05*mood))
+			wander = 0.7*wander + math.Sqrt(1-0.7*0.7)*luck.NormFloat64()
+			r.load.Median = time.Duration(float64(median) * speed * math.Exp(0.05*wander))
 			r.next()
 		}
 		for range 60 {
@@ -302,8 +302,8 @@ func closeTo(changes []stats.Change, at int) bool {
 	return false
 }
 
-// A course is how a level goes by hour of the day and of the week in a time zone, drawn for one series.
-type course struct {
+// A profile is how a level goes by hour of the day and of the week in a time zone, drawn for one series.
+type profile struct {
 	zone           time.Duration
 	weekend, hours float64 // logarithms of the level on weekends, and in office hours
 	open, close    int
@@ -312,7 +312,7 @@ type course struct {
 	start          time.Time
 }
 
-func (c *course) level(at time.Time) float64 {
+func (c *profile) level(at time.Time) float64 {
 	local := at.Add(c.zone)
 	v := c.rising * at.Sub(c.start).Hours() / week
 	if local.Weekday() == time.Saturday || local.Weekday() == time.Sunday {
@@ -326,7 +326,7 @@ func (c *course) level(at time.Time) float64 {
 
 // watch searches after each of so many hours from the first searched one, of which those from an index on are
 // higher, and returns the changes that were found, in order, as indices of hours.
-func (c *course) watch(r *rand.Rand, first, hours, from int, by float64) (found []int) {
+func (c *profile) watch(r *rand.Rand, first, hours, from int, by float64) (found []int) {
 	p, nan := newPair(""), float32(math.NaN())
 	noise := r.NormFloat64()
 	for i := range hours {
@@ -353,8 +353,8 @@ func (c *course) watch(r *rand.Rand, first, hours, from int, by float64) (found 
 // seasons judges with courses that nothing was tuned on: other depths, hours, noise and starts.
 func (s *sheet) seasons() {
 	const n = 25
-	draw := func(r *rand.Rand) course {
-		return course{
+	draw := func(r *rand.Rand) profile {
+		return profile{
 			zone: time.Duration(r.IntN(24)-11) * time.Hour, phi: 0.5 * r.Float64(), sd: 0.01 + 0.03*r.Float64(),
 			start: analysistest.Zero.Add(time.Duration(r.IntN(week)) * time.Hour), open: 7 + r.IntN(3), close: 16 + r.IntN(4),
 		}
@@ -362,11 +362,11 @@ func (s *sheet) seasons() {
 	kinds := []struct {
 		name string
 		bar  float64
-		set  func(*course, *rand.Rand)
+		set  func(*profile, *rand.Rand)
 	}{
-		{"quick weekends, by 10 to 40 %", 0.04, func(c *course, r *rand.Rand) { c.weekend = math.Log(0.9 - 0.3*r.Float64()) }},
-		{"office hours, slower by 10 to 60 %", 0.04, func(c *course, r *rand.Rand) { c.hours = math.Log(1.1 + 0.5*r.Float64()) }},
-		{"a drift by 3 to 15 % a week", 0.1, func(c *course, r *rand.Rand) { c.rising = 0.03 + 0.12*r.Float64() }},
+		{"quick weekends, by 10 to 40 %", 0.04, func(c *profile, r *rand.Rand) { c.weekend = math.Log(0.9 - 0.3*r.Float64()) }},
+		{"office hours, slower by 10 to 60 %", 0.04, func(c *profile, r *rand.Rand) { c.hours = math.Log(1.1 + 0.5*r.Float64()) }},
+		{"a drift by 3 to 15 % a week", 0.1, func(c *profile, r *rand.Rand) { c.rising = 0.03 + 0.12*r.Float64() }},
 	}
 	s.head("two weeks of hours, searched each hour as one of 20 statistics", "false changes")
 	for i, kind := range kinds {

@@ -156,7 +156,7 @@ func (r *ratio) step(start time.Time, length time.Duration, events, bad float64)
 func (r *ratio) look(at time.Time, folded bool) {
 	now, proven := load.Inconclusive, r.tally
 	switch {
-	// A standing pass must not hide a breach, so the quick test of one comes first.
+	// A pass that holds must not hide a breach, so the quick test of one comes first.
 	case r.verdict != load.Fail && r.worse.value() >= 1/(r.spend()*defaults.Quick) && r.lasts():
 		now, proven = load.Fail, func() tally { return r.since(r.worse, at, r.before.forBreach()) }
 	case folded || r.verdict == load.Inconclusive:

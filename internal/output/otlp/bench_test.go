@@ -23,12 +23,12 @@ func BenchmarkExport(b *testing.B) {
 				b.Fatal(err)
 			}
 			t := e.tracer(output.Run{Scenario: "shop", ID: "20261124T000000Z", Test: "load", Zero: time.Now(), Steps: []output.Step{{Label: "get", Target: "shop"}}})
-			trail := &load.Trace{Requests: []load.TraceRequest{{Result: load.Result{Done: 1000, Code: 200}}}}
-			trail.Sampled = true
+			trace := &load.Trace{Requests: []load.TraceRequest{{Result: load.Result{Done: 1000, Code: 200}}}}
+			trace.Sampled = true
 			b.ReportAllocs()
 			n := 0
 			for b.Loop() {
-				t.Trace(trail)
+				t.Trace(trace)
 				if n++; n%256 == 0 {
 					e.export(true)
 				}

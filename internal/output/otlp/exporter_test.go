@@ -27,13 +27,13 @@ func TestBatchesHoldWholeTrails(t *testing.T) {
 		e := start(t, Options{Config: Config{BatchSize: 10}, client: client})
 		tracer := e.tracer(shop())
 		for range 4 {
-			tracer.Trace(trail(true, 1, 1, 1)) // 4 spans
+			tracer.Trace(iteration(true, 1, 1, 1)) // 4 spans
 		}
 		synctest.Wait() // a whole batch does not wait
 		if got := client.sent(); len(got) != 1 || len(got[0]) != 8 {
 			t.Fatalf("at once: %v", got)
 		}
-		tracer.Trace(trail(true, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)) // more than a batch
+		tracer.Trace(iteration(true, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)) // more than a batch
 		synctest.Wait()
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
@@ -64,7 +64,7 @@ func TestDelay(t *testing.T) {
 		client := &fakeClient{}
 		e := start(t, Options{client: client})
 		synctest.Wait()
-		e.tracer(shop()).Trace(trail(true, 1))
+		e.tracer(shop()).Trace(iteration(true, 1))
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		if got := client.sent(); len(got) != 0 {
@@ -89,7 +89,7 @@ func TestADeadCollectorCostsSpansOnly(t *testing.T) {
 		tracer := e.tracer(shop())
 		before := time.Now()
 		for range 15 {
-			tracer.Trace(trail(true, 1)) // 2 spans
+			tracer.Trace(iteration(true, 1)) // 2 spans
 		}
 		if time.Since(before) != 0 {
 			t.Error("load waited")
@@ -112,7 +112,7 @@ func TestADeadCollectorCostsSpansOnly(t *testing.T) {
 			t.Errorf("%d messages in a minute: %s", got, log.String())
 		}
 		time.Sleep(time.Minute)
-		tracer.Trace(trail(true, 1))
+		tracer.Trace(iteration(true, 1))
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		if !strings.Contains(log.String(), "spans=12") {
@@ -124,7 +124,7 @@ func TestADeadCollectorCostsSpansOnly(t *testing.T) {
 func TestPartialSuccessIsAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := start(t, Options{client: &fakeClient{upload: func(context.Context) error { return errors.New("OTLP partial success: 1 spans rejected") }}})
-		e.tracer(shop()).Trace(trail(true, 1))
+		e.tracer(shop()).Trace(iteration(true, 1))
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		if s := e.Stats(); s.Dropped[ExportFailed] != 2 || s.Exported != 0 {
@@ -137,7 +137,7 @@ func TestRequestsThatATrailLeftOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &fakeClient{}
 		e := start(t, Options{client: client})
-		tr := trail(true, make([]int64, 70)...)
+		tr := iteration(true, make([]int64, 70)...)
 		if tr.Left != 6 {
 			t.Fatalf("left %d", tr.Left)
 		}
@@ -163,16 +163,16 @@ func TestRunDrains(t *testing.T) {
 		run.Go(func() { e.Run(ctx) })
 		tracer := e.tracer(shop())
 		for range 3 {
-			tracer.Trace(trail(true, 1, 1, 1))
+			tracer.Trace(iteration(true, 1, 1, 1))
 		}
-		tracer.Trace(trail(false, 1)) // a candidate of the open window
+		tracer.Trace(iteration(false, 1)) // a candidate of the open window
 		synctest.Wait()
 		cancel()
 		run.Wait()
 		if got := len(client.spans()); got != 14 {
 			t.Errorf("%d spans", got)
 		}
-		tracer.Trace(trail(true, 1))
+		tracer.Trace(iteration(true, 1))
 		if s := e.Stats(); s.Exported != 14 || s.Queued != 0 || s.Dropped[Shutdown] != 2 {
 			t.Errorf("stats: %+v", s)
 		}
@@ -194,7 +194,7 @@ func TestDrainingIsBounded(t *testing.T) {
 		run.Go(func() { e.Run(ctx) })
 		tracer := e.tracer(shop())
 		for range 3 {
-			tracer.Trace(trail(true, 1))
+			tracer.Trace(iteration(true, 1))
 		}
 		synctest.Wait()
 		began := time.Now()
@@ -214,7 +214,7 @@ func TestCloseEndsRun(t *testing.T) {
 		e := build(t, Options{client: &fakeClient{upload: dead}})
 		var run sync.WaitGroup
 		run.Go(func() { e.Run(context.Background()) })
-		e.tracer(shop()).Trace(trail(true, 1))
+		e.tracer(shop()).Trace(iteration(true, 1))
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -234,8 +234,8 @@ func TestCloseWithoutRun(t *testing.T) {
 	client := &fakeClient{}
 	e := build(t, Options{client: client})
 	tracer := e.tracer(shop())
-	tracer.Trace(trail(true, 1))
-	tracer.Trace(trail(false, 1))
+	tracer.Trace(iteration(true, 1))
+	tracer.Trace(iteration(false, 1))
 	if err := e.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -255,9 +255,9 @@ func TestManyGoroutines(t *testing.T) {
 	const goroutines, each = 8, 300
 	for range goroutines {
 		vus.Go(func() {
-			own := trail(false, 1, 2)
+			own := iteration(false, 1, 2)
 			for i := range each {
-				tr := trail(i%3 == 0, 1, 2)
+				tr := iteration(i%3 == 0, 1, 2)
 				if i%7 == 0 {
 					failing(tr, load.Cause(1+i%int(load.NumCauses-1)))
 				}

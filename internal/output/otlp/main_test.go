@@ -143,8 +143,8 @@ func newID() (id load.TraceID) {
 	return id
 }
 
-// trail returns an iteration of requests to step 0 that took so many milliseconds each.
-func trail(sampled bool, millis ...int64) *load.Trace {
+// iteration returns the trace of one of requests to step 0 that took so many milliseconds each.
+func iteration(sampled bool, millis ...int64) *load.Trace {
 	var out load.Trace
 	id := newID()
 	out.Reset(load.Iteration{Due: 0, Start: int64(time.Millisecond), Trace: id, Sampled: sampled})
@@ -159,7 +159,7 @@ func trail(sampled bool, millis ...int64) *load.Trace {
 	return &out
 }
 
-// failing makes the last request of a trail fail.
+// failing makes the last request of an iteration fail.
 func failing(t *load.Trace, c load.Cause) *load.Trace {
 	t.Requests[len(t.Requests)-1].Cause = c
 	t.Requests[len(t.Requests)-1].Error = "why: " + c.String()

@@ -1,6 +1,6 @@
 // Package otlp exports iterations as OpenTelemetry spans.
 //
-// Load goroutines only copy the trails that are to be exported into a bounded
+// Load goroutines only copy the traces that are to be exported into a bounded
 // queue; spans are made of them, and sent, by the exporter's own goroutine. A
 // collector that is slow or gone costs spans, which are counted, and never load.
 //
@@ -45,7 +45,7 @@ type Options struct {
 	Network           wire.Network    // that the collector is reached by
 	// Strike strikes secrets out of the texts of spans; nil leaves them.
 	Strike func(string) string
-	// Exported is called by the exporter's goroutine when a trail was exported: for each request
+	// Exported is called by the exporter's goroutine when a trace was exported: for each request
 	// and then for the iteration. Nil for nobody.
 	Exported func(output.Exported)
 
@@ -173,8 +173,8 @@ func (e *Exporter) Stats() Stats {
 
 // put queues an item, or counts its spans as dropped.
 func (e *Exporter) put(i item) {
-	if i.trail != nil && i.trail.Left > 0 {
-		e.dropped[TooManySteps].Add(uint64(i.trail.Left))
+	if i.trace != nil && i.trace.Left > 0 {
+		e.dropped[TooManySteps].Add(uint64(i.trace.Left))
 	}
 	if why, ok := e.queue.put(i); !ok {
 		e.dropped[why].Add(uint64(i.spans()))

@@ -31,21 +31,21 @@ func (r Reason) String() string {
 	return "unknown"
 }
 
-// An item is what is exported as a whole: the trail of an iteration, or one
+// An item is what is exported as a whole: the trace of an iteration, or one
 // span that is made already.
 type item struct {
 	tracer *Tracer
-	trail  *load.Trace // nobody else's
+	trace  *load.Trace // nobody else's
 	late   bool        // not chosen at the head
 	span   *tracepb.Span
 }
 
 // spans is how many spans the item becomes.
 func (i *item) spans() int {
-	if i.trail == nil {
+	if i.trace == nil {
 		return 1
 	}
-	return 1 + len(i.trail.Requests)
+	return 1 + len(i.trace.Requests)
 }
 
 // A queue holds items until they are exported or given up. It is bounded by

@@ -40,12 +40,12 @@ func rootSpan(trace load.TraceID) load.SpanID {
 
 // make returns the item's spans: an iteration's, and then those of its requests.
 func (i *item) make() []*tracepb.Span {
-	if i.trail == nil {
+	if i.trace == nil {
 		return []*tracepb.Span{i.span}
 	}
 	out := make([]*tracepb.Span, 0, i.spans())
 	out = append(out, i.iteration())
-	for n := range i.trail.Requests {
+	for n := range i.trace.Requests {
 		out = append(out, i.request(n))
 	}
 	return out
@@ -53,40 +53,40 @@ func (i *item) make() []*tracepb.Span {
 
 // report calls exported for each span of an iteration, which the collector has.
 func (i *item) report(exported func(output.Exported)) {
-	if i.trail == nil {
+	if i.trace == nil {
 		return
 	}
-	trail, s := i.trail, &i.tracer.run
-	for n := range trail.Requests {
-		r := &trail.Requests[n]
+	trace, s := i.trace, &i.tracer.run
+	for n := range trace.Requests {
+		r := &trace.Requests[n]
 		exported(output.Exported{
 			Scenario: s.Scenario, Step: i.step(n).Label, Cause: r.Cause,
 			Duration: time.Duration(r.Duration()), ResponseTime: time.Duration(r.ResponseTime()),
-			Trace: trail.Trace, Span: r.Span, At: s.Wall(r.Done), Sampled: !i.late,
+			Trace: trace.Trace, Span: r.Span, At: s.Wall(r.Done), Sampled: !i.late,
 		})
 	}
 	exported(output.Exported{
 		Scenario: s.Scenario, Cause: i.cause(),
-		Duration: time.Duration(trail.End - trail.Start), ResponseTime: time.Duration(trail.End - trail.Due),
-		Trace: trail.Trace, Span: rootSpan(trail.Trace), At: s.Wall(trail.End), Sampled: !i.late,
+		Duration: time.Duration(trace.End - trace.Start), ResponseTime: time.Duration(trace.End - trace.Due),
+		Trace: trace.Trace, Span: rootSpan(trace.Trace), At: s.Wall(trace.End), Sampled: !i.late,
 	})
 }
 
 func (i *item) iteration() *tracepb.Span {
-	trail, s := i.trail, &i.tracer.run
-	id := rootSpan(trail.Trace)
+	trace, s := i.trace, &i.tracer.run
+	id := rootSpan(trace.Trace)
 	span := &tracepb.Span{
-		TraceId: slices.Clone(trail.Trace[:]), SpanId: id[:], Flags: i.flags(),
+		TraceId: slices.Clone(trace.Trace[:]), SpanId: id[:], Flags: i.flags(),
 		Name: s.Scenario, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
-		StartTimeUnixNano: unix(s.Wall(trail.Start)), EndTimeUnixNano: unix(s.Wall(trail.End)),
+		StartTimeUnixNano: unix(s.Wall(trace.Start)), EndTimeUnixNano: unix(s.Wall(trace.End)),
 		Attributes: append(i.common(),
-			text("perfd.outcome", outcome(trail.Outcome)),
-			seconds("perfd.lateness", trail.Start-trail.Due)),
+			text("perfd.outcome", outcome(trace.Outcome)),
+			seconds("perfd.lateness", trace.Start-trace.Due)),
 	}
-	if trail.Left > 0 {
-		span.Attributes = append(span.Attributes, number("perfd.requests_left_out", int64(trail.Left)))
+	if trace.Left > 0 {
+		span.Attributes = append(span.Attributes, number("perfd.requests_left_out", int64(trace.Left)))
 	}
-	if trail.Outcome == load.Stopped || i.cause() != load.None {
+	if trace.Outcome == load.Stopped || i.cause() != load.None {
 		span.Status = &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR}
 	}
 	makeValid(span)
@@ -107,8 +107,8 @@ func outcome(o load.Outcome) string {
 
 // cause is why the iteration's first request that failed did, None where none did.
 func (i *item) cause() load.Cause {
-	for n := range i.trail.Requests {
-		if c := i.trail.Requests[n].Cause; failed(c) {
+	for n := range i.trace.Requests {
+		if c := i.trace.Requests[n].Cause; failed(c) {
 			return c
 		}
 	}
@@ -116,11 +116,11 @@ func (i *item) cause() load.Cause {
 }
 
 func (i *item) request(n int) *tracepb.Span {
-	r, s := &i.trail.Requests[n], &i.tracer.run
+	r, s := &i.trace.Requests[n], &i.tracer.run
 	step := i.step(n)
-	parent := rootSpan(i.trail.Trace)
+	parent := rootSpan(i.trace.Trace)
 	span := &tracepb.Span{
-		TraceId: slices.Clone(i.trail.Trace[:]), SpanId: slices.Clone(r.Span[:]), ParentSpanId: parent[:], Flags: i.flags(),
+		TraceId: slices.Clone(i.trace.Trace[:]), SpanId: slices.Clone(r.Span[:]), ParentSpanId: parent[:], Flags: i.flags(),
 		Name: step.Label, Kind: tracepb.Span_SPAN_KIND_CLIENT,
 		StartTimeUnixNano: unix(s.Wall(r.Sent)), EndTimeUnixNano: unix(s.Wall(r.Done)),
 	}
@@ -158,11 +158,11 @@ func (i *item) describe(by protocol.SpanMapper, n int, span *tracepb.Span) {
 			span.Attributes = append(span.Attributes, text("perfd.fault", fmt.Sprint(p)))
 		}
 	}()
-	by.Span(&i.trail.Requests[n].Result, i.trail.Address(n), span)
+	by.Span(&i.trace.Requests[n].Result, i.trace.Address(n), span)
 }
 
 func (i *item) step(n int) output.Step {
-	if at := i.trail.Requests[n].Step; uint(at) < uint(len(i.tracer.run.Steps)) {
+	if at := i.trace.Requests[n].Step; uint(at) < uint(len(i.tracer.run.Steps)) {
 		return i.tracer.run.Steps[at]
 	}
 	return output.Step{}

@@ -127,9 +127,9 @@ func TestOutcomeAndStatusOfAnIteration(t *testing.T) {
 		{load.Stopped, load.None, "stopped", true},
 		{load.Interrupted, load.Canceled, "interrupted", false},
 	} {
-		tr := trail(true, 10)
+		tr := iteration(true, 10)
 		tr.Outcome, tr.Requests[0].Cause = c.outcome, c.cause
-		i := item{tracer: &Tracer{run: shop()}, trail: tr}
+		i := item{tracer: &Tracer{run: shop()}, trace: tr}
 		root := i.make()[0]
 		if got := attributes(root)["perfd.outcome"]; got != c.name {
 			t.Errorf("%v: outcome %v", c, got)
@@ -154,7 +154,7 @@ func (faulty) Span(*load.Result, []byte, *tracepb.Span) { panic("a fault of a pr
 func TestAFaultOfAProtocolCostsItsAttributesOnly(t *testing.T) {
 	i := item{
 		tracer: &Tracer{run: output.Run{Scenario: "shop", Steps: []output.Step{{Label: "get", Span: faulty{}}}}},
-		trail:  &load.Trace{Requests: []load.TraceRequest{{}}},
+		trace:  &load.Trace{Requests: []load.TraceRequest{{}}},
 	}
 	spans := i.make()
 	if len(spans) != 2 || spans[1].Name != "get" || attributes(spans[1])["perfd.fault"] != "a fault of a protocol" {

@@ -112,7 +112,7 @@ func TestARenewedCertificateIsShown(t *testing.T) {
 			var run sync.WaitGroup
 			run.Go(func() { e.Run(ctx) })
 			send := func() {
-				e.tracer(shop()).Trace(trail(true, 1, 2))
+				e.tracer(shop()).Trace(iteration(true, 1, 2))
 				for end := time.Now().Add(10 * time.Second); e.Stats().Queued > 0 && time.Now().Before(end); {
 					time.Sleep(time.Millisecond)
 				}

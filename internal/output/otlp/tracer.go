@@ -15,7 +15,7 @@ import (
 // before those found are kept.
 const window = 10 * time.Second
 
-// A Tracer takes the trails of one run. Its methods are safe for many
+// A Tracer takes the traces of one run. Its methods are safe for many
 // goroutines and never wait for the collector.
 type Tracer struct {
 	exporter *Exporter
@@ -56,17 +56,17 @@ func (t *Tracer) Sampled(id load.TraceID) bool {
 	return binary.BigEndian.Uint64(id[8:])>>1 < t.exporter.bound
 }
 
-// Trace takes the trail of an iteration that ended: it is exported if its trace
-// was chosen, and otherwise if one of its requests proves to be of interest when
+// Trace takes the trace of an iteration that ended: it is exported if it is
+// sampled, and otherwise if one of its requests proves to be of interest when
 // the window closes.
-func (t *Tracer) Trace(trail *load.Trace) {
-	if trail.Sampled {
-		t.exporter.put(item{tracer: t, trail: trail.Clone()})
+func (t *Tracer) Trace(trace *load.Trace) {
+	if trace.Sampled {
+		t.exporter.put(item{tracer: t, trace: trace.Clone()})
 		return
 	}
-	for i := range trail.Requests {
-		if r := &trail.Requests[i]; t.slow(r) || t.firstFailure(r) {
-			t.consider(trail.Clone())
+	for i := range trace.Requests {
+		if r := &trace.Requests[i]; t.slow(r) || t.firstFailure(r) {
+			t.consider(trace.Clone())
 			return
 		}
 	}
@@ -82,16 +82,16 @@ func (t *Tracer) firstFailure(r *load.TraceRequest) bool {
 		t.steps[r.Step].failed.Load()&(1<<r.Cause) == 0
 }
 
-// consider enters a trail into the open window.
-func (t *Tracer) consider(trail *load.Trace) {
+// consider enters a trace into the open window.
+func (t *Tracer) consider(trace *load.Trace) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fails := false
-	for i := range trail.Requests {
-		r := &trail.Requests[i]
+	for i := range trace.Requests {
+		r := &trace.Requests[i]
 		if t.slow(r) {
 			t.steps[r.Step].slowest.Store(r.ResponseTime())
-			t.slowest[r.Step] = trail
+			t.slowest[r.Step] = trace
 		}
 		if t.firstFailure(r) {
 			t.steps[r.Step].failed.Or(1 << r.Cause)
@@ -99,7 +99,7 @@ func (t *Tracer) consider(trail *load.Trace) {
 		}
 	}
 	if fails {
-		t.failures = append(t.failures, trail)
+		t.failures = append(t.failures, trace)
 	}
 	if !t.listed {
 		t.listed = true
@@ -107,13 +107,13 @@ func (t *Tracer) consider(trail *load.Trace) {
 	}
 }
 
-// closeWindow queues the trails that the window found, each once, and opens the next.
+// closeWindow queues the traces that the window found, each once, and opens the next.
 func (t *Tracer) closeWindow() {
 	t.mu.Lock()
 	kept := t.failures
-	for i, trail := range t.slowest {
-		if trail != nil && !slices.Contains(kept, trail) {
-			kept = append(kept, trail)
+	for i, trace := range t.slowest {
+		if trace != nil && !slices.Contains(kept, trace) {
+			kept = append(kept, trace)
 		}
 		t.slowest[i] = nil
 		t.steps[i].slowest.Store(0)
@@ -121,8 +121,8 @@ func (t *Tracer) closeWindow() {
 	}
 	t.failures, t.listed = nil, false
 	t.mu.Unlock()
-	for _, trail := range kept {
-		t.exporter.put(item{tracer: t, trail: trail, late: true})
+	for _, trace := range kept {
+		t.exporter.put(item{tracer: t, trace: trace, late: true})
 	}
 }
 

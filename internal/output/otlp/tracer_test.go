@@ -42,11 +42,11 @@ func TestLateOnesOfAWindow(t *testing.T) {
 
 		var first load.TraceID
 		for i, tr := range []*load.Trace{
-			trail(false, 5), trail(false, 50), trail(false, 20),
-			failing(trail(false, 1), load.Timeout), failing(trail(false, 2), load.Timeout), // the first of a cause
-			failing(trail(false, 3), load.Reset),
-			failing(trail(false, 1), load.Canceled), // nothing
-			failing(trail(false, 900), load.Canceled),
+			iteration(false, 5), iteration(false, 50), iteration(false, 20),
+			failing(iteration(false, 1), load.Timeout), failing(iteration(false, 2), load.Timeout), // the first of a cause
+			failing(iteration(false, 3), load.Reset),
+			failing(iteration(false, 1), load.Canceled), // nothing
+			failing(iteration(false, 900), load.Canceled),
 		} {
 			if i == 3 {
 				first = tr.Trace
@@ -80,7 +80,7 @@ func TestLateOnesOfAWindow(t *testing.T) {
 		}
 
 		// The next window begins anew.
-		tracer.Trace(trail(false, 7))
+		tracer.Trace(iteration(false, 7))
 		time.Sleep(window + 6*time.Second)
 		synctest.Wait()
 		if got := len(client.spans()); got != 8 {
@@ -96,7 +96,7 @@ func TestATrailIsKeptOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &fakeClient{}
 		e := start(t, Options{client: client})
-		tr := trail(false, 10, 20, 30) // slowest of two steps, and two failures
+		tr := iteration(false, 10, 20, 30) // slowest of two steps, and two failures
 		tr.Requests[1].Step, tr.Requests[1].Cause = 1, load.DNS
 		failing(tr, load.Status)
 		e.tracer(shop()).Trace(tr)
@@ -123,8 +123,8 @@ func TestNothingIsKeptThatIsNotWanted(t *testing.T) {
 			client := &fakeClient{}
 			e := start(t, Options{Config: c.config, client: client})
 			tracer := e.tracer(shop())
-			tracer.Trace(trail(false, 50))
-			tracer.Trace(failing(trail(false, 10), load.Timeout))
+			tracer.Trace(iteration(false, 50))
+			tracer.Trace(failing(iteration(false, 10), load.Timeout))
 			time.Sleep(window + 6*time.Second)
 			synctest.Wait()
 			if got := len(roots(client.spans())); got != c.want {
@@ -140,19 +140,19 @@ func TestTraceAllocatesNothing(t *testing.T) {
 		t.Errorf("%g allocations", n)
 	}
 	// A storm of one failure is common too.
-	storm := failing(trail(false, 1, 2), load.Refused)
+	storm := failing(iteration(false, 1, 2), load.Refused)
 	tracer.Trace(storm)
 	if n := testing.AllocsPerRun(1000, func() { tracer.Trace(storm) }); n != 0 {
 		t.Errorf("a failure that was seen: %g allocations", n)
 	}
 }
 
-// commonCase returns a trail of three requests that is neither sampled nor of interest.
+// commonCase returns an iteration of three requests that is neither sampled nor of interest.
 func commonCase(t testing.TB) (*Tracer, *load.Trace) {
 	e := build(t, Options{client: &fakeClient{}})
 	tracer := e.tracer(shop())
-	tracer.Trace(trail(false, 1000))
-	return tracer, trail(false, 10, 20, 30)
+	tracer.Trace(iteration(false, 1000))
+	return tracer, iteration(false, 10, 20, 30)
 }
 
 func BenchmarkTrace(b *testing.B) {

@@ -101,7 +101,7 @@ func export(t *testing.T, o Options) Stats {
 	ctx, cancel := context.WithCancel(t.Context())
 	var run sync.WaitGroup
 	run.Go(func() { e.Run(ctx) })
-	e.tracer(shop()).Trace(trail(true, 1, 2))
+	e.tracer(shop()).Trace(iteration(true, 1, 2))
 	for end := time.Now().Add(10 * time.Second); e.Stats().Queued > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
