@@ -37,12 +37,20 @@ scenarios:
     target: shop
     schedule: {manual: true, duration: 2m}
     workload: {executor: constant-arrival-rate, rate: 30/s, max_vus: 60}
-    metrics: {login_success: rate, items: counter, catalogue: gauge, processing_time: trend, answer_time: trend}
+    metrics:
+      login_success: rate
+      items: counter
+      catalogue: gauge
+      processing_time: trend
+      answer_time: trend
+      order_size: {type: trend, unit: items, help: Items of an order., buckets: [2, 4], labels: {token: [some, other]}}
     objectives:
       - {name: logins, that: login_success > 50%%}
       - {name: all logins, that: login_success > 95%%}
       - {name: processing, that: p(95) of processing_time < 2s}
       - {name: fast processing, that: p95 of processing_time < 1s}
+      - {name: small orders, that: p(95) of order_size < 2}
+      - {name: no large orders, that: p(95) of order_size < 4.5}
     flow:
       - set: {password: secret}
       - chance: 20%%
@@ -55,13 +63,13 @@ scenarios:
       - when: token != ""
         steps:
           - {name: cart, http: {url: /cart/items, headers: {Authorization: "Bearer ${token}"}, json: {productId: 3, quantity: 3}}, extract: {added: "3"}}
-          - add: {items: added, processing_time: 1500ms}
+          - add: {items: added, processing_time: 1500ms, order_size: {value: added, labels: {token: "token == '' ? 'none' : 'some'"}}}
       - name: list
         http: {url: "/products?limit=7"}
         add: {catalogue: json.products | count}
 `, g.URL))
 	post(t, d, "/api/v1/scenarios/buy/start")
-	for objective, want := range map[string]string{"all logins": "fail", "fast processing": "fail", "logins": "pass", "processing": "pass"} {
+	for objective, want := range map[string]string{"all logins": "fail", "fast processing": "fail", "logins": "pass", "processing": "pass", "small orders": "fail", "no large orders": "pass"} {
 		awaitVerdict(t, d, objective, want, 100*time.Second)
 	}
 	post(t, d, "/api/v1/scenarios/buy/stop")
@@ -87,6 +95,16 @@ scenarios:
 	}
 	if len(h.GetPositiveSpan()) == 0 || len(h.GetBucket()) == 0 {
 		t.Error("a trend is no native and classic histogram")
+	}
+	orders := m.Histogram("perfd_custom_amount", "metric=order_size", "token=some")
+	if n := uint64(carts.Load() / 3); orders.GetSampleCount() != n || orders.GetSampleSum() != 3*float64(n) {
+		t.Errorf("order_size holds %d values with the sum %v, want %d of 3", orders.GetSampleCount(), orders.GetSampleSum(), n)
+	}
+	if got := m.Value("perfd_objective_value", "objective=small orders"); got < 3 || got > 3.03 {
+		t.Errorf("p95 of order_size is %v, want 3 within 0.8 %%", got)
+	}
+	if got := m.Value("perfd_custom_values_left_out_total", "metric=order_size"); got != 0 {
+		t.Errorf("%v values are left out, want none", got)
 	}
 	if got := m.Value("perfd_requests_total", "scenario=buy"); got != float64(logins.Load()+refused.Load())*2+float64(carts.Load()/3) {
 		t.Errorf("%v requests, want those of the shop alone: metrics are none", got)

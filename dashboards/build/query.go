@@ -8,6 +8,13 @@ func quantile(q float64, by, name, matchers string) string {
 	return fmt.Sprintf(`histogram_quantile(%v, sum by (%s) (rate(%s_${seconds}%s}[@])))`, q, labels("le", by), name, matchers)
 }
 
+// amounts is the q-quantile of a histogram without a unit in its name, by some labels: from classic buckets where there
+// are some, or from a native histogram.
+func amounts(q float64, by, name, matchers string) string {
+	return fmt.Sprintf(`histogram_quantile(%[1]v, sum by (%[2]s) (rate(%[3]s_bucket%[4]s}[@]))) or histogram_quantile(%[1]v, sum by (%[5]s) (rate(%[3]s%[4]s}[@])))`,
+		q, labels("le", by), name, matchers, by)
+}
+
 // rate is the increase per second of a counter, by some labels.
 func rate(by, selector string) string {
 	if by == "" {

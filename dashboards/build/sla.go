@@ -4,7 +4,7 @@ func sla() *Dashboard {
 	const each = "scenario, objective"
 	objectives := func(title, about, unit, of string) *Panel {
 		with := func(metric string) string {
-			return `max by (` + each + `) (` + explained(metric, "{@objective", `, unit="`+of+`"`) + `)`
+			return `max by (` + each + `) (` + explained(metric, "{@objective", `, unit`+of) + `)`
 		}
 		return table(title, about, 24,
 			column{title: "Scenario", label: "scenario", look: leads(open("Show ${__data.fields.Scenario}", "perfd-scenario", "scenario", "${__data.fields.Scenario}"))},
@@ -12,15 +12,15 @@ func sla() *Dashboard {
 			column{title: "Step", label: "step"},
 			column{title: "Window", label: "window"},
 			column{title: "Severity", label: "severity"},
-			column{expr: `max by (scenario, objective, step, window, severity) (perfd_objective_info{@objective, unit="` + of + `"})`},
-			column{title: "Verdict", expr: verdict("{@objective") + ` and on (` + each + `) perfd_objective_info{@objective, unit="` + of + `"}`, look: coloured(verdicts)},
+			column{expr: `max by (scenario, objective, step, window, severity) (perfd_objective_info{@objective, unit` + of + `})`},
+			column{title: "Verdict", expr: verdict("{@objective") + ` and on (` + each + `) perfd_objective_info{@objective, unit` + of + `}`, look: coloured(verdicts)},
 			column{title: "Value", unit: unit, expr: with("perfd_objective_value")},
 			column{title: "Limit", unit: unit, expr: with("perfd_objective_limit")},
 			column{
-				title: "Budget left", unit: "percentunit", expr: `min by (` + each + `) (` + explained("perfd_objective_budget_remaining_ratio", "{@objective", `, unit="`+of+`"`) + `)`,
+				title: "Budget left", unit: "percentunit", expr: `min by (` + each + `) (` + explained("perfd_objective_budget_remaining_ratio", "{@objective", `, unit`+of) + `)`,
 				look: judged(steps(bad, warning, 0, good, 0.25)),
 			},
-			column{title: "Evidence", unit: "short", expr: `sum by (` + each + `) (` + explained("perfd_objective_evidence_events", "{@objective", `, unit="`+of+`"`) + `)`},
+			column{title: "Evidence", unit: "short", expr: `sum by (` + each + `) (` + explained("perfd_objective_evidence_events", "{@objective", `, unit`+of) + `)`},
 		)
 	}
 	return newDashboard(question{
@@ -28,8 +28,9 @@ func sla() *Dashboard {
 		asks:      "Is the SLA kept, and how fast is the error budget spent? Every objective with its verdict, its evidence and its burn rates.",
 		variables: []Variable{scenarioVariable, objectiveVariable},
 		rows: []row{
-			{"Objectives", 8, []*Panel{objectives("Latency", "Objectives on percentiles of response times.", "s", "seconds")}},
-			{"", 7, []*Panel{objectives("Errors, availability and checks", "Objectives on shares.", "percentunit", "ratio")}},
+			{"Objectives", 8, []*Panel{objectives("Latency", "Objectives on percentiles of response times.", "s", `="seconds"`)}},
+			{"", 7, []*Panel{objectives("Errors, availability and checks", "Objectives on shares.", "percentunit", `="ratio"`)}},
+			{"", 6, []*Panel{objectives("Rates and numbers", "Objectives on rates, and on trends of a scenario's own that are none of durations.", "short", `!~"seconds|ratio"`).empty("There is no such objective.")}},
 			{"Verdicts", 9, []*Panel{
 				timeline("Verdicts", "What each objective came to: passes and failures are proven, everything else is inconclusive.", 12, "{{scenario}} {{objective}}", verdict("{@objective"), verdicts),
 				graph("Latency as a share of its limit", "The value over its window, divided by the limit.", 12, "percentunit",

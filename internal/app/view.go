@@ -121,8 +121,8 @@ func (d daemon) Scenario(name string) (web.Detail, bool) {
 	}
 	for _, step := range s.Config().Program.Steps {
 		row := web.Step{Name: step.Label, Target: step.Target, Protocol: step.Protocol}
-		if step.Metric != "" {
-			row.Protocol = "metric, " + step.Metric
+		if step.Metric != nil {
+			row.Protocol = "metric, " + step.Metric.Type
 		}
 		if w := d.fleet.LastWindow(name, step.Label); w != nil {
 			row.RequestRate = float64(w.Requests) / w.End.Sub(w.Start).Seconds()
@@ -133,6 +133,13 @@ func (d daemon) Scenario(name string) (web.Detail, bool) {
 			row.Latency = latency(record.Percentiles{
 				P50: time.Duration(hdr.ValueAtQuantile(50)), P95: time.Duration(hdr.ValueAtQuantile(95)), P99: time.Duration(hdr.ValueAtQuantile(99)),
 			}, w.ResponseTime.Count())
+			if m := step.Metric; m != nil && m.Numbers() {
+				scale := load.ScaleOf(m.Unit)
+				row.Latency = web.Latency{
+					P50: scale.Value(hdr.ValueAtQuantile(50)), P95: scale.Value(hdr.ValueAtQuantile(95)), P99: scale.Value(hdr.ValueAtQuantile(99)),
+					Count: w.ResponseTime.Count(), Unit: m.Unit,
+				}
+			}
 		}
 		v.Steps = append(v.Steps, row)
 	}

@@ -186,18 +186,27 @@ var sizeUnits = map[string]float64{
 	"ki": 1 << 10, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
 }
 
+// ParseSize reads a size as it is written.
+func ParseSize(s string) (Size, error) {
+	m := sizeText.FindStringSubmatch(s)
+	if m == nil {
+		return 0, fmt.Errorf("no size such as 512MiB or 10kB: %q", s)
+	}
+	v, err := strconv.ParseFloat(m[1], 64)
+	if v *= sizeUnits[m[2]]; err == nil && v > math.MaxInt64/2 {
+		err = fmt.Errorf("size %q is too large", s)
+	}
+	return Size(v), err
+}
+
 func (s *Size) parse(n *Node) (string, string) {
 	if n.bare() {
 		return "a size needs a unit, got " + n.Found(), units(n, "B", "kB", "MiB")
 	}
-	m := sizeText.FindStringSubmatch(n.Scalar)
-	if n.Kind != String || m == nil {
+	v, err := ParseSize(n.Scalar)
+	if n.Kind != String || err != nil {
 		return "must be a size such as 512MiB or 10kB, got " + n.Found(), ""
 	}
-	v, err := strconv.ParseFloat(m[1], 64)
-	if v *= sizeUnits[m[2]]; err != nil || v > math.MaxInt64/2 {
-		return "must be a size such as 512MiB or 10kB, got " + n.Found(), ""
-	}
-	*s = Size(v)
+	*s = v
 	return "", ""
 }

@@ -40,7 +40,9 @@ func (d *Document) Description() *analysis.Description {
 			Objectives: s.Judged, Blocks: s.Analyses,
 		}
 		for _, step := range s.Program.Steps {
-			one.Steps = append(one.Steps, step.Label)
+			if step.Metric == nil || step.Metric.AsRequests() {
+				one.Steps = append(one.Steps, step.Label)
+			}
 		}
 		out.Scenarios = append(out.Scenarios, one)
 	}

@@ -306,12 +306,19 @@ func checkMetric(s *Scenario, c objective.Config, o *objective.Objective, errs *
 		if m.Name.S != o.Step {
 			continue
 		}
-		if m.Value.S != o.MetricType() {
-			e := errs.Add(c.That.Pos, c.That.Path, "%s is a %s", o.Step, m.Value.S)
+		if m.Value.Type.S != o.MetricType() {
+			e := errs.Add(c.That.Pos, c.That.Path, "%s is a %s", o.Step, m.Value.Type)
 			e.Hint = "objectives are about a rate, login_success > 99%, and a trend, p(95) of processing_time < 2s"
 			return false
 		}
-		return true
+		if o.Kind != objective.Latency || o.Limit == 0 { // decoding said what is wrong
+			return true
+		}
+		problem, hint := o.In(m.Value.UnitOfTrend())
+		if problem != "" {
+			errs.Add(c.That.Pos, c.That.Path, "%s", problem).Hint = hint
+		}
+		return problem == ""
 	}
 	errs.Add(c.That.Pos, c.That.Path, "unknown value %q", o.Step).Hint = block.Nearest(o.Step, known)
 	return false

@@ -68,7 +68,7 @@ type Scenario struct {
 	SetUp      flow.Config        `yaml:"setup" doc:"What is done before a run begins, by one virtual user and measured by nothing; the flow and teardown read the variables that it sets."`
 	TearDown   flow.Config        `yaml:"teardown" doc:"What is done after a run, likewise."`
 	Flow       flow.Config        `yaml:"flow" block:"required" doc:"The steps that one virtual user performs."`
-	Metrics    flow.Metrics       `yaml:"metrics" doc:"Metrics of the scenario's own by name, each counter, rate, gauge or trend: {login_success: rate}. Steps set them with add."`
+	Metrics    flow.Metrics       `yaml:"metrics" doc:"Metrics of the scenario's own by name, each counter, rate, gauge or trend: {login_success: rate}, or with more to say of it: {order_size: {type: trend, unit: items}}. Steps set them with add."`
 	Validity   validity.Config    `yaml:"validity" doc:"When perfd takes its own measurement for disturbed."`
 	Objectives []objective.Config `yaml:"objectives" doc:"What the SLA says of the scenario as a whole; those of single steps are written there."`
 	Checks     objective.Checks   `yaml:"checks" doc:"What the checks of the scenario must reach."`
@@ -128,7 +128,8 @@ func (s *Scenario) Credentials() (names []string) {
 
 // Limits are the limits on response times that a step of the Program is judged by.
 func (s *Scenario) Limits(step int) []time.Duration {
-	return objective.Limits(s.Judged, s.Program.Steps[step].Label)
+	d := &s.Program.Steps[step]
+	return objective.Limits(s.Judged, d.Label, d.Metric != nil)
 }
 
 // A Test is what a scenario is for.

@@ -49,6 +49,9 @@ func (s *Scenario) fits(errs *block.Errors) {
 	}
 	var slowest time.Duration
 	for step := range s.Program.Steps {
+		if s.Program.Steps[step].Metric != nil {
+			continue // its values are no answers
+		}
 		for _, limit := range s.Limits(step) {
 			slowest = max(slowest, limit)
 		}

@@ -280,7 +280,7 @@ func (c *compiler) regex(args []ast.Node) (finder, Type, error) {
 		}
 	}
 	missing := Value{}.named(sourceOfCall("regex", args))
-	if name, isName := args[0].(*ast.IdentifierNode); isName && name.Value == "body" && c.answer && !c.symbols.has("body") {
+	if name, isName := args[0].(*ast.IdentifierNode); isName && name.Value == "body" && c.answer && !c.symbols.Has("body") {
 		c.keep.Body = true
 		return func(_ *Scope, r Response, most int) ([]Value, Value) {
 			body := r.Body()

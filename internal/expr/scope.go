@@ -85,8 +85,8 @@ func (s *Symbols) Lookup(name string) (slot int, t Type, ok bool) {
 	return 0, Any, false
 }
 
-// has reports whether the table or a parent has a name, and marks nothing as read.
-func (s *Symbols) has(name string) bool {
+// Has reports whether the table or a parent has a name, and marks nothing as read.
+func (s *Symbols) Has(name string) bool {
 	for ; s != nil; s = s.parent {
 		if _, found := s.names[name]; found {
 			return true

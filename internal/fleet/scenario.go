@@ -171,7 +171,10 @@ func limitsOf(c *config.Scenario) [][]time.Duration {
 // mayBeLate is what perfd may be late by before it disturbs a scenario's measurement.
 func mayBeLate(c *config.Scenario) time.Duration {
 	var tightest time.Duration
-	for _, limits := range limitsOf(c) {
+	for i, limits := range limitsOf(c) {
+		if c.Program.Steps[i].Metric != nil {
+			continue // values that are no measurement of perfd's
+		}
 		if len(limits) > 0 && (tightest == 0 || limits[0] < tightest) {
 			tightest = limits[0]
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/feeder"
+	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/objective"
 	"github.com/perfd/perfd/internal/protocol"
 )
@@ -57,8 +58,8 @@ type StepDesc struct {
 	Expected float64
 	// Group says that this is no step but a group of steps, whose results are no requests: what they took as a whole.
 	Group bool
-	// Metric is the type of the metric that is described instead of a step, empty for none. It is a Group too.
-	Metric string
+	// Metric is the metric that is described instead of a step, nil for none. It is a Group too.
+	Metric *load.Metric
 	// Retries says that failed requests may be attempted again.
 	Retries bool
 	// Span names the step's spans; nil if its protocol has no conventions for them.

@@ -97,7 +97,7 @@ type Request struct {
 	Checks     block.Entries[block.Text] `yaml:"checks" doc:"Named conditions that are counted and never decide failure."`
 	Extract    block.Entries[block.Text] `yaml:"extract" doc:"Variables taken out of the answer; without them, because one is not there or the request failed, the iteration stops."`
 	Objectives []objective.Config        `yaml:"objectives" doc:"What the SLA says of this step alone."`
-	Add        block.Entries[block.Text] `yaml:"add" doc:"Values for the scenario's metrics, as expressions over the answer: {login_success: status == 200, processing_time: json.millis / 1000}."`
+	Add        block.Entries[Addend]     `yaml:"add" doc:"Values for the scenario's metrics, as expressions over the answer: {login_success: status == 200, processing_time: json.millis / 1000}, or {orders: {value: 1, labels: {plan: json.plan}}}."`
 	OnFailure  OnFailure                 `yaml:"on_failure" doc:"What follows a failure: continue (default), stop_iteration or retry."`
 
 	Tags block.Entries[block.Text] `yaml:"tags" doc:"Labels of the step's perfd_step_info, to join on: {team: checkout}."`

@@ -143,6 +143,7 @@ func compile(t testing.TB, text string) (*Program, error) {
 	root := block.Parse("f", []byte(text), &errs)
 	if root != nil {
 		block.Decode(root, &d, &errs)
+		CheckMetrics(d.Metrics, root, &errs)
 	}
 	o := Options{
 		Scenario: "s", Target: block.Text{S: "shop"}, Flows: d.Flows, Metrics: d.Metrics, Kinds: []protocol.Kind{fakeKind}, Dir: dir, Errors: &errs,

@@ -1,125 +1,292 @@
 package flow
 
 import (
-	"fmt"
+	"math"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/perfd/perfd/internal/block"
-	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
 )
 
-// Metrics are the metrics of a scenario's own, by name, with the type of each.
-type Metrics = block.Entries[block.Text]
+// Metrics are the metrics of a scenario's own, by name.
+type Metrics = block.Entries[Metric]
 
-// addKey is the key of values for metrics.
-const addKey = "add"
+// A Metric declares one metric.
+type Metric struct {
+	Type    block.Text           `yaml:"type" block:"required" doc:"counter, rate, gauge or trend."`
+	Unit    block.Text           `yaml:"unit" doc:"What values are counted in, such as bytes or items. A trend without one is of durations."`
+	Help    block.Text           `yaml:"help" doc:"What the metric says, on perfd_custom_info."`
+	Buckets []block.Text         `yaml:"buckets" doc:"Upper bounds of the classic buckets of a trend, in its unit: [10, 100, 1000], or durations. The native histogram needs none."`
+	Labels  block.Entries[Label] `yaml:"labels" doc:"Labels of the metric by name, each with a list of its values, or with a bound on how many there are: {plan: [free, pro], region: {at_most: 20}}."`
+}
+
+// A Label is a label of a metric: its values, or how many there may be.
+type Label struct {
+	Values []block.Text
+	AtMost int
+}
 
 var metricTypes = []string{load.MetricCounter, load.MetricRate, load.MetricGauge, load.MetricTrend}
 
-// maxMetrics bounds the metrics of one scenario.
-const maxMetrics = 50
+// Bounds on what a scenario's own metrics may be.
+const (
+	maxMetrics      = 50   // of a scenario
+	maxMetricSeries = 200  // of a metric
+	maxAllSeries    = 1000 // of all metrics of a scenario
+	maxMetricLabels = 8
+	maxBuckets      = 50
+	maxHelp         = 200 // bytes
+	maxLabelValue   = 100 // bytes
+)
 
-// A MetricSink takes the values of metrics. Add is called concurrently.
-type MetricSink interface {
-	// Add takes a value of the metric that is a step of the program: what a counter grows by, whether a rate's event is
-	// one (1) or not (0), what a gauge is now, the seconds of a trend.
-	Add(vu, step int, value float64)
+// DecodeBlock decodes a type, or a mapping.
+func (m *Metric) DecodeBlock(n *block.Node, errs *block.Errors) {
+	if n.Kind == block.Map {
+		type plain Metric
+		block.Decode(n, (*plain)(m), errs)
+		return
+	}
+	block.Decode(n, &m.Type, errs)
 }
 
-// An Add gives metrics values.
-type Add struct {
-	Add block.Entries[block.Text] `yaml:"add" block:"required" doc:"Values for the scenario's metrics, as expressions over variables: {orders: 1, vip: user.vip == true}."`
+// JSONSchema describes both forms.
+func (Metric) JSONSchema() map[string]any {
+	type plain Metric
+	return map[string]any{"anyOf": []any{map[string]any{"enum": metricTypes}, block.Schema(plain{})}}
 }
 
-func (*Add) inside() []*Config { return nil }
-
-// An addition is a value for a metric.
-type addition struct {
-	index int // of the metric
-	step  int // in Program.Steps, once all are there
-	kind  string
-	name  string
-	vars  *expr.Expression // of an entry of the flow
-	value *expr.Extraction // of a request
-}
-
-func (a *Add) compile(k *compiler, _ *block.Node, in place) {
-	for _, x := range a.Add {
-		add := k.addition(x)
-		if add == nil {
-			continue
+// DecodeBlock decodes a list of values, or a bound.
+func (l *Label) DecodeBlock(n *block.Node, errs *block.Errors) {
+	switch n.Kind {
+	case block.List:
+		block.Decode(n, &l.Values, errs)
+	case block.Map:
+		var bound struct {
+			AtMost int `yaml:"at_most" block:"required"`
 		}
-		add.vars = expr.ParseExpression(x.Value, in.symbols, k.o.Errors, typesOf[add.kind]...)
-		k.emit(op{code: opAdd, add: add})
+		before := errs.Len()
+		block.Decode(n, &bound, errs)
+		if l.AtMost = bound.AtMost; errs.Len() == before && (l.AtMost < 1 || l.AtMost > maxMetricSeries) {
+			at := n.Get("at_most")
+			errs.Add(at.Pos, at.Path, "must be between 1 and %d, got %s", maxMetricSeries, at.Found())
+		}
+	default:
+		hint := "write [" + n.Scalar + "], with all of its values, or {at_most: 20}"
+		if n.Typed() == block.Int {
+			hint = "write {at_most: " + n.Scalar + "}"
+		}
+		errs.Add(n.Pos, n.Path, "must be a list of values or a bound on how many there are, got %s", n.Found()).Hint = hint
 	}
 }
 
-// typesOf are the types of values that metrics take, by type of metric.
-var typesOf = map[string][]expr.Type{
-	load.MetricCounter: {expr.Number}, load.MetricRate: {expr.Bool},
-	load.MetricGauge: {expr.Number, expr.Duration}, load.MetricTrend: {expr.Duration, expr.Number},
+// JSONSchema describes both forms.
+func (Label) JSONSchema() map[string]any {
+	return map[string]any{"anyOf": []any{
+		map[string]any{"type": "array", "minItems": 1, "items": block.Schema(block.Text{})},
+		map[string]any{
+			"type": "object", "additionalProperties": false, "required": []string{"at_most"},
+			"properties": map[string]any{"at_most": map[string]any{"type": "integer", "minimum": 1, "maximum": maxMetricSeries}},
+		},
+	}}
 }
 
-// ofAnswer compiles the values that a request has for metrics.
-func (k *compiler) ofAnswer(r *Request, s *expr.Symbols) (list []*addition, keep expr.Keep) {
-	for _, x := range r.Add {
-		add := k.addition(x)
-		if add == nil {
-			continue
-		}
-		if add.value = expr.ParseExtraction(x.Value, s, k.o.Errors); add.value == nil {
-			continue
-		}
-		if kind := add.value.Type(); kind != expr.Any && !slices.Contains(typesOf[add.kind], kind) {
-			k.o.Errors.Add(x.Value.Pos, x.Value.Path, "a %s takes %s, %q is %s", add.kind, typesOf[add.kind][0], x.Value.S, kind).Hint = hintOfValue(add.kind)
-			continue
-		}
-		keep.Merge(add.value.Keep())
-		list = append(list, add)
-	}
-	return list, keep
-}
-
-func hintOfValue(kind string) string {
-	if kind == load.MetricRate {
-		return "write a condition: status == 200"
-	}
-	return "write number(x) for text that is a number"
-}
-
-// addition returns that of an entry without its expression, nil if there is no such metric.
-func (k *compiler) addition(x block.Entry[block.Text]) *addition {
-	if k.part != "" {
-		k.o.Errors.Add(x.Name.Pos, x.Name.Path, "metrics are of iterations, and %s is none", k.part)
+// describe returns the metric that is declared, nil where its type is none.
+func (m *Metric) describe() *load.Metric {
+	if !slices.Contains(metricTypes, m.Type.S) {
 		return nil
 	}
-	var names []string
-	for i, m := range k.o.Metrics {
-		if m.Name.S == x.Name.S {
-			k.added[i] = true
-			kind := m.Value.S
-			if !slices.Contains(metricTypes, kind) {
-				return nil // was reported at its declaration
-			}
-			return &addition{index: i, kind: kind, name: m.Name.S}
+	d := &load.Metric{Type: m.Type.S, Unit: m.Unit.S, Help: m.Help.S}
+	if d.Type == load.MetricTrend {
+		d.Unit = m.UnitOfTrend()
+	}
+	for _, b := range m.Buckets {
+		if v, ok := bucket(d, b.S); ok {
+			d.Buckets = append(d.Buckets, v)
 		}
-		names = append(names, m.Name.S)
 	}
-	if k.alone { // the metrics are those of the scenarios that use the flow
-		return &addition{kind: load.MetricGauge, name: x.Name.S}
+	for _, l := range m.Labels {
+		label := load.MetricLabel{Name: l.Name.S, AtMost: max(1, l.Value.AtMost, len(l.Value.Values))}
+		for _, v := range l.Value.Values {
+			label.Values = append(label.Values, v.S)
+		}
+		d.Labels = append(d.Labels, label)
 	}
-	e := k.o.Errors.Add(x.Name.Pos, x.Name.Path, "unknown metric %q", x.Name.S)
-	if e.Hint = block.Nearest(x.Name.S, names); len(names) == 0 {
-		e.Hint = "declare it in the scenario: metrics: {" + x.Name.S + ": counter}, or rate, gauge or trend"
+	return d
+}
+
+// UnitOfTrend is what the values of the metric are in, if it is a trend.
+func (m *Metric) UnitOfTrend() string {
+	if m.Unit.S == "" {
+		return load.UnitSeconds
 	}
-	return nil
+	return m.Unit.S
+}
+
+// bucket reads an upper bound of a trend's bucket.
+func bucket(d *load.Metric, text string) (v float64, ok bool) {
+	if !d.Numbers() {
+		span, err := block.ParseDuration(text)
+		return span.Seconds(), err == nil && span > 0
+	}
+	if size, err := block.ParseSize(text); err == nil && d.Unit == load.UnitBytes {
+		return float64(size), size > 0
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	return v, err == nil && v > 0 && !math.IsInf(v, 0)
+}
+
+// CheckMetrics checks the declarations of a scenario's metrics.
+func CheckMetrics(m Metrics, at *block.Node, errs *block.Errors) {
+	if len(m) > maxMetrics {
+		errs.Add(at.Pos, at.Path, "a scenario may have at most %d metrics, got %d", maxMetrics, len(m))
+	}
+	all := 0
+	for i := range m {
+		checkMetricName(m[i].Name, errs)
+		d := &m[i].Value
+		if kind := d.Type; !slices.Contains(metricTypes, kind.S) {
+			if kind.Path == "" {
+				continue // decoding said so
+			}
+			e := errs.Add(kind.Pos, kind.Path, "must be counter, rate, gauge or trend, got %q", kind.S)
+			if e.Hint = block.Nearest(strings.ToLower(kind.S), metricTypes); kind.S == "histogram" || kind.S == "summary" || kind.S == "timer" {
+				e.Hint = "write trend"
+			}
+			continue
+		}
+		d.check(errs)
+		series := d.describe().Series()
+		if series > maxMetricSeries {
+			at := d.Labels[0].Name
+			e := errs.Add(at.Pos, at.Path, "%s has up to %d series, one for each combination of values of its labels, and at most %d are allowed", m[i].Name, series, maxMetricSeries)
+			e.Hint = "have fewer labels or values"
+		}
+		series = min(series, maxMetricSeries)
+		if all += series; all > maxAllSeries && all-series <= maxAllSeries {
+			e := errs.Add(m[i].Name.Pos, m[i].Name.Path, "the metrics of a scenario may have %d series in all, and this one makes it %d", maxAllSeries, all)
+			e.Hint = "have fewer labels or values"
+		}
+	}
+}
+
+func checkMetricName(at block.Text, errs *block.Errors) {
+	switch name := at.S; {
+	case !identifier.MatchString(name) || strings.HasPrefix(name, "__"):
+		e := errs.Add(at.Pos, at.Path, "a metric's name is made of letters, digits and _, and does not begin with a digit or __, got %q", name)
+		e.Hint = "write " + strings.Trim(strings.Map(func(r rune) rune {
+			if r < 128 && identifier.MatchString("_"+string(r)) {
+				return r
+			}
+			return '_'
+		}, name), "_")
+	case strings.HasSuffix(name, "_total") || strings.HasPrefix(name, "perfd_"):
+		errs.Add(at.Pos, at.Path, "the name stands in the label metric of perfd_custom_…, without perfd_ and _total, got %q", name).Hint =
+			"write " + strings.TrimSuffix(strings.TrimPrefix(name, "perfd_"), "_total")
+	}
+}
+
+var unitName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,29}$`)
+
+// notSeconds are units of time that nothing is exposed in.
+var notSeconds = []string{"s", "sec", "second", "ms", "millis", "millisecond", "milliseconds", "us", "microseconds", "ns", "nanoseconds", "m", "minutes", "h", "hours", "time", "duration"}
+
+// check checks what is declared of a metric beside its name and type.
+func (m *Metric) check(errs *block.Errors) {
+	unit := m.Unit
+	switch {
+	case unit.Path == "":
+	case m.Type.S == load.MetricRate:
+		errs.Add(unit.Pos, unit.Path, "a rate has no unit: it is a share of events").Hint = "leave it out"
+	case slices.Contains(notSeconds, strings.ToLower(unit.S)):
+		errs.Add(unit.Pos, unit.Path, "times are in seconds, got %q", unit.S).Hint = "write seconds, and add durations or seconds: number(json.millis) / 1000"
+	case !unitName.MatchString(unit.S):
+		errs.Add(unit.Pos, unit.Path, "a unit is a word of up to 30 small letters, digits and _, got %q", unit.S).Hint = "write bytes, items, orders or euros"
+	}
+	if len(m.Help.S) > maxHelp {
+		errs.Add(m.Help.Pos, m.Help.Path, "may have at most %d bytes, got %d", maxHelp, len(m.Help.S))
+	}
+	m.checkBuckets(errs)
+	if len(m.Labels) > maxMetricLabels {
+		errs.Add(m.Labels[0].Name.Pos, m.Labels[0].Name.Path, "a metric may have at most %d labels, got %d", maxMetricLabels, len(m.Labels))
+	}
+	for i := range m.Labels {
+		m.Labels[i].Value.check(m.Labels[i].Name, errs)
+	}
+}
+
+func (m *Metric) checkBuckets(errs *block.Errors) {
+	if len(m.Buckets) == 0 {
+		return
+	}
+	first := m.Buckets[0]
+	if m.Type.S != load.MetricTrend {
+		errs.Add(first.Pos, first.Path, "a %s has no buckets", m.Type).Hint = "a trend has: its values are a histogram"
+		return
+	}
+	if len(m.Buckets) > maxBuckets {
+		errs.Add(first.Pos, first.Path, "a trend may have at most %d buckets, got %d", maxBuckets, len(m.Buckets))
+	}
+	d := m.describe()
+	before, scale := int64(0), load.ScaleOf(d.Unit)
+	for _, b := range m.Buckets {
+		v, ok := bucket(d, b.S)
+		units := scale.Units(v)
+		switch {
+		case !ok && d.Numbers():
+			errs.Add(b.Pos, b.Path, "must be a number above 0, got %q", b.S)
+		case !ok:
+			e := errs.Add(b.Pos, b.Path, "must be a duration above 0, got %q", b.S)
+			if _, err := strconv.ParseFloat(b.S, 64); err == nil {
+				e.Hint = "write " + b.S + "s, or give the trend a unit for values that are no durations: unit: items"
+			}
+		case v >= scale.Value(maxUnits):
+			errs.Add(b.Pos, b.Path, "must be less than %.2g %s, got %s", scale.Value(maxUnits), d.Unit, b.S)
+		case units <= before:
+			errs.Add(b.Pos, b.Path, "must be above the one before, got %s", b.S).Hint = "buckets rise: [1, 10, 100]"
+		default:
+			before = units
+		}
+	}
+}
+
+// maxUnits is what the histogram of a trend reaches to, in its units.
+const maxUnits = 3600 * 1e9
+
+// metricLabels are labels that a metric of a scenario's own has already, or that Prometheus sets.
+var metricLabels = []string{"scenario", "metric", "type", "unit", "help", "job", "instance", "le", "quantile"}
+
+func (l *Label) check(name block.Text, errs *block.Errors) {
+	switch {
+	case slices.Contains(metricLabels, name.S):
+		errs.Add(name.Pos, name.Path, "label %q is perfd's own", name.S).Hint = "own are " + strings.Join(metricLabels, ", ")
+	case !identifier.MatchString(name.S) || strings.HasPrefix(name.S, "__"):
+		errs.Add(name.Pos, name.Path, "a label is made of letters, digits and _ and does not begin with a digit or __, got %q", name.S)
+	}
+	seen := map[string]bool{}
+	for _, v := range l.Values {
+		switch {
+		case v.S == "":
+			errs.Add(v.Pos, v.Path, "must not be empty: a label without a value is none")
+		case len(v.S) > maxLabelValue || !utf8.ValidString(v.S):
+			errs.Add(v.Pos, v.Path, "must be text of at most %d bytes, got %d", maxLabelValue, len(v.S))
+		case seen[v.S]:
+			errs.Add(v.Pos, v.Path, "stands there twice, %q", v.S)
+		}
+		seen[v.S] = true
+	}
+	if l.Values != nil && len(l.Values) == 0 {
+		errs.Add(name.Pos, name.Path, "must have at least one value")
+	}
 }
 
 // metrics appends the metrics to the steps, behind all others.
 func (k *compiler) metrics() {
-	for i, m := range k.o.Metrics {
+	for i := range k.o.Metrics {
+		m := &k.o.Metrics[i]
 		if !k.added[i] {
 			k.p.Unset = append(k.p.Unset, m.Name)
 		}
@@ -127,7 +294,7 @@ func (k *compiler) metrics() {
 			k.o.Errors.Add(m.Name.Pos, m.Name.Path, "a step named %q exists already, at %s", m.Name.S, first)
 		}
 		k.metricSteps = append(k.metricSteps, len(k.p.steps))
-		k.p.Steps = append(k.p.Steps, StepDesc{Label: m.Name.S, Target: k.o.Target.S, Protocol: load.GroupProtocol, Group: true, Metric: m.Value.S})
+		k.p.Steps = append(k.p.Steps, StepDesc{Label: m.Name.S, Target: k.o.Target.S, Protocol: load.GroupProtocol, Group: true, Metric: m.Value.describe()})
 		k.p.steps = append(k.p.steps, step{index: len(k.p.steps), target: k.targetIndex(0)})
 	}
 	for i := range k.p.code {
@@ -142,87 +309,4 @@ func (k *compiler) metrics() {
 			}
 		}
 	}
-}
-
-// CheckMetrics checks the declarations of a scenario's metrics.
-func CheckMetrics(m Metrics, at *block.Node, errs *block.Errors) {
-	if len(m) > maxMetrics {
-		errs.Add(at.Pos, at.Path, "a scenario may have at most %d metrics, got %d", maxMetrics, len(m))
-	}
-	for _, x := range m {
-		switch name := x.Name.S; {
-		case !identifier.MatchString(name) || strings.HasPrefix(name, "__"):
-			e := errs.Add(x.Name.Pos, x.Name.Path, "a metric's name is made of letters, digits and _, and does not begin with a digit or __, got %q", name)
-			e.Hint = "write " + strings.Trim(strings.Map(func(r rune) rune {
-				if r < 128 && identifier.MatchString("_"+string(r)) {
-					return r
-				}
-				return '_'
-			}, name), "_")
-		case strings.HasSuffix(name, "_total") || strings.HasPrefix(name, "perfd_"):
-			errs.Add(x.Name.Pos, x.Name.Path, "the name stands in the label metric of perfd_custom_…, without perfd_ and _total, got %q", name).Hint =
-				"write " + strings.TrimSuffix(strings.TrimPrefix(name, "perfd_"), "_total")
-		}
-		if kind := x.Value; !slices.Contains(metricTypes, kind.S) && kind.Path != "" {
-			e := errs.Add(kind.Pos, kind.Path, "must be counter, rate, gauge or trend, got %q", kind.S)
-			if e.Hint = block.Nearest(strings.ToLower(kind.S), metricTypes); kind.S == "histogram" || kind.S == "summary" || kind.S == "timer" {
-				e.Hint = "write trend"
-			}
-		}
-	}
-}
-
-// add gives a metric a value that an entry of the flow has.
-func (v *VU) add(a *addition) {
-	value, err := a.vars.Value(&v.scope)
-	if err == nil {
-		err = v.measure(a, value)
-	}
-	if err != nil {
-		v.fault(load.Extract, fmt.Errorf("add: %s: %w", a.name, err))
-	}
-}
-
-// addAnswer gives metrics the values of an answer. Without one, or where the condition of a rate has no value, a rate
-// takes an event that is none, and the others nothing.
-func (v *VU) addAnswer(s *step, r *load.Result, response expr.Response) error {
-	if r.Cause == load.Canceled {
-		return nil
-	}
-	for _, a := range s.adds {
-		value := expr.Boolean(false)
-		if response != nil {
-			got, err := a.value.Eval(&v.scope, response)
-			switch {
-			case err == nil:
-				value = got
-			case a.kind != load.MetricRate && r.Cause == load.None:
-				return fmt.Errorf("add: %s: %w", a.name, err)
-			case a.kind != load.MetricRate:
-				continue
-			}
-		} else if a.kind != load.MetricRate {
-			continue
-		}
-		if err := v.measure(a, value); err != nil {
-			return fmt.Errorf("add: %s: %w", a.name, err)
-		}
-	}
-	v.scope.Answered()
-	return nil
-}
-
-// measure gives a metric a value.
-func (v *VU) measure(a *addition, value expr.Value) error {
-	number, ok := value.Measure()
-	switch {
-	case !ok || !slices.Contains(typesOf[a.kind], value.Type()):
-		return fmt.Errorf("a %s takes %s, got %s", a.kind, typesOf[a.kind][0], value.Type())
-	case number < 0 && a.kind != load.MetricGauge:
-		return fmt.Errorf("a %s takes nothing below 0, got %s", a.kind, value)
-	}
-	if v.rt.Metrics != nil {
-		v.rt.Metrics.Add(v.users[0].ID, a.step, number)
-	}
-	return nil
 }

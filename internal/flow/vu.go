@@ -64,6 +64,7 @@ type Runtime struct {
 	spent   atomic.Bool // a feeder has no more rows: no iteration begins
 
 	calls  sync.Pool // of *protocol.Call, lent to a VU for one Go
+	labels sync.Pool // of *[]byte, lent for one value of a metric with labels
 	traces sync.Pool // of *load.Trace, lent to a VU for an iteration
 }
 

@@ -138,14 +138,6 @@ type TraceID [16]byte
 // request but a group of steps as a whole.
 const GroupProtocol = "group"
 
-// The types of metrics of a scenario's own. They are those of k6.
-const (
-	MetricCounter = "counter"
-	MetricRate    = "rate"
-	MetricGauge   = "gauge"
-	MetricTrend   = "trend"
-)
-
 // A SpanID names the span of one request.
 type SpanID [8]byte
 

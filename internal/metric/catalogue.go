@@ -138,6 +138,15 @@ var (
 	CustomTrend = requests.histogram("perfd_custom_duration_seconds",
 		"Durations that were added to a trend of the scenario's own.",
 		"scenario", "metric")
+	CustomNumbers = requests.add(Histogram, "perfd_custom_amount", "",
+		"Values that were added to a trend of the scenario's own that is none of durations; perfd_custom_info says what they are counted in.",
+		[]string{"scenario", "metric"})
+	CustomInfo = requests.gauge("perfd_custom_info", "",
+		"Type, unit and meaning of a metric of the scenario's own; always 1.",
+		"scenario", "metric", "type", "unit", "help")
+	CustomLeftOut = requests.counter("perfd_custom_values_left_out_total", "",
+		"Values of a metric with labels that are in no series, because a label had none of its declared values, or more than its bound.",
+		"scenario", "metric")
 	UnmeasuredRequests = requests.counter("perfd_unmeasured_requests_total", "",
 		"Requests of setup, teardown and cleanup, attempts that were followed by another included: no objective, budget or histogram counts them.",
 		"scenario", "part", "step")

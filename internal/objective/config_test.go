@@ -3,6 +3,8 @@ package objective
 import (
 	"fmt"
 	"math"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +37,10 @@ func TestWhatObjectivesSay(t *testing.T) {
 		{`check_ratio("has a token (v2)") > 99%`, Objective{Kind: CheckRatio, Check: "has a token (v2)", Limit: 0.99, Unit: Ratio}, 0.01},
 		{"rate > 50/s", Objective{Kind: Rate, Limit: 50, Unit: PerSecond}, math.NaN()},
 		{"rate > 120 / m", Objective{Kind: Rate, Limit: 2, Unit: PerSecond}, math.NaN()},
+		{"p(95) of processing_time < 2s", Objective{Kind: Latency, Quantile: 0.95, Limit: 2, Unit: Seconds, Less: true}, 0.05},
+		{"p95 of order_size < 20", Objective{Kind: Latency, Quantile: 0.95, Limit: 20, Less: true}, 0.05},
+		{"p(99) of page_size <= 50kB", Objective{Kind: Latency, Quantile: 0.99, Limit: 50000, Unit: "bytes", Less: true}, 0.01},
+		{"login_success > 99%", Objective{Kind: MetricRatio, Limit: 0.99, Unit: Ratio}, 0.01},
 	} {
 		config, err := decode(fmt.Sprintf("{name: x, that: %q}", c.that))
 		if err != nil {
@@ -43,6 +49,9 @@ func TestWhatObjectivesSay(t *testing.T) {
 		}
 		got := config.Compile(Place{Scenario: "shop", Step: "login", Target: "web", PerIteration: 3})
 		c.want.Scenario, c.want.Step, c.want.Target, c.want.PerIteration = "shop", "login", "web", 3
+		if name := regexp.MustCompile(`^\w+ >|of (\w+)`).FindString(c.that); strings.Contains(c.that, " of ") || c.want.Kind == MetricRatio {
+			c.want.Step, c.want.Metric, c.want.PerIteration = strings.TrimSuffix(strings.TrimPrefix(name, "of "), " >"), true, 0
+		}
 		c.want.Name, c.want.That, c.want.Window, c.want.Severity = "x", c.that, 5*time.Minute, Warning
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.that, diff)

@@ -1,8 +1,10 @@
 package objective
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
@@ -21,9 +23,10 @@ const (
 	MetricRatio  Kind = "metric_ratio"
 )
 
-// The units of limits and values.
+// The units of limits and values. Limits on a trend of the scenario's own that is none of durations have the
+// trend's unit.
 const (
-	Seconds   = "seconds"
+	Seconds   = load.UnitSeconds
 	Ratio     = "ratio"
 	PerSecond = "per_second"
 )
@@ -58,6 +61,24 @@ func (o *Objective) MetricType() string {
 		return load.MetricRate
 	}
 	return ""
+}
+
+// In gives a limit on the values of a trend the unit of the trend. On a mistake it returns what is wrong with the
+// limit, and a hint.
+func (o *Objective) In(unit string) (problem, hint string) {
+	written := strings.TrimSpace(o.That[strings.LastIndexAny(o.That, "<=")+1:])
+	switch {
+	case o.Unit == unit || o.Unit == "" && unit != Seconds:
+	case o.Unit == "":
+		return "a duration needs a unit, got " + written, fmt.Sprintf("write %sms or %ss; or give %s a unit, where its values are no durations", written, written, o.Step)
+	default:
+		return fmt.Sprintf("%s is in %s, and the limit is %s", o.Step, unit, written), "write a plain number"
+	}
+	o.Unit = unit
+	if scale := load.ScaleOf(unit); o.Limit > scale.Value(int64(time.Hour)) {
+		return fmt.Sprintf("the limit must be at most %.2g %s, got %s", scale.Value(int64(time.Hour)), unit, written), ""
+	}
+	return "", ""
 }
 
 // A kindOf describes how one kind is written and counted.
@@ -105,6 +126,13 @@ var metricRatio = kindOf{
 	kind: MetricRatio, example: "login_success > 99%", unit: Ratio, argument: noArgument, limit: share,
 	budget: rest, count: failed,
 }
+
+// ofValues is of a trend of the scenario's own, which need not be one of durations.
+var ofValues = func() kindOf {
+	k := *kindNamed("p")
+	k.example, k.limit = "p(95) of processing_time < 2s", number
+	return k
+}()
 
 // kindNamed returns the description of a statistic in a clause, nil for an unknown name.
 func kindNamed(name string) *kindOf {
@@ -156,17 +184,19 @@ func (o Objective) SameEvidence(p Objective) bool {
 	return o == p
 }
 
-// Threshold returns the limit of a Latency objective.
+// Threshold returns the limit of a Latency objective as windows count it: of numbers that are no durations, by the
+// scale of their unit.
 func (o *Objective) Threshold() time.Duration {
-	return time.Duration(math.Round(o.Limit * float64(time.Second)))
+	return time.Duration(load.ScaleOf(o.Unit).Units(o.Limit))
 }
 
 // Limits returns the limits on response times of a step, ascending: those of its own
-// objectives and of its scenario's. The windows of the step must count them.
-func Limits(all []Objective, step string) []time.Duration {
+// objectives and of its scenario's, or on the values of a metric. The windows of either must count them.
+func Limits(all []Objective, step string, metric bool) []time.Duration {
 	var limits []time.Duration
 	for i := range all {
-		if o := &all[i]; o.Kind == Latency && (o.Step == "" || o.Step == step) {
+		o := &all[i]
+		if mine := o.Step == step && o.Metric == metric || o.Step == "" && !metric; o.Kind == Latency && mine {
 			limits = append(limits, o.Threshold())
 		}
 	}

@@ -92,10 +92,15 @@ func TestLimits(t *testing.T) {
 		o.Step = x.step
 		all = append(all, o)
 	}
+	size := Objective{Step: "login", Metric: true, Kind: Latency, Limit: 20, Unit: "items"}
+	all = append(all, size)
+	if diff := cmp.Diff([]time.Duration{size.Threshold()}, Limits(all, "login", true)); diff != "" {
+		t.Errorf("limits of a metric (-want +got):\n%s", diff)
+	}
 	for step, want := range map[string][]time.Duration{
 		"login": {100 * ms, 500 * ms}, "list": {300 * ms, 500 * ms}, "other": {500 * ms},
 	} {
-		if diff := cmp.Diff(want, Limits(all, step)); diff != "" {
+		if diff := cmp.Diff(want, Limits(all, step, false)); diff != "" {
 			t.Errorf("limits of %s (-want +got):\n%s", step, diff)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/load"
 )
 
 // clause splits "p(95) < 500ms" and "p95 < 500ms" into name, digits, argument,
@@ -40,12 +41,19 @@ func parse(that string) (o Objective, problem, hint string) {
 		w.argument = m[2]
 	}
 	k := kindNamed(w.name)
+	if k != nil && k.kind == Latency && metric != "" {
+		k = &ofValues
+	}
 	if k == nil && m[2] == "" && w.argument == "" && metric == "" && strings.HasPrefix(w.operator, ">") && strings.HasSuffix(w.limit, "%") {
 		k, metric = &metricRatio, w.name // whether there is one, its scenario knows
 		k = named(k, metric)
 	}
 	if k == nil || metric != "" && k.kind != Latency && k.kind != MetricRatio || m[2] != "" && k.kind != Latency {
-		return o, fmt.Sprintf("unknown value %q", m[1]+m[2]), block.Nearest(m[1], kindNames())
+		hint = block.Nearest(m[1], kindNames())
+		if k == nil && m[2] == "" && w.argument == "" && strings.HasPrefix(w.operator, "<") && !strings.HasPrefix(hint, "did you mean") {
+			hint = fmt.Sprintf("%s; of a trend among the scenario's metrics write p(95) of %s < %s", hint, m[1], w.limit)
+		}
+		return o, fmt.Sprintf("unknown value %q", m[1]+m[2]), hint
 	}
 	o.Kind, o.Unit, o.Less = k.kind, k.unit, k.less
 	if metric != "" {
@@ -130,6 +138,26 @@ func duration(o *Objective, w written) (problem, hint string) {
 		return fmt.Sprintf("the limit must be more than 0s and at most 1h, got %s", w.limit), ""
 	}
 	o.Limit = d.Seconds()
+	return "", ""
+}
+
+// number reads a limit on the values of a trend: on durations, or on numbers, whose unit the scenario knows. That of a
+// plain number is empty until then.
+func number(o *Objective, w written) (problem, hint string) {
+	v, err := strconv.ParseFloat(w.limit, 64)
+	if err != nil {
+		size, noSize := block.ParseSize(w.limit)
+		if noSize != nil {
+			return duration(o, w)
+		}
+		v, o.Unit = float64(size), load.UnitBytes
+	} else {
+		o.Unit = ""
+	}
+	if !(v > 0) || math.IsInf(v, 0) {
+		return "the limit must be more than 0, got " + w.limit, ""
+	}
+	o.Limit = v
 	return "", ""
 }
 

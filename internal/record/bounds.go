@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"slices"
 	"time"
+
+	"github.com/perfd/perfd/internal/load"
 )
 
 // Classic buckets of the families. Those of requests are joined by every limit
@@ -30,24 +32,54 @@ var (
 	)
 )
 
+// Classic buckets of trends that are none of durations: of bytes, and of anything else.
+var (
+	byteBounds   = []float64{64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20, 1 << 30}
+	numberBounds = []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6}
+)
+
+// boundsOf returns the bounds of a trend that has some of its own.
+func boundsOf(m *load.Metric) *bounds {
+	values, scale := m.Buckets, load.ScaleOf(m.Unit)
+	switch {
+	case values != nil:
+	case m.Unit == load.UnitBytes:
+		values = byteBounds
+	default:
+		values = numberBounds
+	}
+	var upper []time.Duration
+	for _, v := range values {
+		upper = append(upper, time.Duration(scale.Units(v)))
+	}
+	return boundsIn(scale, upper)
+}
+
 // bounds are the upper bounds of classic buckets, inclusive, rising. A bucket
 // above the last one takes the rest. They are immutable.
 type bounds struct {
-	upper []int64 // ns
+	upper []int64 // ns, or of other values what their scale makes of them
+	scale load.Scale
 	// first[g] is the first bucket that a value of group g can fall into. Few groups
 	// have a bound within them, so that which bucket a value falls into rarely depends
 	// on a comparison, whose outcome a processor predicts badly.
 	first [groups]uint16
-	// le are the bounds in seconds, in the form that messages share.
+	// le are the bounds as values, those of durations in seconds, in the form that messages share.
 	le []*float64
 }
 
-func newBounds(upper ...time.Duration) *bounds {
-	b := new(bounds)
+func newBounds(upper ...time.Duration) *bounds { return boundsIn(load.Scale{}, upper) }
+
+// boundsIn returns bounds of values that have a scale, and upper as their units.
+func boundsIn(scale load.Scale, upper []time.Duration) *bounds {
+	b := &bounds{scale: scale}
 	for _, u := range upper {
 		b.upper = append(b.upper, int64(u))
-		seconds := u.Seconds()
-		b.le = append(b.le, &seconds)
+		value := u.Seconds()
+		if scale.Shift > 0 {
+			value = scale.Written(int64(u))
+		}
+		b.le = append(b.le, &value)
 	}
 	for g := range b.first {
 		i, _ := slices.BinarySearch(b.upper, lowestOf(g))
@@ -113,7 +145,7 @@ func (b *bounds) with(limits []time.Duration) (_ *bounds, grown bool) {
 	if len(upper) == len(b.upper) {
 		return b, false
 	}
-	return newBounds(upper...), true
+	return boundsIn(b.scale, upper), true
 }
 
 // spread returns counts of the bounds from as counts of the bounds to, which

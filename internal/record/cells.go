@@ -12,21 +12,29 @@ import (
 type cells struct {
 	steps      []*stepCell // nil of those without results
 	iterations *iterationCell
-	lent       *cellPool
+	pools      []*cellPool // that lend the steps, by place
 }
 
-func newCells(steps int, p *cellPool) cells {
+func newCells(pools []*cellPool) cells {
 	it := new(iterationCell)
 	it.duration.init(iterationBounds, &it.octaves)
 	it.lateness.init(latenessBounds, &it.octaves)
-	return cells{make([]*stepCell, steps), it, p}
+	return cells{make([]*stepCell, len(pools)), it, pools}
 }
 
 // take gives a step a cell, whose first result since the last fold comes.
 func (c *cells) take(step int) *stepCell {
-	cell := c.lent.take()
+	cell := c.pools[step].take()
 	c.steps[step] = cell
 	return cell
+}
+
+// release empties the cell of a step and gives it back.
+func (c *cells) release(step int) {
+	cell := c.steps[step]
+	cell.reset()
+	c.steps[step] = nil
+	c.pools[step].give(cell)
 }
 
 // A cellPool lends cells to steps from their first result in a second to the fold, so that
@@ -70,7 +78,7 @@ type stepCell struct {
 	codes   []load.CodeCount
 
 	duration, response, failure timing
-	value                       float64 // of a metric: what a counter grew by, what a gauge is
+	value                       float64 // of a metric: what a counter grew by, what a gauge is, the sum of a trend
 	at                          int64   // of a gauge: when it was set, as the number of its setting
 	// touched holds what perfd itself disturbed; nil until there is something. Its
 	// durations are not in those above.

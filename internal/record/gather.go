@@ -40,6 +40,9 @@ func (r *Recorder) arrange() {
 		r.inOrder = inOrder(r.scenarios)
 		for _, sc := range r.inOrder {
 			sc.stepsInOrder, sc.checksInOrder = inOrder(sc.steps), inOrder(sc.checks)
+			for _, st := range sc.stepsInOrder {
+				st.variantsInOrder = inOrder(st.variants)
+			}
 		}
 		r.changed = false
 	}
@@ -67,15 +70,21 @@ func (r *Recorder) gather(f *family, yield func(*dto.MetricFamily, *dto.Metric) 
 		return m.more
 	}
 	for _, sc := range r.inOrder {
-		m.of(sc.created, sc.label, nil)
+		m.of(sc.created, sc.label)
 		switch {
 		case f.ofScenario != nil:
 			f.ofScenario(m, sc)
 		case f.ofStep != nil:
 			for _, st := range sc.stepsInOrder {
-				if st.metric == f.ofMetric && st.group == f.ofGroups {
+				if st.metric == nil && st.group == f.ofGroups {
 					m.of(st.created, sc.label, st.label)
 					f.ofStep(m, st)
+				}
+			}
+		case f.ofMetric != nil:
+			for _, st := range sc.stepsInOrder {
+				if st.metric != nil {
+					f.gatherMetric(m, sc, st)
 				}
 			}
 		default:
@@ -98,13 +107,49 @@ type family struct {
 	ofRecorder func(*message, *Recorder)
 	ofScenario func(*message, *scenario)
 	ofStep     func(*message, *step)
-	ofGroups   bool   // of the steps that are groups only; otherwise of the others only
-	ofMetric   string // of the metrics of this type only
+	ofGroups   bool // of the steps that are groups only; otherwise of the others only
+	ofMetric   func(*message, *step, *totals)
+	which      func(*load.Metric) bool // of the metrics for which it holds only
+	whole      bool                    // of a metric with labels once, not of each of its series
 	ofCheck    func(*message, *check)
 }
 
-func ofMetric(d *metric.Desc, kind string, f func(*message, *step)) family {
-	return family{message: d.Family(), ofStep: f, ofGroups: true, ofMetric: kind}
+// gatherMetric yields what a metric of the scenario's own has: of one with labels, what each of its series has.
+func (f *family) gatherMetric(m *message, sc *scenario, st *step) {
+	switch {
+	case !f.which(st.metric):
+	case f.whole || len(st.metric.Labels) == 0:
+		m.of(st.created, sc.label, st.label)
+		f.ofMetric(m, st, &st.totals)
+	default:
+		for _, x := range st.variantsInOrder {
+			m.of(x.created, sc.label, st.label)
+			m.own = append(m.own, x.labels...)
+			f.ofMetric(m, st, &x.totals)
+		}
+	}
+}
+
+func ofMetric(d *metric.Desc, kind string, f func(*message, *totals)) family {
+	return family{message: d.Family(), which: func(m *load.Metric) bool { return m.Type == kind }, ofMetric: func(m *message, _ *step, t *totals) { f(m, t) }}
+}
+
+// ofTrend is of the trends of durations, or of those of other numbers.
+func ofTrend(d *metric.Desc, numbers bool) family {
+	return family{
+		message: d.Family(), which: func(m *load.Metric) bool { return m.Type == load.MetricTrend && m.Numbers() == numbers },
+		ofMetric: func(m *message, s *step, t *totals) {
+			b := m.bounds
+			if s.cells != nil {
+				b = s.cells.bounds
+			}
+			if numbers {
+				m.values(&t.duration, b, t.value)
+				return
+			}
+			m.histogram(&t.duration, b)
+		},
+	}
 }
 
 func ofScenario(d *metric.Desc, f func(*message, *scenario)) family {
@@ -189,15 +234,26 @@ var families = func() []family {
 		ofGroup(metric.GroupFailures, failures),
 		ofGroup(metric.GroupDuration, func(m *message, s *step) { m.histogram(&s.duration, m.bounds) }),
 
-		ofMetric(metric.CustomCounter, load.MetricCounter, func(m *message, s *step) { m.counter(s.value) }),
-		ofMetric(metric.CustomRate, load.MetricRate, func(m *message, s *step) { m.counter(float64(s.requests)) }),
-		ofMetric(metric.CustomRateMisses, load.MetricRate, func(m *message, s *step) { m.counter(float64(s.failures[load.Check])) }),
-		ofMetric(metric.CustomGauge, load.MetricGauge, func(m *message, s *step) {
-			if s.at > 0 {
-				m.gauge(s.value)
+		ofMetric(metric.CustomCounter, load.MetricCounter, func(m *message, t *totals) { m.counter(t.value) }),
+		ofMetric(metric.CustomRate, load.MetricRate, func(m *message, t *totals) { m.counter(float64(t.requests)) }),
+		ofMetric(metric.CustomRateMisses, load.MetricRate, func(m *message, t *totals) { m.counter(float64(t.failures[load.Check])) }),
+		ofMetric(metric.CustomGauge, load.MetricGauge, func(m *message, t *totals) {
+			if t.at > 0 {
+				m.gauge(t.value)
 			}
 		}),
-		ofMetric(metric.CustomTrend, load.MetricTrend, func(m *message, s *step) { m.histogram(&s.duration, m.bounds) }),
+		ofTrend(metric.CustomTrend, false),
+		ofTrend(metric.CustomNumbers, true),
+		{
+			message: metric.CustomInfo.Family(), which: func(*load.Metric) bool { return true }, whole: true,
+			ofMetric: func(m *message, s *step, _ *totals) {
+				m.gauge(1, label("type", s.metric.Type), label("unit", s.metric.Unit), label("help", s.metric.Help))
+			},
+		},
+		{
+			message: metric.CustomLeftOut.Family(), which: func(m *load.Metric) bool { return len(m.Labels) > 0 }, whole: true,
+			ofMetric: func(m *message, s *step, _ *totals) { m.counter(float64(s.leftOut)) },
+		},
 
 		ofCheck(metric.Checks, func(m *message, c *check) { m.counter(float64(c.evaluated)) }),
 		ofCheck(metric.CheckFailures, func(m *message, c *check) { m.counter(float64(c.failed)) }),

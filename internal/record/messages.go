@@ -59,7 +59,7 @@ type message struct {
 
 	// What all metrics of a scenario, step or check have.
 	created time.Time
-	own     [2]*dto.LabelPair // nil where there is none
+	own     []*dto.LabelPair
 
 	metric  dto.Metric
 	value   float64
@@ -92,12 +92,12 @@ func (m *message) init(classic bool) {
 // begin starts a family.
 func (m *message) begin(f *dto.MetricFamily, yield func(*dto.MetricFamily, *dto.Metric) bool) {
 	m.family, m.yield, m.more = f, yield, true
-	m.own = [2]*dto.LabelPair{}
+	m.own = m.own[:0]
 }
 
 // of says whose the metrics that follow are.
-func (m *message) of(created time.Time, first, second *dto.LabelPair) {
-	m.created, m.own = created, [2]*dto.LabelPair{first, second}
+func (m *message) of(created time.Time, labels ...*dto.LabelPair) {
+	m.created, m.own = created, append(m.own[:0], labels...)
 }
 
 // counter yields a counter with labels besides those of whose it is.
@@ -119,12 +119,7 @@ func (m *message) send(labels []*dto.LabelPair) {
 		return
 	}
 	m.since.Seconds, m.since.Nanos = m.created.Unix(), int32(m.created.Nanosecond())
-	all := append(m.metric.Label[:0], labels...)
-	for _, l := range m.own {
-		if l != nil {
-			all = append(all, l)
-		}
-	}
+	all := append(append(m.metric.Label[:0], labels...), m.own...)
 	// They are few, and nearly always in order.
 	for i := range all {
 		for j := i; j > 0 && cmp.Less(*all[j].Name, *all[j-1].Name); j-- {
@@ -137,7 +132,12 @@ func (m *message) send(labels []*dto.LabelPair) {
 
 // histogram yields a histogram, which carries classic buckets and a native histogram.
 func (m *message) histogram(d *distribution, b *bounds) {
-	m.count, m.sum, m.zeros = d.count, d.sum.float(), d.native.Zero()
+	m.values(d, b, d.sum.float())
+}
+
+// values yields a histogram of what b is the scale of, with the sum of the values.
+func (m *message) values(d *distribution, b *bounds, sum float64) {
+	m.count, m.sum, m.zeros = d.count, sum, d.native.Zero()
 	h := &m.histo
 	h.Bucket, h.Exemplars = nil, nil
 	if m.classic {
@@ -146,7 +146,7 @@ func (m *message) histogram(d *distribution, b *bounds) {
 	if x := d.exemplars; x != nil {
 		h.Exemplars = x.native
 	}
-	m.native(&d.native)
+	m.native(&d.native, b.scale)
 	m.metric.Counter, m.metric.Gauge, m.metric.Histogram = nil, nil, h
 	m.send(nil)
 }
@@ -182,12 +182,13 @@ func (m *message) cumulative(d *distribution, b *bounds) []*dto.Bucket {
 
 // native writes the native buckets as spans and deltas. As client_golang
 // does, a gap of one or two empty buckets is written as zeros and does not end a span.
-func (m *message) native(n *hist.Native) {
+func (m *message) native(n *hist.Native, scale load.Scale) {
 	const gap = 2
 	h := &m.histo
 	h.PositiveDelta = h.PositiveDelta[:0]
 	used := 0
 	first, counts := n.Buckets()
+	first += scale.Shift << hist.Schema
 	next := 0 // index of the bucket after the last one written
 	last := int64(0)
 	for i, n := range counts {

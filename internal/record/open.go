@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/metric"
 )
 
@@ -26,7 +27,7 @@ type Series struct {
 	Checks                 []string          // by bit of load.Result.Checks; at most 64
 	Tags                   map[string]string // of the step, on perfd_step_info
 	Group                  bool              // is no step: its results are groups of steps as a whole, and no requests
-	Metric                 string            // is none of both, but a metric of the scenario's own: counter, rate, gauge or trend
+	Metric                 *load.Metric      // is none of both, but a metric of the scenario's own; nil for a step or group
 	Retries                bool              // requests of the step may be attempted again
 }
 
@@ -70,11 +71,20 @@ func (r *Recorder) Open(info Scenario) (*Sink, error) {
 	for i, series := range info.Steps {
 		s.steps[i] = r.step(sc, series, now)
 	}
-	r.widen(info.Steps)
-	for i := range s.shards {
-		s.shards[i].cells = newCells(len(s.steps), r.cells)
+	cells := len(s.steps)
+	for i, series := range info.Steps {
+		if m := series.Metric; m != nil && len(m.Labels) > 0 {
+			s.steps[i].variants = newVariants(s.steps[i].state, cells, now)
+			cells += m.Series()
+		}
 	}
-	s.spare = newCells(len(s.steps), r.cells)
+	s.cells = cells
+	r.widen(s, info.Steps)
+	pools := s.pools()
+	for i := range s.shards {
+		s.shards[i].cells = newCells(pools)
+	}
+	s.spare = newCells(pools)
 	sc.sinks = append(sc.sinks, s)
 	r.sinks = append(r.sinks, s)
 	r.changed = true
@@ -129,13 +139,20 @@ func (r *Recorder) scenario(name string, now time.Time) *scenario {
 }
 
 func (r *Recorder) step(sc *scenario, series Series, now time.Time) sinkStep {
-	name := r.within(cappedStep, series.Step, sc.steps[series.Step] != nil, len(sc.steps), r.options.Caps.Steps)
+	name := series.Step
+	if series.Metric == nil { // the configuration bounds metrics
+		name = r.within(cappedStep, name, sc.steps[name] != nil, len(sc.steps), r.options.Caps.Steps)
+	}
 	st := sc.steps[name]
-	if st == nil {
+	if st == nil || !sameMetric(st.metric, series.Metric) {
+		// A metric that is declared in another way begins anew, and what an older sink still counts is shown no more.
 		st = &step{
 			scenario: sc,
 			name:     name,
 			created:  now,
+		}
+		if m := series.Metric; m != nil && m.OwnBounds() {
+			st.cells = &cellPool{bounds: boundsOf(m)}
 		}
 		sc.steps[name] = st
 	}
@@ -144,7 +161,7 @@ func (r *Recorder) step(sc *scenario, series Series, now time.Time) sinkStep {
 	st.label = label("step", name)
 	st.metric = series.Metric
 	switch {
-	case st.metric != "":
+	case st.metric != nil:
 		st.label = label("metric", name)
 	case st.group:
 		st.label = label("group", name)
@@ -183,23 +200,57 @@ func (r *Recorder) within(label capped, value string, known bool, have, most int
 	return metric.Overflow
 }
 
-// widen adds the limits of steps to the bounds of request durations.
-func (r *Recorder) widen(steps []Series) {
+// sameMetric reports whether values of one metric go on counting as those of the other.
+func sameMetric(a, b *load.Metric) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Type == b.Type && a.Unit == b.Unit && slices.Equal(a.Buckets, b.Buckets) &&
+		slices.EqualFunc(a.Labels, b.Labels, func(a, b load.MetricLabel) bool { return a.Name == b.Name })
+}
+
+// widen adds the limits of a sink's steps to the bounds of request durations, and those of trends with bounds of their
+// own to these.
+func (r *Recorder) widen(s *Sink, steps []Series) {
+	type change struct {
+		of       *step
+		from, to *bounds
+	}
+	var changes []change
 	var limits []time.Duration
-	for _, s := range steps {
-		limits = append(limits, s.Limits...)
+	for i, series := range steps {
+		st := s.steps[i].state
+		if st.cells == nil {
+			limits = append(limits, series.Limits...)
+			continue
+		}
+		from := st.cells.bounds
+		if to, grown := from.with(series.Limits); grown {
+			changes = append(changes, change{st, from, to})
+			st.cells = &cellPool{bounds: to}
+		}
 	}
 	wider, grown := r.bounds.with(limits)
-	if !grown {
+	if grown {
+		r.cells = &cellPool{bounds: wider}
+		for _, sc := range r.scenarios {
+			for _, st := range sc.steps {
+				if st.cells == nil {
+					changes = append(changes, change{st, r.bounds, wider})
+				}
+			}
+		}
+	}
+	if len(changes) == 0 {
 		return
 	}
-	r.cells = &cellPool{bounds: wider}
 	for _, s := range r.sinks {
-		s.rebound(r.cells)
+		s.rebound()
 	}
-	for _, sc := range r.scenarios {
-		for _, st := range sc.steps {
-			st.rebound(r.bounds, wider)
+	for _, c := range changes {
+		c.of.rebound(c.from, c.to)
+		for _, x := range c.of.variants {
+			x.rebound(c.from, c.to)
 		}
 	}
 	r.bounds, r.message.bounds = wider, wider
@@ -232,7 +283,7 @@ func (s *Sink) Limit(limits [][]time.Duration) error {
 	}
 	s.info = info
 	s.fold()
-	r.widen(info.Steps)
+	r.widen(s, info.Steps)
 	for i := range info.Steps {
 		s.steps[i].state.limits = distinct(limits[i])
 	}
@@ -252,9 +303,14 @@ func (r *Recorder) release(s *Sink, now time.Time) {
 				delete(sc.checks, c.name)
 			}
 		}
+		if to.variants != nil {
+			to.variants.release()
+		}
 		if to.state.sinks--; to.state.sinks == 0 {
 			r.endStep(to.state, r.cut(now))
-			delete(sc.steps, to.state.name)
+			if sc.steps[to.state.name] == to.state { // no other took its place
+				delete(sc.steps, to.state.name)
+			}
 		}
 	}
 	sc.sinks = slices.DeleteFunc(sc.sinks, func(t *Sink) bool { return t == s })

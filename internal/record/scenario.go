@@ -109,15 +109,20 @@ type step struct {
 	created  time.Time
 	sinks    int // open sinks that have the step
 	group    bool
-	metric   string // its type, empty for a step or group
+	metric   *load.Metric // nil for a step or group
 	retried  bool
+	cells    *cellPool // of a trend with bounds of its own; nil for those of all
 
 	totals
 	limits []time.Duration // of windows to come
 	checks []string        // of windows to come
 	window *load.Window
 
-	label *dto.LabelPair
+	variants map[string]*variant // of a metric with labels
+	leftOut  uint64              // values with labels that the metric may not have
+
+	label           *dto.LabelPair
+	variantsInOrder []*variant // of labels, as of the last Gather
 }
 
 // A check is the cumulative state of one check; steps of a scenario may share it.
@@ -141,7 +146,7 @@ func (s *step) add(c *stepCell) {
 	w, p := s.window, &s.scenario.part
 	w.Requests += c.requests
 	w.Retries += c.retries
-	if s.metric != "" {
+	if s.metric != nil {
 		p = new(part) // no request
 	}
 	p.requests += c.requests

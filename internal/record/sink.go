@@ -1,7 +1,6 @@
 package record
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ type Sink struct {
 	scenario *scenario
 	info     Scenario
 	steps    []sinkStep // by load.Result.Step
+	cells    int        // of a shard: one for each step, and one for each series of metrics with labels
 
 	shards []shard // a power of two of them
 	shift  int     // leaves the bits of a hash that choose a shard
@@ -37,15 +37,16 @@ type Sink struct {
 // A sinkStep is where the counts of one of a sink's steps go. Steps beyond the
 // cap on labels share a state, so two of them may have the same.
 type sinkStep struct {
-	state  *step
-	checks []*check // by bit of load.Result.Checks
+	state    *step
+	checks   []*check  // by bit of load.Result.Checks
+	variants *variants // nil but of a metric with labels
 }
 
 // A shard is one lock and the counts it guards, alone on its cache lines.
 type shard struct {
 	mu sync.Mutex
 	cells
-	_ [128 - 48]byte
+	_ [128 - 64]byte
 }
 
 // shard returns the shard of the virtual user with number vu. Numbers are
@@ -67,14 +68,26 @@ func (s *Sink) Record(vu int, r *load.Result) {
 	sh.mu.Unlock()
 }
 
-// Add counts a value of a metric of the scenario's own, which the virtual user with number vu has. What perfd itself
-// disturbed counts as well: a value is no measurement of perfd's.
-func (s *Sink) Add(vu, step int, value float64) {
-	kind := s.info.Steps[step].Metric
+// Add counts a value of a metric of the scenario's own, which the virtual user with number vu has: of a trend in its
+// unit. Labels are the values of the metric's labels in their order, with load.LabelSeparator between them. Where they
+// are none that the declaration allows, the value is in no series but in objectives. What perfd itself disturbed counts
+// as well: a value is no measurement of perfd's.
+func (s *Sink) Add(vu, step int, labels []byte, value float64) {
+	m, to := s.info.Steps[step].Metric, &s.steps[step]
+	kind, place := m.Type, step
+	if v := to.variants; v != nil {
+		if i, ok := v.find(labels); ok {
+			place = v.first + i
+		} else {
+			v.leftOut.Add(1)
+		}
+	}
 	r := load.Result{Step: step}
 	switch kind {
 	case load.MetricTrend:
-		r.Done = int64(math.Round(min(value, maxTrend) * 1e9))
+		scale := load.ScaleOf(m.Unit)
+		value = min(value, scale.Value(maxTrend))
+		r.Done = scale.Units(value)
 	case load.MetricRate:
 		if value == 0 {
 			r.Cause = load.Check
@@ -86,13 +99,13 @@ func (s *Sink) Add(vu, step int, value float64) {
 	}
 	sh := s.shard(vu)
 	sh.mu.Lock()
-	c := sh.steps[step]
+	c := sh.steps[place]
 	if c == nil {
-		c = sh.take(step)
+		c = sh.take(place)
 	}
 	c.record(&r, 0)
 	switch kind {
-	case load.MetricCounter:
+	case load.MetricCounter, load.MetricTrend:
 		c.value += value
 	case load.MetricGauge:
 		if at > c.at {
@@ -102,8 +115,8 @@ func (s *Sink) Add(vu, step int, value float64) {
 	sh.mu.Unlock()
 }
 
-// maxTrend bounds the seconds that a trend takes, far above what its histogram tells apart.
-const maxTrend = 1e6
+// maxTrend bounds what a trend takes, in the units of its histogram, far above what that tells apart.
+const maxTrend = 1e15
 
 // Started counts an iteration of the virtual user with number vu that starts.
 func (s *Sink) Started(vu int) {
@@ -161,12 +174,13 @@ func (s *Sink) fold() {
 	s.foldCounters()
 }
 
-// rebound folds what was counted in the old bounds and goes on in those of the
-// pool. The caller holds the recorder's mu and changes the cumulative state to them
+// rebound folds what was counted in the old bounds and goes on in those that the
+// steps have now. The caller holds the recorder's mu and changes the cumulative state to them
 // before the next fold.
-func (s *Sink) rebound(p *cellPool) {
+func (s *Sink) rebound() {
+	pools := s.pools()
 	for i := range s.shards {
-		fresh := newCells(len(s.steps), p)
+		fresh := newCells(pools)
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		full := sh.cells
@@ -174,16 +188,38 @@ func (s *Sink) rebound(p *cellPool) {
 		sh.mu.Unlock()
 		s.drain(full)
 	}
-	s.spare = newCells(len(s.steps), p)
+	s.spare = newCells(pools)
+}
+
+// pools returns where the cells of a shard come from, by their places. The caller holds the recorder's mu.
+func (s *Sink) pools() []*cellPool {
+	pools := make([]*cellPool, s.cells)
+	for i := range s.steps {
+		to := &s.steps[i]
+		pool := to.state.cells
+		if pool == nil {
+			pool = s.recorder.cells
+		}
+		pools[i] = pool
+		if v := to.variants; v != nil {
+			for j := range v.states {
+				pools[v.first+j] = pool
+			}
+		}
+	}
+	return pools
 }
 
 func (s *Sink) drain(c cells) {
-	for i := range c.steps {
+	for i := range s.steps {
+		to := &s.steps[i]
+		if to.variants != nil {
+			to.variants.drain(c, s.recorder)
+		}
 		cell := c.steps[i]
 		if cell == nil {
 			continue
 		}
-		to := &s.steps[i]
 		to.state.add(cell)
 		for j, n := range cell.checks {
 			to.checks[j].add(n)
@@ -197,9 +233,7 @@ func (s *Sink) drain(c cells) {
 		}
 		to.state.otherCodes += other
 		s.recorder.overflow[cappedCode] += other
-		cell.reset()
-		c.steps[i] = nil
-		c.lent.give(cell)
+		c.release(i)
 	}
 	s.scenario.addIterations(c.iterations)
 	c.iterations.reset()
@@ -209,6 +243,11 @@ func (s *Sink) drain(c cells) {
 func (s *Sink) foldCounters() {
 	for i := range s.dropped {
 		s.scenario.addDrops(load.Reason(i), advance(&s.foldedDrops[i], s.dropped[i].Load()))
+	}
+	for i := range s.steps {
+		if v := s.steps[i].variants; v != nil {
+			v.state.leftOut += advance(&v.foldedLeftOut, v.leftOut.Load())
+		}
 	}
 	s.scenario.window.Excused += advance(&s.foldedExcused, s.excused.Load())
 	s.scenario.opened += advance(&s.foldedOpened, s.connections.Opened.Load())

@@ -57,7 +57,7 @@ type totals struct {
 	waited         seconds
 	sent, received uint64
 	overRange      uint64
-	value          float64 // of a metric: of a counter its count, of a gauge what it is
+	value          float64 // of a metric: of a counter its count, of a gauge what it is, of a trend the sum of its values
 	at             int64   // of a gauge: the number of its last setting
 
 	duration, response, failure distribution

@@ -9,6 +9,17 @@ import (
 	"github.com/perfd/perfd/internal/amount"
 )
 
+// value writes a percentile in a unit, as seconds where there is none, and nothing where there is no value.
+func value(v float64, unit string) string {
+	switch {
+	case unit == "":
+		return seconds(v)
+	case v <= 0:
+		return amount.None
+	}
+	return amount.Of(v, unit)
+}
+
 // seconds writes a latency, nothing where there is none.
 func seconds(v float64) string {
 	if v <= 0 {
@@ -57,7 +68,7 @@ func share(s Scenario) int {
 type spread struct{ From, To, Width, Middle float64 }
 
 func spreadOf(l Latency) *spread {
-	if l.P50 <= 0 {
+	if l.P50 <= 0 || l.Unit != "" {
 		return nil
 	}
 	s := &spread{From: position(l.P50), Middle: position(l.P95), To: position(l.P99)}

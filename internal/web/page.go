@@ -22,7 +22,7 @@ func asset(w http.ResponseWriter, r *http.Request) {
 }
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"root": func() string { return "" }, "seconds": seconds, "rate": rate, "failed": failed, "asked": asked, "share": share, "spread": spreadOf,
+	"root": func() string { return "" }, "seconds": seconds, "value": value, "rate": rate, "failed": failed, "asked": asked, "share": share, "spread": spreadOf,
 	"ago": ago, "since": since, "when": when, "stateTone": stateTone, "resultTone": resultTone,
 	"count":    func(n uint64) string { return amount.Count(float64(n)) },
 	"measured": analysis.Measured, "interval": analysis.Interval, "confidence": confidence, "evidence": evidence, "kind": analysis.Kinds(nil).Word, "place": analysis.Place, "tone": tone, "over": over, "at": at,

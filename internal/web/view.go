@@ -159,12 +159,13 @@ type Credential struct {
 	Fault   string    `json:"fault,omitempty"`  // why the last attempt to get a value failed
 }
 
-// A Latency is percentiles of response time, in seconds.
+// A Latency is percentiles of response time, in seconds, or of the values of a metric of the scenario's own.
 type Latency struct {
 	P50   float64 `json:"p50"`
 	P95   float64 `json:"p95"`
 	P99   float64 `json:"p99"`
 	Count uint64  `json:"count"`
+	Unit  string  `json:"unit,omitempty"` // of the values of a metric; empty for seconds
 }
 
 // A Detail is everything known of one scenario.

@@ -37,6 +37,9 @@ func (c *clause) words() words {
 	w := wordsOf[c.Kind]
 	if c.Metric && c.Kind == objective.Latency {
 		w.events, w.bad = "values", "took longer"
+		if c.Unit != objective.Seconds {
+			w.bad = "were larger"
+		}
 	}
 	return w
 }
@@ -148,20 +151,20 @@ func (c *clause) value(recent count, effect float64, at time.Time) (float64, sta
 	case c.Kind == objective.Rate || recent.events == 0:
 		return math.NaN(), stats.Interval{Lower: math.NaN(), Upper: math.NaN()}
 	case c.Kind == objective.Latency:
-		return quantile(c.times(at), recent.events, c.Quantile, effect)
+		return quantile(c.times(at), recent.events, c.Quantile, effect, load.ScaleOf(c.Unit))
 	}
 	return c.share(recent.bad / recent.events), stats.Interval{}
 }
 
-// quantile returns the q-quantile in seconds, and its interval: the quantiles at
+// quantile returns the q-quantile as a value of a scale, and its interval: the quantiles at
 // the bounds of the interval of q itself. Events that are not in the histogram had
 // no answer and count as infinitely slow. Effect is the design effect.
-func quantile(h *hist.Histogram, events, q, effect float64) (float64, stats.Interval) {
+func quantile(h *hist.Histogram, events, q, effect float64, scale load.Scale) (float64, stats.Interval) {
 	at := func(q float64) float64 {
 		if h == nil || q*events > float64(h.Count()) {
 			return math.Inf(1)
 		}
-		return h.Quantile(q * events / float64(h.Count())).Seconds()
+		return scale.Value(int64(h.Quantile(q * events / float64(h.Count()))))
 	}
 	n := events / max(1, effect)
 	in := stats.Wilson(q*n, n, confidence)

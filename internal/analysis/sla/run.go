@@ -162,7 +162,7 @@ func (c *clause) ofRun(s *scenario, e load.Event, at time.Time) load.Finding {
 	f.Run, f.Release, f.Since = e.Run, e.Release, t.since
 	value, in := math.NaN(), stats.Interval{Lower: math.NaN(), Upper: math.NaN()}
 	if c.Kind == objective.Latency && r.events > 0 {
-		value, in = quantile(&r.times, r.events, c.Quantile, t.effect)
+		value, in = quantile(&r.times, r.events, c.Quantile, t.effect, load.ScaleOf(c.Unit))
 	}
 	c.judged(&f, t, value, in)
 	f.Sentence = c.sentence(t, verdict)

@@ -91,6 +91,7 @@ func TestWordsOfOwnMetrics(t *testing.T) {
 	}{
 		{objective.Objective{That: "login_success > 99%", Kind: objective.MetricRatio, Limit: 0.99, Unit: objective.Ratio}, "login_success of shop is under 99%: 10 % of 1,000 events did not hold, 1 % may (95 % interval "},
 		{objective.Objective{That: "p(95) of login_success < 2s", Kind: objective.Latency, Quantile: 0.95, Limit: 2, Unit: objective.Seconds, Less: true}, "p95 of login_success of shop is over 2s: 10 % of 1,000 values took longer, 5 % may (95 % interval "},
+		{objective.Objective{That: "p(95) of login_success < 20", Kind: objective.Latency, Quantile: 0.95, Limit: 20, Unit: "items", Less: true}, "p95 of login_success of shop is over 20: 10 % of 1,000 values were larger, 5 % may (95 % interval "},
 	} {
 		c.o.Scenario, c.o.Step, c.o.Metric = "shop", "login_success", true
 		w := &clause{Objective: c.o}

@@ -14,6 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/record"
 )
 
 var both = cmp.AllowUnexported(sample{})
@@ -633,4 +636,80 @@ func FuzzSnapshot(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// Metrics of a scenario's own, with their labels and native histograms, arrive as the recorder has them.
+func TestMetricsOfAScenariosOwnArrive(t *testing.T) {
+	t.Parallel()
+	own := func(name string, m *load.Metric) record.Series {
+		return record.Series{Step: name, Target: "t", Protocol: load.GroupProtocol, Group: true, Metric: m}
+	}
+	for _, protocol := range []string{"1.0", "2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			recorder := record.New(record.Options{})
+			plans := []load.MetricLabel{{Name: "plan", Values: []string{"free", "pro"}, AtMost: 2}}
+			sink, err := recorder.Open(record.Scenario{Name: "s", Steps: []record.Series{
+				own("orders", &load.Metric{Type: load.MetricCounter, Labels: plans}),
+				own("logins", &load.Metric{Type: load.MetricRate}),
+				own("stock", &load.Metric{Type: load.MetricGauge, Labels: []load.MetricLabel{{Name: "city", AtMost: 1}}}),
+				own("size", &load.Metric{Type: load.MetricTrend, Unit: "items", Help: "Items.", Buckets: []float64{2, 8}}),
+				own("took", &load.Metric{Type: load.MetricTrend, Unit: load.UnitSeconds, Buckets: []float64{0.5}}),
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sink.Add(0, 0, []byte("pro"), 3)
+			sink.Add(0, 0, []byte("gold"), 3)
+			sink.Add(0, 1, nil, 1)
+			sink.Add(0, 1, nil, 0)
+			sink.Add(0, 2, []byte("Rome"), -7)
+			sink.Add(0, 3, nil, 3)
+			sink.Add(0, 4, nil, 0.31)
+			to := newReceiver(t)
+			w := newRigOf(t, t.TempDir(), recorder, endpointOf(t, to.URL, ", histograms: both, protocol: "+protocol))
+			stop := w.startEndpoints()
+			w.Snapshot(base())
+			to.took(`{__name__="perfd_custom_value", city="Rome", instance="a", job="perfd", metric="stock", scenario="s"}`, 1)
+			w.crash(stop)
+			got := map[string]string{}
+			for name, samples := range to.got {
+				if name, own := strings.CutPrefix(name, `{__name__="perfd_custom_`); own {
+					got[strings.NewReplacer(`, instance="a", job="perfd"`, "", `, scenario="s"}`, "", `"`, "").Replace(name)] = samples[0].text
+				}
+			}
+			want := map[string]string{
+				"total, metric=orders, plan=free":                                     "0",
+				"total, metric=orders, plan=pro":                                      "3",
+				"values_left_out_total, metric=orders":                                "1",
+				"values_left_out_total, metric=stock":                                 "0",
+				"events_total, metric=logins":                                         "2",
+				"events_missed_total, metric=logins":                                  "1",
+				"value, city=Rome, metric=stock":                                      "-7",
+				"amount_bucket, le=2.0, metric=size":                                  "0",
+				"amount_bucket, le=8.0, metric=size":                                  "1",
+				"amount_bucket, le=+Inf, metric=size":                                 "1",
+				"amount_count, metric=size":                                           "1",
+				"amount_sum, metric=size":                                             "3",
+				"amount, metric=size":                                                 "{count:1, sum:3, (2.82842712474619,3.0844216508158815]:1}",
+				"duration_seconds_bucket, le=0.5, metric=took":                        "1",
+				"duration_seconds_bucket, le=+Inf, metric=took":                       "1",
+				"duration_seconds_count, metric=took":                                 "1",
+				"duration_seconds_sum, metric=took":                                   "0.31",
+				"duration_seconds, metric=took":                                       "{count:1, sum:0.31, (0.29730177875068026,0.3242098886627524]:1}",
+				"info, help=Items., metric=size, scenario=s, type=trend, unit=items}": "1",
+			}
+			for name := range got {
+				if strings.HasPrefix(name, "info") && want[name] == "" {
+					delete(got, name)
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("series (-want +got):\n%s", diff)
+			}
+			if len(to.complain) > 0 {
+				t.Errorf("the receiver complains: %v", to.complain)
+			}
+			sink.Close()
+		})
+	}
 }

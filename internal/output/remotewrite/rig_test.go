@@ -294,24 +294,28 @@ func endpointOf(t testing.TB, url, more string) Config {
 // A rig is a writer whose snapshots a test takes itself.
 type rig struct {
 	*Writer
-	registry *prometheus.Registry
-	dir      string
-	log      *strings.Builder
+	dir string
+	log *strings.Builder
 }
 
 func newRig(t testing.TB, dir string, r *prometheus.Registry, endpoints ...Config) *rig {
 	t.Helper()
+	return newRigOf(t, dir, inPlace{r}, endpoints...)
+}
+
+func newRigOf(t testing.TB, dir string, scenarios metric.Source, endpoints ...Config) *rig {
+	t.Helper()
 	log := &strings.Builder{}
 	w, err := New(Options{
 		Endpoints: endpoints, Queue: QueueConfig{Interval: DefaultQueue().Interval, MaxBytes: 64 << 20, MaxAge: block.Duration(time.Hour), FsyncInterval: block.Duration(time.Second)},
-		FS: queue.Dir(dir), Scenarios: inPlace{r}, Daemon: prometheus.NewRegistry(), UserAgent: "perfd/test",
+		FS: queue.Dir(dir), Scenarios: scenarios, Daemon: prometheus.NewRegistry(), UserAgent: "perfd/test",
 		Log: slog.New(slog.NewTextHandler(&locked{to: log}, nil)), Dir: dir,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.attach()
-	return &rig{w, r, dir, log}
+	return &rig{w, dir, log}
 }
 
 type locked struct {
