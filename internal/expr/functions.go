@@ -221,7 +221,7 @@ func (c *compiler) call(name string, args []ast.Node) (eval, Type, error) {
 	}
 	source := name + "(" + strings.Join(sources, ", ") + ")"
 	lenient := name == "len" && c.answer // what an answer need not have is empty
-	return func(s *Scope, r Response) Value {
+	value := func(s *Scope, r Response) Value {
 		var values [2]Value
 		for i, e := range evals {
 			v := e(s, r)
@@ -234,7 +234,13 @@ func (c *compiler) call(name string, args []ast.Node) (eval, Type, error) {
 			values[i] = v
 		}
 		return f.do(s, values[:len(evals)]).named(source)
-	}, f.yields, nil
+	}
+	if len(args) == 1 {
+		if picked, is := c.element(name, args[0], value); is {
+			return picked, f.yields, nil
+		}
+	}
+	return value, f.yields, nil
 }
 
 // literalText returns the only argument of a call if it is text written out.
