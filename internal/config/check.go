@@ -43,8 +43,10 @@ func check(d *Document, kinds kind.Set, errs *block.Errors) {
 	checkMaintenance(d, errs)
 	checkCredentials(d, kinds.Credentials, errs)
 	compile(d, kinds.Protocols, errs)
+	workloads := kinds.Workload()
+	workloads.Dir = d.Dir
 	for i := range d.Scenarios {
-		d.Scenarios[i].Workload.Decode(kinds.Workload(), errs)
+		d.Scenarios[i].Workload.Decode(workloads, errs)
 		analysisBlocks(&d.Scenarios[i], kinds.Analyses, errs)
 		checkLabels(d.Scenarios[i].At.Get("labels"), errs)
 		checkSchedule(&d.Scenarios[i], errs)

@@ -275,7 +275,7 @@ func TestOneMoreShape(t *testing.T) {
 		wantMistake(t, "{executor: ramping-vus, sawtooth: {low: 1, high: 2/s, over: 1s}}", "scenarios[0].workload.sawtooth.high: must be a number of virtual users")
 		wantMistake(t, "{executor: ramping-vus, sawtooth: {low: 1, high: 2, over: 0s}}", "scenarios[0].workload.sawtooth: together must last more than 0")
 		wantMistake(t, "{executor: ramping-vus, stages: [{duration: 1s, target: 2}], sawtooth: {low: 1, high: 2, over: 1s}}", "only one of stages and sawtooth may be given")
-		wantMistake(t, "{executor: ramping-vus}", "randomized, sawtooth")
+		wantMistake(t, "{executor: ramping-vus}", "replay, sawtooth")
 		wantMistake(t, "{executor: constant-vus, sawtooth: {low: 1, high: 2, over: 1s}}", "belongs to ramping-arrival-rate and ramping-vus, the executor is constant-vus")
 	})
 	t.Run("check", func(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 // kinds are the executors and shapes of this package.
 var kinds = Kinds{
 	Executors: []Executor{ConstantArrivalRate, RampingArrivalRate, ConstantVUs, RampingVUs, SharedIterations, PerVUIterations},
-	Shapes:    []Shape{Stages, RampAndHold, Stairs, Spike, Sine, Randomized},
+	Shapes:    []Shape{Stages, RampAndHold, Stairs, Spike, Sine, Randomized, Replay},
+	Dir:       "testdata",
 }
 
 // decode reads a workload block as the configuration does.

@@ -70,6 +70,7 @@ type Summary struct {
 type Kinds struct {
 	Executors []Executor
 	Shapes    []Shape
+	Dir       string // the folder that relative paths start from
 }
 
 // executor returns the executor of a name, nil where there is none.

@@ -1,6 +1,7 @@
 package pace
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -16,6 +17,9 @@ import (
 	"github.com/perfd/perfd/internal/block"
 )
 
+// seriesDir holds the files that properties draw.
+var seriesDir string
+
 func TestMain(m *testing.M) {
 	// 1,000 random plans for each property, 200 with -short, unless the command line says otherwise.
 	checks := "1000"
@@ -30,7 +34,13 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	os.Exit(m.Run())
+	var err error
+	if seriesDir, err = os.MkdirTemp("", "pace-test-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(seriesDir)
+	os.Exit(code)
 }
 
 // drawOpen draws an open workload of any shape that validates.
@@ -56,7 +66,7 @@ func drawOpen(t *rapid.T) Config {
 		}
 	} else if rapid.Bool().Draw(t, "shaped") {
 		fmt.Fprintf(&b, "{executor: ramping-arrival-rate, max_vus: 1, start_rate: %s, ", rate("start rate"))
-		switch rapid.IntRange(0, 4).Draw(t, "shape") {
+		switch rapid.IntRange(0, 5).Draw(t, "shape") {
 		case 0:
 			fmt.Fprintf(&b, "stairs: {from: %s, step: %s, levels: %d, hold: %s, climb: %s}", rate("from"), rate("step"), rapid.IntRange(1, 20).Draw(t, "levels"), length("hold"), length("climb"))
 		case 1:
@@ -69,6 +79,9 @@ func drawOpen(t *rapid.T) Config {
 		case 4:
 			fmt.Fprintf(&b, "randomized: {low: %s, high: %s, hold: %s, climb: %s, levels: %d, seed: %d}",
 				rate("low"), rate("high"), length("hold"), length("climb"), rapid.IntRange(1, 50).Draw(t, "levels"), rapid.IntRange(-5, 5).Draw(t, "seed"))
+		case 5:
+			fmt.Fprintf(&b, "replay: {file: %q, per: %s, factor: %v, missing: %s}", drawSeries(t),
+				rapid.SampledFrom([]string{"1s", "1m", "1h", "7ms"}).Draw(t, "per"), rapid.SampledFrom([]float64{1, 0.37, 100}).Draw(t, "factor"), rapid.SampledFrom(missings).Draw(t, "missing"))
 		}
 		if rapid.Bool().Draw(t, "laps") {
 			fmt.Fprintf(&b, ", repeat: {from: 0, times: %d}", rapid.IntRange(0, 3).Draw(t, "times"))
@@ -94,6 +107,29 @@ func drawOpen(t *rapid.T) Config {
 	}
 	t.Log(b.String())
 	return c
+}
+
+// drawSeries writes a file of a few samples, some without a value.
+func drawSeries(t *rapid.T) string {
+	var rows strings.Builder
+	at := time.Duration(0)
+	for i := range rapid.IntRange(2, 12).Draw(t, "samples") {
+		value := rapid.SampledFrom([]string{"0", "1", "2.5", "17", "40.125", "3", ""}).Draw(t, "value")
+		if i == 0 && value == "" {
+			value = "1"
+		}
+		fmt.Fprintf(&rows, "%s,%s\n", at, value)
+		at += time.Duration(rapid.OneOf(rapid.Just(int64(time.Minute)), rapid.Int64Range(1, int64(time.Hour))).Draw(t, "distance"))
+	}
+	f, err := os.CreateTemp(seriesDir, "*.csv")
+	if err == nil {
+		_, err = f.WriteString(rows.String())
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(rows.String())
+	return f.Name()
 }
 
 // integral is the exact integral of a workload's rate up to t, computed apart

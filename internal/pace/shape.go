@@ -98,15 +98,8 @@ func (t Target) to(level float64) Target {
 		n := int(math.Round(level))
 		return Target{VUs: &n}
 	}
-	fine := 1e8
-	switch per := t.Rate.Per; {
-	case per >= 24*time.Hour:
-		fine = 1e3
-	case per >= time.Hour:
-		fine = 1e4
-	case per >= time.Minute:
-		fine = 1e6
-	}
+	// The denominator stays below that of the finest scale, with room for others.
+	fine := min(1e8, math.Pow10(int(math.Floor(math.Log10(1e17/float64(t.Rate.Per))))))
 	return Target{Rate: &block.Rate{Count: math.Round(level*t.Rate.Per.Seconds()*fine) / fine, Per: t.Rate.Per}}
 }
 

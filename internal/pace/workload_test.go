@@ -92,7 +92,7 @@ func TestWrongWorkloads(t *testing.T) {
 		},
 		{
 			"{executor: ramping-arrival-rate, max_vus: 1}",
-			"perfd.yaml:1:1: ramping-arrival-rate needs one of stages, ramp_and_hold, stairs, spike, sine, randomized\n\thint: write stages: [{duration: 5m, target: 50/s}]",
+			"perfd.yaml:1:1: ramping-arrival-rate needs one of stages, ramp_and_hold, stairs, spike, sine, randomized, replay\n\thint: write stages: [{duration: 5m, target: 50/s}]",
 		},
 		{
 			"{executor: ramping-arrival-rate, max_vus: 1, stages: []}",

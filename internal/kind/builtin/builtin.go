@@ -43,6 +43,7 @@ func Kinds() kind.Set {
 			pace.Spike,
 			pace.Sine,
 			pace.Randomized,
+			pace.Replay,
 		},
 		Outputs: []output.Kind{
 			remotewrite.Kind,
