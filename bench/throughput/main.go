@@ -3,6 +3,7 @@
 //
 //	throughput            perfd, and perfd with traces, beside wrk; lateness
 //	throughput -vs PATH   perfd beside another binary of it
+//	throughput -traced    perfd with traces of 1 % beside itself without
 //
 // nginx has core 0, the generator core 1 and GOMAXPROCS=1. The figure is
 // requests per second of the generator's CPU, recording on, so that it does not
@@ -61,6 +62,7 @@ type settings struct {
 	span        time.Duration
 	disturbance float64
 	vs          string
+	traced      bool
 	bar         float64
 }
 
@@ -70,11 +72,15 @@ func main() {
 	flag.DurationVar(&s.span, "span", 3*time.Second, "how long a generator is measured at a time")
 	flag.Float64Var(&s.disturbance, "disturbance", 0.02, "share of the machine that others may take in a round; more repeats it, as often as there are rounds")
 	flag.StringVar(&s.vs, "vs", "", "another perfd binary to compare with, instead of wrk")
-	flag.Float64Var(&s.bar, "bar", 0, "least ratio; exit 1 below it (default 0.85 beside wrk, 0.98 beside perfd)")
+	flag.BoolVar(&s.traced, "traced", false, "perfd with traces beside itself without, instead of wrk")
+	flag.Float64Var(&s.bar, "bar", 0, "least ratio; exit 1 below it (default 0.85 beside wrk, 0.98 beside another perfd, 0.97 with traces)")
 	flag.Parse()
 	if s.bar == 0 {
 		s.bar = 0.85
-		if s.vs != "" {
+		switch {
+		case s.traced:
+			s.bar = 0.97
+		case s.vs != "":
 			s.bar = 0.98
 		}
 	}
@@ -103,28 +109,28 @@ func run(ctx context.Context, s settings) error {
 	b := &bench{dir: dir, settings: s}
 	var baseline generator
 	var others []generator
-	if s.vs != "" {
-		baseline = perfd("other perfd", s.vs, "")
-		others = []generator{perfd("perfd", binary, "")}
-	} else {
+	// Takes spans and forgets them.
+	spans := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	defer spans.Close()
+	plain := perfd("perfd", binary, "")
+	traced := perfd("traced at 1 %", binary, fmt.Sprintf("tracing: {endpoint: %q, protocol: http/protobuf, sampling_ratio: 0.01}\n", spans.URL))
+	switch {
+	case s.traced:
+		baseline, others = plain, []generator{traced}
+	case s.vs != "":
+		baseline, others = perfd("other perfd", s.vs, ""), []generator{plain}
+	default:
 		fields, err := headerOf(ctx, binary, dir)
 		if err != nil {
 			return err
 		}
-		// Takes spans and forgets them.
-		spans := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
-		defer spans.Close()
-		baseline = wrk(fields)
-		others = []generator{
-			perfd("perfd", binary, ""),
-			perfd("traced at 1 %", binary, fmt.Sprintf("tracing: {endpoint: %q, protocol: http/protobuf, sampling_ratio: 0.01}\n", spans.URL)),
-		}
+		baseline, others = wrk(fields), []generator{plain, traced}
 	}
 	ratio, err := b.compare(ctx, append([]generator{baseline}, others...))
 	if err != nil {
 		return err
 	}
-	if s.vs == "" {
+	if s.vs == "" && !s.traced {
 		if err := b.lateness(ctx, binary); err != nil {
 			return err
 		}

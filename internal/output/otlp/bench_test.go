@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,9 +17,13 @@ import (
 func BenchmarkExport(b *testing.B) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	defer server.Close()
-	for _, compression := range []string{compressionGzip, compressionNone} {
-		b.Run(compression, func(b *testing.B) {
-			e, err := New(Options{Config: must(b, "{endpoint: '"+server.URL+"', compression: "+compression+"}"), Environ: noEnviron})
+	secrets := strings.NewReplacer("s3cret-of-shop", "…", "token-abcdef", "…", "another-passw0rd", "…").Replace
+	for _, c := range []struct {
+		name, compression string
+		strike            func(string) string
+	}{{"gzip", compressionGzip, nil}, {"none", compressionNone, nil}, {"gzip, with secrets", compressionGzip, secrets}} {
+		b.Run(c.name, func(b *testing.B) {
+			e, err := New(Options{Config: must(b, "{endpoint: '"+server.URL+"', compression: "+c.compression+"}"), Environ: noEnviron, Strike: c.strike})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -281,8 +281,9 @@ func (e *Exporter) export(whole bool) int {
 		spans = append(spans, batch[i].make()...)
 	}
 	if e.strike != nil {
+		secrets := remembering(e.strike)
 		for _, s := range spans {
-			strike(s, e.strike)
+			strike(s, secrets)
 		}
 	}
 	ctx, cancel := context.WithTimeout(e.uploads, e.timeout)

@@ -79,7 +79,7 @@ func (i *item) iteration() *tracepb.Span {
 		TraceId: slices.Clone(trace.Trace[:]), SpanId: id[:], Flags: i.flags(),
 		Name: s.Scenario, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
 		StartTimeUnixNano: unix(s.Wall(trace.Start)), EndTimeUnixNano: unix(s.Wall(trace.End)),
-		Attributes: append(i.common(),
+		Attributes: append(slices.Grow(slices.Clone(i.common()), 3),
 			text("perfd.outcome", outcome(trace.Outcome)),
 			seconds("perfd.lateness", trace.Start-trace.Due)),
 	}
@@ -124,10 +124,12 @@ func (i *item) request(n int) *tracepb.Span {
 		Name: step.Label, Kind: tracepb.Span_SPAN_KIND_CLIENT,
 		StartTimeUnixNano: unix(s.Wall(r.Sent)), EndTimeUnixNano: unix(s.Wall(r.Done)),
 	}
+	shared := i.common()
+	span.Attributes = make([]*commonpb.KeyValue, 0, len(shared)+mostOwn)
 	if step.Span != nil {
 		i.describe(step.Span, n, span)
 	}
-	span.Attributes = append(span.Attributes, i.common()...)
+	span.Attributes = append(span.Attributes, shared...)
 	span.Attributes = append(span.Attributes, text("perfd.step", step.Label), text("perfd.target", step.Target))
 	if r.Cause != load.None { // canceled too, which is no failure but must not pass for an answer
 		span.Attributes = append(span.Attributes, text("perfd.cause", r.Cause.String()))
@@ -175,19 +177,29 @@ func (i *item) flags() uint32 {
 	return flagLocal | flagSampled
 }
 
-// common returns what is on every span of an iteration.
+// common returns what is on every span of an iteration, for all of them.
 func (i *item) common() []*commonpb.KeyValue {
-	sampled := "head"
 	if i.late {
-		sampled = "late"
+		return i.tracer.common[1]
 	}
-	s := &i.tracer.run
-	out := append(make([]*commonpb.KeyValue, 0, 16), identity(s.Scenario, s.ID, s.Test)...)
-	if s.Release != "" {
-		out = append(out, text("perfd.release", s.Release))
-	}
-	return append(out, text("perfd.sampled", sampled))
+	return i.tracer.common[0]
 }
+
+// common makes what is on every span of a run's iterations that were sampled at the head, or late.
+func common(r *output.Run, sampled string) []*commonpb.KeyValue {
+	out := identity(r.Scenario, r.ID, r.Test)
+	if r.Release != "" {
+		out = append(out, text("perfd.release", r.Release))
+	}
+	out = append(out, text("perfd.sampled", sampled))
+	for _, a := range out {
+		makeValueValid(a.Value)
+	}
+	return out
+}
+
+// mostOwn is how many attributes a span has of its own, but for rare ones.
+const mostOwn = 16
 
 // identity returns the attributes that every span has.
 func identity(scenario, run, test string) []*commonpb.KeyValue {

@@ -17,6 +17,20 @@ func strike(s *tracepb.Span, secrets func(string) string) {
 	}
 }
 
+// remembering returns a function that strikes out as another does, each text once: most of
+// a batch's are the same, and looking for every secret in a text costs more than making a span.
+func remembering(secrets func(string) string) func(string) string {
+	known := map[string]string{}
+	return func(text string) string {
+		struck, ok := known[text]
+		if !ok {
+			struck = secrets(text)
+			known[text] = struck
+		}
+		return struck
+	}
+}
+
 func strikeAttributes(attributes []*commonpb.KeyValue, secrets func(string) string) {
 	for i, a := range attributes {
 		text, ok := a.GetValue().GetValue().(*commonpb.AnyValue_StringValue)
