@@ -319,10 +319,10 @@ func (c *compiler) jsonPath(path, name string) (eval, Type, error) {
 		switch {
 		case !s.isJSON(r): // a path may be found in what comes before the mistake
 			return failed("the body is not JSON")
-		case path == "" && (kind == Any || gjson.ParseBytes(r.Body()).IsArray()):
-			return jsonValue(gjson.ParseBytes(r.Body()))
+		case path == "" && (kind == Any || gjson.ParseBytes(unmarked(r.Body())).IsArray()):
+			return jsonValue(gjson.ParseBytes(unmarked(r.Body())))
 		}
-		v := jsonValue(gjson.GetBytes(r.Body(), path))
+		v := jsonValue(gjson.GetBytes(unmarked(r.Body()), path))
 		if kind == List && v.kind != List {
 			v = Value{}
 		}

@@ -127,7 +127,7 @@ func isHTML(r Response) bool {
 			return false
 		}
 	}
-	start := bytes.TrimLeft(bytes.TrimPrefix(r.Body(), []byte("\ufeff")), " \t\r\n")
+	start := bytes.TrimLeft(unmarked(r.Body()), " \t\r\n")
 	start = bytes.ToLower(start[:min(len(start), len("<!doctype html"))])
 	return bytes.HasPrefix(start, []byte("<!doctype html")) || bytes.HasPrefix(start, []byte("<html"))
 }

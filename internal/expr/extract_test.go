@@ -85,6 +85,9 @@ func TestWhatIsExtracted(t *testing.T) {
 		{listPage, `regex(body, "x(y)?") | default("-")`, `"-"`, String},
 		{page{body: `[{"id":3},{"id":4}]`}, `json[*].id`, `[3,4]`, List},
 		{page{body: `[{"id":3},{"id":4}]`}, `json[*] | count`, `2`, Number},
+		{page{body: "\ufeff" + `[{"id":3},{"id":4}]`}, `json[*].id`, `[3,4]`, List}, // a byte order mark
+		{page{body: "\ufeff" + `[3,4]`}, `json | count`, `2`, Number},
+		{page{body: "\ufeff" + `{"id":12345678901234567890}`}, `json.id`, `12345678901234567890`, Any},
 	} {
 		s, sc := symbols()
 		var errs block.Errors
@@ -124,6 +127,8 @@ func TestWhyAnExtractionFails(t *testing.T) {
 		{listPage, `json.one[*].id`, `json.one[*].id: not in the answer`},
 		{listPage, `regex(body, "nothing")`, `not in the answer`},
 		{shopPage, `json.id`, `json.id: the body is not JSON`},
+		{page{body: "\ufeff"}, `json.id`, `json.id: the body is not JSON`},
+		{page{body: "\ufeff\ufeff{}"}, `json.id`, `json.id: the body is not JSON`},
 	} {
 		s, sc := symbols()
 		var errs block.Errors

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"bytes"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -196,12 +197,16 @@ func (s *Scope) below(n uint64) uint64 { return rand.New(s.Rand).Uint64N(n) }
 func (s *Scope) isJSON(r Response) bool {
 	if s.json == unread {
 		s.json = noJSON
-		if gjson.ValidBytes(r.Body()) {
+		if gjson.ValidBytes(unmarked(r.Body())) {
 			s.json = isJSON
 		}
 	}
 	return s.json == isJSON
 }
+
+// unmarked returns a body without the byte order mark that it may begin with, as browsers
+// read JSON (WHATWG Fetch, package data; RFC 8259 section 8.1 lets a parser ignore it).
+func unmarked(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\ufeff")) }
 
 // What is known of the answer's body.
 const (

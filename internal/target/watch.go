@@ -1,6 +1,7 @@
 package target
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -232,10 +233,11 @@ func (c *ReleaseConfig) find(a *answer) (string, error) {
 		return release, nil
 	}
 	// json.Valid bounds the depth of nesting, gjson's own check does not.
-	if !json.Valid(a.body) {
+	body := bytes.TrimPrefix(a.body, []byte("\ufeff")) // a byte order mark, which readers may ignore
+	if !json.Valid(body) {
 		return "", fmt.Errorf("the answer is no JSON: %s", excerpt(string(a.body)))
 	}
-	switch v := gjson.GetBytes(a.body, c.JSON.S); v.Type {
+	switch v := gjson.GetBytes(body, c.JSON.S); v.Type {
 	case gjson.String:
 		return strings.TrimSpace(v.Str), nil
 	case gjson.Number:

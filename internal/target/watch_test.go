@@ -615,6 +615,7 @@ func TestFindRelease(t *testing.T) {
 	for _, c := range []struct{ name, config, body, want, wrong string }{
 		{"text", json, `{"build": {"version": " v1 "}}`, "v1", ""},
 		{"a number", json, `{"build": {"version": 1.10}}`, "1.10", ""},
+		{"a byte order mark", json, "\ufeff" + `{"build": {"version": "v2"}}`, "v2", ""},
 		{"nothing there", json, `{"build": {}}`, "", "the answer's JSON has nothing at build.version"},
 		{"null", json, `{"build": {"version": null}}`, "", "the answer's JSON has nothing at build.version"},
 		{"a list", json, `{"build": {"version": [1]}}`, "", "the answer's JSON has no text at build.version: [1]"},
