@@ -181,7 +181,7 @@ func toASCII(u *url.URL) error {
 		return nil
 	}
 	ascii, err := idna.Lookup.ToASCII(host)
-	if err != nil {
+	if err != nil || ascii == "" { // of characters that count for nothing
 		return fmt.Errorf("%q is no host", host)
 	}
 	if port := u.Port(); port != "" {

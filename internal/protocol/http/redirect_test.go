@@ -164,6 +164,7 @@ func TestWhichHostARedirectLeadsTo(t *testing.T) {
 		"http://\u65e5\u672c.test/":       "xn--wgv71a.test:80",
 		"http://[fe80::1%25eth0.1]:8080/": "fe80::1%eth0.1:8080",
 		"http://[fe80::1%25a%20b]/":       "",
+		"//\u034f/":                       "",
 		"http://[::% ]/":                  "",
 		"http://a\u200d.test/":            "",
 		"http://-\u00fc.test/":            "",
