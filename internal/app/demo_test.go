@@ -166,6 +166,7 @@ func watchDemo(t *testing.T, seed uint64, look func(now time.Duration, a *App)) 
 
 // TestTheDemoShowsWhatItsScriptSays holds the demo to what its script, the page of the shop and the README promise.
 func TestTheDemoShowsWhatItsScriptSays(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a third of an hour of a whole daemon takes seconds")
 	}

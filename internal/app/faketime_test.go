@@ -169,13 +169,14 @@ func shopKnobs(after time.Duration, slowdown float64) demo.Knobs {
 	return k
 }
 
+// brief reports whether simulations are as short as they can be. Under the race detector, where they are ten times as
+// slow, they find what is shared, which hours of them do no better than minutes; make test runs them in full without it.
+func brief() bool { return testing.Short() || raceDetector }
+
 // releaseRuns is how many releases of each kind are watched.
 func releaseRuns() int {
-	switch {
-	case testing.Short():
+	if brief() {
 		return 1
-	case raceDetector: // ten times as slow; make test runs all of them without it too
-		return 2
 	}
 	return 20
 }
@@ -218,7 +219,8 @@ func TestASlowerReleaseOfTheShopIsCalledByName(t *testing.T) {
 }
 
 func TestAnEqualReleaseOfTheShopIsNotCalled(t *testing.T) {
-	if testing.Short() {
+	t.Parallel()
+	if brief() {
 		t.Skip("nearly two hours of fake time take seconds")
 	}
 	for seed := range uint64(releaseRuns()) {
@@ -234,7 +236,8 @@ func TestAnEqualReleaseOfTheShopIsNotCalled(t *testing.T) {
 }
 
 func TestALeakOfTheShopIsFoundAndASawtoothIsNot(t *testing.T) {
-	if testing.Short() {
+	t.Parallel()
+	if brief() {
 		t.Skip("four hours of fake time, twice, take seconds")
 	}
 	const span = 4 * time.Hour

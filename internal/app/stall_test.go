@@ -188,18 +188,15 @@ func (s *stallStage) counted(objective string) (events, bad, excluded float64) {
 
 // stallSeeds is how many seeds each of the simulations below has.
 func stallSeeds() uint64 {
-	switch {
-	case testing.Short():
+	if brief() {
 		return 1
-	case raceDetector:
-		return 4
 	}
 	return 20
 }
 
 // healthySpan is for how long a target without a breach is watched.
 func healthySpan() time.Duration {
-	if testing.Short() {
+	if brief() {
 		return 15 * time.Minute
 	}
 	return time.Hour
@@ -303,7 +300,7 @@ func TestEverythingRefusedIsFoundWithinTenSeconds(t *testing.T) {
 				s.cause = cause
 			}
 			last := 10 * time.Second
-			if testing.Short() {
+			if brief() {
 				last = 2 * c.step
 			}
 			for offset := time.Duration(0); offset < last; offset += c.step {
