@@ -36,7 +36,7 @@ func (c *compiler) element(pick string, n ast.Node, other eval) (f eval, is bool
 		if !s.isJSON(r) {
 			return other(s, r)
 		}
-		list := gjson.Parse(view(r.Body()))
+		list := gjson.Parse(view(unmarked(r.Body())))
 		if path != "" {
 			list = list.Get(path)
 		}

@@ -86,6 +86,8 @@ func TestWhatIsExtracted(t *testing.T) {
 		{page{body: `[{"id":3},{"id":4}]`}, `json[*].id`, `[3,4]`, List},
 		{page{body: `[{"id":3},{"id":4}]`}, `json[*] | count`, `2`, Number},
 		{page{body: "\ufeff" + `[{"id":3},{"id":4}]`}, `json[*].id`, `[3,4]`, List}, // a byte order mark
+		{page{body: "\ufeff" + `[{"id":3},{"id":4}]`}, `json[*].id | last`, `4`, Any},
+		{page{body: "\ufeff" + `{"items":[{"id":3}]}`}, `json.items[*].id | random`, `3`, Any},
 		{page{body: "\ufeff" + `[3,4]`}, `json | count`, `2`, Number},
 		{page{body: "\ufeff" + `{"id":12345678901234567890}`}, `json.id`, `12345678901234567890`, Any},
 	} {
