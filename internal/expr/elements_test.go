@@ -15,10 +15,13 @@ import (
 func TestPickingOfAPathIsPickingOfItsList(t *testing.T) {
 	value := rapid.Custom(func(t *rapid.T) any {
 		return rapid.SampledFrom([]any{
-			nil, true, 1.5, 12345678901234567, "x", "a \"q\" é\n", []any{1, "a.b"},
-			map[string]any{"id": 7}, map[string]any{"id": nil},
+			nil, true, 1.5, 12345678901234567, "x", "a \"q\" é\n",
+			[]any{1, "a.b"},
+			map[string]any{"id": 7},
+			map[string]any{"id": nil},
 			map[string]any{"id": []any{}, "n": map[string]any{"id": "in"}},
-			map[string]any{"n": []any{map[string]any{"id": 1}, 2}}, map[string]any{},
+			map[string]any{"n": []any{map[string]any{"id": 1}, 2}},
+			map[string]any{},
 		}).Draw(t, "value")
 	})
 	paths := []string{"json", "json.items", "json[*].id", "json.items[*]", "json.items[*].id", "json.items[*].n.id", "json.items[*].n[0].id", "json.items[*].n[*].id", "json.items[1]", "json.items[1].n[*].id", `json["a.b"][*].id`}
