@@ -42,7 +42,8 @@ func pinned(t *testing.T, name string) string {
 
 // A prometheus is a running Prometheus server.
 type prometheus struct {
-	URL string
+	URL  string
+	stop func() // at once
 }
 
 var prometheusListening = regexp.MustCompile(`msg="Listening on".* address=(\S+)`)
@@ -75,7 +76,7 @@ func startPrometheus(t *testing.T, binary, scrape string, global ...string) *pro
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &prometheus{URL: "http://" + m[1]}
+	return &prometheus{URL: "http://" + m[1], stop: p.Kill}
 }
 
 // query evaluates an expression that has one element, now. It is an error if

@@ -97,6 +97,9 @@ func newPlan(doc *config.Document, s *config.Scenario, o PlanOptions) (*planned,
 	if p.plan, err = pace.New(s.Workload, s.Name.S); err != nil {
 		return nil, err
 	}
+	if pace.FeedOf(p.plan) != nil {
+		return nil, fmt.Errorf("what its workload follows is measured while it runs, nobody knows it beforehand: %s", s.Workload.Describe())
+	}
 	blackouts, err := schedule.NewBlackouts(doc.Blackouts)
 	if err != nil {
 		return nil, err

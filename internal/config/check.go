@@ -44,7 +44,7 @@ func check(d *Document, kinds kind.Set, errs *block.Errors) {
 	checkCredentials(d, kinds.Credentials, errs)
 	compile(d, kinds.Protocols, errs)
 	workloads := kinds.Workload()
-	workloads.Dir = d.Dir
+	workloads.Dir, workloads.Allowed = d.Dir, d.Safety.Guard().CheckHost
 	for i := range d.Scenarios {
 		d.Scenarios[i].Workload.Decode(workloads, errs)
 		analysisBlocks(&d.Scenarios[i], kinds.Analyses, errs)

@@ -258,6 +258,9 @@ func (e *Engine) Resume() { e.post(func(o *requests) { o.paused = false }) }
 // against the monotonic one. Arrivals that are skipped are neither sent nor counted.
 func (e *Engine) Reanchor(shift time.Duration) { e.post(func(o *requests) { o.shift += shift }) }
 
+// Refresh looks again at what the plan asks for, where it is one that follows what is measured.
+func (e *Engine) Refresh() { e.post(func(o *requests) { o.refresh = true }) }
+
 // Stats returns the run's stats. It takes time in proportion to the number of VUs.
 func (e *Engine) Stats() Stats {
 	level := e.level(e.Now())

@@ -42,6 +42,7 @@ type requests struct {
 	exhausted  bool
 	paused     bool
 	shift      time.Duration
+	refresh    bool
 }
 
 func (e *Engine) post(change func(*requests)) {
@@ -71,7 +72,7 @@ type served uint8
 
 const (
 	reached served = iota // the time was reached
-	moved                 // the plan's time jumped: the source must find its position again
+	moved                 // the plan's time jumped, or the plan was refreshed: the source must find its position again
 	over                  // the run is over, and nothing is under way
 )
 
@@ -104,7 +105,7 @@ func (e *Engine) serve(until time.Duration) served {
 	}
 }
 
-// apply carries out the requests and reports whether the plan's time jumped.
+// apply carries out the requests and reports whether the plan's time jumped, or it was refreshed.
 func (e *Engine) apply() (jumped bool) {
 	if !e.posted.Load() {
 		return false
@@ -112,7 +113,7 @@ func (e *Engine) apply() (jumped bool) {
 	e.posted.Store(false)
 	e.mu.Lock()
 	o := e.requests
-	e.requests.shift = 0
+	e.requests.shift, e.requests.refresh = 0, false
 	e.mu.Unlock()
 
 	if o.exhausted {
@@ -134,7 +135,7 @@ func (e *Engine) apply() (jumped bool) {
 			e.source.release()
 		}
 	}
-	if o.shift != 0 {
+	if o.shift != 0 || o.refresh {
 		e.offset.Add(int64(o.shift))
 		e.follow(e.now)
 		return true

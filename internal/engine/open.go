@@ -17,6 +17,7 @@ type openSource struct {
 
 	free    stack[slot, *slot] // slots without an iteration; some are vacant
 	stalled time.Duration      // arrivals that were due by then were missed in a stall
+	given   time.Duration      // the plan's time of the last arrival
 	held    bool               // arrivals are dropped
 	refusal atomic.Uint32      // the load.Reason, while held
 }
@@ -35,6 +36,8 @@ func (a *openSource) run() {
 		from = 0 // a run that has just begun misses no arrival
 	}
 	for {
+		offset := a.offset.Load()
+		a.given = from - 1
 		v := a.give(from)
 		if v == reached { // the plan has no further arrival, but may have time left
 			v = a.serve(pace.Forever)
@@ -42,7 +45,11 @@ func (a *openSource) run() {
 		if v == over {
 			return
 		}
-		from = max(0, a.planTime(a.now))
+		from = a.planTime(a.now)
+		if a.offset.Load() == offset { // the plan was refreshed: arrivals that are due go on where they were
+			from = max(a.given+1, from-catchUp)
+		}
+		from = max(0, from)
 	}
 }
 
@@ -53,6 +60,7 @@ func (a *openSource) give(from time.Duration) served {
 		if v := a.serve(due); v != reached {
 			return v
 		}
+		a.given = at
 		if a.now-due > min(catchUp, a.o.MaxLateness) {
 			a.stalled = a.now
 		}

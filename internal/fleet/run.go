@@ -19,6 +19,7 @@ import (
 	"github.com/perfd/perfd/internal/judge"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/output"
+	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/schedule"
@@ -126,7 +127,7 @@ func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 		return nil, err
 	}
 	r.engine, err = engine.New(engine.Options{
-		Plan:             s.plan,
+		Plan:             pace.From(s.plan, sr.Zero),
 		NewVU:            func(id int) (engine.VU, error) { return s.cfg.Program.NewVU(id, rt), nil },
 		Sink:             iterationSink{s.sink, r},
 		Start:            sr.Zero,

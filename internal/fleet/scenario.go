@@ -225,6 +225,10 @@ func (s *Scenario) start() {
 		for _, c := range s.credentials {
 			awaitFetch(ctx, c)
 		}
+		if f := pace.FeedOf(s.plan); f != nil {
+			stopped := s.follow(ctx, f)
+			defer func() { <-stopped }()
+		}
 		s.runner.Run(ctx)
 	}()
 }

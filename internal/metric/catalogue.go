@@ -364,7 +364,7 @@ var (
 		"Changes of the target's release.",
 		"target")
 	TargetReadFailures = regressions.counter("perfd_target_read_failures_total", "",
-		"Attempts to read the target's release or resources that failed, by what went wrong.",
+		"Attempts to read the target's release, its resources or the level that a replay follows that failed, by what went wrong.",
 		"target", "what", "fault")
 	RegressionSuspected = regressions.gauge("perfd_regression_suspected", "",
 		"1 where a release, or a change that no release explains, made the statistic worse, 0 where that is proven not to be so, absent while neither is.",

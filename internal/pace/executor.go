@@ -71,6 +71,8 @@ type Kinds struct {
 	Executors []Executor
 	Shapes    []Shape
 	Dir       string // the folder that relative paths start from
+	// Allowed reports why nothing may be read from a host; nil allows all.
+	Allowed func(host string) error
 }
 
 // executor returns the executor of a name, nil where there is none.

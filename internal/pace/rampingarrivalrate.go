@@ -53,6 +53,9 @@ func (w *rampingArrivalRate) Summary() Summary { return w.complete(w.summary(w.s
 func (w *rampingArrivalRate) Describe() string { return w.describe(w.start()) + w.spacing() }
 
 func (w *rampingArrivalRate) Plan(scenario string, seed int) (Plan, error) {
+	if f := w.feed(); f != nil {
+		return followingRate{following{feed: f}, seedOf(seed, scenario), w.Arrivals == Poisson}, nil
+	}
 	p, err := w.profile(w.start())
 	if err != nil {
 		return nil, err

@@ -42,6 +42,9 @@ func (w *rampingVUs) Summary() Summary {
 func (w *rampingVUs) Describe() string { return w.describe(w.start()) }
 
 func (w *rampingVUs) Plan(string, int) (Plan, error) {
+	if f := w.feed(); f != nil {
+		return followingVUs{following{feed: f}}, nil
+	}
 	p, err := w.profile(w.start())
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,8 +17,10 @@ import (
 // Replay is a level that was measured.
 var Replay = Shape{
 	Name: "replay",
-	Doc:  "A level over time out of a CSV file, such as the traffic of a week; for ever, where the workload has no repeat.",
-	New:  func() Curve { return &replay{Factor: 1, Per: block.Duration(time.Second), Missing: Hold} },
+	Doc:  "A level that was measured, such as the traffic of a week: out of a CSV file, for ever where the workload has no repeat, or out of a Prometheus while it runs.",
+	New: func() Curve {
+		return &replay{Factor: 1, Per: block.Duration(time.Second), Missing: Hold, Step: block.Duration(15 * time.Second)}
+	},
 }
 
 // A Missing says what the level is where no value was measured.
@@ -45,22 +48,24 @@ func (m *Missing) DecodeBlock(n *block.Node, errs *block.Errors) {
 func (Missing) JSONSchema() map[string]any { return map[string]any{"enum": missings} }
 
 type replay struct {
-	File    block.Text     `yaml:"file" block:"required" doc:"CSV file of times and values: time,value. Times are RFC 3339, Unix seconds or milliseconds, or offsets such as 90, 1m30s or 1d."`
-	Factor  float64        `yaml:"factor" doc:"What each value is multiplied with; 1 by default."`
-	Per     block.Duration `yaml:"per" doc:"What values that are rates are per, such as 1m for requests a minute; 1s by default."`
-	Missing Missing        `yaml:"missing" doc:"The level where a value is missing, and where more than one and a half usual distances lie between two rows: hold, the value before and the default; zero; or interpolate."`
+	File       block.Text                `yaml:"file" doc:"CSV file of times and values: time,value. Times are RFC 3339, Unix seconds or milliseconds, or offsets such as 90, 1m30s or 1d."`
+	Prometheus block.Text                `yaml:"prometheus" doc:"Address of a Prometheus, or of what answers like one, whose values are followed instead, such as http://prometheus:9090."`
+	Query      block.Text                `yaml:"query" doc:"Its expression for the level: one series, such as sum(rate(http_requests_total[1m]))."`
+	Headers    block.Entries[block.Text] `yaml:"headers" doc:"Header fields of the query, such as an Authorization."`
+	Step       block.Duration            `yaml:"step" doc:"Time between two values of the query (default 15s, from 1s to 1h)."`
+	Offset     block.Duration            `yaml:"offset" doc:"How far back the values are: 7d follows what was measured a week before, 2m what is measured now; at least two steps, and four by default."`
+	Max        Target                    `yaml:"max" doc:"The highest level, whatever the query says; required with prometheus."`
+	Factor     float64                   `yaml:"factor" doc:"What each value is multiplied with; 1 by default."`
+	Per        block.Duration            `yaml:"per" doc:"What values that are rates are per, such as 1m for requests a minute; 1s by default."`
+	Missing    Missing                   `yaml:"missing" doc:"The level where a value is missing, and of a file where more than one and a half usual distances lie between two rows: hold, the value before and the default; zero; or interpolate."`
 
 	model  Model
-	series series    // nil where the file has mistakes
+	series series    // nil where the file has mistakes, and of a query
 	begins time.Time // its first instant; zero where times are offsets
 }
 
 // load reads the file.
 func (r *replay) load(c *Checker) {
-	r.model = c.Model
-	if r.File.S == "" { // decoding said so
-		return
-	}
 	path := r.File.S
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(c.kinds.Dir, path)
@@ -101,7 +106,25 @@ func readSeries(path string) ([]byte, error) {
 
 func (r *replay) Check(c *Checker) {
 	in := c.In(Replay.Name)
-	r.load(in)
+	r.model = c.Model
+	file, query := in.At.Get("file"), in.At.Get("prometheus")
+	switch {
+	case file != nil && query != nil:
+		in.Fail("prometheus", "is a second source beside file").Hint = "choose one of file and prometheus"
+	case query != nil:
+		r.checkQuery(in, c)
+	case r.File.S != "":
+		r.load(in)
+	default:
+		in.Fail("file", "says not where the level was measured").Hint = "write file: traffic.csv, or prometheus: URL and query: EXPRESSION"
+	}
+	if file != nil {
+		for _, key := range []string{"query", "headers", "step", "offset", "max"} {
+			if in.At.Get(key) != nil {
+				in.Fail(key, "does not go with file")
+			}
+		}
+	}
 	if r.Factor <= 0 || math.IsInf(r.Factor, 0) || math.IsNaN(r.Factor) {
 		in.Fail("factor", "must be more than 0, got %v", r.Factor)
 	}
@@ -113,6 +136,59 @@ func (r *replay) Check(c *Checker) {
 	}
 }
 
+// checkQuery checks what belongs to a query.
+func (r *replay) checkQuery(in, c *Checker) {
+	u, err := url.Parse(r.Prometheus.S)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
+		in.Fail("prometheus", "must be an address such as http://prometheus:9090, got %q", r.Prometheus)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		in.Fail("prometheus", "must end with its path, without user and password").Hint = "headers hold an Authorization"
+	case c.kinds.Allowed != nil:
+		if err := c.kinds.Allowed(u.Hostname()); err != nil {
+			in.Fail("prometheus", "%v", err)
+		}
+	}
+	if r.Query.S == "" {
+		in.Fail("query", "is required with prometheus")
+	}
+	if d := r.Step.D(); d < time.Second || d > time.Hour || d%time.Millisecond != 0 {
+		in.Fail("step", "must be between 1s and 1h, in whole milliseconds, got %s", r.Step)
+	}
+	if in.At.Get("offset") == nil {
+		r.Offset = 4 * r.Step
+	}
+	if r.Offset < 2*r.Step || r.Offset.D() > 366*24*time.Hour {
+		in.Fail("offset", "must be between two steps (%s) and 366d, got %s", 2*r.Step, r.Offset).Hint = "values of now are not measured yet"
+	}
+	if in.At.Get("max") == nil {
+		in.Fail("max", "is required with prometheus: nobody knows how high its values will be")
+	}
+	c.Target(r.Max)
+	if r.Max.is(c.Model) && r.Max.Level() <= 0 {
+		in.Fail("max", "must be more than 0")
+	}
+	if c.At.Get("repeat") != nil {
+		c.Fail("repeat", "does not go with prometheus, which has no end")
+	}
+}
+
+// feed returns what a query is followed with, nil for a file.
+func (r *replay) feed() *Feed {
+	if r.Prometheus.S == "" {
+		return nil
+	}
+	f := &Feed{
+		Step: r.Step.D(), Offset: r.Offset.D(), Every: min(r.Step.D(), time.Minute),
+		missing: r.Missing, scale: r.Factor, most: r.Max.Level(),
+	}
+	f.Source.Address, f.Source.Query, f.Source.Headers = r.Prometheus, r.Query, r.Headers
+	if r.model == OpenModel {
+		f.scale /= r.Per.D().Seconds()
+	}
+	return f
+}
+
 // level is the target of a value.
 func (r *replay) level(v float64) Target {
 	if r.model == ClosedModel {
@@ -121,10 +197,11 @@ func (r *replay) level(v float64) Target {
 	return Target{Rate: &block.Rate{Per: r.Per.D()}}.to(v * r.Factor / r.Per.D().Seconds())
 }
 
-// Stages jumps to each value, which is held until the next, and at the end back to the first.
+// Stages jumps to each value, which is held until the next, and at the end back to the first. Those of a query are
+// not known: it is laid out as the highest level that it may ask for.
 func (r *replay) Stages() []Stage {
-	if len(r.series) == 0 {
-		return nil
+	if r.Prometheus.S != "" {
+		return []Stage{{Target: r.Max}, {Duration: block.Duration(7 * 24 * time.Hour), Target: r.Max}}
 	}
 	first := r.level(r.series[0].value)
 	stages := []Stage{{Target: first}}
@@ -148,6 +225,13 @@ func (r *replay) Stages() []Stage {
 func (r *replay) laps() *Repeat { return &Repeat{From: 1} }
 
 func (r *replay) Describe(Target) string {
+	if r.Prometheus.S != "" {
+		text := fmt.Sprintf(", then what %s says of %s ago", r.Prometheus, r.Offset)
+		if r.Factor != 1 {
+			text += fmt.Sprintf(" × %g", r.Factor)
+		}
+		return text + fmt.Sprintf(", at most %s", r.Max)
+	}
 	text := fmt.Sprintf(", then %s of %s", block.Duration(r.series.length()), r.File.S)
 	if !r.begins.IsZero() {
 		text += " from " + r.begins.UTC().Format("Mon 2006-01-02T15:04:05Z") + " on"

@@ -119,6 +119,13 @@ type cyclic interface {
 	laps() *Repeat
 }
 
+// A fed curve may follow what is measured while it is followed.
+type fed interface {
+	Curve
+	// feed is what it follows, nil where the level is known beforehand.
+	feed() *Feed
+}
+
 // A follower is an executor's block whose level follows a shape. It embeds shaped,
 // so that an executor with stages is a file of this package.
 type follower interface{ follows() *shaped }
@@ -259,6 +266,14 @@ func (s *shaped) describe(start Target) string {
 // profile lays stages and laps out in time.
 func (s *shaped) profile(start Target) (*profile, error) {
 	return newProfile(start, s.curve.Stages(), s.repeat(), s.summary(start).End)
+}
+
+// feed is what the level follows, nil where it is known beforehand.
+func (s *shaped) feed() *Feed {
+	if c, ok := s.curve.(fed); ok {
+		return c.feed()
+	}
+	return nil
 }
 
 // peak is the highest of the start and all targets.

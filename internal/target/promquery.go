@@ -63,17 +63,9 @@ func queryAddress(prometheus, query string) string {
 
 // readQuery reads the series of an answer to a query.
 func readQuery(status int, body []byte, each func(series) error) error {
-	var a apiAnswer
-	err := json.Unmarshal(body, &a)
-	switch {
-	case a.Error != "" || a.ErrorType != "":
-		return fmt.Errorf("prometheus says %s: %s", excerpt(a.ErrorType), excerpt(a.Error))
-	case status != http.StatusOK:
-		return fmt.Errorf("status %d: %s", status, excerpt(string(body)))
-	case err != nil:
-		return fmt.Errorf("read prometheus's answer: %w", err)
-	case a.Status != "success":
-		return fmt.Errorf("prometheus answers with status %q", excerpt(a.Status))
+	a, err := readAPI(status, body)
+	if err != nil {
+		return err
 	}
 	switch a.Result.Type {
 	case "scalar":
@@ -86,6 +78,22 @@ func readQuery(status int, body []byte, each func(series) error) error {
 		return readVector(a.Result.Values, each)
 	}
 	return fmt.Errorf("the query gives a %s: want an instant vector or a scalar", excerpt(a.Result.Type))
+}
+
+// readAPI reads an answer that is a success.
+func readAPI(status int, body []byte) (a apiAnswer, err error) {
+	err = json.Unmarshal(body, &a)
+	switch {
+	case a.Error != "" || a.ErrorType != "":
+		return a, fmt.Errorf("prometheus says %s: %s", excerpt(a.ErrorType), excerpt(a.Error))
+	case status != http.StatusOK:
+		return a, fmt.Errorf("status %d: %s", status, excerpt(string(body)))
+	case err != nil:
+		return a, fmt.Errorf("read prometheus's answer: %w", err)
+	case a.Status != "success":
+		return a, fmt.Errorf("prometheus answers with status %q", excerpt(a.Status))
+	}
+	return a, nil
 }
 
 func readVector(text []byte, each func(series) error) error {

@@ -52,7 +52,8 @@ type Watch struct {
 	client   *client
 	reads    []*read
 	failed   [numReads][numFaults]atomic.Uint64
-	changing sync.Mutex // held over a change of the release and the call of Changed, before mu
+	ranged   atomic.Bool // there is a RangeReader
+	changing sync.Mutex  // held over a change of the release and the call of Changed, before mu
 
 	mu        sync.Mutex // guards rollout and the content of resources
 	rollout   rollout
@@ -65,10 +66,11 @@ type subject int
 const (
 	aboutRelease subject = iota
 	aboutResources
+	aboutReplay
 	numReads
 )
 
-var subjectNames = [numReads]string{"release", "resources"}
+var subjectNames = [numReads]string{"release", "resources", "replay"}
 
 // A read is one request that is repeated.
 type read struct {
@@ -415,6 +417,7 @@ func (w *Watch) Collect(send func(d *metric.Desc, v float64, labels ...string)) 
 	for _, r := range w.reads {
 		reads[r.about] = true
 	}
+	reads[aboutReplay] = w.ranged.Load()
 	for about, any := range reads {
 		for f := range w.failed[about] {
 			if any {
