@@ -1,6 +1,7 @@
 package app
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,7 +11,9 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/engine"
+	"github.com/perfd/perfd/internal/judge"
 	"github.com/perfd/perfd/internal/kind/builtin"
+	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
 )
 
@@ -46,19 +49,31 @@ scenarios:
     flow: [{think: 1s}, {name: get, call: {path: /}}]
 `
 
+// A stepOfStage is a step in a bubble, and what answers the watches there.
+type stepOfStage interface {
+	protocol.Step
+	http.RoundTripper
+}
+
 // alwaysOn starts a daemon in the bubble, with one always-on scenario, on a storage folder.
 func alwaysOn(t *testing.T, step *signature, storage string) *App {
 	t.Helper()
+	return inBubble(t, steadyConfig, step, storage, nil)
+}
+
+// inBubble starts a daemon in the bubble on a storage folder; judged, which may be nil, takes its runs that end.
+func inBubble(t *testing.T, config string, step stepOfStage, storage string, judged func(judge.Run, load.Finding)) *App {
+	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "perfd.yaml")
-	if err := os.WriteFile(file, []byte(steadyConfig), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	kinds := builtin.Kinds()
 	kinds.Protocols = append(kinds.Protocols, protocol.Kind{Name: "call", Step: func() protocol.Config { return &call{step: step} }})
 	a, err := New(Options{
 		ConfigFile: file, StoragePath: storage, Shards: 1, Grace: 10 * time.Second, Log: quiet,
-		Kinds: &kinds, NewWaiter: engine.NewTimerWaiter, Transport: step, Root: dir,
+		Kinds: &kinds, NewWaiter: engine.NewTimerWaiter, Transport: step, Root: dir, Judged: judged,
 	})
 	if err != nil {
 		t.Fatal(err)
