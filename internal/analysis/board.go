@@ -243,6 +243,7 @@ func (b *Board) publish(changed []load.Finding) {
 		for _, a := range []struct{ name, value string }{
 			{"scenario", f.Scenario},
 			{"step", f.Step},
+			{"metric", f.Metric},
 			{"target", f.Target},
 			{"objective", f.Objective},
 			{"statistic", f.Statistic},

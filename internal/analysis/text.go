@@ -10,7 +10,7 @@ import (
 
 // Place writes what a finding is about, from the large to the small.
 func Place(f load.Finding) string {
-	parts := []string{f.Scenario, f.Step}
+	parts := []string{f.Scenario, f.Step, f.Metric}
 	if f.Scenario == "" {
 		parts = []string{f.Target}
 	}

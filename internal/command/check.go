@@ -119,7 +119,10 @@ func describe(w io.Writer, s *config.Scenario) {
 	for i := range s.Judged {
 		o := &s.Judged[i]
 		of := "all steps"
-		if o.Step != "" {
+		switch {
+		case o.Metric:
+			of = "metric " + o.Step
+		case o.Step != "":
 			of = "step " + o.Step
 		}
 		fmt.Fprintf(w, "  objective\t%s: %s (%s, shown over %s, %s)\n", o.Name, o.That, of, block.Duration(o.Window), o.Severity)

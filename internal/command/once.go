@@ -305,6 +305,13 @@ func (t *tally) report(s *config.Scenario, e judge.Run, f load.Finding) report.R
 	}
 	for _, step := range s.Program.Steps {
 		row := report.Step{Name: step.Label, Group: step.Group}
+		scale := load.Scale{}
+		if m := step.Metric; m != nil {
+			row.Group, row.Metric = false, m.Type
+			if m.Numbers() {
+				row.Unit, scale = m.Unit, load.ScaleOf(m.Unit)
+			}
+		}
 		if x := t.steps[step.Label]; x != nil {
 			row.Requests, row.Failed, row.Retries = x.requests, x.failed, x.retries
 			for cause, n := range x.failures {
@@ -312,7 +319,7 @@ func (t *tally) report(s *config.Scenario, e judge.Run, f load.Finding) report.R
 			}
 			if x.response.Count() > 0 {
 				p := x.response.HDR().ValueAtPercentilesSlice([]float64{50, 90, 95, 99})
-				row.P50, row.P90, row.P95, row.P99 = float64(p[0])/1e9, float64(p[1])/1e9, float64(p[2])/1e9, float64(p[3])/1e9
+				row.P50, row.P90, row.P95, row.P99 = scale.Value(p[0]), scale.Value(p[1]), scale.Value(p[2]), scale.Value(p[3])
 			}
 		}
 		r.Steps = append(r.Steps, row)

@@ -74,6 +74,7 @@ type Finding struct {
 
 	Scenario  string `json:"scenario,omitempty"`
 	Step      string `json:"step,omitempty"`
+	Metric    string `json:"metric,omitempty"` // of the scenario's own, instead of a step
 	Target    string `json:"target,omitempty"`
 	Objective string `json:"objective,omitempty"`
 	Statistic string `json:"statistic,omitempty"` // p50, p95, p99, error_ratio, rate
@@ -92,7 +93,8 @@ type Finding struct {
 
 	// Value is the number that was judged, [Lower, Upper] its interval at
 	// Confidence (0 to 1), Limit the number it was compared with. All four are in
-	// Unit: seconds, ratio, per_second, bytes, bytes_per_second, count, count_per_second.
+	// Unit: seconds, ratio, per_second, bytes, bytes_per_second, count, count_per_second, or
+	// that of a metric of the scenario's own.
 	Value      Number  `json:"value"`
 	Lower      Number  `json:"lower"`
 	Upper      Number  `json:"upper"`

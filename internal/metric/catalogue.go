@@ -310,8 +310,8 @@ var objectives = newSection("Objectives", "Verdicts on the SLA. Counters advance
 // Objectives.
 var (
 	ObjectiveInfo = objectives.gauge("perfd_objective_info", "",
-		"An objective and what it says, always 1.",
-		"scenario", "objective", "step", "target", "kind", "percentile", "unit", "window", "severity")
+		"An objective and what it says, always 1. One is about a step, a metric of the scenario's own, or about all steps, where both are empty.",
+		"scenario", "objective", "step", "metric", "target", "kind", "percentile", "unit", "window", "severity")
 	ObjectiveLimit = objectives.gauge("perfd_objective_limit", "",
 		"The objective's limit, in the unit that perfd_objective_info names.",
 		"scenario", "objective")

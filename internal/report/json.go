@@ -33,11 +33,16 @@ func runOf(r Run) runJSON {
 		out.Checks = append(out.Checks, checkJSON{c.Name, c.Evaluated, c.Failed, number(ratio(c.Evaluated-c.Failed, c.Evaluated), c.Evaluated > 0)})
 	}
 	for _, s := range r.Steps {
-		out.Steps = append(out.Steps, stepJSON{
+		step := stepJSON{
 			Failures: byReason(s.Failures),
-			Name:     s.Name, Group: s.Group, Retries: s.Retries, Requests: s.Requests, Failed: s.Failed, ErrorRatio: number(ratio(s.Failed, s.Requests), s.Requests > 0),
+			Name:     s.Name, Group: s.Group, Metric: s.Metric, Unit: s.Unit, Retries: s.Retries, Requests: s.Requests, Failed: s.Failed, ErrorRatio: number(ratio(s.Failed, s.Requests), s.Requests > 0),
 			ResponseTime: latencyJSON{number(s.P50, s.P50 > 0), number(s.P90, s.P90 > 0), number(s.P95, s.P95 > 0), number(s.P99, s.P99 > 0)},
-		})
+		}
+		if s.Unit != "" {
+			values := step.ResponseTime
+			step.Values, step.ResponseTime = &values, latencyJSON{number(0, false), number(0, false), number(0, false), number(0, false)}
+		}
+		out.Steps = append(out.Steps, step)
 	}
 	return out
 }
@@ -72,11 +77,15 @@ type runJSON struct {
 type stepJSON struct {
 	Name         string      `json:"name"`
 	Group        bool        `json:"group,omitempty"`
+	Metric       string      `json:"metric,omitempty"` // the type of the metric of the scenario's own that this is
+	Unit         string      `json:"unit,omitempty"`   // of Values
 	Retries      uint64      `json:"retries,omitempty"`
 	Requests     uint64      `json:"requests"`
 	Failed       uint64      `json:"failed"`
 	ErrorRatio   load.Number `json:"error_ratio"`
 	ResponseTime latencyJSON `json:"response_time_seconds"`
+	// Values are percentiles of a metric that is none of durations.
+	Values *latencyJSON `json:"values,omitempty"`
 
 	Failures map[string]uint64 `json:"failed_by_cause"`
 }

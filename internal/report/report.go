@@ -42,6 +42,8 @@ type Step struct {
 	Group              bool // is a group of steps, and its requests are groups as a whole
 	Requests, Failed   uint64
 	Retries            uint64 // attempts before the ones that Requests counts
+	Metric             string // the type of the metric of the scenario's own that this is, empty for none; its requests are values
+	Unit               string // of the values of such a metric, empty for seconds
 	P50, P90, P95, P99 float64
 	Failures           []Count // Failed by cause, without what is 0
 }

@@ -63,6 +63,8 @@ func shop() Run {
 	errors.Evidence = []load.Fact{{Name: "requests", Value: 29640}, {Name: "bad", Value: 18}}
 	rate := objective("throughput", "", load.Inconclusive)
 	rate.Value, rate.Lower, rate.Upper, rate.Limit, rate.Unit, rate.Confidence = 49.2, 46, load.Number(math.Inf(1)), 48, "per_second", 0.99
+	size := objective("small orders", "", load.Pass)
+	size.Metric, size.Value, size.Lower, size.Upper, size.Limit, size.Unit = "order_size", 12, 11, 14, 20, "items"
 	rate.Needed = "1,200 more requests, about 20 minutes"
 	return Run{
 		Kinds:    kinds,
@@ -73,6 +75,8 @@ func shop() Run {
 			{Name: "list products", Requests: 14820, Failed: 3, P50: 0.000871, P90: 0.0241, P95: 0.0312, P99: 0.0998},
 			{Name: "search", Requests: 14820, Failed: 15, P50: 0.061, P90: 0.312, P95: 0.42, P99: 0.71, Failures: []Count{{"timeout", 14}, {"status", 1}}},
 			{Name: "pay"},
+			{Name: "login_success", Metric: "rate", Requests: 200, Failed: 3, Failures: []Count{{"check", 3}}},
+			{Name: "order_size", Metric: "trend", Unit: "items", Requests: 200, P50: 3, P90: 9, P95: 12, P99: 25},
 		},
 		Finding: load.Finding{
 			ID: "run-1", Kind: load.KindRun, Verdict: load.Fail, State: load.Final, Scenario: "shop", Run: "20260301T120000Z", Release: "v1.3.0", Since: began, Updated: began.Add(5 * time.Minute),
@@ -80,7 +84,7 @@ func shop() Run {
 			Value:    nan, Lower: nan, Upper: nan, Limit: nan,
 			Doubts: []string{"the run was too short for the leak analysis"}, Needed: "1,200 more requests for throughput",
 			Parts: []load.Finding{
-				p99, errors, rate,
+				p99, errors, rate, size,
 				{Kind: load.KindEfficiency, Verdict: load.Pass, Sentence: "98.8 % of the load asked for was sent."},
 				{Kind: load.KindCleanUp, Verdict: load.Inconclusive, Target: "shop-staging", Resource: "heap", Sentence: "heap of shop-staging was read for 40 s after the load had stopped, which is too short to say whether it returns to its level."},
 				{Kind: load.KindRegression, Verdict: load.Fail, Step: "search", Statistic: "p95", Sentence: "p95 of search is 18 % slower with v1.3.0 than with v1.2.9."},

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -80,14 +81,19 @@ func steps(b *strings.Builder, list []Step) {
 	t := table{head: []string{"Step", "requests", "failed", "p50", "p90", "p95", "p99"}, numbers: 1}
 	for _, s := range list {
 		name := s.Name
-		if s.Group {
+		unit := "seconds"
+		switch {
+		case s.Metric != "":
+			name += " (" + s.Metric + ")"
+			unit = cmp.Or(s.Unit, unit)
+		case s.Group:
 			name += " (group)"
 		}
 		r := row{cells: []string{name, amount.Count(float64(s.Requests)), amount.Share(ratio(s.Failed, s.Requests))}}
 		for _, p := range []float64{s.P50, s.P90, s.P95, s.P99} {
-			r.cells = append(r.cells, amount.Of(float64(number(p, p > 0)), "seconds"))
+			r.cells = append(r.cells, amount.Of(float64(number(p, p > 0)), unit))
 		}
-		if len(s.Failures) > 0 {
+		if len(s.Failures) > 0 && s.Metric == "" {
 			r.below = []note{{"failed", reasons(s.Failures)}}
 		}
 		if s.Retries > 0 {
@@ -129,7 +135,10 @@ func objectives(b *strings.Builder, kinds analysis.Kinds, parts []load.Finding) 
 			continue
 		}
 		name := f.Objective
-		if f.Step != "" {
+		switch {
+		case f.Metric != "":
+			name += " (metric " + f.Metric + ")"
+		case f.Step != "":
 			name += " (" + f.Step + ")"
 		}
 		t.rows = append(t.rows, row{

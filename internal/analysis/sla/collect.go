@@ -55,7 +55,8 @@ func (c *clause) collect(s *scenario, send analysis.Send) {
 	if c.Kind == objective.Latency {
 		quantile = strconv.FormatFloat(c.Quantile, 'g', -1, 64)
 	}
-	send(metric.ObjectiveInfo, 1, s.Name, c.Name, c.Step, c.Target, string(c.Kind), quantile, c.Unit, block.Duration(c.Window).String(), c.Severity)
+	step, own := c.place()
+	send(metric.ObjectiveInfo, 1, s.Name, c.Name, step, own, c.Target, string(c.Kind), quantile, c.Unit, block.Duration(c.Window).String(), c.Severity)
 	send(metric.ObjectiveLimit, c.Limit, s.Name, c.Name)
 	if !math.IsNaN(c.shown.value) {
 		send(metric.ObjectiveValue, c.shown.value, s.Name, c.Name)

@@ -92,8 +92,9 @@ func (c *clause) finding(s *scenario, at time.Time) load.Finding {
 
 // about returns a finding without numbers and sentence.
 func (c *clause) about(s *scenario, v load.Verdict, at time.Time) load.Finding {
+	step, own := c.place()
 	f := load.Finding{
-		ID: c.id, Kind: load.KindObjective, Verdict: v, Scenario: s.Name, Step: c.Step, Target: c.Target,
+		ID: c.id, Kind: load.KindObjective, Verdict: v, Scenario: s.Name, Step: step, Metric: own, Target: c.Target,
 		Objective: c.Name, Statistic: c.statistic(), Updated: at,
 		Limit: load.Number(c.Limit), Unit: c.Unit, Confidence: confidence,
 	}
@@ -101,6 +102,14 @@ func (c *clause) about(s *scenario, v load.Verdict, at time.Time) load.Finding {
 		f.Doubts = append(f.Doubts, "closed model: not corrected for coordinated omission")
 	}
 	return f
+}
+
+// place returns the step, or the metric of the scenario's own, that the objective is about; none for the scenario as a whole.
+func (c *clause) place() (step, own string) {
+	if c.Metric {
+		return "", c.Step
+	}
+	return c.Step, ""
 }
 
 // judged sets the numbers of a finding. For a latency they are its quantile value

@@ -99,6 +99,9 @@ func TestWordsOfOwnMetrics(t *testing.T) {
 		if !strings.HasPrefix(got, c.want) {
 			t.Errorf("%q, want %q", got, c.want)
 		}
+		if f := w.about(&scenario{}, load.Fail, time.Time{}); f.Metric != "login_success" || f.Step != "" {
+			t.Errorf("the finding is about step %q and metric %q, want the metric login_success", f.Step, f.Metric)
+		}
 	}
 }
 
