@@ -46,6 +46,28 @@ type Options struct {
 	Paused    bool            // load is, at the beginning
 	Log       *slog.Logger
 	Ended     func(Run) // takes each run that ended; nil for nobody
+	Results   *Results  // counts the runs that ended; nil for a count of the suite's own
+}
+
+// Results are how many runs ended, by result. A suite that replaces another goes on with its results.
+type Results struct {
+	mu sync.Mutex
+	by map[string]uint64
+}
+
+func (r *Results) count(result string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.by == nil {
+		r.by = map[string]uint64{}
+	}
+	r.by[result]++
+}
+
+func (r *Results) of(result string) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.by[result]
 }
 
 // A Suite is one configured suite. Its methods are safe for concurrent use.
@@ -61,7 +83,6 @@ type Suite struct {
 	run  *Run                 // under way or, after its end, the last one; nil before the first
 	why  schedule.Reason      // the run under way was asked to end
 	wake chan struct{}        // of capacity 1: a run under way has something to look at
-	ends map[string]int       // runs of the suite that ended, by result
 	gone map[string]time.Time // since when a scenario that began is seen neither running nor judged
 }
 
@@ -96,7 +117,10 @@ type Judged struct {
 
 // New compiles a validated Config. It fails only for one that was not validated.
 func New(c Config, o Options) (*Suite, error) {
-	s := &Suite{o: o, cfg: c, log: o.Log.With("suite", c.Name.S), wake: make(chan struct{}, 1), ends: map[string]int{}}
+	s := &Suite{o: o, cfg: c, log: o.Log.With("suite", c.Name.S), wake: make(chan struct{}, 1)}
+	if s.o.Results == nil {
+		s.o.Results = &Results{}
+	}
 	// The test keeps a suite from being resumed: which of its scenarios had begun is not known.
 	sched, err := schedule.New(c.Schedule, schedule.Options{Scenario: c.Name.S, Test: "spike", Blackouts: o.Blackouts})
 	if err != nil {
@@ -104,7 +128,7 @@ func New(c Config, o Options) (*Suite, error) {
 	}
 	s.runner = schedule.NewRunner(schedule.RunnerOptions{
 		Schedule: sched, Starter: s, Memory: o.Memory, Log: s.log, Paused: o.Paused,
-		Lost: func(r schedule.Run) { s.count(Interrupted) },
+		Lost: func(schedule.Run) { s.o.Results.count(Interrupted) },
 	})
 	return s, nil
 }
@@ -193,7 +217,7 @@ func (s *Suite) Judged(j Judged) {
 	s.mu.Lock()
 	if r := s.run; r != nil && r.Ended.IsZero() {
 		for i := range r.Parts {
-			if p := &r.Parts[i]; p.Scenario == j.Scenario && !p.Began.IsZero() && p.Result == "" && !j.Ended.Before(p.Began) {
+			if p := &r.Parts[i]; p.Scenario == j.Scenario && !p.Began.IsZero() && p.Result == "" && !j.Began.Before(p.Began) {
 				p.Run, p.Result, p.Ended = j.Run, j.Result, j.Ended.Round(0)
 				if p.neutral = j.NoObjectives && j.Result == load.Inconclusive.String(); p.neutral {
 					p.Why = "it has no objectives"
@@ -355,7 +379,7 @@ func (s *Suite) end(now time.Time, why schedule.Reason) {
 	}
 	ended := r.clone()
 	s.mu.Unlock()
-	s.count(ended.Result)
+	s.o.Results.count(ended.Result)
 	s.log.Info("suite ended", "run", ended.ID, "result", ended.Result, "reason", why, "after", ended.Ended.Sub(ended.Began).Round(time.Millisecond))
 	if s.o.Ended != nil {
 		s.o.Ended(ended)
@@ -366,12 +390,6 @@ func (r *Run) clone() Run {
 	c := *r
 	c.Parts = slices.Clone(r.Parts)
 	return c
-}
-
-func (s *Suite) count(result string) {
-	s.mu.Lock()
-	s.ends[result]++
-	s.mu.Unlock()
 }
 
 // A Status is a suite at one instant.
@@ -412,9 +430,7 @@ func (s *Suite) Collect(send metric.Send) {
 		send(metric.SuiteNextRun, float64(st.Next.UnixMilli())/1e3, st.Name)
 	}
 	send(metric.SuiteMissed, float64(st.Missed), st.Name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, r := range results {
-		send(metric.SuiteRuns, float64(s.ends[r]), st.Name, r)
+		send(metric.SuiteRuns, float64(s.o.Results.of(r)), st.Name, r)
 	}
 }

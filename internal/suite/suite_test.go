@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -166,7 +167,7 @@ func (s *stage) open(kept *state.Store, suites string) {
 
 func (s *stage) change(suites string) {
 	s.t.Helper()
-	c, err := s.all.Prepare(decode(s.t, suites), func(string) string { return suites }, nil, false)
+	c, err := s.all.Prepare(decode(s.t, suites), func(string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(suites))) }, nil, false)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -282,6 +283,19 @@ func TestPerfdEnds(t *testing.T) {
 	})
 }
 
+// What was judged of a run before is no result of one that the suite began.
+func TestARunBeforeIsAnotherRun(t *testing.T) {
+	play(t, evening, lasting, func(s *stage) {
+		before := time.Now()
+		time.Sleep(time.Minute)
+		s.start("evening")
+		time.Sleep(time.Second)
+		s.all.Judged(Judged{Scenario: "base", Run: "earlier", Result: "fail", Began: before, Ended: time.Now()})
+		time.Sleep(time.Hour)
+		s.want("1m0s start base\n6m0s start stress\n14m0s start spike", "pass base=pass stress=pass spike=pass")
+	})
+}
+
 // A suite that changes ends; one that does not goes on.
 func TestAReload(t *testing.T) {
 	play(t, evening, lasting, func(s *stage) {
@@ -292,6 +306,14 @@ func TestAReload(t *testing.T) {
 		s.change(strings.Replace(evening, "5m", "6m", 1))
 		time.Sleep(time.Minute)
 		s.want("0s start base\n1m0s stop base", "interrupted base=interrupted stress=not started (the suite was ended: by hand) spike=not started (the suite was ended: by hand)")
+		runs := map[string]float64{}
+		s.all.Collect(func(d *metric.Desc, v float64, labels ...string) { runs[d.Name+" "+strings.Join(labels, " ")] = v })
+		if got := runs["perfd_suite_runs_total evening interrupted"]; got != 1 {
+			t.Errorf("%v runs are counted as interrupted, want the one of the suite before", got)
+		}
+		if keys := s.all.state.Keys(""); len(keys) != 1 {
+			t.Errorf("the state holds %v, want what the new suite remembers", keys)
+		}
 		s.start("evening")
 		time.Sleep(time.Hour)
 		s.change("{}")

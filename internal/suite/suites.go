@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/perfd/perfd/internal/metric"
@@ -59,8 +58,11 @@ func (a *All) Prepare(list []Config, fingerprint func(name string) string, black
 		s := a.named(cfg.Name.S)
 		if s == nil || a.prints[s] != fp {
 			o := a.o
-			o.Blackouts, o.Paused = forbidden, paused
-			o.Memory = a.state.At(statePrefix + cfg.Name.S)
+			o.Blackouts, o.Paused, o.Results = forbidden, paused, &Results{}
+			if s != nil {
+				o.Results = s.o.Results
+			}
+			o.Memory = a.state.At(keyOf(cfg.Name.S, fp))
 			if s, err = New(cfg, o); err != nil {
 				return nil, fmt.Errorf("suite %s: %w", cfg.Name.S, err)
 			}
@@ -99,6 +101,7 @@ func (a *All) retire(s *Suite) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.retiring, s)
+	a.forget()
 }
 
 func (a *All) named(name string) *Suite {
@@ -121,10 +124,20 @@ func (a *All) Start() {
 	}
 }
 
-// forget drops what schedules of suites remembered that are no longer configured.
+// keyOf is where a suite's schedule keeps its memory. A suite that changed has another key: its predecessor, which may
+// still end its last run, is not its past.
+func keyOf(name, fingerprint string) string {
+	return statePrefix + name + "/" + fingerprint[:min(16, len(fingerprint))]
+}
+
+// forget drops what schedules remembered of suites that are not there any more; the caller holds the lock.
 func (a *All) forget() {
+	keep := map[string]bool{}
+	for _, s := range a.list {
+		keep[keyOf(s.cfg.Name.S, a.prints[s])] = true
+	}
 	for _, key := range a.state.Keys(statePrefix) {
-		if a.named(strings.TrimPrefix(key, statePrefix)) == nil {
+		if !keep[key] {
 			a.state.Forget(key)
 		}
 	}
