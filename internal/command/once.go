@@ -77,7 +77,10 @@ func (r *once) runScenario(ctx context.Context, a *app.App, o OnceOptions) (code
 	if err := s.StartRun(); err != nil {
 		return OnceFailed, errors.Join(err, a.Stop())
 	}
-	follow(ctx, a, s, o)
+	follow(ctx, o, s.StopRun, func(elapsed time.Duration) (func() []string, bool) {
+		st := s.Schedule()
+		return func() []string { return []string{report.Progress(progress(a, s, elapsed, st.Run))} }, !st.LastEnd.IsZero() && !st.Running
+	})
 	if err := a.Stop(); err != nil {
 		return OnceFailed, err
 	}
@@ -159,9 +162,9 @@ const (
 	logEveryRun   = 10 * time.Second
 )
 
-// follow waits for the end of the run, which a cancelled ctx brings about early,
-// and says meanwhile how it stands.
-func follow(ctx context.Context, a *app.App, s *fleet.Scenario, o OnceOptions) {
+// follow waits for the end of a run, which a cancelled ctx brings about early by stop, and says meanwhile how it
+// stands. look returns the lines that say so, none while there is nothing to say, and whether the run is over.
+func follow(ctx context.Context, o OnceOptions, stop func() error, look func(elapsed time.Duration) (lines func() []string, over bool)) {
 	every := logEveryRun
 	if o.Terminal {
 		every = terminalEvery
@@ -175,10 +178,10 @@ func follow(ctx context.Context, a *app.App, s *fleet.Scenario, o OnceOptions) {
 		select {
 		case <-done:
 			done = nil
-			_ = s.StopRun() // it has ended by itself where there is nothing to stop
+			_ = stop() // it has ended by itself where there is nothing to stop
 		case now := <-ticker.C:
-			st := s.Schedule()
-			if !st.LastEnd.IsZero() && !st.Running {
+			lines, over := look(now.Sub(began))
+			if over {
 				if o.Terminal {
 					fmt.Fprint(o.Progress, "\r\x1b[K")
 				}
@@ -188,13 +191,22 @@ func follow(ctx context.Context, a *app.App, s *fleet.Scenario, o OnceOptions) {
 				continue
 			}
 			next = next.Add(every)
-			line := report.Progress(progress(a, s, now.Sub(began), st.Run))
-			if o.Terminal {
-				fmt.Fprint(o.Progress, "\r\x1b[K"+line)
-			} else {
-				fmt.Fprintln(o.Progress, line)
-			}
+			say(o, lines())
 		}
+	}
+}
+
+// say writes how a run stands: on a terminal one line, over the one before.
+func say(o OnceOptions, lines []string) {
+	switch {
+	case !o.Terminal:
+		for _, line := range lines {
+			fmt.Fprintln(o.Progress, line)
+		}
+	case len(lines) > 1:
+		fmt.Fprintf(o.Progress, "\r\x1b[K%s, and %d more", lines[0], len(lines)-1)
+	case len(lines) == 1:
+		fmt.Fprint(o.Progress, "\r\x1b[K"+lines[0])
 	}
 }
 

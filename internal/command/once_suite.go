@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/perfd/perfd/internal/analysis"
@@ -47,7 +46,13 @@ func (r *once) runSuite(ctx context.Context, a *app.App, o OnceOptions) (code in
 	if err != nil {
 		return OnceFailed, errors.Join(err, a.Stop())
 	}
-	followSuite(ctx, a, s, o)
+	follow(ctx, o, s.StopRun, func(elapsed time.Duration) (func() []string, bool) {
+		st := s.Status()
+		if st.Run == nil {
+			return func() []string { return nil }, false
+		}
+		return func() []string { return suiteProgress(a, st.Run, elapsed) }, !st.Run.Ended.IsZero() && !st.Running
+	})
 	if err := a.Stop(); err != nil {
 		return OnceFailed, err
 	}
@@ -81,44 +86,6 @@ func (r *once) runSuite(ctx context.Context, a *app.App, o OnceOptions) (code in
 func worseCode(a, b int) int {
 	order := []int{OncePassed, OnceInconclusive, OnceBroken, OnceFailed}
 	return order[max(slices.Index(order, a), slices.Index(order, b))]
-}
-
-// followSuite waits for the end of the suite, which a cancelled ctx brings about early, and says meanwhile how it stands.
-func followSuite(ctx context.Context, a *app.App, s *suite.Suite, o OnceOptions) {
-	every := logEveryRun
-	if o.Terminal {
-		every = terminalEvery
-	}
-	began := time.Now()
-	next := began.Add(every)
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
-	done := ctx.Done()
-	for {
-		select {
-		case <-done:
-			done = nil
-			_ = s.StopRun() // it has ended by itself where there is nothing to stop
-		case now := <-ticker.C:
-			st := s.Status()
-			if st.Run != nil && !st.Run.Ended.IsZero() && !st.Running {
-				if o.Terminal {
-					fmt.Fprint(o.Progress, "\r\x1b[K")
-				}
-				return
-			}
-			if now.Before(next) || st.Run == nil {
-				continue
-			}
-			next = next.Add(every)
-			lines := suiteProgress(a, st.Run, now.Sub(began))
-			if o.Terminal {
-				fmt.Fprint(o.Progress, "\r\x1b[K"+strings.Join(lines, "; "))
-			} else {
-				fmt.Fprintln(o.Progress, strings.Join(lines, "\n"))
-			}
-		}
-	}
 }
 
 // suiteProgress says how each scenario stands that runs.

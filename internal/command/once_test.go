@@ -248,6 +248,23 @@ suites:
 	}
 }
 
+// On a terminal the progress of several runs is one line, over the one before; in a log it is a line each.
+func TestProgressOfSeveralRuns(t *testing.T) {
+	for terminal, want := range map[bool]string{
+		true:  "\r\x1b[Kbase: 1s\r\x1b[Kbase: 2s, and 2 more",
+		false: "base: 1s\nbase: 2s\npeak: 1s\nspike: 0s\n",
+	} {
+		var out strings.Builder
+		o := OnceOptions{Terminal: terminal, Progress: &out}
+		for _, lines := range [][]string{nil, {"base: 1s"}, {"base: 2s", "peak: 1s", "spike: 0s"}} {
+			say(o, lines)
+		}
+		if out.String() != want {
+			t.Errorf("terminal %v: %q, want %q", terminal, out.String(), want)
+		}
+	}
+}
+
 // A held waiter wakes an engine no earlier than a stall ends.
 type held struct {
 	engine.Waiter
