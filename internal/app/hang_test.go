@@ -214,7 +214,14 @@ func TestReadingFromAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
 	config, target, storage := badConfig[:strings.Index(badConfig, "remote_write")], answering(t), tempStorage(t)
 	before := buildBadDay(t, config, target, "", storage)
 	before.Start()
-	time.Sleep(badGrace)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if r, running := before.fleet.Scenario("steady").Run(); running && r.Now.Started > 10 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("no iteration begins")
+		}
+	}
 	if err := before.Stop(); err != nil { // writes what was measured so far
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -60,6 +61,40 @@ func TestPickingOfAPathIsPickingOfItsList(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A list that is longer than what is remembered of it has all of its elements picked, the last ones too.
+func TestPickingFromALongList(t *testing.T) {
+	all := make([]int, 100)
+	for i := range all {
+		all[i] = 1000 + i
+	}
+	encoded, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errs block.Errors
+	x := ParseExtraction(block.Text{S: "json | random"}, NewSymbols(nil), &errs)
+	if x == nil {
+		t.Fatal(errs.Err())
+	}
+	s, seen := &Scope{Rand: rand.NewPCG(1, 2)}, map[string]bool{}
+	for range 2000 {
+		v, err := x.Eval(s, buffer{body: encoded})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[v.String()] = true
+		s.Answered()
+	}
+	for _, n := range all {
+		if !seen[strconv.Itoa(n)] {
+			t.Errorf("%d of the list was never picked", n)
+		}
+	}
+	if len(seen) != len(all) {
+		t.Errorf("%d values were picked of a list of %d", len(seen), len(all))
+	}
 }
 
 // A buffer is an answer whose body is its own memory.
