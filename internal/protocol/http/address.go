@@ -3,7 +3,6 @@ package http
 import (
 	"fmt"
 	"net/url"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -193,46 +192,4 @@ func toASCII(u *url.URL) error {
 
 func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-// openTLS returns the TLS of whatever connects to the target, so that files which
-// change are read and complained about once.
-func (t *TargetConfig) openTLS(k *protocol.Compiler) *wire.TLS {
-	if t.tls == nil {
-		t.tls = t.TLS.compile(k)
-	}
-	return t.tls
-}
-
-// compile reads the target's certificates. All of them are optional.
-func (t *TLS) compile(k *protocol.Compiler) *wire.TLS {
-	if (t.CertFile.S == "") != (t.KeyFile.S == "") {
-		return nil // Validate reports it
-	}
-	o := wire.TLSOptions{
-		CAFile: inDir(k, t.CAFile.S), CertFile: inDir(k, t.CertFile.S), KeyFile: inDir(k, t.KeyFile.S),
-		ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify, MinVersion: tlsVersions[t.MinVersion],
-		NoResumption: !t.SessionResumption,
-	}
-	mistakes := o.Mistakes()
-	for _, m := range mistakes {
-		at := map[string]block.Text{"ca_file": t.CAFile, "cert_file": t.CertFile, "key_file": t.KeyFile}[m.Option]
-		k.Errors.Add(at.Pos, at.Path, "%v", m.Err)
-	}
-	if mistakes != nil {
-		return nil
-	}
-	c, err := wire.NewTLS(o)
-	if err != nil { // a file has changed since
-		k.Errors.Add(k.Base.Pos, k.Base.Path, "http.tls.%v", err)
-	}
-	return c
-}
-
-// inDir returns the path of a file that the configuration names, "" for none.
-func inDir(k *protocol.Compiler, path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(k.Dir, path)
 }

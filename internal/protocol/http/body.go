@@ -110,7 +110,7 @@ func contentOf(k *protocol.Compiler, t *block.Text) []byte {
 
 // fileOf returns the path of a regular file; it reports any other, and returns "".
 func fileOf(k *protocol.Compiler, t *block.Text) string {
-	path := inDir(k, t.S)
+	path := k.Path(t.S)
 	st, err := os.Stat(path)
 	if err == nil && !st.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a regular file", path)

@@ -53,7 +53,7 @@ func TestFieldsOfAClientAreDrawnAgain(t *testing.T) {
 }
 
 func TestAClientWithoutItsFilesIsAMistake(t *testing.T) {
-	for _, tls := range []TLS{{CAFile: block.Text{S: "none.pem"}}, {CertFile: block.Text{S: "none.pem"}, KeyFile: block.Text{S: "none.pem"}}, {CAFile: block.Text{S: "client_test.go"}}} {
+	for _, tls := range []protocol.TLS{{CAFile: block.Text{S: "none.pem"}}, {CertFile: block.Text{S: "none.pem"}, KeyFile: block.Text{S: "none.pem"}}, {CAFile: block.Text{S: "client_test.go"}}} {
 		var errs block.Errors
 		target := DefaultTarget()
 		target.TLS = tls
@@ -77,7 +77,7 @@ func TestMistakesOfTLSAreAtTheirKeys(t *testing.T) {
 		var errs block.Errors
 		target := DefaultTarget()
 		block.Decode(block.Parse("t.yaml", []byte(text), &errs), target, &errs)
-		target.openTLS(&protocol.Compiler{Errors: &errs})
+		target.TLS.Open(&protocol.Compiler{Errors: &errs})
 		for _, part := range want {
 			if err := errs.Err(); err == nil || !strings.Contains(err.Error(), part) {
 				t.Errorf("%s: %v, want %q", text, err, part)

@@ -29,7 +29,7 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 		cookies:     either(c.Cookies, t.Cookies),
 		connections: t.Connections,
 	}
-	s.tls = t.openTLS(k)
+	s.tls = t.TLS.Open(k)
 	a := c.address(k)
 	if s.credential = c.credential(k, t, &a); s.credential != "" {
 		a.target = append(a.target, credentialQuery(a.asks))

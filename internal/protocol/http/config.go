@@ -12,10 +12,8 @@
 package http
 
 import (
-	"crypto/tls"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/protocol"
@@ -89,51 +87,19 @@ type TargetConfig struct {
 	MaxRead     block.Size                `yaml:"max_read" doc:"Largest body that expressions may read (default 16MiB). What no expression reads has no bound."`
 	MaxHeader   block.Size                `yaml:"max_header" doc:"Longest head of an answer, its status line and header fields (default 64KiB)."`
 	Cookies     bool                      `yaml:"cookies" doc:"Keep cookies within an iteration (default true)."`
-	Connections Connections               `yaml:"connections" doc:"How connections live."`
-	TLS         TLS                       `yaml:"tls" doc:"TLS of https."`
-
-	tls *wire.TLS // of TLS, nil until TargetConfig.openTLS has opened its files
+	Connections protocol.Connections      `yaml:"connections" doc:"How connections live."`
+	TLS         protocol.TLS              `yaml:"tls" doc:"TLS of https."`
 }
 
-// Connections says when connections are replaced.
-type Connections struct {
-	MaxAge     block.Duration `yaml:"max_age" doc:"A connection older than this is replaced before its next request (default 5m)."`
-	DNSRefresh block.Duration `yaml:"dns_refresh" doc:"How long an answer of DNS is used; a connection whose address DNS no longer names is replaced (default 30s)."`
-	Reset      string         `yaml:"reset" doc:"never (default) keeps connections from iteration to iteration, iteration opens new ones for each."`
-}
-
-// TLS holds the options of TLS connections.
-type TLS struct {
-	CAFile             block.Text `yaml:"ca_file" doc:"PEM file of the certificate authorities to trust instead of the system's."`
-	CertFile           block.Text `yaml:"cert_file" doc:"PEM file of the client certificate."`
-	KeyFile            block.Text `yaml:"key_file" doc:"PEM file of the client certificate's key."`
-	ServerName         string     `yaml:"server_name" doc:"Name to ask for and to verify instead of the URL's host."`
-	InsecureSkipVerify bool       `yaml:"insecure_skip_verify" doc:"Accept any certificate."`
-	MinVersion         string     `yaml:"min_version" doc:"Oldest version of TLS to accept: 1.2 (default) or 1.3, in quotes."`
-	SessionResumption  bool       `yaml:"session_resumption" doc:"Resume the session of a virtual user's last connection to a host, as browsers do (default true); false makes every handshake a full one."`
-}
-
-const (
-	resetNever     = "never"
-	resetIteration = "iteration"
-
-	maxRedirects = 50 // of one request
-)
-
-// tlsVersions are the values of min_version.
-var tlsVersions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+const maxRedirects = 50 // of one request
 
 // DefaultTarget returns the block of a target without one.
 func DefaultTarget() *TargetConfig {
 	return &TargetConfig{
 		Cookies: true,
 		MaxRead: 16 << 20, MaxHeader: 64 << 10,
-		Connections: Connections{
-			MaxAge:     block.Duration(5 * time.Minute),
-			DNSRefresh: block.Duration(30 * time.Second),
-			Reset:      resetNever,
-		},
-		TLS: TLS{MinVersion: "1.2", SessionResumption: true},
+		Connections: protocol.DefaultConnections(),
+		TLS:         protocol.DefaultTLS(),
 	}
 }
 
@@ -144,31 +110,6 @@ func (t *TargetConfig) Validate(n *block.Node, errs *block.Errors) {
 	checkMaxHeader(t.MaxHeader, n, errs)
 	checkEncodings(t.Encodings, t.Gzip, n, errs)
 	checkFields(t.Headers, errs)
-	c := n.Get("connections")
-	if resets := []string{resetNever, resetIteration}; !slices.Contains(resets, t.Connections.Reset) {
-		at := c.Get("reset")
-		errs.Add(at.Pos, at.Path, "must be never or iteration, got %q", t.Connections.Reset).Hint = block.Nearest(t.Connections.Reset, resets)
-	}
-	for _, d := range []struct {
-		key string
-		v   block.Duration
-	}{{"max_age", t.Connections.MaxAge}, {"dns_refresh", t.Connections.DNSRefresh}} {
-		if d.v <= 0 {
-			at := c.Get(d.key)
-			errs.Add(at.Pos, at.Path, "must be more than 0")
-		}
-	}
-	at := n.Get("tls")
-	switch cert, key := t.TLS.CertFile, t.TLS.KeyFile; {
-	case cert.S != "" && key.S == "":
-		errs.Add(cert.Pos, cert.Path, "cert_file and key_file go together")
-	case cert.S == "" && key.S != "":
-		errs.Add(key.Pos, key.Path, "cert_file and key_file go together")
-	}
-	if _, ok := tlsVersions[t.TLS.MinVersion]; !ok {
-		at = at.Get("min_version")
-		errs.Add(at.Pos, at.Path, "must be 1.2 or 1.3, got %q", t.TLS.MinVersion)
-	}
 }
 
 // methods lists the methods of RFC 9110 section 9.3 and RFC 5789. The value says

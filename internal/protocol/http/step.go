@@ -22,7 +22,7 @@ type step struct {
 	key         protocol.Key
 	origin      wire.Origin
 	tls         *wire.TLS
-	connections Connections
+	connections protocol.Connections
 
 	method    string
 	maxRead   int    // bytes of a body that expressions read
@@ -114,7 +114,7 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 	if !ok {
 		return nil, fmt.Errorf("the shared resource %v is a %T", s.key, shared)
 	}
-	sess := &session{agent: wire.NewAgent(t.Transport, v.ID), renew: s.connections.Reset == resetIteration}
+	sess := &session{agent: wire.NewAgent(t.Transport, v.ID), renew: s.connections.Renewed()}
 	whole, err := v.Shared(s.key, s.open)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,10 @@ type Subject struct {
 	// host:port. The host is a name or an address, which may be one that the guard
 	// refuses.
 	Step func(t testing.TB, addr string) protocol.Step
+	// Greet is the server's part of the handshake with which a connection of the
+	// protocol begins, before its first request; it reports whether the client kept to it.
+	// Nil is for protocols without one.
+	Greet func(net.Conn) bool
 	// Answer serves a connection until its client leaves. It allocates nothing
 	// for a request, or the contract would count that against the Step.
 	Answer func(net.Conn)
@@ -26,6 +30,9 @@ type Subject struct {
 	Ask func(net.Conn)
 	// Garbage is what no server of the protocol answers.
 	Garbage string
+	// Allocations is the most that the library below the protocol may allocate for a
+	// request. It is 0 where perfd writes and reads the connection itself.
+	Allocations float64
 }
 
 // A rule is one promise of a Step. Its error says how the promise was broken.

@@ -10,6 +10,7 @@ import (
 // A server passes each connection to a function and counts bytes.
 type server struct {
 	l             net.Listener
+	greet         func(net.Conn) bool // nil for none
 	handle        atomic.Pointer[func(net.Conn)]
 	read, written atomic.Int64
 	wg            sync.WaitGroup
@@ -18,12 +19,12 @@ type server struct {
 	closed        bool
 }
 
-func listen(t testing.TB, handle func(net.Conn)) *server {
+func listen(t testing.TB, greet func(net.Conn) bool, handle func(net.Conn)) *server {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{l: l, conns: make(map[*conn]bool)}
+	s := &server{l: l, greet: greet, conns: make(map[*conn]bool)}
 	s.serve(handle)
 	s.wg.Go(s.accept)
 	return s
@@ -46,7 +47,9 @@ func (s *server) accept() {
 			return
 		}
 		s.wg.Go(func() {
-			(*s.handle.Load())(c)
+			if s.greet == nil || s.greet(c) {
+				(*s.handle.Load())(c)
+			}
 			_ = c.Close() // the client is the test's to look at
 			s.remove(c)
 		})

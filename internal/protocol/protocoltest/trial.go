@@ -49,7 +49,7 @@ func loopback(context.Context) ([]netip.Addr, error) {
 
 func newTrial(t testing.TB, s Subject, patience time.Duration) *trial {
 	tr := &trial{
-		t: t, s: s, patience: patience, server: listen(t, s.Answer),
+		t: t, s: s, patience: patience, server: listen(t, s.Greet, s.Answer),
 		over: make(chan struct{}), shared: make(map[protocol.Key]io.Closer),
 	}
 	tr.step = s.Step(t, tr.server.addr())
