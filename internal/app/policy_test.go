@@ -128,7 +128,7 @@ func (a *atlas) network() wire.Network {
 			}
 			return []netip.Addr{netip.MustParseAddr(c.addr), witness}, nil
 		},
-		Connect: func(_ context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+		Connect: func(_ context.Context, _ netip.Addr, to netip.AddrPort) (*net.TCPConn, error) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			a.tried[to] = true
@@ -458,7 +458,7 @@ func TestAReceiverOfThisMachineRedirects(t *testing.T) {
 		var mu sync.Mutex
 		var tried []string
 		home := ""
-		n := wire.Network{Connect: func(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+		n := wire.Network{Connect: func(ctx context.Context, _ netip.Addr, to netip.AddrPort) (*net.TCPConn, error) {
 			mu.Lock()
 			tried = append(tried, to.String())
 			mu.Unlock()

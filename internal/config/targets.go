@@ -23,6 +23,7 @@ func flowTargets(d *Document, kinds []protocol.Kind, allowed func(host string) e
 		t := &d.Targets[i]
 		blocks := protocolBlocks(t, kinds, errs)
 		checkProxy(d, i, allowed, errs)
+		checkResolved(t, allowed, errs)
 		base := t.URL
 		if !checkAddress(base, allowed, errs) {
 			base.S = "http://localhost"
@@ -107,6 +108,17 @@ func checkProxy(d *Document, i int, allowed func(host string) error, errs *block
 	if err := allowed(p.Host); err != nil {
 		at := d.root.Get("targets").Items[i].Get("proxy_url")
 		errs.Add(at.Pos, at.Path, "%v", err).Hint = "load goes to its proxy first: list it in safety.allowed_hosts and safety.allowed_networks"
+	}
+}
+
+// checkResolved checks that load may go to the addresses that a target gives hosts.
+func checkResolved(t *target.Config, allowed func(host string) error, errs *block.Errors) {
+	for _, e := range t.Resolve {
+		for _, addr := range e.Value {
+			if err := allowed(addr.S); err != nil {
+				errs.Add(addr.Pos, addr.Path, "%v", err).Hint = "list it in safety.allowed_networks if load may go there"
+			}
+		}
 	}
 }
 

@@ -99,6 +99,46 @@ func TestATargetIsReachedByItsProxyOnly(t *testing.T) {
 	}
 }
 
+// TestLoadAndWatchReachATargetInTheSameWay dials with both from an address of this machine and
+// with one of the configuration's in the place of DNS.
+func TestLoadAndWatchReachATargetInTheSameWay(t *testing.T) {
+	came := make(chan string, 2)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { came <- r.RemoteAddr + " " + r.Host }))
+	defer s.Close()
+	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errs block.Errors
+	var tc target.Config
+	block.Decode(block.Parse("perfd.yaml", []byte(`
+name: a
+url: http://shop.example.com:`+port+`
+local_addresses: [127.0.0.7]
+resolve: {"shop.example.com:`+port+`": 127.0.0.1}
+release: {url: /version, header: X-Release, every: 1s}
+`), &errs), &tc, &errs)
+	if err := errs.Err(); err != nil {
+		t.Fatal(err)
+	}
+	safety := &config.Safety{AllowedHosts: []config.Host{"*.example.com"}}
+	f := &Fleet{o: Options{State: openState(t, memoryDisk{}), Log: slog.New(slog.DiscardHandler), Judge: nobody{}}}
+	shop := f.newTarget(&tc, nil, safety, "")
+	client := &http.Client{Transport: &http.Transport{DialContext: shop.dialer.DialContext, DisableKeepAlives: true}}
+	a, err := client.Get(tc.URL.S)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Body.Close()
+	shop.start()
+	defer shop.stop()
+	for _, who := range []string{"load", "the watch"} {
+		if from := <-came; !strings.HasPrefix(from, "127.0.0.7:") || !strings.HasSuffix(from, " shop.example.com:"+port) {
+			t.Errorf("%s came from and asked for %s", who, from)
+		}
+	}
+}
+
 func TestAnotherProxyIsAnotherTarget(t *testing.T) {
 	seen := map[string]string{}
 	for _, proxy := range []string{"http://me:hush@127.0.0.1:1", "http://me:other@127.0.0.1:1", "http://127.0.0.1:1", "http://127.0.0.1:2"} {

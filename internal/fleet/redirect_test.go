@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/perfd/perfd/internal/wire"
 )
@@ -25,7 +26,7 @@ targets:
 	shop.dialer = wire.NewDialer(wire.DialerOptions{Lookup: func(context.Context, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 	}})
-	if _, err := shop.dialer.Resolve(t.Context(), "localhost"); err != nil { // load does so before any redirect
+	if _, err := shop.dialer.Resolve(t.Context(), "localhost", 0, time.Minute); err != nil { // load does so before any redirect
 		t.Fatal(err)
 	}
 	limiters := map[string]any{}

@@ -110,16 +110,21 @@ func (f *Fleet) newTarget(c *target.Config, by *credential.Credential, s *config
 		connections = max(1, most/max(1, shards))
 	}
 	proxy, _ := wire.ParseProxy(c.ProxyURL.Value()) // nil where there is none
+	reach := func(connections int) wire.DialerOptions {
+		return wire.DialerOptions{
+			Guard: *s.Guard(), MaxConnections: connections, Proxy: proxy, Local: c.LocalAddresses.Addrs(), Static: c.Static(),
+		}
+	}
 	t := &Target{
 		f: f, name: c.Name.S, fingerprint: fingerprint, credential: by, origin: originOf(c.URL.S),
-		dialer:   f.o.Network.NewDialer(wire.DialerOptions{Guard: *s.Guard(), MaxConnections: connections, Proxy: proxy}),
+		dialer:   f.o.Network.NewDialer(reach(connections)),
 		limiter:  target.NewLimiter(rate, shards),
 		distress: target.NewDistress(s.BackOff),
 	}
 	if c.Release != nil {
 		t.settle = c.Release.Settle.D()
 	}
-	t.watch = t.newWatch(c, by, f.o.Network.NewDialer(wire.DialerOptions{Guard: *s.Guard(), Proxy: proxy}))
+	t.watch = t.newWatch(c, by, f.o.Network.NewDialer(reach(0)))
 	var was storedRelease
 	if f.o.State.Get(releasePrefix+t.name, &was) {
 		t.watch.Restore(was.Release, was.Settled)
@@ -145,7 +150,7 @@ func originOf(address string) wire.Origin {
 // at reports whether the target is at a host, of which it may have another name.
 func (t *Target) at(host string, addrs []netip.Addr) bool {
 	return t.origin.Host == host ||
-		slices.ContainsFunc(t.dialer.Known(t.origin.Host), func(a netip.Addr) bool { return slices.Contains(addrs, a) })
+		slices.ContainsFunc(t.dialer.Known(t.origin.Host, t.origin.Port), func(a netip.Addr) bool { return slices.Contains(addrs, a) })
 }
 
 // redirectLimiter returns the limiter of a request that a redirect of the target

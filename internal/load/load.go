@@ -116,11 +116,12 @@ const (
 	ClosedAge                         // older than connections.max_age, or its address is no longer in DNS
 	ClosedError                       // a request on it failed or was cancelled
 	ClosedEnd                         // its VU ended
+	ClosedRequests                    // it took as many requests as connections.max_requests allows
 	NumCloseReasons
 )
 
 var closeReasonNames = [NumCloseReasons]string{
-	"peer", "stale", "answer", "age", "error", "end",
+	"peer", "stale", "answer", "age", "error", "end", "requests",
 }
 
 // String returns the label value of r.

@@ -12,9 +12,10 @@ import (
 
 // Connections is the block of a target that says when connections are replaced.
 type Connections struct {
-	MaxAge     block.Duration `yaml:"max_age" doc:"A connection older than this is replaced before its next request (default 5m)."`
-	DNSRefresh block.Duration `yaml:"dns_refresh" doc:"How long an answer of DNS is used; a connection whose address DNS no longer names is replaced (default 30s)."`
-	Reset      string         `yaml:"reset" doc:"never (default) keeps connections from iteration to iteration, iteration opens new ones for each."`
+	MaxAge      block.Duration `yaml:"max_age" doc:"A connection older than this is replaced before its next request (default 5m)."`
+	MaxRequests int            `yaml:"max_requests" doc:"A connection that has taken as many requests, redirects included, is replaced before the next (default: no limit)."`
+	DNSRefresh  block.Duration `yaml:"dns_refresh" doc:"How long an answer of DNS is used; a connection whose address DNS no longer names is replaced (default 30s)."`
+	Reset       string         `yaml:"reset" doc:"never (default) keeps connections from iteration to iteration, iteration opens new ones for each."`
 }
 
 const (
@@ -30,6 +31,11 @@ func DefaultConnections() Connections {
 // Renewed reports whether each iteration has new connections.
 func (c *Connections) Renewed() bool { return c.Reset == resetIteration }
 
+// Set makes connections of a transport live as the block says.
+func (c *Connections) Set(t *wire.Transport) {
+	t.MaxAge, t.MaxRequests, t.DNSRefresh = c.MaxAge.D(), c.MaxRequests, c.DNSRefresh.D()
+}
+
 // Validate checks what needs no other part of the configuration.
 func (c *Connections) Validate(n *block.Node, errs *block.Errors) {
 	if resets := []string{resetNever, resetIteration}; !slices.Contains(resets, c.Reset) {
@@ -44,6 +50,9 @@ func (c *Connections) Validate(n *block.Node, errs *block.Errors) {
 			at := n.Get(d.key)
 			errs.Add(at.Pos, at.Path, "must be more than 0")
 		}
+	}
+	if at := n.Get("max_requests"); at != nil && c.MaxRequests < 1 {
+		errs.Add(at.Pos, at.Path, "must be at least 1, got %d", c.MaxRequests).Hint = "leave it out for no limit"
 	}
 }
 

@@ -21,7 +21,9 @@ type Config struct {
 	Name block.Text `yaml:"name" block:"required" doc:"Name of the target: letters, digits, _ and -. It is a label of metrics."`
 	URL  block.Text `yaml:"url" block:"required" doc:"Base address, such as https://shop.staging.example.com; steps add their paths to it."`
 	// ProxyURL is parsed by wire.ParseProxy; empty is none.
-	ProxyURL block.Secret `yaml:"proxy_url" doc:"HTTP proxy that all connections of load and of reads on the target are tunnelled through, wherever they lead, such as http://proxy:3128, user and password allowed (default: none; HTTP_PROXY and its like never are for load)."`
+	ProxyURL       block.Secret             `yaml:"proxy_url" doc:"HTTP proxy that all connections of load and of reads on the target are tunnelled through, wherever they lead, such as http://proxy:3128, user and password allowed (default: none; HTTP_PROXY and its like never are for load)."`
+	LocalAddresses Addresses                `yaml:"local_addresses" doc:"Addresses of this machine that connections of load and of reads on the target come from, in turn, such as [10.0.0.11, 10.0.0.12]: each has local ports of its own, some 28,000 for one address of the target (default: the system chooses)."`
+	Resolve        block.Entries[Addresses] `yaml:"resolve" doc:"Addresses of hosts and ports that DNS is not asked for, such as {shop.staging.example.com:443: 10.0.0.7}; one or a list. Host and SNI stay those of the url."`
 	// Credentials names an entry of credentials; empty is none.
 	Credentials block.Text `yaml:"credentials" doc:"Name of the entry of credentials that requests to the target are sent with, those that read its release and resources from its host included (default: none)."`
 	Limits      Limits     `yaml:"limits" doc:"What all scenarios together may do to the target."`
@@ -58,6 +60,7 @@ func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
 			errs.Add(at.Pos, at.Path, "%v", err)
 		}
 	}
+	c.checkReach(n, errs)
 	c.checkResources(errs)
 }
 

@@ -43,6 +43,23 @@ func TestConfigMistakes(t *testing.T) {
 		{"no rate", "{name: a, url: 'http://h', limits: {request_rate: 0/s}}", "x.yaml:1:51: limits.request_rate: must be more than 0, got 0/s"},
 		{"no connections", "{name: a, url: 'http://h', limits: {connections: 0}}", "x.yaml:1:50: limits.connections: must be at least 1, got 0"},
 		{
+			"local addresses", "{name: a, url: 'http://h', local_addresses: [127.0.0.2, 10.0.0.0/24, '::', 127.0.0.2]}",
+			"x.yaml:1:57: local_addresses[1]: must be an address such as 10.0.0.7 or fd00::7, got \"10.0.0.0/24\"\n" +
+				"x.yaml:1:70: local_addresses[2]: must be the address of one machine, got \"::\"\n" +
+				"x.yaml:1:76: local_addresses[3]: 127.0.0.2 is there already",
+		},
+		{
+			"addresses of hosts", "{name: a, url: 'http://h', resolve: {h: 127.0.0.1, 127.0.0.1:80: 127.0.0.2, 'h:80': [], 'h:81': g}}",
+			"x.yaml:1:38: resolve.h: must be a host and its port such as shop.staging.example.com:443, got \"h\"\n" +
+				"x.yaml:1:52: resolve.127.0.0.1:80: 127.0.0.1 is an address already, which nothing resolves\n\thint: write the name that the url has\n" +
+				"x.yaml:1:85: resolve.h:80: lists no address\n" +
+				"x.yaml:1:97: resolve.h:81: must be an address such as 10.0.0.7 or fd00::7, got \"g\"",
+		},
+		{
+			"addresses beside a proxy", "{name: a, url: 'http://h', proxy_url: 'http://127.0.0.1:3128', resolve: {'h:80': 127.0.0.1}}",
+			"x.yaml:1:73: resolve: has no effect beside proxy_url: the proxy resolves the names\n\thint: leave one of them out",
+		},
+		{
 			"an unknown limit", "{name: a, url: 'http://h', limits: {conections: 5}}",
 			"x.yaml:1:37: limits.conections: unknown key \"conections\"\n\thint: did you mean \"connections\"?",
 		},

@@ -15,6 +15,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,29 +23,42 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/perfd/perfd/internal/load"
 )
 
 // DialerOptions are the options of a Dialer.
 type DialerOptions struct {
 	Guard Guard
-	// DNSRefresh is how long an answer of DNS is used (default 30s).
-	DNSRefresh time.Duration
 	// MaxConnections bounds the connections that are open or being opened; 0 is no bound.
 	MaxConnections int
 	// Proxy is what every connection goes through; nil is none. The guard is asked
 	// for the proxy's name and address too; behind it, the name of a host is all that
 	// can be checked.
 	Proxy *Proxy
+	// Local are the addresses of this machine that connections come from, in turn; without any, the system chooses. An
+	// address of a host is reached from one of its own family only.
+	Local []netip.Addr
+	// Static are the addresses of hosts and ports that no resolver is asked for. The guard is asked as it is for
+	// those of a resolver.
+	Static map[HostPort][]netip.Addr
 	// Lookup resolves a name; nil is the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	// Connect opens a connection to an address that the guard allows; nil is the system's way.
-	Connect func(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error)
+	// Connect opens a connection to an address that the guard allows, from one of Local or, for the zero address, from
+	// any; nil is the system's way.
+	Connect func(ctx context.Context, from netip.Addr, to netip.AddrPort) (*net.TCPConn, error)
+}
+
+// A HostPort is a port of a host.
+type HostPort struct {
+	Host string // in lower case, without brackets
+	Port uint16
 }
 
 // A Network is what dialers reach other machines by; the zero Network is that of the system.
 type Network struct {
 	Lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
-	Connect func(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error)
+	Connect func(ctx context.Context, from netip.Addr, to netip.AddrPort) (*net.TCPConn, error)
 }
 
 // NewDialer returns a dialer of the network.
@@ -59,9 +73,12 @@ type Dialer struct {
 	proxy          *Proxy
 	maxConnections int64
 	names          names
-	dial           func(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error)
+	local          []netip.Addr
+	static         map[HostPort][]netip.Addr
+	dial           func(ctx context.Context, from netip.Addr, to netip.AddrPort) (*net.TCPConn, error)
 
 	open      atomic.Int64
+	turn      atomic.Uint64 // of local
 	noPorts   atomic.Uint64
 	exhausted atomic.Pointer[Exhaustion]
 }
@@ -71,26 +88,22 @@ var ErrTooManyConnections = errors.New("limits.connections is reached")
 
 // NewDialer returns a Dialer. It starts nothing.
 func NewDialer(o DialerOptions) *Dialer {
-	if o.DNSRefresh <= 0 {
-		o.DNSRefresh = 30 * time.Second
-	}
 	if o.Lookup == nil {
 		o.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
 	}
 	if o.Connect == nil {
-		o.Connect = func(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
-			var d net.Dialer
-			return d.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
-		}
+		o.Connect = connectFrom
 	}
 	return &Dialer{
 		dial:           o.Connect,
 		guard:          o.Guard,
 		proxy:          o.Proxy,
 		maxConnections: int64(o.MaxConnections),
-		names:          names{lookup: o.Lookup, refresh: o.DNSRefresh, of: map[string]*name{}},
+		names:          names{lookup: o.Lookup, of: map[string]*name{}},
+		local:          o.Local,
+		static:         o.Static,
 	}
 }
 
@@ -114,14 +127,14 @@ type Exhaustion struct {
 func (d *Dialer) Exhausted() *Exhaustion { return d.exhausted.Load() }
 
 // Resolve returns those addresses that the guard allows of what a connection to
-// a host is opened to: the host or, where there is one, the proxy. It remembers
-// an answer of DNS for DNSRefresh, and for longer if DNS then fails to answer.
-func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+// a host and port is opened to: the host or, where there is one, the proxy. An
+// answer of DNS is used for the time of refresh, and for longer if DNS then fails to answer.
+func (d *Dialer) Resolve(ctx context.Context, host string, port uint16, refresh time.Duration) ([]netip.Addr, error) {
 	if err := d.guard.CheckHost(host); err != nil {
 		return nil, err
 	}
 	if d.proxy != nil {
-		host = d.proxy.Host
+		host, port = d.proxy.Host, d.proxy.Port
 		if err := d.guard.CheckHost(host); err != nil {
 			return nil, err
 		}
@@ -129,7 +142,10 @@ func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error)
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr.Unmap()}, nil
 	}
-	found, err := d.names.resolve(ctx, host)
+	found, err := d.static[HostPort{host, port}], error(nil)
+	if found == nil {
+		found, err = d.names.resolve(ctx, host, refresh)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -154,32 +170,35 @@ func only(found []netip.Addr, check func(netip.Addr) error) (allowed []netip.Add
 
 // resolveFrom is Resolve for a host to which a redirect of the host at an address
 // leads; the zero address is that of none.
-func (d *Dialer) resolveFrom(ctx context.Context, host string, from netip.Addr) ([]netip.Addr, error) {
-	found, err := d.Resolve(ctx, host)
+func (d *Dialer) resolveFrom(ctx context.Context, host string, port uint16, refresh time.Duration, from netip.Addr) ([]netip.Addr, error) {
+	found, err := d.Resolve(ctx, host, port, refresh)
 	if err != nil || !from.IsValid() {
 		return found, err
 	}
 	return only(found, func(addr netip.Addr) error { return CheckRedirect(from, d.place(host, addr)) })
 }
 
-// Known returns the addresses of a host as far as it was resolved before. It never blocks.
-func (d *Dialer) Known(host string) []netip.Addr {
+// Known returns the addresses of a host and port as far as it was resolved before. It never blocks.
+func (d *Dialer) Known(host string, port uint16) []netip.Addr {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr.Unmap()}
+	}
+	if static := d.static[HostPort{host, port}]; static != nil {
+		return static
 	}
 	return d.names.known(host)
 }
 
-// Moved reports whether the last answer of DNS for a host lacks an address. It
-// never blocks: an answer older than DNSRefresh is refreshed in the background.
-func (d *Dialer) Moved(host string, addr netip.Addr) bool {
+// Moved reports whether the last answer of DNS for a host and port lacks an address. It
+// never blocks: an answer older than refresh is refreshed in the background.
+func (d *Dialer) Moved(host string, port uint16, addr netip.Addr, refresh time.Duration) bool {
 	if d.proxy != nil {
-		host = d.proxy.Host
+		host, port = d.proxy.Host, d.proxy.Port
 	}
-	if _, err := netip.ParseAddr(host); err == nil {
+	if _, err := netip.ParseAddr(host); err == nil || d.static[HostPort{host, port}] != nil {
 		return false
 	}
-	return d.names.moved(host, addr)
+	return d.names.moved(host, addr, refresh)
 }
 
 // Connect opens a connection to a host by one of the addresses that Resolve returned; where one fails it
@@ -282,9 +301,63 @@ func (d *Dialer) connectTo(ctx context.Context, host string, addr netip.Addr, po
 		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/time.Duration(n))
 		defer cancel()
 	}
-	c, err := d.dial(ctx, netip.AddrPortFrom(addr, port))
+	c, err := d.dialFrom(ctx, netip.AddrPortFrom(addr, port))
 	d.noteExhaustion(err)
 	return c, err
+}
+
+// dialFrom connects from the next local address, and where that has no port left, from the one after it.
+func (d *Dialer) dialFrom(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+	if len(d.local) == 0 {
+		return d.dial(ctx, netip.Addr{}, to)
+	}
+	err := error(&localError{to.Addr(), errNoFamily})
+	turn := d.turn.Add(1)
+	for i := range uint64(len(d.local)) {
+		from := d.local[(turn+i)%uint64(len(d.local))]
+		if from.Is4() != to.Addr().Is4() {
+			continue
+		}
+		var c *net.TCPConn
+		if c, err = d.dial(ctx, from, to); err == nil || !anyOf(err, syscall.EADDRNOTAVAIL) {
+			return c, err
+		}
+		if call, ok := errors.AsType[*os.SyscallError](err); ok && call.Syscall == "bind" {
+			return nil, &localError{from, call.Err}
+		}
+	}
+	return nil, err
+}
+
+// errNoFamily says that no local address is of a host's family.
+var errNoFamily = errors.New("no entry of local_addresses is of its family")
+
+// A localError says what is wrong with the addresses that connections come from. It hides the
+// number of the system's error, which is that of a machine without ports too.
+type localError struct {
+	addr netip.Addr
+	err  error
+}
+
+func (e *localError) Error() string {
+	if errors.Is(e.err, errNoFamily) {
+		return e.addr.String() + " cannot be reached: " + e.err.Error()
+	}
+	return "connections cannot come from " + e.addr.String() + ", an entry of local_addresses: " + e.err.Error()
+}
+
+// Cause is that of what perfd keeps back itself.
+func (e *localError) Cause() load.Cause { return load.Overload }
+
+// connectFrom opens a connection. The port of a given address is chosen when it connects, so that
+// one address has its ports for each host and not once for all.
+func connectFrom(ctx context.Context, from netip.Addr, to netip.AddrPort) (*net.TCPConn, error) {
+	if !from.IsValid() {
+		var d net.Dialer
+		return d.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
+	}
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error { return c.Control(bindLater) }}
+	return d.DialTCP(ctx, "tcp", netip.AddrPortFrom(from, 0), to)
 }
 
 // noteExhaustion notes a connect's error if it is one of the machine's own.
@@ -315,7 +388,7 @@ func (d *Dialer) DialContext(ctx context.Context, _, addr string) (net.Conn, err
 		return nil, err
 	}
 	from, _ := ctx.Value(sender{}).(netip.Addr)
-	addrs, err := d.resolveFrom(ctx, o.Host, from)
+	addrs, err := d.resolveFrom(ctx, o.Host, o.Port, defaultRefresh, from)
 	if err != nil {
 		return nil, err
 	}

@@ -9,14 +9,16 @@ import (
 	"time"
 )
 
+// defaultRefresh is how long an answer of DNS is used where nothing else is said.
+const defaultRefresh = 30 * time.Second
+
 // refreshTimeout bounds a look-up in the background.
 const refreshTimeout = 5 * time.Second
 
-// names remembers the answers of DNS. One look-up of a name is under way at a
+// names remembers the answers of DNS, each for as long as its user wants. One look-up of a name is under way at a
 // time; concurrent callers wait for it, each as long as its own context allows.
 type names struct {
-	lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
-	refresh time.Duration
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	mu sync.Mutex
 	of map[string]*name
@@ -25,7 +27,7 @@ type names struct {
 // A name is the state of one host name. Its fields are guarded by names.mu.
 type name struct {
 	addrs []netip.Addr // never changed in place
-	until time.Time    // when addrs expires
+	as    time.Time    // when addrs was last right as far as is known, zero for never
 	busy  *lookup      // under way, nil for none
 	turn  int          // which address the next connection begins with
 }
@@ -37,12 +39,12 @@ type lookup struct {
 	err   error
 }
 
-// resolve returns a host's addresses. It asks DNS if the last answer has expired.
-func (n *names) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+// resolve returns a host's addresses. It asks DNS if the last answer is as old as refresh.
+func (n *names) resolve(ctx context.Context, host string, refresh time.Duration) ([]netip.Addr, error) {
 	for {
 		n.mu.Lock()
 		h := n.get(host)
-		if time.Now().Before(h.until) {
+		if h.fresh(refresh) {
 			addrs := h.addrs
 			n.mu.Unlock()
 			return addrs, nil
@@ -80,12 +82,12 @@ func (n *names) known(host string) []netip.Addr {
 }
 
 // moved reports whether the last answer of DNS for a host lacks an address. It
-// never waits: an expired answer is refreshed in the background.
-func (n *names) moved(host string, addr netip.Addr) bool {
+// never waits: an answer as old as refresh is asked for again in the background.
+func (n *names) moved(host string, addr netip.Addr, refresh time.Duration) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	h := n.get(host)
-	if h.busy == nil && !time.Now().Before(h.until) {
+	if h.busy == nil && !h.fresh(refresh) {
 		l := h.begin()
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
@@ -123,7 +125,7 @@ func (n *names) ask(ctx context.Context, host string, l *lookup) {
 	l.addrs, l.err = addrs, err
 	if h.addrs != nil && !gaveUp(err) {
 		l.addrs, l.err = h.addrs, nil
-		h.until = time.Now().Add(n.refresh)
+		h.as = time.Now()
 	}
 	h.busy = nil
 	n.mu.Unlock()
@@ -137,6 +139,11 @@ func (n *names) get(host string) *name {
 		n.of[host] = h
 	}
 	return h
+}
+
+// fresh reports whether the last answer is younger than refresh.
+func (h *name) fresh(refresh time.Duration) bool {
+	return !h.as.IsZero() && time.Since(h.as) < refresh
 }
 
 func (h *name) begin() *lookup {

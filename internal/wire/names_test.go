@@ -46,7 +46,7 @@ func TestNamesAreRememberedAndRefreshed(t *testing.T) {
 		d := z.dialer()
 		resolve := func(want netip.Addr, asked int64) {
 			t.Helper()
-			got, err := d.Resolve(t.Context(), "localhost")
+			got, err := d.Resolve(t.Context(), "localhost", 80, defaultRefresh)
 			if err != nil || !slices.Equal(got, []netip.Addr{want}) || z.asked.Load() != asked {
 				t.Errorf("Resolve = %v, %v after %d look-ups, want %v after %d", got, err, z.asked.Load(), want, asked)
 			}
@@ -55,12 +55,12 @@ func TestNamesAreRememberedAndRefreshed(t *testing.T) {
 		z.addrs = []netip.Addr{two}
 		time.Sleep(29 * time.Second)
 		resolve(one, 1)
-		if d.Moved("localhost", one) {
+		if d.Moved("localhost", 80, one, defaultRefresh) {
 			t.Error("Moved = true before DNS was asked again, want false")
 		}
 		time.Sleep(time.Second)
 		resolve(two, 2)
-		if !d.Moved("localhost", one) || d.Moved("localhost", two) {
+		if !d.Moved("localhost", 80, one, defaultRefresh) || d.Moved("localhost", 80, two, defaultRefresh) {
 			t.Error("Moved does not follow DNS")
 		}
 		z.addrs, z.err = nil, errors.New("down")
@@ -85,10 +85,10 @@ func TestAnAnswerMayMapAddresses(t *testing.T) {
 		{[]netip.Addr{mapped(one)}, two, true},
 	} {
 		d := (&zone{addrs: c.answer}).dialer()
-		if _, err := d.Resolve(t.Context(), "localhost"); err != nil {
+		if _, err := d.Resolve(t.Context(), "localhost", 80, defaultRefresh); err != nil {
 			t.Fatal(err)
 		}
-		if got := d.Moved("localhost", c.addr); got != c.moved {
+		if got := d.Moved("localhost", 80, c.addr, defaultRefresh); got != c.moved {
 			t.Errorf("DNS answers %v: %v has moved %v, want %v", c.answer, c.addr, got, c.moved)
 		}
 	}
@@ -98,14 +98,14 @@ func TestMovedNeverWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := &zone{addrs: []netip.Addr{one}}
 		d := z.dialer()
-		if _, err := d.Resolve(t.Context(), "localhost"); err != nil {
+		if _, err := d.Resolve(t.Context(), "localhost", 80, defaultRefresh); err != nil {
 			t.Fatal(err)
 		}
 		z.addrs, z.takes = []netip.Addr{two}, 3*time.Second
 		time.Sleep(31 * time.Second)
 		begin := time.Now()
 		for range 10 {
-			if d.Moved("localhost", one) {
+			if d.Moved("localhost", 80, one, defaultRefresh) {
 				t.Error("Moved = true while DNS is asked, want false")
 			}
 		}
@@ -113,13 +113,13 @@ func TestMovedNeverWaits(t *testing.T) {
 			t.Errorf("Moved took %v, want no time", took)
 		}
 		time.Sleep(4 * time.Second)
-		if !d.Moved("localhost", one) {
+		if !d.Moved("localhost", 80, one, defaultRefresh) {
 			t.Error("Moved = false after DNS has answered, want true")
 		}
 		if n := z.asked.Load(); n != 2 {
 			t.Errorf("%d look-ups, want 2", n)
 		}
-		if d.Moved("127.0.0.1", one) {
+		if d.Moved("127.0.0.1", 80, one, defaultRefresh) {
 			t.Error("an address has moved")
 		}
 	})
@@ -141,7 +141,7 @@ func TestManyAskOnce(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
-				_, err := d.Resolve(ctx, "localhost")
+				_, err := d.Resolve(ctx, "localhost", 80, defaultRefresh)
 				errs <- err
 			}()
 		}
@@ -173,7 +173,7 @@ func TestNamesThatDoNotResolve(t *testing.T) {
 		{"leads to an address that is not allowed", &zone{addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}, "localhost", load.Overload},
 		{"leads to cloud metadata", &zone{addrs: []netip.Addr{netip.MustParseAddr("169.254.169.254")}}, "localhost", load.Overload},
 	} {
-		_, err := c.zone.dialer().Resolve(t.Context(), c.host)
+		_, err := c.zone.dialer().Resolve(t.Context(), c.host, 80, defaultRefresh)
 		if got := Classify(err); got != c.want {
 			t.Errorf("%s: cause %v (%v), want %v", c.name, got, err, c.want)
 		}
@@ -182,7 +182,7 @@ func TestNamesThatDoNotResolve(t *testing.T) {
 		}
 	}
 	z := &zone{addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), one}}
-	if got, err := z.dialer().Resolve(t.Context(), "localhost"); err != nil || !slices.Equal(got, []netip.Addr{one}) {
+	if got, err := z.dialer().Resolve(t.Context(), "localhost", 80, defaultRefresh); err != nil || !slices.Equal(got, []netip.Addr{one}) {
 		t.Errorf("Resolve = %v, %v, want only the address that is allowed", got, err)
 	}
 }

@@ -26,6 +26,7 @@ type redialer struct {
 	origin Origin
 	zero   time.Time // of all times that are ns
 	maxAge int64     // ns
+	left   int64     // requests that the connection may still take; counted where MaxRequests is set
 
 	// from is the address of the host whose redirect leads to the origin; the zero address where the configuration does.
 	from netip.Addr
@@ -127,25 +128,30 @@ func (d *redialer) connected(now, deadline int64, r *load.Result) (reused bool, 
 		return false, err
 	}
 	if d.nc != nil {
-		if !d.expired(now) {
+		why, ended := d.expired(now)
+		if !ended {
+			d.left--
 			return true, d.checkRedirect(d.addr)
 		}
-		d.close(load.ClosedAge)
+		d.close(why)
 	}
 	return false, d.open(deadline, r)
 }
 
-// expired reports whether the connection is older than its age, or its address
-// is no longer in DNS. DNS is compared once every DNSRefresh.
-func (d *redialer) expired(now int64) bool {
+// expired reports whether the connection has taken its requests, is older than its
+// age, or has an address that is no longer in DNS. DNS is compared once every DNSRefresh.
+func (d *redialer) expired(now int64) (why load.CloseReason, ended bool) {
+	if d.left <= 0 && d.t.MaxRequests > 0 {
+		return load.ClosedRequests, true
+	}
 	if now-d.opened > d.maxAge {
-		return true
+		return load.ClosedAge, true
 	}
 	if now-d.checked < int64(d.t.dnsRefresh()) {
-		return false
+		return 0, false
 	}
 	d.checked = now
-	return d.t.Dialer.Moved(d.origin.Host, d.addr)
+	return load.ClosedAge, d.t.Dialer.Moved(d.origin.Host, d.origin.Port, d.addr, d.t.dnsRefresh())
 }
 
 func (d *redialer) open(deadline int64, r *load.Result) error {
@@ -188,7 +194,7 @@ func (d *redialer) interruptible(deadline int64, do func(context.Context) error)
 
 // resolve returns those addresses of the origin that requests may go to.
 func (d *redialer) resolve(ctx context.Context) ([]netip.Addr, error) {
-	return d.t.Dialer.resolveFrom(ctx, d.origin.Host, d.from)
+	return d.t.Dialer.resolveFrom(ctx, d.origin.Host, d.origin.Port, d.t.dnsRefresh(), d.from)
 }
 
 // checkRedirect checks the redirect that leads to the origin by way of a peer's address.
@@ -215,6 +221,7 @@ func (d *redialer) dial(ctx context.Context, r *load.Result) (*Conn, error) {
 		return nil, err
 	}
 	d.opened, d.used, d.checked, d.armed, d.before = connected, connected, connected, 0, 0
+	d.left = int64(d.t.MaxRequests) - 1
 	d.raw, err = nc.SyscallConn()
 	if peer, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		d.addr = peer.AddrPort().Addr().Unmap()

@@ -53,7 +53,9 @@ type Transport struct {
 	NextProtos []string
 	// MaxAge is the age at which a connection is replaced (default 5m), spread over VUs by a tenth.
 	MaxAge time.Duration
-	// DNSRefresh is how often a connection's address is compared with DNS (default 30s).
+	// MaxRequests is how many requests a connection takes before it is replaced; 0 is no bound.
+	MaxRequests int
+	// DNSRefresh is how long an answer of DNS is used, and how often a connection's address is compared with it (default 30s).
 	DNSRefresh time.Duration
 	Counts     *load.Connections
 	Zero       time.Time // the engine's zero, from which times in ns count
@@ -84,7 +86,7 @@ func (t *Transport) spreadAge(vu int) int64 {
 
 func (t *Transport) dnsRefresh() time.Duration {
 	if t.DNSRefresh <= 0 {
-		return 30 * time.Second
+		return defaultRefresh
 	}
 	return t.DNSRefresh
 }

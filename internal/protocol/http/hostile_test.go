@@ -458,8 +458,7 @@ func TestConnectionsFollowDNS(t *testing.T) {
 	r := newRig(t, "http://shop.localhost:"+port)
 	r.target = "connections: {dns_refresh: 1ms}"
 	r.env.Dialer = wire.NewDialer(wire.DialerOptions{
-		DNSRefresh: time.Millisecond,
-		Lookup:     func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{*now.Load()}, nil },
+		Lookup: func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{*now.Load()}, nil },
 	})
 	s := r.step(`{url: /}`)
 	if call := r.do(s, 10*time.Second); call.Err != nil || hits[0].Load() != 1 {

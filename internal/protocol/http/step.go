@@ -104,7 +104,7 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 	shared, err := env.Shared(s.key, func() (io.Closer, error) {
 		t := env.Transport()
 		t.TLS, t.NextProtos = s.tls, []string{"http/1.1"}
-		t.MaxAge, t.DNSRefresh = s.connections.MaxAge.D(), s.connections.DNSRefresh.D()
+		s.connections.Set(t)
 		return &transport{t}, nil
 	})
 	if err != nil {
