@@ -43,12 +43,14 @@ const usage = `perfd keeps synthetic load on a staging system and says what it f
 Usage: perfd [COMMAND] [FLAGS]
        perfd once SCENARIO|SUITE [FLAGS]
        perfd plan SCENARIO [FLAGS]
+       perfd scale SCENARIO --vus=N|--rate=R [FLAGS]
 
 Commands:
   run       the daemon (the default)
   check     load, validate and build the configuration, start nothing, print each scenario's rates
   plan      draw the load of a scenario over time, its schedule and blackouts included; start nothing
   once      one run of a scenario or suite in the foreground: progress, a summary and an exit code for pipelines
+  scale     set the load of a scenario that a daemon runs, where its executor is externally-controlled
   analyze   what is found in a time that is over, out of what the daemon stored
   demo      the daemon and a demo shop in one process; nothing else is needed
   rules     write the rules and alerts for Prometheus that perfd brings along
@@ -72,6 +74,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "run", "check", "plan", "once", "analyze", "demo":
 	case "rules":
 		return runRules(args, stdout, stderr)
+	case "scale":
+		return runScale(args, stdout, stderr)
 	case "runbook":
 		return runRunbook(args, stdout, stderr)
 	case "dashboards":
@@ -83,7 +87,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage)
 		return exitOK
 	default:
-		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, plan, once, analyze, demo, rules, runbook, dashboards, version\n", name)
+		fmt.Fprintf(stderr, "perfd: unknown command %q\n\thint: the commands are run, check, plan, once, scale, analyze, demo, rules, runbook, dashboards, version\n", name)
 		return exitUsage
 	}
 

@@ -19,6 +19,7 @@ import (
 	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/web"
 )
 
 // A stopwatch is a step that takes no time and notes when its requests are made. As a
@@ -101,6 +102,9 @@ func TestKilledInTheMiddleOfEachExecutorAndShape(t *testing.T) {
 		{"constant-vus", "load", "5m", "constant-vus, vus: 7"},
 		{"shared-iterations", "load", "", "shared-iterations, vus: 5, iterations: 1200"},
 		{"per-vu-iterations", "load", "", "per-vu-iterations, vus: 5, iterations: 240"},
+		{"externally-controlled", "load", "5m", "externally-controlled, rate: 3/s, max_rate: 50/s, max_vus: 10"},
+		{"externally-controlled poisson arrivals", "load", "5m", "externally-controlled, rate: 3/s, max_rate: 50/s, arrivals: poisson, max_vus: 10"},
+		{"externally-controlled VUs", "load", "5m", "externally-controlled, vus: 2, max_vus: 50"},
 		{"a spike test", "spike", "5m", open + fmt.Sprintf(shapes["spike"], "20/s", "2/s")},
 		{"replay of a query", "load", "5m", open + "replay: {prometheus: 'http://127.0.0.1:9090', query: q, step: 5s, max: 50/s}"},
 		{"replay of a query by VUs", "load", "5m", closed + "replay: {prometheus: 'http://127.0.0.1:9090', query: q, step: 5s, max: 50}"},
@@ -127,7 +131,7 @@ func TestKilledInTheMiddleOfEachExecutorAndShape(t *testing.T) {
 			if brief() && i%3 > 0 {
 				t.Skip("one in three of the rows")
 			}
-			isOpen := strings.Contains(r.executor, "arrival-rate")
+			isOpen := strings.Contains(r.executor, "max_vus") && !strings.Contains(r.executor, " vus:")
 			length, think := "", ""
 			if r.length != "" {
 				length = ", duration: " + r.length
@@ -151,6 +155,16 @@ func TestKilledInTheMiddleOfEachExecutorAndShape(t *testing.T) {
 					}
 					time.Sleep(time.Until(zero.Add(-10 * time.Second)))
 					a := inBubble(t, config, step, filepath.Join(dir, "first"), judged)
+					if strings.HasPrefix(r.executor, "externally") {
+						time.Sleep(time.Until(zero.Add(killed / 3)))
+						seven := web.Level{Rate: "7/s"}
+						if !isOpen {
+							seven = web.Level{VUs: new(7)}
+						}
+						if _, err := (daemon{a}).Scale("browse", seven, "test"); err != nil {
+							t.Error(err)
+						}
+					}
 					if kill {
 						time.Sleep(time.Until(zero.Add(killed)))
 						synctest.Wait()

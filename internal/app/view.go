@@ -16,6 +16,7 @@ import (
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/maintenance"
 	"github.com/perfd/perfd/internal/metric"
+	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/web"
 )
@@ -97,6 +98,42 @@ func (d daemon) Stop(name string) error {
 		return web.ErrUnknown
 	}
 	return s.StopRun()
+}
+
+// Scale sets the load of a scenario.
+func (d daemon) Scale(name string, to web.Level, by string) (web.Control, error) {
+	s := d.fleet.Scenario(name)
+	if s == nil {
+		return web.Control{}, web.ErrUnknown
+	}
+	level := pace.Target{VUs: to.VUs}
+	if to.VUs == nil {
+		level.Rate = &block.Rate{}
+		if err := level.Rate.UnmarshalText([]byte(to.Rate)); err != nil {
+			return web.Control{}, fmt.Errorf("rate: %w", err)
+		}
+	}
+	_, err := s.SetLoad(level, by)
+	switch {
+	case errors.Is(err, fleet.ErrNotControlled):
+		return web.Control{}, web.ErrNotControlled
+	case errors.Is(err, fleet.ErrNotKept):
+		err = fmt.Errorf("%w: %w", web.ErrNotKept, err)
+	}
+	return *control(s), err
+}
+
+// control is what pages and API show of a load that is set from outside, nil for other loads.
+func control(s *fleet.Scenario) *web.Control {
+	now, most, ok := s.Load()
+	if !ok {
+		return nil
+	}
+	c := &web.Control{Unit: "rate", Level: now.Level().String(), Most: most.String(), Since: now.Since, By: now.By}
+	if most.VUs != nil {
+		c.Unit = "vus"
+	}
+	return c
 }
 
 func (d daemon) Scenarios() []web.Scenario {
@@ -241,6 +278,7 @@ func (d daemon) view(s *fleet.Scenario, now time.Time) web.Scenario {
 		}
 		v.Credentials = append(v.Credentials, shown)
 	}
+	v.Control = control(s)
 	v.DropRate = dropRate(d.fleet.LastWindow(s.Name(), ""))
 	v.Valid = true
 	for _, r := range s.Invalid(now) {

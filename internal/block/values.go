@@ -1,6 +1,7 @@
 package block
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -144,6 +145,14 @@ func (r Rate) String() string {
 
 // MarshalText returns String.
 func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads a rate as it is written.
+func (r *Rate) UnmarshalText(text []byte) error {
+	if problem, _ := r.parse(&Node{Kind: String, Scalar: string(text)}); problem != "" {
+		return errors.New(problem)
+	}
+	return nil
+}
 
 // A Ratio is a share, written "0.1%" or 0.001.
 type Ratio float64

@@ -85,6 +85,12 @@ func (p *planned) byOthers() bool {
 	return p.scenario.Schedule.Manual || p.scenario.Schedule.After.S != ""
 }
 
+// controlled reports whether the level is set from outside.
+func (p *planned) controlled() bool {
+	_, ok := p.plan.(pace.Controlled)
+	return ok
+}
+
 // A period is a part of the time drawn.
 type period struct {
 	Begin time.Time `json:"begin"`

@@ -21,6 +21,7 @@ import (
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/maintenance"
 	"github.com/perfd/perfd/internal/output"
+	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/record"
 	"github.com/perfd/perfd/internal/state"
 	"github.com/perfd/perfd/internal/validity"
@@ -138,7 +139,7 @@ func (f *Fleet) Start() {
 	now := f.current()
 	f.pause.look(now.doc.KillSwitch())
 	f.followMaintenance(time.Now())
-	f.forgetSchedules(now)
+	f.forgetScenarios(now)
 	for _, k := range now.credentials {
 		k.start()
 	}
@@ -269,6 +270,9 @@ func (f *Fleet) Disturbed(d validity.Disturbance) {
 	touched := 0
 	for _, s := range f.Scenarios() {
 		r := s.current()
+		if p, ok := s.plan.(pace.Controlled); ok && d.By == load.ByClock {
+			p.Shift(d.Step)
+		}
 		if r == nil {
 			continue
 		}

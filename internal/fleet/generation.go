@@ -167,6 +167,7 @@ func (f *Fleet) retire(s *Scenario) {
 	s.stop()
 	s.sink.Close()
 	if f.Scenario(s.name) == nil {
+		f.o.State.Forget(controlPrefix + s.name)
 		f.windows.forget(s.name)
 		f.o.Judge.Forget(s.name)
 	}
@@ -176,14 +177,14 @@ func (f *Fleet) retire(s *Scenario) {
 	s.log.Info("scenario ended", "reason", "reload")
 }
 
-// forgetSchedules drops what schedules of scenarios remembered that are no longer
-// configured.
-func (f *Fleet) forgetSchedules(now *generation) {
+// forgetScenarios drops what schedules of scenarios remembered that are no longer
+// configured, and to what such scenarios were set.
+func (f *Fleet) forgetScenarios(now *generation) {
 	keep := map[string]bool{}
 	for _, s := range now.scenarios {
-		keep[s.memoryKey()] = true
+		keep[s.memoryKey()], keep[controlPrefix+s.name] = true, true
 	}
-	for _, key := range f.o.State.Keys(schedulePrefix) {
+	for _, key := range append(f.o.State.Keys(schedulePrefix), f.o.State.Keys(controlPrefix)...) {
 		if !keep[key] {
 			f.o.State.Forget(key)
 		}

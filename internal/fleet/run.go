@@ -31,6 +31,7 @@ type run struct {
 	identity atomic.Pointer[identity]
 	joined   time.Time // when this process began it or took it up after a restart
 	engine   *engine.Engine
+	plan     pace.Plan
 	zero     int64 // the engine's zero, on the timeline
 	cancel   context.CancelFunc
 	done     chan struct{}             // closed when the engine has ended
@@ -96,7 +97,7 @@ type sharedKey struct {
 
 // newRun makes a run of the schedule and starts nothing.
 func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
-	r := &run{s: s, joined: time.Now(), done: make(chan struct{}), shared: map[sharedKey]io.Closer{}}
+	r := &run{s: s, plan: pace.From(s.plan, sr.Zero), joined: time.Now(), done: make(chan struct{}), shared: map[sharedKey]io.Closer{}}
 	r.ends = !sr.End.IsZero() || !s.cfg.Workload.End().Never()
 	r.killed, r.killNow = context.WithCancel(context.Background())
 	r.identity.Store(newIdentity(s.name, sr, s.release()))
@@ -127,7 +128,7 @@ func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
 		return nil, err
 	}
 	r.engine, err = engine.New(engine.Options{
-		Plan:             pace.From(s.plan, sr.Zero),
+		Plan:             r.plan,
 		NewVU:            func(id int) (engine.VU, error) { return s.cfg.Program.NewVU(id, rt), nil },
 		Sink:             iterationSink{s.sink, r},
 		Start:            sr.Zero,

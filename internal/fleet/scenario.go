@@ -53,6 +53,7 @@ type Scenario struct {
 	done        chan struct{}      // closed when the runner has ended
 
 	unmeasured *unmeasured // what was done beside flows
+	setting    sync.Mutex  // of who sets the load from outside
 
 	at      atomic.Pointer[block.Node] // the scenario's place in the newest document
 	balance validity.LittleCheck
@@ -218,6 +219,7 @@ func (s *Scenario) memoryKey() string { return schedulePrefix + s.name + "/" + s
 
 // start starts the scenario's schedule.
 func (s *Scenario) start() {
+	s.restoreLoad()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel, s.done = cancel, make(chan struct{})
 	go func() {

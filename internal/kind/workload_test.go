@@ -193,14 +193,14 @@ func TestOneMoreExecutor(t *testing.T) {
 		if got := known["size"]["description"]; got != "Iterations of all workers together." {
 			t.Errorf("description of size = %q", got)
 		}
-		if text, _ := known["executor"]["description"].(string); !strings.Contains(text, "per-vu-iterations or toy-batch") {
+		if text, _ := known["executor"]["description"].(string); !strings.Contains(text, "per-vu-iterations, externally-controlled or toy-batch") {
 			t.Errorf("description of executor = %q, want it to list toy-batch", text)
 		}
 	})
 	t.Run("mistakes", func(t *testing.T) {
 		wantMistake(t, "{executor: toy-batch, size: 0}", "perfd.yaml:7:43: scenarios[0].workload.size: must be at least 1, got 0")
 		wantMistake(t, "{executor: toy-batch}", "scenarios[0].workload.size: is required")
-		wantMistake(t, "{executor: toy-batch, size: 5, rate: 1/s}", "belongs to constant-arrival-rate, the executor is toy-batch\n\thint: toy-batch has size")
+		wantMistake(t, "{executor: toy-batch, size: 5, rate: 1/s}", "belongs to constant-arrival-rate and externally-controlled, the executor is toy-batch\n\thint: toy-batch has size")
 		wantMistake(t, "{executor: constant-vus, size: 5}", "belongs to toy-batch, the executor is constant-vus")
 		wantMistake(t, "{executor: toy-bath}", `hint: did you mean "toy-batch"?`)
 	})

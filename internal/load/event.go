@@ -12,6 +12,7 @@ const (
 	ReleaseChanged EventKind = "release_changed" // Target, Release, Previous, Settled: from when on its windows count
 	MaintenanceSet EventKind = "maintenance"     // Target is in declared maintenance until Until; at At, it has just ended
 	FindingTaken   EventKind = "accepted"        // Finding was accepted: its level is the new baseline
+	LoadSet        EventKind = "load_set"        // Scenario was set from outside to Level, from Previous, by By; Run is empty where none is under way
 )
 
 // An Event is something on the timeline that is not in windows. Events are kept
@@ -37,4 +38,7 @@ type Event struct {
 	Until time.Time `json:"until,omitzero"`
 
 	Finding string `json:"finding,omitempty"` // ID of the finding
+
+	Level string `json:"level,omitempty"` // such as 50/s or 20 VUs
+	By    string `json:"by,omitempty"`    // who did it
 }

@@ -12,7 +12,7 @@ import (
 
 // kinds are the executors and shapes of this package.
 var kinds = Kinds{
-	Executors: []Executor{ConstantArrivalRate, RampingArrivalRate, ConstantVUs, RampingVUs, SharedIterations, PerVUIterations},
+	Executors: []Executor{ConstantArrivalRate, RampingArrivalRate, ConstantVUs, RampingVUs, SharedIterations, PerVUIterations, ExternallyControlled},
 	Shapes:    []Shape{Stages, RampAndHold, Stairs, Spike, Sine, Randomized, Replay},
 	Dir:       "testdata",
 }

@@ -12,7 +12,7 @@ var ConstantVUs = Executor{
 
 type constantVUs struct {
 	VUs      int            `yaml:"vus" doc:"Virtual users; 1 by default."`
-	Duration block.Duration `yaml:"duration" doc:"How long a constant executor runs; without it, as long as the schedule says."`
+	Duration block.Duration `yaml:"duration" doc:"How long a constant or externally controlled executor runs; without it, as long as the schedule says."`
 }
 
 func (w *constantVUs) Check(c *Checker) {

@@ -18,16 +18,21 @@ type even struct {
 // depends on the workload's seed and the scenario's name alone, so that restarts and
 // shards agree on it. Other plans are returned as they are.
 func OutOfStep(p Plan, c Config, scenario string, within time.Duration) Plan {
-	e, ok := p.(even)
-	if !ok {
-		return p
-	}
 	// The name's hash is mixed once more: a Poisson plan with the same seed uses the first.
 	share := float64(mix(seedOf(c.Seed, scenario), 1)>>11) / (1 << 53)
-	share *= min(1, c.Peak()*within.Seconds())
-	e.phase = uint128{lo: uint64(share * float64(2*e.scale))}
-	return e
+	switch p := p.(type) {
+	case even:
+		p.phase = p.part(share * min(1, c.Peak()*within.Seconds()))
+		return p
+	case controlledRate: // its peak is that of the level that a run begins with
+		p.share, p.within = share, within
+		return p
+	}
+	return p
 }
+
+// part is the area of a part of an arrival.
+func (p even) part(share float64) uint128 { return uint128{lo: uint64(share * float64(2*p.scale))} }
 
 // Arrivals yields, of all arrivals numbered from 0, those whose number is shard
 // modulo of.

@@ -158,14 +158,24 @@ func FeedOf(p Plan) *Feed {
 
 // From returns the plan of a run with its zero at an instant.
 func From(p Plan, zero time.Time) Plan {
-	switch f := p.(type) {
-	case followingRate:
-		f.base = zero.UnixNano() - int64(f.feed.Offset)
-		return f
-	case followingVUs:
-		f.base = zero.UnixNano() - int64(f.feed.Offset)
-		return f
+	if a, ok := p.(anchored); ok {
+		return a.from(zero)
 	}
+	return p
+}
+
+// An anchored plan depends on the instant of its zero.
+type anchored interface {
+	from(zero time.Time) Plan
+}
+
+func (p followingRate) from(zero time.Time) Plan {
+	p.base = zero.UnixNano() - int64(p.feed.Offset)
+	return p
+}
+
+func (p followingVUs) from(zero time.Time) Plan {
+	p.base = zero.UnixNano() - int64(p.feed.Offset)
 	return p
 }
 

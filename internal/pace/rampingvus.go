@@ -22,7 +22,7 @@ var RampingVUs = Executor{
 type rampingVUs struct {
 	StartVUs int `yaml:"start_vus" doc:"Virtual users with which ramping-vus begins, used once; 1 by default."`
 	shaped
-	GracefulRampDown block.Duration `yaml:"graceful_ramp_down" doc:"How long an iteration may go on after ramping-vus took its virtual user away; 30s by default."`
+	GracefulRampDown block.Duration `yaml:"graceful_ramp_down" doc:"How long an iteration may go on after its virtual user was taken away; 30s by default."`
 }
 
 func (w *rampingVUs) start() Target { return Target{VUs: &w.StartVUs} }

@@ -140,19 +140,8 @@ func misplaced(keys []block.Key, e *Executor, k Kinds, errs *block.Errors) {
 	}
 }
 
-// peers are the executors of k6. One that is not among the Kinds gets a message
-// of its own: who writes it knows what it does.
-var peers = []string{
-	"shared-iterations", "per-vu-iterations", "constant-vus", "ramping-vus",
-	"constant-arrival-rate", "ramping-arrival-rate", "externally-controlled",
-}
-
 func (c *Config) noExecutor(k Kinds, errs *block.Errors) {
 	n := c.at.Get("executor")
-	if slices.Contains(peers, c.Executor) {
-		errs.Add(n.Pos, n.Path, "%s is an executor of k6 that perfd does not have", c.Executor).Hint = "known are " + strings.Join(k.names(), ", ")
-		return
-	}
 	errs.Add(n.Pos, n.Path, "unknown executor %q", c.Executor).Hint = block.Nearest(c.Executor, k.names())
 }
 

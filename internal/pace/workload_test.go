@@ -15,28 +15,60 @@ func TestWrongWorkloads(t *testing.T) {
 			"perfd.yaml:1:12: executor: unknown executor \"ramping-arival-rate\"\n\thint: did you mean \"ramping-arrival-rate\"?",
 		},
 		{
-			"{executor: externally-controlled, iterationz: 10}",
-			"perfd.yaml:1:35: iterationz: unknown key \"iterationz\"",
+			"{executor: externally-controled, iterationz: 10}",
+			"perfd.yaml:1:34: iterationz: unknown key \"iterationz\"",
 		},
 		{
-			"{executor: externally-controlled, vus: 10}",
-			"perfd.yaml:1:12: executor: externally-controlled is an executor of k6 that perfd does not have\n\thint: known are constant-arrival-rate, ramping-arrival-rate, constant-vus, ramping-vus",
+			"{executor: externally-controlled, vus: 10, max_vus: 5}",
+			"perfd.yaml:1:40: vus: must be at most max_vus (5), got 10",
+		},
+		{
+			"{executor: externally-controlled, vus: 0}",
+			"perfd.yaml:1:1: max_vus: is required where vus is 0: none could be set\n\thint: write max_vus: 50",
+		},
+		{
+			"{executor: externally-controlled, vus: 1, max_lateness: 1s}",
+			"perfd.yaml:1:57: max_lateness: belongs to a rate, and virtual users are set",
+		},
+		{
+			"{executor: externally-controlled, rate: 5/s, max_vus: 3, vus: 2}",
+			"perfd.yaml:1:63: vus: belongs to virtual users, and a rate is set",
+		},
+		{
+			"{executor: externally-controlled, rate: 5/s}",
+			"perfd.yaml:1:1: max_vus: is required by externally-controlled\n\thint: arrivals per second times the seconds an iteration lasts, and room for slow days",
+		},
+		{
+			"{executor: externally-controlled, max_rate: 5/s, max_vus: 3}",
+			"perfd.yaml:1:1: rate: is required with max_rate\n\thint: write rate: 0/s to begin without load",
+		},
+		{
+			"{executor: externally-controlled, rate: 0/s, max_vus: 3}",
+			"perfd.yaml:1:1: max_rate: is required where rate is 0: none could be set\n\thint: write max_rate: 50/s",
+		},
+		{
+			"{executor: externally-controlled, rate: 301/m, max_rate: 5/s, max_vus: 3}",
+			"perfd.yaml:1:41: rate: must be at most max_rate (5/s), got 301/m",
+		},
+		{
+			"{executor: externally-controlled, stages: [{duration: 1m, target: 5}]}",
+			"perfd.yaml:1:35: stages: belongs to ramping-arrival-rate and ramping-vus, the executor is externally-controlled\n\thint: externally-controlled has vus or rate, which are set while it runs",
 		},
 		{
 			"{executor: constant-vus, vus: 10, max_vus: 20}",
-			"perfd.yaml:1:35: max_vus: belongs to constant-arrival-rate and ramping-arrival-rate, the executor is constant-vus\n\thint: constant-vus has vus",
+			"perfd.yaml:1:35: max_vus: belongs to constant-arrival-rate, ramping-arrival-rate and externally-controlled, the executor is constant-vus\n\thint: constant-vus has vus",
 		},
 		{
 			"{executor: constant-arrival-rate, vus: 10, rate: 1/s, max_vus: 20}",
-			"perfd.yaml:1:35: vus: belongs to constant-vus, shared-iterations and per-vu-iterations, the executor is constant-arrival-rate\n\thint: constant-arrival-rate has max_vus",
+			"perfd.yaml:1:35: vus: belongs to constant-vus, shared-iterations, per-vu-iterations and externally-controlled, the executor is constant-arrival-rate\n\thint: constant-arrival-rate has max_vus",
 		},
 		{
 			"{executor: ramping-vus, rate: 1/s, stages: [{duration: 1m, target: 2}]}",
-			"perfd.yaml:1:25: rate: belongs to constant-arrival-rate, the executor is ramping-vus\n\thint: ramping-vus has start_vus and stages",
+			"perfd.yaml:1:25: rate: belongs to constant-arrival-rate and externally-controlled, the executor is ramping-vus\n\thint: ramping-vus has start_vus and stages",
 		},
 		{
 			"{executor: ramping-vus, duration: 1h, stages: [{duration: 1m, target: 2}]}",
-			"perfd.yaml:1:25: duration: belongs to constant-arrival-rate and constant-vus, the executor is ramping-vus\n\thint: ramping-vus has the durations of stages",
+			"perfd.yaml:1:25: duration: belongs to constant-arrival-rate, constant-vus and externally-controlled, the executor is ramping-vus\n\thint: ramping-vus has the durations of stages",
 		},
 		{
 			"{executor: constant-arrival-rate, max_vus: 1}",
@@ -150,7 +182,7 @@ func TestWrongWorkloads(t *testing.T) {
 		{"{executor: per-vu-iterations, max_duration: 0s}", "perfd.yaml:1:45: max_duration: must be more than 0"},
 		{
 			"{executor: per-vu-iterations, duration: 5m}",
-			"perfd.yaml:1:31: duration: belongs to constant-arrival-rate and constant-vus, the executor is per-vu-iterations\n\thint: per-vu-iterations has max_duration",
+			"perfd.yaml:1:31: duration: belongs to constant-arrival-rate, constant-vus and externally-controlled, the executor is per-vu-iterations\n\thint: per-vu-iterations has max_duration",
 		},
 		{
 			"{executor: ramping-vus, stairs: {from: 1, step: 1, levels: 0, hold: 1s}}",
@@ -252,6 +284,14 @@ func TestSummaries(t *testing.T) {
 		{
 			"{executor: constant-arrival-rate, rate: 300/m, max_vus: 20}",
 			summary{"open", "constant-arrival-rate: 300/m", 0, 0, 5, 5, 20, 20},
+		},
+		{
+			"{executor: externally-controlled, rate: 60/m, max_rate: 5/s, pre_allocated_vus: 2, max_vus: 20, arrivals: poisson}",
+			summary{"open", "externally-controlled: 60/m, then what is set from outside, at most 5/s, poisson arrivals", 0, 0, 5, 1, 2, 20},
+		},
+		{
+			"{executor: externally-controlled, vus: 0, max_vus: 20, duration: 1h}",
+			summary{"closed", "externally-controlled: 0 VUs, then what is set from outside, at most 20 VUs, for 1h", 0, time.Hour, 20, 0, 0, 20},
 		},
 		{
 			"{executor: constant-arrival-rate, rate: 5/s, duration: 1h, arrivals: poisson, pre_allocated_vus: 2, max_vus: 20}",

@@ -22,6 +22,7 @@ func (s *server) routeAPI(mux *http.ServeMux) {
 		{deletes, "/api/v1/maintenance/{id}", s.changing(s.Lifecycle, refuse, s.endMaintenance)},
 		{writes, "/api/v1/scenarios/{name}/start", s.changing(s.Lifecycle, refuse, byName(s.Daemon.Start))},
 		{writes, "/api/v1/scenarios/{name}/stop", s.changing(s.Lifecycle, refuse, byName(s.Daemon.Stop))},
+		{writes, "/api/v1/scenarios/{name}/scale", s.changing(s.Lifecycle, refuse, s.scale)},
 		{reads, "/api/v1/suites", func(w http.ResponseWriter, _ *http.Request) { answer(w, list(s.Daemon.Suites())) }},
 		{writes, "/api/v1/suites/{name}/start", s.changing(s.Lifecycle, refuse, byName(s.Daemon.StartSuite))},
 		{writes, "/api/v1/suites/{name}/stop", s.changing(s.Lifecycle, refuse, byName(s.Daemon.StopSuite))},

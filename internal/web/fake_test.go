@@ -100,6 +100,21 @@ func (f *fake) Resume() error           { return f.note("resume") }
 func (f *fake) Start(name string) error { return f.named("start", name) }
 func (f *fake) Stop(name string) error  { return f.named("stop", name) }
 
+func (f *fake) Scale(name string, to Level, by string) (Control, error) {
+	d, ok := f.Scenario(name)
+	switch {
+	case !ok:
+		return Control{}, ErrUnknown
+	case d.Control == nil:
+		return Control{}, ErrNotControlled
+	}
+	level := to.Rate
+	if to.VUs != nil {
+		level = fmt.Sprint(*to.VUs, " VUs")
+	}
+	return Control{Unit: d.Control.Unit, Level: level, Most: d.Control.Most, Since: f.now, By: by}, f.note("scale " + name + " to " + level + " by " + by)
+}
+
 func (f *fake) Suites() []Suite { return f.suites }
 
 func (f *fake) StartSuite(name string) error { return f.suite("start", name) }
@@ -185,6 +200,7 @@ func shop(now time.Time) *fake {
 			{Scenario: Scenario{
 				Name: "shop-reports", Test: "load", Target: "shop", Executor: "constant-arrival-rate", Model: "open", Schedule: "every 5m, runs last 1m", Workload: "constant-arrival-rate: 2/s",
 				State: "waiting", NextRun: now.Add(73 * time.Second), LastEnd: ago(167 * time.Second), Valid: true,
+				Control:      &Control{Unit: "rate", Level: "2/s", Most: "50/s", Since: ago(time.Hour), By: "page, <ann> from 127.0.0.1"},
 				AchievedRate: 0.4, RequestRate: 0.4, DropRate: 1.2, Latency: Latency{P50: 0.409, P95: 0.65, P99: 0.696, Count: 24},
 			}},
 		},

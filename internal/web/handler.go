@@ -40,6 +40,7 @@ func Handler(o Options) http.Handler {
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /{$}", s.landing)
 	mux.HandleFunc("GET /scenarios/{name}", s.scenarioPage)
+	mux.HandleFunc("POST /scenarios/{name}/scale", s.changing(s.Lifecycle, text, s.scaleForm))
 	mux.HandleFunc("GET /assets/{file}", asset)
 	s.routeControl(mux)
 	s.routeAPI(mux)
@@ -79,7 +80,7 @@ func probes(at Place, open, guarded http.Handler) http.Handler {
 func plain(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Referrer-Policy", "no-referrer")
+		w.Header().Set("Referrer-Policy", "same-origin")
 		h.ServeHTTP(w, r)
 	})
 }

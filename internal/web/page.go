@@ -34,8 +34,8 @@ func pagesOf(kinds analysis.Kinds, at Place) *template.Template {
 	return template.Must(pages.Clone()).Funcs(template.FuncMap{"kind": kinds.Word, "root": func() string { return at.links }})
 }
 
-// pagePolicy lets a page load nothing but this daemon's own files.
-const pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// pagePolicy lets a page load nothing but this daemon's own files, and send forms nowhere else.
+const pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // A page is what every template is given.
 type page struct {

@@ -41,6 +41,24 @@ type Daemon interface {
 	Suites() []Suite
 	StartSuite(name string) error
 	StopSuite(name string) error
+	// Scale sets the load of a scenario that is controlled from outside; by says who did it. ErrUnknown,
+	// ErrNotControlled and ErrNotKept name what is no fault of the level, other errors say what is wrong with it.
+	Scale(scenario string, to Level, by string) (Control, error)
+}
+
+// A Level is a load to set: one of VUs and Rate.
+type Level struct {
+	VUs  *int   `json:"vus,omitempty"`
+	Rate string `json:"rate,omitempty"` // such as 50/s
+}
+
+// A Control describes a load that is set from outside.
+type Control struct {
+	Unit  string    `json:"unit"`  // vus or rate, as the level is written
+	Level string    `json:"level"` // that holds, such as 20 VUs or 50/s
+	Most  string    `json:"max"`   // that may be set
+	Since time.Time `json:"since,omitzero"`
+	By    string    `json:"by,omitempty"` // who set it; empty for nobody yet
 }
 
 // ErrUnknownSuite says that there is no suite of a name.
@@ -78,11 +96,12 @@ type SuitePart struct {
 // ErrUnknown says that there is no scenario of a name.
 var ErrUnknown = errors.New("no such scenario")
 
-// The errors of Maintain and EndMaintenance.
+// The errors of Maintain, EndMaintenance and Scale.
 var (
 	ErrUnknownMaintenance = errors.New("no such maintenance window")
 	ErrFull               = errors.New("there are too many maintenance windows already")
 	ErrNotKept            = errors.New("it holds, but a restart would not know")
+	ErrNotControlled      = errors.New("the load of the scenario is not set from outside: its executor is not externally-controlled")
 )
 
 // A Maintenance is one stretch of declared maintenance.
@@ -143,6 +162,9 @@ type Scenario struct {
 	Busy         int     `json:"vus_busy"`
 
 	Latency Latency `json:"response_time"`
+
+	// Control is of a scenario whose load is set from outside, nil for others.
+	Control *Control `json:"control,omitempty"`
 
 	// Credentials are what its requests are sent with.
 	Credentials []Credential `json:"credentials,omitempty"`

@@ -35,6 +35,7 @@ func Kinds() kind.Set {
 			pace.RampingVUs,
 			pace.SharedIterations,
 			pace.PerVUIterations,
+			pace.ExternallyControlled,
 		},
 		Shapes: []pace.Shape{
 			pace.Stages,

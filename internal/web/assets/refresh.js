@@ -13,11 +13,12 @@ async function fresh() {
   return new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
 }
 
-// What a reader has opened, focused or selected stays as it is.
+// What a reader has opened, focused, selected or begun to write stays as it is.
 function replace(live) {
   const old = document.getElementById("live");
   const selection = getSelection();
   if (!selection.isCollapsed && old.contains(selection.anchorNode)) return;
+  if ([...old.querySelectorAll("input")].some((input) => input === document.activeElement || input.value)) return;
   for (const opened of old.querySelectorAll("details[id]")) {
     live.querySelector("#" + CSS.escape(opened.id))?.toggleAttribute("open", opened.open);
   }
