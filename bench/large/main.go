@@ -287,6 +287,13 @@ func (b *bench) reload(ctx context.Context, changed int) error {
 	if err := b.Configure(b.config(changed)); err != nil {
 		return err
 	}
+	profiled := make(chan error, 1)
+	go func() {
+		profiled <- b.profile(ctx, "cpu", fmt.Sprintf("reload-%d", changed), "/debug/pprof/profile?seconds=2")
+	}()
+	if b.profiles != "" {
+		time.Sleep(500 * time.Millisecond) // until it is on
+	}
 	before, err := proc.CPU(b.PID())
 	if err != nil {
 		return err
@@ -301,7 +308,7 @@ func (b *bench) reload(ctx context.Context, changed int) error {
 		return err
 	}
 	b.duration(fmt.Sprintf("reload of %d scenarios, with %.2f s of CPU", changed, (after-before).Seconds()), took, mostReload)
-	return nil
+	return <-profiled
 }
 
 // profile writes a profile of the daemon where they are asked for.

@@ -380,8 +380,14 @@ func (a *App) stopWithin(grace time.Duration) error {
 }
 
 // Load reads and checks the configuration file, and narrows the document.
-func Load(opts Options) (*config.Document, error) {
-	doc, err := config.Load(config.Options{File: opts.ConfigFile, Kinds: opts.Plugged()})
+func Load(opts Options) (*config.Document, error) { return loadAfter(opts, nil) }
+
+// loadAfter is Load for a document that comes in the place of another, nil for none.
+func loadAfter(opts Options, was *config.Document) (*config.Document, error) {
+	if opts.Narrow != nil {
+		was = nil // it is not what the file said
+	}
+	doc, err := config.Load(config.Options{File: opts.ConfigFile, Kinds: opts.Plugged(), Was: was})
 	if err != nil {
 		return nil, fmt.Errorf("the configuration is wrong:\n%w", err)
 	}

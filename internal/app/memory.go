@@ -35,8 +35,8 @@ func loosen() (restore func()) {
 // environment does not say it by GOGC.
 func boundGarbage(doc *config.Document) {
 	steps := 0
-	for i := range doc.Scenarios {
-		steps += len(doc.Scenarios[i].Program.Steps)
+	for _, s := range doc.Scenarios {
+		steps += len(s.Program.Steps)
 	}
 	if steps >= manySteps && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(manyStepsGC)

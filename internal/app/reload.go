@@ -76,7 +76,7 @@ func (a *App) Reload() error {
 		return errors.New("perfd is stopping")
 	}
 	defer loosen()()
-	doc, err := Load(a.opts)
+	doc, err := loadAfter(a.opts, a.fleet.Document())
 	if err == nil {
 		undo := a.secrets.add(doc) // before anything uses what is in it
 		if err = changeAll(doc, a.changeOutputs, a.changeJudge, a.changeFleet, a.changeSuites); err != nil {

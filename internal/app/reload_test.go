@@ -2,7 +2,10 @@ package app
 
 import (
 	"errors"
+	"runtime"
 	"testing"
+	"time"
+	"weak"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -55,5 +58,22 @@ func TestAReloadChangesAllPartsOrNone(t *testing.T) {
 				t.Errorf("what happened (-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// Nothing holds a document that another has replaced, even where some of its scenarios go on.
+func TestAReloadLetsGoOfTheOldDocument(t *testing.T) {
+	r := newRig(t)
+	old := weak.Make(r.fleet.Document())
+	steady := r.fleet.Scenario("steady")
+	r.write(3)
+	must(t, r.Reload())
+	if r.fleet.Scenario("steady") != steady {
+		t.Fatal("a scenario that is unchanged is another one")
+	}
+	for deadline := time.Now().Add(10 * time.Second); old.Value() != nil; time.Sleep(10 * time.Millisecond) {
+		if runtime.GC(); time.Now().After(deadline) {
+			t.Fatal("the document before is still in memory")
+		}
 	}
 }

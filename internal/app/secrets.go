@@ -12,7 +12,7 @@ import (
 // span: those of the newest document, and of the one before, whose runs may still
 // drain. Its zero value has none.
 type secrets struct {
-	of atomic.Pointer[[2]*config.Document]
+	of atomic.Pointer[[2]func(string) string] // the newest first, nil for none
 
 	mu     sync.Mutex
 	tokens []string // of credentials, the newest last
@@ -38,7 +38,7 @@ func (s *secrets) token(text string) {
 // into force, undo forgets them.
 func (s *secrets) add(d *config.Document) (undo func()) {
 	was := s.of.Load()
-	both := [2]*config.Document{d}
+	both := [2]func(string) string{d.Striker()} // and not the documents, which are large
 	if was != nil {
 		both[1] = was[0]
 	}
@@ -55,9 +55,9 @@ func (a *App) strike(text string) string {
 	if of == nil {
 		return text
 	}
-	for _, d := range of {
-		if d != nil {
-			text = d.Strike(text)
+	for _, strike := range of {
+		if strike != nil {
+			text = strike(text)
 		}
 	}
 	return text

@@ -77,6 +77,9 @@ func (e *Errors) Add(at Pos, path, format string, args ...any) *Error {
 	return err
 }
 
+// Join adds the mistakes of more.
+func (e *Errors) Join(more *Errors) { e.list = append(e.list, more.list...) }
+
 // Len is the number of mistakes so far.
 func (e *Errors) Len() int { return len(e.list) }
 

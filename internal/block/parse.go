@@ -126,6 +126,7 @@ func (p *parser) node(y *yaml.Node, path string) *Node {
 	case yaml.SequenceNode:
 		n.Kind = List
 		p.tag(y, n, "!!seq")
+		n.Items = make([]*Node, 0, len(y.Content))
 		for i, item := range y.Content {
 			n.Items = append(n.Items, p.node(item, Index(path, i)))
 		}
@@ -164,7 +165,8 @@ func kindOf(y *yaml.Node) Kind {
 
 // mapping reads the keys of a mapping. Keys of the mapping itself take precedence over those of a merge key (<<).
 func (p *parser) mapping(y *yaml.Node, n *Node) {
-	first := map[string]Pos{}
+	first := make(map[string]Pos, len(y.Content)/2)
+	n.Keys = make([]Key, 0, len(y.Content)/2)
 	var merged []*Node
 	for i := 0; i+1 < len(y.Content) && p.stop == ""; i += 2 {
 		k, v := y.Content[i], y.Content[i+1]

@@ -25,8 +25,7 @@ func Check(opts app.Options, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for i := range doc.Scenarios {
-		s := &doc.Scenarios[i]
+	for _, s := range doc.Scenarios {
 		if _, err := pace.New(s.Workload, s.Name.S); err != nil {
 			return fmt.Errorf("scenario %s: %w", s.Name.S, err)
 		}
@@ -36,8 +35,8 @@ func Check(opts app.Options, w io.Writer) error {
 	w = &text
 	fmt.Fprintf(w, "%s is right: %d targets, %d scenarios.\n", opts.ConfigFile, len(doc.Targets), len(doc.Scenarios))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for i := range doc.Scenarios {
-		describe(t, &doc.Scenarios[i])
+	for _, s := range doc.Scenarios {
+		describe(t, s)
 	}
 	for i := range doc.Suites {
 		describeSuite(t, &doc.Suites[i])

@@ -143,7 +143,7 @@ func narrow(doc *config.Document, o OnceOptions) error {
 	}
 	one := *s
 	one.Schedule = schedule.Config{Manual: true, Duration: lasts}
-	doc.Scenarios, doc.Suites = []config.Scenario{one}, nil
+	doc.Scenarios, doc.Suites = []*config.Scenario{&one}, nil
 	narrowAll(doc, o)
 	return nil
 }

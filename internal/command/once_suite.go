@@ -22,11 +22,10 @@ func narrowSuite(doc *config.Document, s *suite.Config, o OnceOptions) error {
 	if o.For > 0 {
 		return fmt.Errorf("%s is a suite, which lasts as long as its scenarios\n\thint: leave out --for", o.Scenario)
 	}
-	doc.Scenarios = slices.DeleteFunc(doc.Scenarios, func(c config.Scenario) bool {
+	doc.Scenarios = slices.DeleteFunc(doc.Scenarios, func(c *config.Scenario) bool {
 		return !slices.ContainsFunc(s.Scenarios, func(m suite.Member) bool { return m.Scenario.S == c.Name.S })
 	})
-	for i := range doc.Scenarios {
-		c := &doc.Scenarios[i]
+	for _, c := range doc.Scenarios {
 		c.Schedule = schedule.Config{Manual: true, Duration: c.Schedule.Duration}
 	}
 	one := *s

@@ -33,8 +33,7 @@ func analysisBlocks(s *Scenario, kinds analysis.Kinds, errs *block.Errors) {
 // Description returns what analyses know of the document.
 func (d *Document) Description() *analysis.Description {
 	out := &analysis.Description{}
-	for i := range d.Scenarios {
-		s := &d.Scenarios[i]
+	for _, s := range d.Scenarios {
 		one := analysis.Scenario{
 			Name: s.Name.S, Test: string(s.Test), Model: s.Workload.Model(), Target: s.Target.S, Targets: s.Program.Targets(),
 			Objectives: s.Judged, Blocks: s.Analyses,

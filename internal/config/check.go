@@ -25,32 +25,40 @@ var plainName = regexp.MustCompile(`^[0-9a-zA-Z_-]+$`)
 const longestName = 100
 
 // check finds what no block can know by itself: names that are used twice or
-// lead nowhere, flows that do not compile, hosts outside the allow-list.
-func check(d *Document, kinds kind.Set, errs *block.Errors) {
+// lead nowhere, flows that do not compile, hosts outside the allow-list. Those that
+// are about one scenario join the mistakes of decoding it, which are in of.
+func check(d *Document, kinds kind.Set, of []block.Errors, errs *block.Errors) {
 	names := map[string]block.Pos{}
 	for i := range d.Targets {
 		checkName("target", d.Targets[i].Name, names, errs)
 	}
 	names = map[string]block.Pos{}
-	for i := range d.Scenarios {
-		checkName("scenario", d.Scenarios[i].Name, names, errs)
+	for _, s := range d.Scenarios {
+		checkName("scenario", s.Name, names, errs)
 	}
 	for _, o := range d.Outputs {
 		o.Config.Check(d.root, d.Dir, errs)
 	}
 	checkShadows(d, errs)
-	d.feeders = openData(d, errs)
 	checkMaintenance(d, errs)
 	checkCredentials(d, kinds.Credentials, errs)
-	compile(d, kinds.Protocols, errs)
+	flows := flowOptions(d, kinds.Protocols, errs)
 	workloads := kinds.Workload()
 	workloads.Dir, workloads.Allowed = d.Dir, d.Safety.Guard().CheckHost
-	for i := range d.Scenarios {
-		d.Scenarios[i].Workload.Decode(workloads, errs)
-		analysisBlocks(&d.Scenarios[i], kinds.Analyses, errs)
-		checkLabels(d.Scenarios[i].At.Get("labels"), errs)
-		checkSchedule(&d.Scenarios[i], errs)
-		checkObjectives(&d.Scenarios[i], errs)
+	sideBySide(len(d.Scenarios), func(i int) {
+		s, errs := d.Scenarios[i], &of[i]
+		if s.taken {
+			return
+		}
+		compile(s, flows, errs)
+		s.Workload.Decode(workloads, errs)
+		analysisBlocks(s, kinds.Analyses, errs)
+		checkLabels(s.At.Get("labels"), errs)
+		checkSchedule(s, errs)
+		checkObjectives(s, errs)
+	})
+	for i := range of {
+		errs.Join(&of[i])
 	}
 	checkOrder(d, errs)
 	checkSuites(d, errs)
@@ -59,8 +67,7 @@ func check(d *Document, kinds kind.Set, errs *block.Errors) {
 // checkSuites checks what suites say of scenarios.
 func checkSuites(d *Document, errs *block.Errors) {
 	scenarios := map[string]suite.Scenario{}
-	for i := range d.Scenarios {
-		s := &d.Scenarios[i]
+	for _, s := range d.Scenarios {
 		of := suite.Scenario{Manual: s.Schedule.Manual, End: s.Workload.End().Within(s.Schedule.Duration.D())}
 		if workload, at := s.At.Get("workload"), s.At.Get("schedule"); workload == nil || errs.In(workload) || at != nil && errs.In(at) {
 			of = suite.Scenario{Manual: true, End: pace.End{Total: 1}} // what is wrong with it is said there
@@ -77,11 +84,10 @@ func checkSuites(d *Document, errs *block.Errors) {
 // checkOrder checks that what scenarios are after exists and ends, and that each order begins somewhere.
 func checkOrder(d *Document, errs *block.Errors) {
 	var names []string
-	for i := range d.Scenarios {
-		names = append(names, d.Scenarios[i].Name.S)
+	for _, s := range d.Scenarios {
+		names = append(names, s.Name.S)
 	}
-	for i := range d.Scenarios {
-		s := &d.Scenarios[i]
+	for _, s := range d.Scenarios {
 		at := s.Schedule.After
 		if at.S == "" {
 			continue
@@ -144,15 +150,16 @@ func checkShadows(d *Document, errs *block.Errors) {
 		}
 		variables(&f.Steps)
 	}
-	for i := range d.Scenarios {
-		for _, c := range d.Scenarios[i].steps() {
+	for _, s := range d.Scenarios {
+		for _, c := range s.steps() {
 			variables(c)
 		}
 	}
 }
 
-// openData reads the files of data, so that what is wrong with them is known at load.
-func openData(d *Document, errs *block.Errors) map[string]*feeder.Feeder {
+// openData reads the files of data, so that what is wrong with them is known at load. Of data that is unchanged, the
+// rows are those of the document before.
+func openData(d, was *Document, errs *block.Errors) map[string]*feeder.Feeder {
 	feeders := map[string]*feeder.Feeder{}
 	for _, e := range d.Data {
 		if !varName.MatchString(e.Name.S) {
@@ -166,6 +173,9 @@ func openData(d *Document, errs *block.Errors) map[string]*feeder.Feeder {
 			continue // is missing, decoding said so
 		}
 		feeders[e.Name.S] = feeder.Open(e.Name.S, &e.Value, d.Dir, errs)
+		if d.sameData(was, e.Name.S, feeders[e.Name.S]) {
+			feeders[e.Name.S] = was.feeders[e.Name.S]
+		}
 	}
 	return feeders
 }
@@ -185,8 +195,8 @@ func checkMaintenance(d *Document, errs *block.Errors) {
 	}
 }
 
-// compile compiles every flow, used or not.
-func compile(d *Document, kinds []protocol.Kind, errs *block.Errors) {
+// flowOptions returns what all flows are compiled with, and checks those that have a name, used or not.
+func flowOptions(d *Document, kinds []protocol.Kind, errs *block.Errors) flow.Options {
 	guard := d.Safety.Guard()
 	o := flow.Options{
 		Targets: flowTargets(d, kinds, guard.CheckHost, errs), Flows: d.Flows, Data: d.feeders, Kinds: kinds,
@@ -195,17 +205,19 @@ func compile(d *Document, kinds []protocol.Kind, errs *block.Errors) {
 	for i := range d.Flows {
 		flow.Check(d.Flows[i].Name.S, &d.Flows[i].Value, o)
 	}
-	for i := range d.Scenarios {
-		s := &d.Scenarios[i]
-		o.Scenario, o.Target = s.Name.S, s.Target
-		if s.Target.S != "" && o.Targets[s.Target.S] == nil {
-			errs.Add(s.Target.Pos, s.Target.Path, "unknown target %q", s.Target.S).Hint = block.Nearest(s.Target.S, slices.Sorted(maps.Keys(o.Targets)))
-		}
-		o.SetUp, o.TearDown = part(&s.SetUp), part(&s.TearDown)
-		o.Metrics = s.Metrics
-		flow.CheckMetrics(s.Metrics, s.At, errs)
-		s.Program = flow.Compile(&s.Flow, o)
+	return o
+}
+
+// compile compiles what a scenario does.
+func compile(s *Scenario, o flow.Options, errs *block.Errors) {
+	o.Scenario, o.Target, o.Errors = s.Name.S, s.Target, errs
+	if s.Target.S != "" && o.Targets[s.Target.S] == nil {
+		errs.Add(s.Target.Pos, s.Target.Path, "unknown target %q", s.Target.S).Hint = block.Nearest(s.Target.S, slices.Sorted(maps.Keys(o.Targets)))
 	}
+	o.SetUp, o.TearDown = part(&s.SetUp), part(&s.TearDown)
+	o.Metrics = s.Metrics
+	flow.CheckMetrics(s.Metrics, s.At, errs)
+	s.Program = flow.Compile(&s.Flow, o)
 }
 
 // part returns a part of a scenario beside its flow, nil for none.

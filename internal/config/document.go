@@ -38,7 +38,7 @@ type Document struct {
 	Data          block.Entries[feeder.Config]         `yaml:"data" doc:"Files whose rows flows read: a row an iteration, or one for each step next."`
 	Flows         flow.NamedFlows                      `yaml:"flows" doc:"Flows that scenarios use by name."`
 	ScenarioFiles []string                             `yaml:"scenario_files" doc:"Patterns of further files, which may hold vars, credentials, targets, data, flows, scenarios and suites."`
-	Scenarios     []Scenario                           `yaml:"scenarios" doc:"What runs."`
+	Scenarios     []*Scenario                          `yaml:"scenarios" doc:"What runs."`
 	Suites        []suite.Config                       `yaml:"suites" doc:"Scenarios that run together: each at its time, one verdict for all."`
 
 	History history.Config `yaml:"history" doc:"How much perfd remembers of windows, runs and findings; changes count from the next start on."`
@@ -54,7 +54,7 @@ type Document struct {
 	secrets *secrets
 	sources *sources
 
-	striking striking
+	striking *striking
 }
 
 // A Scenario is a named flow on a target with a workload and a schedule.
@@ -92,6 +92,8 @@ type Scenario struct {
 	Fingerprint string `yaml:"-"`
 	// Shape is equal where workload and flow are: what is measured can be compared.
 	Shape string `yaml:"-"`
+
+	taken bool // over from the document before
 }
 
 // DecodeBlock decodes the keys that every scenario has, strictly, over its
@@ -160,9 +162,9 @@ func (Test) JSONSchema() map[string]any { return map[string]any{"enum": tests} }
 
 // Scenario returns the scenario of a name, nil where there is none.
 func (d *Document) Scenario(name string) *Scenario {
-	for i := range d.Scenarios {
-		if d.Scenarios[i].Name.S == name {
-			return &d.Scenarios[i]
+	for _, s := range d.Scenarios {
+		if s.Name.S == name {
+			return s
 		}
 	}
 	return nil

@@ -23,8 +23,11 @@ import (
 // go on under an allow-list that no longer holds.
 func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 	known := fileHashes(d)
-	for i := range d.Scenarios {
-		s := &d.Scenarios[i]
+	sideBySide(len(d.Scenarios), func(i int) {
+		s := d.Scenarios[i]
+		if s.taken {
+			return
+		}
 		var flows []*block.Node
 		var used []string
 		for _, c := range s.steps() {
@@ -66,7 +69,7 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 		}
 		s.Shape = shape.sum()
 		s.Fingerprint = p.sum()
-	}
+	})
 }
 
 // TargetFingerprint is equal in two documents where what they and safety say of a
@@ -194,7 +197,7 @@ type printer struct {
 
 func newPrinter(dir string, without []*block.Node, known map[string]string) printer {
 	h := sha256.New()
-	return printer{h, bufio.NewWriter(h), dir, without, known}
+	return printer{h, bufio.NewWriterSize(h, 1<<10), dir, without, known}
 }
 
 // sum returns the hash of everything printed.
@@ -210,12 +213,17 @@ func (p printer) node(n *block.Node) {
 	}
 	p.number(int(n.Kind))
 	p.text(n.Scalar)
-	keys := n.Keys
-	if len(p.without) > 0 {
-		keys = slices.DeleteFunc(slices.Clone(keys), func(k block.Key) bool { return slices.Contains(p.without, k.Value) })
+	left := len(n.Keys)
+	for _, k := range n.Keys {
+		if slices.Contains(p.without, k.Value) {
+			left--
+		}
 	}
-	p.number(len(keys))
-	for _, k := range keys {
+	p.number(left)
+	for _, k := range n.Keys {
+		if left < len(n.Keys) && slices.Contains(p.without, k.Value) {
+			continue
+		}
 		p.text(k.Name)
 		p.node(k.Value)
 		// What ca_file, password_file and their like name is read again while it is in use.

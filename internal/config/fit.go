@@ -13,8 +13,8 @@ import (
 // accepted all the same, because the load that fits is made, and the rest is dropped and counted.
 func (d *Document) Misfits() block.Mistakes {
 	var errs block.Errors
-	for i := range d.Scenarios {
-		d.Scenarios[i].fits(&errs)
+	for _, s := range d.Scenarios {
+		s.fits(&errs)
 	}
 	for i := range d.Targets {
 		d.fitTarget(d.Targets[i].Name, &errs)
@@ -71,8 +71,7 @@ func (d *Document) fitTarget(name block.Text, errs *block.Errors) {
 		rate, key = own, "limits.request_rate"
 	}
 	all, asking, over, vus := 0.0, 0, false, 0
-	for i := range d.Scenarios {
-		s := &d.Scenarios[i]
+	for _, s := range d.Scenarios {
 		requests, uses := s.requestsTo(name.S)
 		if !uses {
 			continue

@@ -16,6 +16,9 @@ type Options struct {
 	Flags   map[string]string // text by path of its key: "safety.max_request_rate"
 	Environ []string          // "NAME=value" each; nil is the process's own environment
 	Kinds   kind.Set          // what the document may name
+	// Was is the document in whose place the new one comes, nil for none. Scenarios of which the two say the
+	// same are taken over: they are not decoded and compiled again.
+	Was *Document
 }
 
 // maxFileSize bounds one configuration file, in bytes.
@@ -39,7 +42,13 @@ func Load(o Options) (*Document, error) {
 		errs.Add(block.Pos{}, "", "%v", err).Hint = "--config.file names the configuration file"
 		return nil, errs.Err()
 	}
-	return load(o, text, &errs)
+	d, err := load(o, text, &errs)
+	if o.Was != nil && (err != nil || d.outdated(o.Was)) {
+		// What was taken over is made of other data, or messages have its places in the document before.
+		o.Was, errs = nil, block.Errors{}
+		d, err = load(o, text, &errs)
+	}
+	return d, err
 }
 
 // load is Load once the main file is read.
@@ -60,8 +69,9 @@ func load(o Options, text []byte, errs *block.Errors) (*Document, error) {
 	r.secrets.environ(r.env)
 	unresolved := errs.Mistakes()
 	d := &Document{Dir: dir, file: o.File, root: root, secrets: r.secrets, sources: r.sources, Safety: Safety{BackOff: target.DefaultBackOff()}}
-	decode(d, o.Kinds.Outputs, errs)
-	check(d, o.Kinds, errs)
+	of := decode(d, o.Kinds.Outputs, o.Was, errs)
+	d.feeders = openData(d, o.Was, errs)
+	check(d, o.Kinds, of, errs)
 	if errs.Len() > 0 {
 		return nil, r.secrets.censor(r.first(errs.Mistakes(), unresolved), root)
 	}

@@ -286,7 +286,7 @@ scenarios:
 		t.Fatal(err)
 	}
 	dump.Write(text)
-	for _, v := range []any{d, *d, d.Scenarios, &d.Scenarios[0], d.Targets, d.Targets[0].URL, d.Vars} {
+	for _, v := range []any{d, *d, d.Scenarios, d.Scenarios[0], d.Targets, d.Targets[0].URL, d.Vars} {
 		fmt.Fprintf(&dump, "%v %+v %#v %s", v, v, v, v)
 		slog.New(slog.NewTextHandler(&dump, nil)).Info("loaded", "it", v)
 		slog.New(slog.NewJSONHandler(&dump, nil)).Info("loaded", "it", v)

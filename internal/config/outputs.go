@@ -21,8 +21,8 @@ func sections(kinds []output.Kind) []block.Field {
 	return all
 }
 
-// decode decodes the document's root, each key by whom it belongs to.
-func decode(d *Document, kinds []output.Kind, errs *block.Errors) {
+// decode decodes the document's root, each key by whom it belongs to. It returns the mistakes of each scenario apart.
+func decode(d *Document, kinds []output.Kind, was *Document, errs *block.Errors) (of []block.Errors) {
 	known := sections(kinds)
 	own := block.FieldNames(block.Fields(reflect.TypeFor[Document]()))
 	for _, k := range d.root.Keys {
@@ -30,12 +30,18 @@ func decode(d *Document, kinds []output.Kind, errs *block.Errors) {
 			block.UnknownKey(k, d.root.Path, block.FieldNames(known), errs)
 		}
 	}
+	scenarios := d.root.Get("scenarios")
+	if scenarios != nil && scenarios.Kind == block.List {
+		own = slices.DeleteFunc(own, func(name string) bool { return name == "scenarios" })
+		of = d.decodeScenarios(scenarios.Items, was)
+	}
 	block.Decode(only(d.root, own), d, errs)
 	for _, k := range kinds {
 		c := k.Config()
 		block.Decode(only(d.root, block.FieldNames(blocks(c))), c, errs)
 		d.Outputs = append(d.Outputs, output.Configured{Kind: k, Config: c})
 	}
+	return of
 }
 
 // only returns a mapping with the named keys of n.

@@ -37,14 +37,16 @@ type striking struct {
 // for concurrent use.
 func (d *Document) Strike(text string) string { return d.striking.strike(text) }
 
+// Striker returns Strike as a function that does not hold the document.
+func (d *Document) Striker() func(string) string { return d.striking.strike }
+
 // Striker returns what strikes texts out that no document holds, as Document.Strike does.
 func Striker(texts []string) func(string) string {
 	s := newSecrets("")
 	for _, text := range texts {
 		s.add(text)
 	}
-	striking := newStriking(s)
-	return striking.strike
+	return newStriking(s).strike
 }
 
 func (s *striking) strike(text string) string {
@@ -72,7 +74,7 @@ func (s *striking) strikeCut(text string) string {
 }
 
 // newStriking prepares what strikes out the secrets of a document.
-func newStriking(s *secrets) striking {
+func newStriking(s *secrets) *striking {
 	var long []string
 	var short []string
 	for value := range s.values {
@@ -85,7 +87,7 @@ func newStriking(s *secrets) striking {
 			}
 		}
 	}
-	out := striking{long: striker(long), all: long}
+	out := &striking{long: striker(long), all: long}
 	if len(short) > 0 {
 		slices.Sort(short)
 		out.short = regexp.MustCompile(`(^|[^\pL\pN_])(?:` + strings.Join(slices.Compact(short), "|") + `)\b`)

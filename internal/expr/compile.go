@@ -67,6 +67,11 @@ func (c *compiler) text(t block.Text, errs *block.Errors) (eval, Type, bool) {
 }
 
 func (c *compiler) parse(s string) (eval, Type, error) {
+	if c.symbols != nil {
+		if tree := c.symbols.trees[s]; tree != nil {
+			return c.node(tree)
+		}
+	}
 	if strings.TrimSpace(s) == "" {
 		return nil, Any, wrong("an expression must not be empty")
 	}
@@ -87,6 +92,9 @@ func (c *compiler) parse(s string) (eval, Type, error) {
 			return nil, Any, wrong("%s", at.Message)
 		}
 		return nil, Any, wrong("%s", err)
+	}
+	if c.symbols != nil {
+		c.symbols.trees[s] = tree.Node
 	}
 	return c.node(tree.Node)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/expr-lang/expr/ast"
 	"github.com/tidwall/gjson"
 )
 
@@ -16,7 +17,13 @@ import (
 type Symbols struct {
 	parent *Symbols
 	names  map[string]symbol
-	next   *int
+	*common
+}
+
+// common is what all tables below one root share.
+type common struct {
+	next  int                 // slot
+	trees map[string]ast.Node // of expressions, by their text: steps of one flow often have the same
 }
 
 type symbol struct {
@@ -31,9 +38,9 @@ type symbol struct {
 func NewSymbols(parent *Symbols) *Symbols {
 	s := &Symbols{parent: parent, names: map[string]symbol{}}
 	if parent != nil {
-		s.next = parent.next
+		s.common = parent.common
 	} else {
-		s.next = new(int)
+		s.common = &common{trees: map[string]ast.Node{}}
 	}
 	return s
 }
@@ -48,8 +55,8 @@ func (s *Symbols) Declare(name string, t Type) (slot int) {
 		}
 		return have.slot
 	}
-	slot = *s.next
-	*s.next++
+	slot = s.next
+	s.next++
 	s.names[name] = symbol{slot: slot, kind: t}
 	return slot
 }
@@ -128,7 +135,7 @@ func (s *Symbols) ReadsOf(f func()) (names []string) {
 }
 
 // Slots returns the number of slots that a Scope needs for all tables below the root.
-func (s *Symbols) Slots() int { return *s.next }
+func (s *Symbols) Slots() int { return s.next }
 
 // known returns the names in the table and its parents.
 func (s *Symbols) known() []string {

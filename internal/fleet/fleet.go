@@ -201,6 +201,9 @@ func (f *Fleet) current() *generation {
 	return f.now
 }
 
+// Document returns the document in force.
+func (f *Fleet) Document() *config.Document { return f.current().doc }
+
 // Scenarios returns the scenarios there are, in the document's order.
 func (f *Fleet) Scenarios() []*Scenario { return f.current().scenarios }
 

@@ -58,8 +58,7 @@ func (f *Fleet) build(doc *config.Document, old *generation) (*generation, error
 		}
 		g.targets[name] = f.newTarget(c, g.credential(c.Credentials.S), &doc.Safety, fingerprint)
 	}
-	for i := range doc.Scenarios {
-		c := &doc.Scenarios[i]
+	for _, c := range doc.Scenarios {
 		was := old.scenario(c.Name.S)
 		if was != nil && was.cfg.Fingerprint == c.Fingerprint {
 			g.scenarios = append(g.scenarios, was)
@@ -114,8 +113,7 @@ func (c *Change) Commit() {
 	f.mu.Lock()
 	f.now = next
 	f.mu.Unlock()
-	for i := range next.doc.Scenarios {
-		block := &next.doc.Scenarios[i]
+	for _, block := range next.doc.Scenarios {
 		next.scenario(block.Name.S).failures.conceal()
 		if s := next.scenario(block.Name.S); s.cfg != block {
 			s.setObjectives(block)

@@ -269,7 +269,7 @@ func (v *VU) measure(a *addition, value expr.Value, response expr.Response) erro
 	}
 	buffer, _ := v.rt.labels.Get().(*[]byte)
 	if buffer == nil {
-		buffer = new([]byte)
+		buffer = &[]byte{} // not nil: labels that are all empty are labels
 	}
 	defer v.rt.labels.Put(buffer)
 	key := (*buffer)[:0]

@@ -197,6 +197,9 @@ func Compile(c *Config, o Options) *Program {
 
 // body compiles a whole program.
 func (k *compiler) body(c *Config, in place) {
+	requests := len(c.Requests())
+	k.p.Steps, k.p.steps = make([]StepDesc, 0, requests), make([]step, 0, requests)
+	k.p.code, k.p.Outline = make([]op, 0, len(c.Items)), make([]Line, 0, len(c.Items))
 	reads := k.root.ReadsOf(func() { k.items(c, in) })
 	k.feeds(reads)
 	k.p.slots, k.p.sets = k.root.Slots(), k.sets

@@ -138,17 +138,31 @@ var (
 
 // merge joins neighbouring literals.
 func merge(lists ...[]segment) []segment {
-	var out []segment
+	var usual [24]segment
+	all, n := usual[:0], 0
 	for _, list := range lists {
-		for _, s := range list {
-			if n := len(out); n > 0 && s.slot == nil && out[n-1].slot == nil {
-				out[n-1].literal = append(slices.Clip(out[n-1].literal), s.literal...)
-			} else {
-				out = append(out, s)
+		all = append(all, list...)
+	}
+	for i := 0; i < len(all); n++ {
+		from, size := i, 0
+		for ; i < len(all) && all[i].slot == nil; i++ {
+			size += len(all[i].literal)
+		}
+		switch i - from {
+		case 0: // one with a slot
+			all[n] = all[i]
+			i++
+		case 1:
+			all[n] = all[from]
+		default:
+			text := make([]byte, 0, size)
+			for _, s := range all[from:i] {
+				text = append(text, s.literal...)
 			}
+			all[n] = segment{literal: text}
 		}
 	}
-	return out
+	return slices.Clone(all[:n])
 }
 
 // constant returns the bytes of segments without slots.
