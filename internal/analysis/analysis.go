@@ -58,6 +58,14 @@ type Prompt interface {
 	Part(*load.Window) bool
 }
 
+// A Twinned analysis takes what the other side of a scenario with a twin did, too. All others judge the scenario's own
+// side alone.
+type Twinned interface {
+	// Baseline takes a window whose scenario is a name of BaselineName's, as Window takes the others. Those of one
+	// interval may come before or after the scenario's.
+	Baseline(*load.Window)
+}
+
 // Send takes the value of a metric, with a value for each of its labels.
 type Send = metric.Send
 

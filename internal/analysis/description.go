@@ -23,12 +23,23 @@ type Scenario struct {
 	// Target is where steps send to that name no other; Targets are all of them.
 	Target  string
 	Targets []string
+	// Twin is its baseline, nil for none.
+	Twin *Twin
 	// Steps are the labels of the flow's steps, in their order.
 	Steps []string
 	// Objectives are the scenario's own, then those of its steps.
 	Objectives []objective.Objective
 	// Blocks are what Kind.Block returned, filled from the configuration, by the name of the analysis.
 	Blocks map[string]any
+}
+
+// A Twin is the baseline of a scenario: a target that gets the same load at the same time.
+type Twin struct {
+	// Name is the name of its windows, BaselineName's.
+	Name   string
+	Target string
+	// Margin is the share by which the scenario's target must be worse to be called so.
+	Margin float64
 }
 
 // The values of Scenario.Test and Scenario.Model that analyses ask for.

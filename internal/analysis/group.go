@@ -46,12 +46,25 @@ func NewGroup(kinds Kinds) *Group {
 // Configure hands a description to all analyses.
 func (g *Group) Configure(d *Description) { g.each(func(a Analysis) { a.Configure(d) }) }
 
-// Window feeds a window.
-func (g *Group) Window(w *load.Window) { g.feed(func(a Analysis) { a.Window(w) }) }
+// Window feeds a window. That of a baseline goes to those that are Twinned.
+func (g *Group) Window(w *load.Window) {
+	if !IsBaseline(w.Scenario) {
+		g.feed(func(a Analysis) { a.Window(w) })
+		return
+	}
+	g.feed(func(a Analysis) {
+		if t, ok := a.(Twinned); ok {
+			t.Baseline(w)
+		}
+	})
+}
 
 // Part feeds a part of a window under way to those that are Prompt, and reports whether
-// any of them has something new to say.
+// any of them has something new to say. Those of baselines are nobody's.
 func (g *Group) Part(w *load.Window) (news bool) {
+	if IsBaseline(w.Scenario) {
+		return false
+	}
 	g.feed(func(a Analysis) {
 		if p, ok := a.(Prompt); ok && p.Part(w) {
 			news = true

@@ -258,7 +258,7 @@ func (d daemon) StopSuite(name string) error {
 func (d daemon) view(s *fleet.Scenario, now time.Time) web.Scenario {
 	cfg, sched := s.Config(), s.Schedule()
 	v := web.Scenario{
-		Name: s.Name(), Test: string(cfg.Test), Target: cfg.Target.S, Labels: cfg.Labels,
+		Name: s.Name(), Test: string(cfg.Test), Target: cfg.Target.S, Labels: cfg.Labels, BaselineOf: s.BaselineOf(),
 		Executor: cfg.Workload.Executor, Model: cfg.Workload.Model(),
 		Schedule: cfg.Schedule.Describe(), Workload: cfg.Played().Describe(),
 		State: fleet.State(sched), Expected: sched.Due, NextRun: sched.Next, LastEnd: sched.LastEnd, Missed: sched.Missed,

@@ -114,6 +114,9 @@ func describe(w io.Writer, s *config.Scenario) {
 	fmt.Fprintf(w, "\n%s\t%s test on %s\n", s.Name.S, s.Test, s.Target.S)
 	fmt.Fprintf(w, "  schedule\t%s\n", s.Schedule.Describe())
 	fmt.Fprintf(w, "  workload\t%s\n", s.Played().Describe())
+	if s.Twin != nil {
+		fmt.Fprintf(w, "  twin\t%s\n", s.Twin.Describe(s.Target.S))
+	}
 	outline(w, s)
 	for i := range s.Judged {
 		o := &s.Judged[i]

@@ -32,6 +32,9 @@ func (p *planned) text(width int) []byte {
 	if p.controlled() {
 		facts = append(facts, [2]string{"level", "set from outside while it runs, and no file knows to what by now; this is what it begins with"})
 	}
+	if s.Twin != nil {
+		facts = append(facts, [2]string{"twin", s.Twin.Describe(s.Target.S)})
+	}
 	p.facts(&w, width, facts)
 	fmt.Fprintln(&w)
 	lines(p.title())

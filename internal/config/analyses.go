@@ -38,6 +38,9 @@ func (d *Document) Description() *analysis.Description {
 			Name: s.Name.S, Test: string(s.Test), Model: s.Workload.Model(), Target: s.Target.S, Targets: s.Program.Targets(),
 			Objectives: s.Judged, Blocks: s.Analyses,
 		}
+		if t := s.Twin; t != nil {
+			one.Twin = &analysis.Twin{Name: t.side(s.Name.S), Target: t.Baseline.S, Margin: float64(t.Margin)}
+		}
 		for _, step := range s.Program.Steps {
 			if step.Metric == nil || step.Metric.AsRequests() {
 				one.Steps = append(one.Steps, step.Label)

@@ -218,6 +218,7 @@ func compile(s *Scenario, o flow.Options, errs *block.Errors) {
 	o.Metrics = s.Metrics
 	flow.CheckMetrics(s.Metrics, s.At, errs)
 	s.Program = flow.Compile(&s.Flow, o)
+	compileTwin(s, o)
 }
 
 // part returns a part of a scenario beside its flow, nil for none.

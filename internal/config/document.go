@@ -72,6 +72,7 @@ type Scenario struct {
 	Validity   validity.Config    `yaml:"validity" doc:"When perfd takes its own measurement for disturbed."`
 	Objectives []objective.Config `yaml:"objectives" doc:"What the SLA says of the scenario as a whole; those of single steps are written there."`
 	Checks     objective.Checks   `yaml:"checks" doc:"What the checks of the scenario must reach."`
+	Twin       *Twin              `yaml:"twin" doc:"An untouched target that gets the same load at the same time, so that a release is told from its environment."`
 	Tolerate   bool               `yaml:"tolerate" doc:"Judge this scenario even while a stress or spike scenario runs on its target (default false)."`
 
 	// Blocks are the keys beyond these, in document order: how analyses judge the scenario.

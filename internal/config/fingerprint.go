@@ -47,11 +47,15 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 		p.node(root.Get("safety"))
 		p.node(root.Get("blackouts"))
 		p.node(s.At)
-		for _, name := range s.Program.Targets() {
+		targets, credentials := s.Program.Targets(), s.Credentials()
+		if b := s.BaselineSide(); b != nil {
+			targets, credentials = append(targets, b.Program.Targets()...), append(credentials, b.Credentials()...)
+		}
+		for _, name := range targets {
 			p.text(name)
 			p.node(named(root.Get("targets"), name))
 		}
-		for _, name := range s.Credentials() {
+		for _, name := range credentials {
 			p.text(name)
 			p.node(root.Get("credentials").Get(name))
 		}
@@ -111,6 +115,9 @@ func judgedBy(scenario *block.Node, flows []*block.Node, kinds analysis.Kinds) (
 	}
 	add(scenario.Get("objectives"))
 	add(scenario.Get("checks"))
+	if twin := scenario.Get("twin"); twin != nil {
+		add(twin.Get("margin"))
+	}
 	for _, k := range kinds {
 		add(scenario.Get(k.Name))
 	}

@@ -71,7 +71,7 @@ func (d *Document) fitTarget(name block.Text, errs *block.Errors) {
 		rate, key = own, "limits.request_rate"
 	}
 	all, asking, over, vus := 0.0, 0, false, 0
-	for _, s := range d.Scenarios {
+	for _, s := range d.sides() {
 		requests, uses := s.requestsTo(name.S)
 		if !uses {
 			continue

@@ -231,6 +231,10 @@ func (e *Engine) Zero() time.Time { return e.zero }
 // Now is the time since Zero, by the monotonic clock.
 func (e *Engine) Now() time.Duration { return time.Since(e.zero) }
 
+// Planned converts a due time, since Zero, into the plan's time. It is the same for an arrival in every engine that
+// performs the plan.
+func (e *Engine) Planned(due time.Duration) time.Duration { return e.planTime(due) }
+
 // Run performs the run and returns when every VU is closed and every goroutine
 // of the engine has ended. When ctx ends, no further iteration starts and those
 // under way have GracefulStop. It is called once.

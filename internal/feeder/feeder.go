@@ -157,14 +157,35 @@ func (f *Feeder) Dealer(seed uint64, shard, shards int) *Dealer {
 // Next deals a row to the VU of a number among those of all shards, which r is the random source of. It returns
 // ErrEnd after the last row, and another error where a row cannot be read.
 func (d *Dealer) Next(vu int, r *rand.Rand) (expr.Value, error) {
-	row, err := d.next(vu, r)
+	var turn uint64
+	if d.InTurn() {
+		turn = d.Turn()
+	}
+	return d.Deal(turn, vu, r)
+}
+
+// InTurn reports whether rows are dealt in turn: the order asks neither the VU nor its random source.
+func (d *Dealer) InTurn() bool {
+	switch d.f.order {
+	case PerVU, Zipf, Random:
+		return false
+	}
+	return true
+}
+
+// Turn takes the next turn of this shard.
+func (d *Dealer) Turn() uint64 { return (d.turns.Add(1)-1)*d.shards + d.shard }
+
+// Deal is Next with a turn that was taken before; turns mean nothing to a dealer that is not InTurn.
+func (d *Dealer) Deal(turn uint64, vu int, r *rand.Rand) (expr.Value, error) {
+	row, err := d.deal(turn, vu, r)
 	if err != nil && !errors.Is(err, ErrEnd) {
 		err = fmt.Errorf("%s: %w", d.f.file, err)
 	}
 	return row, err
 }
 
-func (d *Dealer) next(vu int, r *rand.Rand) (expr.Value, error) {
+func (d *Dealer) deal(turn uint64, vu int, r *rand.Rand) (expr.Value, error) {
 	rows := d.f.rows
 	n := uint64(rows.rows)
 	switch d.f.order {
@@ -178,7 +199,6 @@ func (d *Dealer) next(vu int, r *rand.Rand) (expr.Value, error) {
 		}
 		return rows.row(int(r.Uint64N(n)))
 	}
-	turn := (d.turns.Add(1)-1)*d.shards + d.shard
 	if d.f.stop && turn >= n {
 		return expr.Value{}, ErrEnd
 	}

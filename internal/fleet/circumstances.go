@@ -76,7 +76,7 @@ func (f *Fleet) flags(s *Scenario, own *load.Window) load.Flags {
 		return flags
 	}
 	for _, o := range f.Scenarios() {
-		if o != s && o.harsh() && o.runDuring(start, end) != "" && o.sharesTarget(s) {
+		if o != s && o != s.twin && o != s.primary && o.harsh() && o.runDuring(start, end) != "" && o.sharesTarget(s) {
 			flags.Disturbed = true
 		}
 	}

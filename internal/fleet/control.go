@@ -35,6 +35,9 @@ func (s *Scenario) SetLoad(to pace.Target, by string) (pace.Setting, error) {
 	if !ok {
 		return pace.Setting{}, ErrNotControlled
 	}
+	if s.primary != nil {
+		return s.primary.SetLoad(to, by)
+	}
 	s.setting.Lock()
 	defer s.setting.Unlock()
 	r := s.current()
@@ -46,9 +49,7 @@ func (s *Scenario) SetLoad(to pace.Target, by string) (pace.Setting, error) {
 	if err != nil {
 		return was, err
 	}
-	if r != nil {
-		r.engine.Refresh()
-	}
+	s.refresh()
 	s.loadSet(was.Level(), set)
 	return set, s.keepLoad(set)
 }

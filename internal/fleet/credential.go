@@ -76,6 +76,11 @@ func (f *Fleet) buildCredentials(doc *config.Document, old *generation) map[stri
 		for _, name := range doc.Scenarios[i].Credentials() {
 			used[name] = true
 		}
+		if b := doc.Scenarios[i].BaselineSide(); b != nil {
+			for _, name := range b.Credentials() {
+				used[name] = true
+			}
+		}
 	}
 	all := map[string]*keeper{}
 	for name := range used {

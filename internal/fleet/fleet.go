@@ -318,7 +318,7 @@ func (f *Fleet) NoPorts() (n uint64) {
 // finished has the scenarios follow that are after one whose run has come to its end.
 func (f *Fleet) finished(scenario string) {
 	for _, s := range f.Scenarios() {
-		if s.cfg.Schedule.After.S == scenario {
+		if s.primary == nil && s.cfg.Schedule.After.S == scenario {
 			s.runner.Follow()
 		}
 	}
@@ -342,7 +342,7 @@ func (f *Fleet) pauseChanged(paused bool) {
 	for _, s := range f.Scenarios() {
 		r := s.current()
 		if paused {
-			s.runner.Pause()
+			s.runner.Pause() // a baseline's side has that of its scenario: a second time changes nothing
 			if r != nil {
 				r.engine.Pause()
 			}
@@ -361,7 +361,7 @@ func (f *Fleet) releaseChanged(t *Target, event load.Event, changes int) {
 	f.o.Log.Info("the target changed its release", "target", t.name, "release", event.Release, "previous", event.Previous, "settled", event.Settled, "changes", changes)
 	f.o.Judge.Event(event)
 	for _, s := range f.Scenarios() {
-		if s.targets[t.name] != nil {
+		if s.primary == nil && s.targets[t.name] != nil {
 			s.runner.Cut()
 		}
 	}

@@ -23,9 +23,7 @@ func (s *Scenario) follow(ctx context.Context, f *pace.Feed) (stopped <-chan str
 			}
 			f.Put(all, time.Now())
 		}
-		if r := s.current(); r != nil {
-			r.engine.Refresh()
-		}
+		s.refresh()
 	}
 	read()
 	done := make(chan struct{})
@@ -43,4 +41,13 @@ func (s *Scenario) follow(ctx context.Context, f *pace.Feed) (stopped <-chan str
 		}
 	}()
 	return done
+}
+
+// refresh has the runs under way look again at what their plan asks for.
+func (s *Scenario) refresh() {
+	for _, side := range s.sides() {
+		if r := side.current(); r != nil {
+			r.engine.Refresh()
+		}
+	}
 }

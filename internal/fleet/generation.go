@@ -61,7 +61,7 @@ func (f *Fleet) build(doc *config.Document, old *generation) (*generation, error
 	for _, c := range doc.Scenarios {
 		was := old.scenario(c.Name.S)
 		if was != nil && was.cfg.Fingerprint == c.Fingerprint {
-			g.scenarios = append(g.scenarios, was)
+			g.scenarios = append(g.scenarios, was.sides()...)
 			continue // Commit gives it its objectives, which may have changed
 		}
 		s, err := f.newScenario(c, g, doc.Blackouts)
@@ -71,6 +71,10 @@ func (f *Fleet) build(doc *config.Document, old *generation) (*generation, error
 		}
 		s.replaces = was != nil
 		g.scenarios = append(g.scenarios, s)
+		if err := f.addTwin(s, g); err != nil {
+			g.discard(old)
+			return nil, fmt.Errorf("scenario %s: twin: %w", c.Name.S, err)
+		}
 	}
 	return g, nil
 }
@@ -114,9 +118,15 @@ func (c *Change) Commit() {
 	f.now = next
 	f.mu.Unlock()
 	for _, block := range next.doc.Scenarios {
-		next.scenario(block.Name.S).failures.conceal()
-		if s := next.scenario(block.Name.S); s.cfg != block {
+		s := next.scenario(block.Name.S)
+		for _, side := range s.sides() {
+			side.failures.conceal()
+		}
+		if s.cfg != block {
 			s.setObjectives(block)
+			if s.twin != nil {
+				s.twin.setObjectives(block.BaselineSide())
+			}
 		}
 	}
 	f.keepTime(next)

@@ -95,9 +95,9 @@ type sharedKey struct {
 	key    protocol.Key
 }
 
-// newRun makes a run of the schedule and starts nothing.
-func (s *Scenario) newRun(sr schedule.Run) (*run, error) {
-	r := &run{s: s, plan: pace.From(s.plan, sr.Zero), joined: time.Now(), done: make(chan struct{}), shared: map[sharedKey]io.Closer{}}
+// newRun makes a run of the schedule that follows a plan, and starts nothing.
+func (s *Scenario) newRun(sr schedule.Run, plan pace.Plan) (*run, error) {
+	r := &run{s: s, plan: plan, joined: time.Now(), done: make(chan struct{}), shared: map[sharedKey]io.Closer{}}
 	r.ends = !sr.End.IsZero() || !s.cfg.Workload.End().Never()
 	r.killed, r.killNow = context.WithCancel(context.Background())
 	r.identity.Store(newIdentity(s.name, sr, s.release()))

@@ -49,6 +49,8 @@ type Scenario struct {
 	credentials map[string]*credential.Credential // of the steps, by name
 	runner      *schedule.Runner
 	replaces    bool               // an older version of itself; false after its first run
+	twin        *Scenario          // its baseline's side, nil for none
+	primary     *Scenario          // whose baseline's side it is, nil where it is none; the runner is that one's
 	cancel      context.CancelFunc // ends the runner
 	done        chan struct{}      // closed when the runner has ended
 
@@ -92,11 +94,25 @@ const schedulePrefix = "schedule/"
 
 // newScenario makes a scenario and its series, and starts nothing.
 func (f *Fleet) newScenario(c *config.Scenario, g *generation, blackouts []schedule.Blackout) (*Scenario, error) {
+	s := f.newSide(c, g)
+	s.finished = func() { f.finished(c.Name.S) }
+	var err error
+	if s.plan, err = pace.New(c.Workload, s.name); err != nil {
+		return nil, err
+	}
+	s.plan = pace.OutOfStep(s.plan, c.Workload, s.name, phaseWithin(c.Schedule))
+	if err := s.newRunner(blackouts, f.alive.before); err != nil {
+		return nil, err
+	}
+	return s, s.openSink()
+}
+
+// newSide makes what both sides of a scenario with a twin have, and a scenario without one.
+func (f *Fleet) newSide(c *config.Scenario, g *generation) *Scenario {
 	targets := g.targets
 	s := &Scenario{
 		o: &f.o, zero: f.zero, paused: func() bool { on, _ := f.pause.state(); return on },
-		finished: func() { f.finished(c.Name.S) },
-		name:     c.Name.S, cfg: c, log: f.o.Log.With("scenario", c.Name.S),
+		name: c.Name.S, cfg: c, log: f.o.Log.With("scenario", c.Name.S),
 		open: c.Workload.Open(), valid: validity.NewScenario(f.o.Timeline, mayBeLate(c)), timeline: f.o.Timeline,
 		targets: map[string]*Target{}, claims: map[string]*target.Claim{}, hops: map[*target.Limiter]*target.Claim{},
 		credentials: map[string]*credential.Credential{},
@@ -120,15 +136,7 @@ func (f *Fleet) newScenario(c *config.Scenario, g *generation, blackouts []sched
 		s.stepTargets = append(s.stepTargets, targets[step.Target])
 	}
 	s.first = s.stepTargets[0]
-	var err error
-	if s.plan, err = pace.New(c.Workload, s.name); err != nil {
-		return nil, err
-	}
-	s.plan = pace.OutOfStep(s.plan, c.Workload, s.name, phaseWithin(c.Schedule))
-	if err := s.newRunner(blackouts, f.alive.before); err != nil {
-		return nil, err
-	}
-	return s, s.openSink()
+	return s
 }
 
 // phaseWithin is how much later than its time zero a scenario's first arrival may come,
@@ -217,8 +225,11 @@ func (s *Scenario) newRunner(blackouts []schedule.Blackout, alive time.Time) err
 // has another key: its predecessor, which may still drain, is not its past.
 func (s *Scenario) memoryKey() string { return schedulePrefix + s.name + "/" + s.cfg.Fingerprint[:16] }
 
-// start starts the scenario's schedule.
+// start starts the scenario's schedule. A baseline's side follows the runs of its scenario.
 func (s *Scenario) start() {
+	if s.primary != nil {
+		return
+	}
 	s.restoreLoad()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel, s.done = cancel, make(chan struct{})
@@ -237,6 +248,10 @@ func (s *Scenario) start() {
 
 // stop ends the schedule, and the run under way with its grace.
 func (s *Scenario) stop() {
+	if s.primary != nil {
+		s.primary.stop()
+		return
+	}
 	if s.cancel == nil {
 		return
 	}
@@ -258,25 +273,20 @@ func (s *Scenario) Begin(sr schedule.Run, ended func()) error {
 		sr.ID, sr.Fire = now.UTC().Format("20060102T150405Z"), now
 	}
 	s.replaces = false
-	r, err := s.newRun(sr)
+	r, err := s.newRun(sr, pace.From(s.plan, sr.Zero))
 	if err != nil {
 		s.over(newIdentity(s.name, sr, s.release()), judge.Errored, time.Now())
 		return err
 	}
-	s.mu.Lock()
-	s.run, s.newest = r, r
-	s.mark(r.joined, sr.ID)
-	s.mu.Unlock()
+	s.takeUp(r, sr.ID)
 	s.began(r.identity.Load())
 	s.log.Info("run started", "run", sr.ID, "trace_id", r.identity.Load().TraceID(), "resumed", sr.Resumed, "plan_zero", sr.Zero)
+	beside := s.beside(r, sr)
+	beside.begin()
 	r.start(s.paused(), func(o engine.Outcome) {
 		now := time.Now()
 		named := r.identity.Load()
-		s.mu.Lock()
-		s.run = nil
-		r.stops(now)
-		s.mark(now, "")
-		s.mu.Unlock()
+		s.letGo(r, now)
 		result, over := r.result(o)
 		if over {
 			s.over(named, result, now)
@@ -285,17 +295,37 @@ func (s *Scenario) Begin(sr schedule.Run, ended func()) error {
 			s.finished()
 		}
 		s.log.Info("run ended", "run", named.id, "trace_id", named.TraceID(), "outcome", o.String(), "reason", r.reason(), "after", time.Since(r.joined).Round(time.Millisecond))
+		beside.join()
 		ended()
 	})
 	return nil
 }
 
+// takeUp makes a run the one under way.
+func (s *Scenario) takeUp(r *run, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.run, s.newest = r, r
+	s.mark(r.joined, id)
+}
+
+// letGo ends that a run is the one under way.
+func (s *Scenario) letGo(r *run, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.run = nil
+	r.stops(now)
+	s.mark(now, "")
+}
+
 // End asks the run under way to end with its grace; the schedule calls it.
 func (s *Scenario) End(why schedule.Reason) {
-	if r := s.current(); r != nil {
-		r.why.Store(&why)
-		r.stops(time.Now())
-		r.cancel()
+	for _, side := range s.sides() {
+		if r := side.current(); r != nil {
+			r.why.Store(&why)
+			r.stops(time.Now())
+			r.cancel()
+		}
 	}
 }
 
@@ -308,14 +338,25 @@ func (s *Scenario) Cut(sr schedule.Run) {
 	}
 	now := time.Now()
 	s.over(r.identity.Load(), "", now)
+	named := s.rename(r, sr, now)
+	s.began(named)
+	s.log.Info("run cut", "run", sr.ID, "trace_id", named.TraceID())
+	if t := s.twin; t != nil {
+		if r := t.current(); r != nil {
+			t.rename(r, sr, now)
+		}
+	}
+}
+
+// rename gives a run another identity.
+func (s *Scenario) rename(r *run, sr schedule.Run, now time.Time) *identity {
 	named := newIdentity(s.name, sr, s.release())
 	r.identity.Store(named)
 	s.mu.Lock()
 	s.mark(now, sr.ID)
 	s.mu.Unlock()
-	s.began(named)
 	r.tracer.Rename(r.traced())
-	s.log.Info("run cut", "run", sr.ID, "trace_id", named.TraceID())
+	return named
 }
 
 // lost reports a run that an earlier process began and nobody resumes.

@@ -16,6 +16,14 @@ import (
 // Name is the scenario's name.
 func (s *Scenario) Name() string { return s.name }
 
+// BaselineOf is the name of the scenario whose baseline's side this is, empty where it is none.
+func (s *Scenario) BaselineOf() string {
+	if s.primary == nil {
+		return ""
+	}
+	return s.primary.name
+}
+
 // Config is the block that the scenario was made from; its objectives may be
 // older than the newest document's.
 func (s *Scenario) Config() *config.Scenario { return s.cfg }

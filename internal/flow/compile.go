@@ -29,6 +29,7 @@ type Options struct {
 	Scenario string
 	Target   block.Text         // name of the scenario's target
 	Targets  map[string]*Target // by name
+	Exchange map[string]string  // names of targets by those that they stand in for; nil for none
 	SetUp    *Config            // of a run, nil for none
 	TearDown *Config            // likewise
 	Flows    NamedFlows
@@ -516,6 +517,9 @@ func (k *compiler) target(r *Request) (string, *Target) {
 	at := k.o.Target
 	if r.Target.S != "" {
 		at = r.Target
+	}
+	if to, ok := k.o.Exchange[at.S]; ok {
+		at.S = to
 	}
 	if t := k.o.Targets[at.S]; t != nil {
 		return at.S, t

@@ -45,6 +45,9 @@ func (k *compiler) feed(name string) *feed {
 
 // dealer returns what deals a feeder's rows to the run.
 func (rt *Runtime) dealer(f *feeder.Feeder) *feeder.Dealer {
+	if rt.Pair != nil && rt.Arrival != nil {
+		return rt.Pair.dealer(f, rt)
+	}
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	d := rt.dealers[f]
@@ -60,7 +63,14 @@ func (rt *Runtime) dealer(f *feeder.Feeder) *feeder.Dealer {
 
 // deal sets the variable of a feed to its next row.
 func (v *VU) deal(f *feed) error {
-	row, err := v.dealers[f.index].Next(v.global(), &v.rand)
+	var row expr.Value
+	var err error
+	if d := v.dealers[f.index]; v.rt.Pair != nil && v.rt.Arrival != nil && d.InTurn() {
+		v.takes++
+		row, err = d.Deal(v.rt.Pair.turn(turnKey{d, v.paired, v.takes}), v.global(), &v.rand)
+	} else {
+		row, err = d.Next(v.global(), &v.rand)
+	}
 	if err != nil {
 		return err
 	}

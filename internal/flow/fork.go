@@ -174,6 +174,7 @@ func (v *VU) enter(of *VU, b branch, seed uint64, i int) {
 	v.inner.open, v.inner.attempts = v.inner.open[:0], attempts{}
 	v.scope.Take(&of.scope)
 	v.scope.Rand.Seed(seed, uint64(i))
+	v.paired, v.takes = seed+uint64(i)*golden, 0
 	v.traceID, v.sampled, v.trace = of.traceID, of.sampled, of.trace
 }
 

@@ -50,6 +50,11 @@ type Runtime struct {
 	Shard, Shards int
 	// Given are the variables that setup set.
 	Given Given
+	// Pair makes the iterations those of another run with the same Seed; nil for a run by itself. Where turns are
+	// arrivals, Arrival tells them apart: it returns the same of a due time in both runs. It is nil in closed models,
+	// where the n-th iteration of the one run is made like the n-th of the other.
+	Pair    *Pair
+	Arrival func(due time.Duration) uint64
 	// Left takes what an iteration created and leaves to be removed; nil forgets it.
 	Left func(Remnant)
 	// Traces takes the trace of each iteration that ended; nil for none.
@@ -61,7 +66,8 @@ type Runtime struct {
 
 	mu      sync.Mutex
 	dealers map[*feeder.Feeder]*feeder.Dealer
-	spent   atomic.Bool // a feeder has no more rows: no iteration begins
+	spent   atomic.Bool   // a feeder has no more rows: no iteration begins
+	begun   atomic.Uint64 // iterations of a closed model with a Pair
 
 	calls  sync.Pool // of *protocol.Call, lent to a VU for one Go
 	labels sync.Pool // of *[]byte, lent for one value of a metric with labels
@@ -99,6 +105,8 @@ type VU struct {
 	failure load.Cause       // of the first request that failed since the innermost group began
 	dealers []*feeder.Dealer // by feed
 	noRow   error            // why the iteration that begins has no row
+	paired  uint64           // what the iteration, or branch, is to a Pair
+	takes   uint32           // rows that it has taken
 
 	outcome  load.Outcome
 	traceID  load.TraceID
@@ -138,13 +146,18 @@ func (p *Program) NewVU(id int, rt *Runtime) *VU {
 	}
 	v.scope.VU = v.global()
 	v.scope.Rand = &v.users[0].Rand
+	v.scope.Rand.Seed(rt.seed(), uint64(v.global()))
+	v.rand = *rand.New(v.scope.Rand)
+	return v
+}
+
+// seed returns the first word of the seeds of random sources.
+func (rt *Runtime) seed() uint64 {
 	h := fnv.New64a()
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], rt.Seed)
 	h.Write(b[:])
-	v.scope.Rand.Seed(h.Sum64(), uint64(v.global()))
-	v.rand = *rand.New(v.scope.Rand)
-	return v
+	return h.Sum64()
 }
 
 // global returns the VU's number among those of all shards.
@@ -166,6 +179,9 @@ func (v *VU) Begin(due time.Duration) bool {
 	v.scope.Reset(v.p.kept)
 	for i := range v.users {
 		v.users[i].Begin()
+	}
+	if v.rt.Pair != nil {
+		v.pair(due)
 	}
 	for _, g := range v.rt.Given {
 		v.scope.Set(g.slot, g.value)
@@ -470,11 +486,15 @@ func (v *VU) retry(s *step, r *load.Result) (again time.Duration) {
 		return 0
 	}
 	// Full jitter: virtual users that failed together do not come back together.
+	jitter := v.rand.Int64N
+	if v.rt.Pair != nil {
+		jitter = rand.Int64N // what only one of two runs draws would shift its further choices
+	}
 	longest := s.retry.MaxWait.D()
 	if shift := a.made - 1; shift < 32 {
 		longest = min(longest, s.retry.BackOff.D()<<shift)
 	}
-	return time.Duration(r.Done) + max(1, time.Duration(v.rand.Int64N(int64(longest)+1)))
+	return time.Duration(r.Done) + max(1, time.Duration(jitter(int64(longest)+1)))
 }
 
 // addTrace adds an attempt of a request to the iteration's trace, which branches share.

@@ -28,10 +28,14 @@ type overview struct {
 const alarming = 0.01
 
 func overviewOf(st Status, scenarios []Scenario, kinds analysis.Kinds, findings []load.Finding) overview {
-	o := overview{Scenarios: len(scenarios)}
+	var o overview
 	for _, s := range scenarios {
 		o.RequestRate += s.RequestRate
 		o.DropRate += s.DropRate
+		if s.BaselineOf != "" {
+			continue // is there to compare with
+		}
+		o.Scenarios++
 		if s.State == "running" {
 			o.Running++
 		}

@@ -141,8 +141,10 @@ type Scenario struct {
 	Executor string            `json:"executor"`
 	Model    string            `json:"model"` // open or closed
 	Labels   map[string]string `json:"labels,omitempty"`
-	Schedule string            `json:"schedule"`
-	Workload string            `json:"workload"`
+	// BaselineOf names the scenario whose load this is on the baseline of its twin, empty for a scenario of its own.
+	BaselineOf string `json:"baseline_of,omitempty"`
+	Schedule   string `json:"schedule"`
+	Workload   string `json:"workload"`
 
 	State    string    `json:"state"` // running, waiting, paused, blackout, draining
 	Expected bool      `json:"expected"`

@@ -96,6 +96,9 @@ func (a *Analysis) Window(w *load.Window) {
 	}
 }
 
+// Baseline counts the requests of a baseline: they are load on its target as any other.
+func (a *Analysis) Baseline(w *load.Window) { a.Window(w) }
+
 // Sample takes the level of a resource.
 func (a *Analysis) Sample(s load.Sample) {
 	t := a.targets[s.Target]
