@@ -7,11 +7,14 @@ import (
 
 	"github.com/perfd/perfd/internal/analysis"
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/kind"
+	"github.com/perfd/perfd/internal/protocol"
 )
 
 // analysisBlocks decodes the blocks in which a scenario says how analyses judge
 // it, each over its defaults; an analysis without one has its defaults.
-func analysisBlocks(s *Scenario, kinds analysis.Kinds, errs *block.Errors) {
+func analysisBlocks(s *Scenario, all kind.Set, errs *block.Errors) {
+	kinds := all.Analyses
 	known := block.FieldNames(block.Fields(reflect.TypeFor[Scenario]()))
 	s.Analyses = map[string]any{}
 	for _, k := range kinds {
@@ -20,7 +23,15 @@ func analysisBlocks(s *Scenario, kinds analysis.Kinds, errs *block.Errors) {
 			s.Analyses[k.Name] = k.Block()
 		}
 	}
+	for _, k := range all.Protocols {
+		if k.Scenario != nil {
+			known = append(known, k.Name)
+		}
+	}
 	for _, key := range s.Blocks {
+		if slices.ContainsFunc(all.Protocols, func(k protocol.Kind) bool { return k.Name == key.Name && k.Scenario != nil }) {
+			continue // scenarioTargets decodes it
+		}
 		i := slices.IndexFunc(kinds, func(k analysis.Kind) bool { return k.Name == key.Name && k.Block != nil })
 		if i < 0 {
 			block.UnknownKey(key, strings.TrimSuffix(key.Value.Path, "."+key.Name), known, errs)

@@ -52,7 +52,7 @@ func check(d *Document, kinds kind.Set, of []block.Errors, errs *block.Errors) {
 		}
 		compile(s, flows, errs)
 		s.Workload.Decode(workloads, errs)
-		analysisBlocks(s, kinds.Analyses, errs)
+		analysisBlocks(s, kinds, errs)
 		checkLabels(s.At.Get("labels"), errs)
 		checkSchedule(s, errs)
 		checkObjectives(s, errs)
@@ -217,6 +217,7 @@ func compile(s *Scenario, o flow.Options, errs *block.Errors) {
 	o.SetUp, o.TearDown = part(&s.SetUp), part(&s.TearDown)
 	o.Metrics = s.Metrics
 	flow.CheckMetrics(s.Metrics, s.At, errs)
+	o.Targets = scenarioTargets(s, o.Targets, o.Kinds, errs)
 	s.Program = flow.Compile(&s.Flow, o)
 	compileTwin(s, o)
 }

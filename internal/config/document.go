@@ -75,7 +75,8 @@ type Scenario struct {
 	Twin       *Twin              `yaml:"twin" doc:"An untouched target that gets the same load at the same time, so that a release is told from its environment."`
 	Tolerate   bool               `yaml:"tolerate" doc:"Judge this scenario even while a stress or spike scenario runs on its target (default false)."`
 
-	// Blocks are the keys beyond these, in document order: how analyses judge the scenario.
+	// Blocks are the keys beyond these, in document order: how analyses judge the scenario, and what protocols do
+	// otherwise than on its targets.
 	Blocks []block.Key `yaml:"-"`
 	// Analyses are those blocks, decoded over their defaults, by the name of the analysis.
 	Analyses map[string]any `yaml:"-"`

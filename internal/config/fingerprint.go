@@ -44,6 +44,11 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 		p := newPrinter(d.Dir, judged, known)
 		shape := newPrinter(d.Dir, judged, known)
 		shape.node(s.At.Get("workload"))
+		for _, k := range kinds.Protocols {
+			if own := s.At.Get(k.Name); own != nil && k.Scenario != nil {
+				shape.node(own)
+			}
+		}
 		p.node(root.Get("safety"))
 		p.node(root.Get("blackouts"))
 		p.node(s.At)

@@ -103,7 +103,9 @@ func (r *resolver) document(root *block.Node, kinds []string) {
 				}
 			}
 		case "scenarios":
-			r.items(k.Value, func(key string) bool { return key == "flow" || key == "setup" || key == "teardown" })
+			r.items(k.Value, func(key string) bool {
+				return key == "flow" || key == "setup" || key == "teardown" || slices.Contains(kinds, key)
+			})
 		case "targets":
 			r.items(k.Value, func(key string) bool { return slices.Contains(kinds, key) })
 		default:

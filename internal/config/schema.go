@@ -16,16 +16,19 @@ import (
 // Schema returns the JSON schema of the document, for editors: what the types
 // say, with the blocks of the kinds where they may stand.
 func Schema(kinds kind.Set) ([]byte, error) {
-	steps, defaults, analyses := map[string]any{}, map[string]any{}, map[string]any{}
+	steps, defaults, blocks := map[string]any{}, map[string]any{}, map[string]any{}
 	for _, k := range kinds.Protocols {
 		steps[k.Name] = describe(block.Schema(k.Step()), "A request by "+k.Name+".")
 		if k.Target != nil {
 			defaults[k.Name] = describe(block.Schema(k.Target()), "What all requests by "+k.Name+" to this target have in common.")
 		}
+		if k.Scenario != nil {
+			blocks[k.Name] = describe(block.Schema(k.Scenario(nil)), "What requests by "+k.Name+" of this scenario do otherwise than its target says.")
+		}
 	}
 	for _, k := range kinds.Analyses {
 		if k.Block != nil {
-			analyses[k.Name] = describe(block.Schema(k.Block()), k.BlockDoc)
+			blocks[k.Name] = describe(block.Schema(k.Block()), k.BlockDoc)
 		}
 	}
 	s := block.Schema(Document{})
@@ -41,7 +44,7 @@ func Schema(kinds kind.Set) ([]byte, error) {
 		add  map[string]any
 	}{
 		{[]string{"targets", "items"}, defaults},
-		{[]string{"scenarios", "items"}, analyses},
+		{[]string{"scenarios", "items"}, blocks},
 		{[]string{"scenarios", "items"}, map[string]any{
 			"flow":     flowAs("The steps that one virtual user performs."),
 			"setup":    flowAs("What is done before a run begins, by one virtual user and measured by nothing; the flow and teardown read the variables that it sets."),

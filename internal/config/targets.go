@@ -1,10 +1,12 @@
 package config
 
 import (
+	"maps"
 	"net/url"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/credential"
@@ -38,6 +40,42 @@ func flowTargets(d *Document, kinds []protocol.Kind, allowed func(host string) e
 		}
 	}
 	return targets
+}
+
+// scenarioTargets returns the targets as a scenario has them: the blocks that it has of
+// protocols are laid over the targets'.
+func scenarioTargets(s *Scenario, targets map[string]*flow.Target, kinds []protocol.Kind, errs *block.Errors) map[string]*flow.Target {
+	over := maps.Clone(targets)
+	for _, key := range s.Blocks {
+		i := slices.IndexFunc(kinds, func(k protocol.Kind) bool { return k.Name == key.Name && k.Scenario != nil })
+		if i < 0 {
+			continue // of an analysis, or unknown
+		}
+		lay := func(t any) any {
+			b := kinds[i].Scenario(t)
+			if block.Decode(key.Value, b, errs); errs.In(key.Value) {
+				return t // steps are checked with what is not wrong
+			}
+			return b.Target()
+		}
+		for name, t := range over {
+			own := *t
+			laid := sync.OnceValue(func() any { return lay(t.Defaults(key.Name)) })
+			own.Defaults = func(kind string) any {
+				if kind == key.Name {
+					return laid()
+				}
+				return t.Defaults(kind)
+			}
+			over[name] = &own
+		}
+		if t := over[s.Target.S]; t != nil {
+			t.Defaults(key.Name) // what is wrong is said even where no step is sent
+		} else {
+			lay(nil)
+		}
+	}
+	return over
 }
 
 // checkCredentials decodes the entries of credentials, and checks that the targets' are among them.

@@ -208,6 +208,7 @@ func (r *run) env(name string) *protocol.Env {
 		Shared: func(k protocol.Key, open func() (io.Closer, error)) (io.Closer, error) {
 			return r.share(sharedKey{name, k}, open)
 		},
+		Shards:      r.s.o.Shards,
 		Now:         r.engine.Now,
 		Zero:        r.engine.Zero(),
 		UserAgent:   "perfd/" + version.Version,

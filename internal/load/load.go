@@ -92,10 +92,11 @@ const (
 	PhaseTLS                    // TLS handshake
 	PhaseFirstByte              // from the request's first byte written to the answer's first byte
 	PhaseTransfer               // from the answer's first byte to its last
+	PhaseBlocked                // waiting for a connection of a pool, before the others
 	NumPhases
 )
 
-var phaseNames = [NumPhases]string{"dns", "connect", "tls", "first_byte", "transfer"}
+var phaseNames = [NumPhases]string{"dns", "connect", "tls", "first_byte", "transfer", "blocked"}
 
 // String returns the label value of p.
 func (p Phase) String() string {

@@ -89,6 +89,12 @@ func (t *TLS) Validate(n *block.Node, errs *block.Errors) {
 	}
 }
 
+// Unopened returns the block as one whose files nobody has opened.
+func (t TLS) Unopened() TLS {
+	t.opened = nil
+	return t
+}
+
 // Open returns the TLS of whatever connects to the target. Its files are opened once, so that
 // those which change are read and complained about once. All of them are optional.
 func (t *TLS) Open(k *Compiler) *wire.TLS {

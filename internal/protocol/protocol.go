@@ -34,6 +34,15 @@ type Kind struct {
 	Step func() Config
 	// Target returns a new block of a target with its defaults; nil if targets have none.
 	Target func() any
+	// Scenario returns a new block of a scenario, which says what its steps have other than the target's block that is
+	// given, and is decoded over that; nil if scenarios have none.
+	Scenario func(target any) ScenarioBlock
+}
+
+// A ScenarioBlock is the block of a scenario for the steps of a protocol.
+type ScenarioBlock interface {
+	// Target returns the target's block as the scenario has it.
+	Target() any
 }
 
 // A Config is the decoded block of one step. Compile starts nothing; it reports
@@ -140,6 +149,8 @@ type Env struct {
 	Now func() time.Duration
 	// Zero is the engine's zero with its monotonic reading: Zero.Add(Now()) is an absolute deadline.
 	Zero time.Time
+	// Shards is how many daemons share the load; numbers of the configuration are those of all.
+	Shards int
 	// UserAgent is sent with every request.
 	UserAgent string
 	// Identity is what is sent with a request that is made now, to say which run it belongs to (X-Perfd): a cut

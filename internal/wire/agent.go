@@ -12,12 +12,14 @@ import (
 )
 
 // An Agent is one VU's HTTP/1.1 user agent: it owns the VU's connections, one an
-// origin, and performs one exchange at a time. Interrupt may be called from any
+// origin, or borrows them from the pools of its transport, and performs one exchange at a time. Interrupt may be called from any
 // goroutine, everything else belongs to the VU.
 type Agent struct {
 	t    *Transport
 	vu   int
 	zero time.Time
+
+	shares *borrower // nil where all connections are the agent's own
 
 	mu          sync.Mutex // guards writes of conns, and interrupted; the VU reads conns without it
 	conns       []*conn
@@ -25,7 +27,13 @@ type Agent struct {
 }
 
 // NewAgent returns an agent without connections. The VU's number spreads the age of connections.
-func NewAgent(t *Transport, vu int) *Agent { return &Agent{t: t, vu: vu, zero: t.Zero} }
+func NewAgent(t *Transport, vu int) *Agent {
+	a := &Agent{t: t, vu: vu, zero: t.Zero}
+	if t.Pool > 0 {
+		a.shares = &borrower{ready: make(chan *conn, 1), stop: make(chan struct{})}
+	}
+	return a
+}
 
 func (a *Agent) now() int64 { return int64(time.Since(a.zero)) }
 
@@ -33,6 +41,14 @@ func (a *Agent) now() int64 { return int64(time.Since(a.zero)) }
 func (a *Agent) Interrupt() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if s := a.shares; s != nil {
+		if !a.interrupted {
+			close(s.stop)
+		}
+		if s.conn != nil {
+			s.conn.Interrupt()
+		}
+	}
 	a.interrupted = true
 	for _, c := range a.conns {
 		c.Interrupt()
@@ -55,23 +71,37 @@ func (a *Agent) Do(o *Origin, x *Exchange, r *load.Result) error {
 		r.Sent = begin
 	}
 	x.Reset()
-	c := a.conn(o, begin)
-	err := c.attempt(x, r, begin, true)
-	if errors.Is(err, errRetry) {
-		if err = c.again(err, x.Deadline, r); err == nil {
-			err = rewind(x.Stream)
+	var err error
+	if p := a.t.pool(o); p != nil {
+		var c *conn
+		if c, begin, err = a.borrow(p, begin, x.Deadline, r); err == nil {
+			err = c.exchange(x, r, begin)
+			a.giveBack(p)
 		}
-		if err == nil {
-			x.Reset()
-			begin = a.now()
-			err = c.attempt(x, r, begin, false)
-		}
+	} else {
+		err = a.conn(o, begin).exchange(x, r, begin)
 	}
 	if err != nil {
 		r.Done = a.now()
 	}
 	x.duration = time.Duration(r.Done - r.Sent)
 	return err
+}
+
+// exchange performs the exchange, in two attempts where the first may be repeated.
+func (c *conn) exchange(x *Exchange, r *load.Result, begin int64) error {
+	err := c.attempt(x, r, begin, true)
+	if !errors.Is(err, errRetry) {
+		return err
+	}
+	if err := c.again(err, x.Deadline, r); err != nil {
+		return err
+	}
+	if err := rewind(x.Stream); err != nil {
+		return err
+	}
+	x.Reset()
+	return c.attempt(x, r, c.now(), false)
 }
 
 // rewind makes a streamed body begin again.
@@ -88,6 +118,9 @@ func rewind(stream io.Seeker) error {
 // Peer returns the address at which the last exchange with an origin was, the zero
 // address where there was none. Of a name behind a proxy it is one that stands for all such.
 func (a *Agent) Peer(o *Origin) netip.Addr {
+	if s := a.shares; s != nil && s.at == *o {
+		return a.t.Dialer.place(o.Host, s.peer)
+	}
 	for _, c := range a.conns {
 		if c.origin == *o {
 			return a.t.Dialer.place(o.Host, c.addr)

@@ -23,9 +23,19 @@ type Take = func(addrs []netip.Addr, turn bool) (wait time.Duration, ok bool)
 // leads, as Exchange.From, and waits until it is due. The wait is the limit's doing and not the target's: Sent is later by it, and
 // Waited longer.
 func (a *Agent) Admit(o *Origin, from netip.Addr, deadline int64, r *load.Result, take Take) error {
-	c := a.conn(o, a.now())
-	c.from = from
-	err := c.admit(deadline, r, take)
+	var err error
+	if a.t.pool(o) != nil {
+		// No connection is kept from others while the agent waits; where one leads to, names say.
+		c := newConn(a.t, *o, a.vu)
+		a.hold(c)
+		c.from = from
+		err = c.admit(deadline, r, take)
+		a.release()
+	} else {
+		c := a.conn(o, a.now())
+		c.from = from
+		err = c.admit(deadline, r, take)
+	}
 	if err != nil {
 		r.Done = a.now()
 	}

@@ -55,6 +55,8 @@ type Transport struct {
 	MaxAge time.Duration
 	// MaxRequests is how many requests a connection takes before it is replaced; 0 is no bound.
 	MaxRequests int
+	// Pool is how many connections to each origin the agents share; 0 gives each agent its own.
+	Pool int
 	// DNSRefresh is how long an answer of DNS is used, and how often a connection's address is compared with it (default 30s).
 	DNSRefresh time.Duration
 	Counts     *load.Connections
@@ -65,6 +67,7 @@ type Transport struct {
 	TLSFaults *TLSFaults // nil for none
 
 	mu      sync.Mutex
+	pools   map[Origin]*pool
 	of      *tls.Config // what configs were made from
 	configs map[hostKey]*tls.Config
 }

@@ -25,6 +25,8 @@ var Kind = protocol.Kind{
 	Name:   "http",
 	Step:   func() protocol.Config { return &Config{} },
 	Target: func() any { return DefaultTarget() },
+
+	Scenario: newScenario,
 }
 
 // A Config is the http block of a step.
@@ -87,8 +89,63 @@ type TargetConfig struct {
 	MaxRead     block.Size                `yaml:"max_read" doc:"Largest body that expressions may read (default 16MiB). What no expression reads has no bound."`
 	MaxHeader   block.Size                `yaml:"max_header" doc:"Longest head of an answer, its status line and header fields (default 64KiB)."`
 	Cookies     bool                      `yaml:"cookies" doc:"Keep cookies within an iteration (default true)."`
-	Connections protocol.Connections      `yaml:"connections" doc:"How connections live."`
+	Connections Connections               `yaml:"connections" doc:"How connections live."`
 	TLS         protocol.TLS              `yaml:"tls" doc:"TLS of https."`
+}
+
+// Connections says whose connections are and how they live.
+type Connections struct {
+	Pool int `yaml:"pool" doc:"How many connections to each host the virtual users of a run share, over all shards, each for one request at a time; the time that a request waits for one is its phase blocked (default: each virtual user has its own)."`
+	protocol.Connections
+}
+
+// Validate checks what needs no other part of the configuration.
+func (c *Connections) Validate(n *block.Node, errs *block.Errors) {
+	c.Connections.Validate(n, errs)
+	at := n.Get("pool")
+	switch {
+	case at != nil && c.Pool < 1:
+		errs.Add(at.Pos, at.Path, "must be at least 1, got %d", c.Pool).Hint = "leave it out to give each virtual user its own"
+	case c.Pool > 0 && c.Renewed():
+		if at == nil {
+			at = n.Get("reset")
+		}
+		errs.Add(at.Pos, at.Path, "pool and reset: iteration exclude each other: what all share is not one iteration's").Hint = "write max_requests to replace connections of a pool"
+	}
+}
+
+// share is the part of the pool that is one shard's; 0 without a pool.
+func (c *Connections) share(shards int) int {
+	if c.Pool == 0 {
+		return 0
+	}
+	return max(1, c.Pool/max(1, shards))
+}
+
+// A ScenarioConfig is the http block of a scenario.
+type ScenarioConfig struct {
+	Connections Connections  `yaml:"connections" doc:"Whose connections are and how they live, over what the target says."`
+	TLS         protocol.TLS `yaml:"tls" doc:"TLS of https, over what the target says."`
+
+	of *TargetConfig
+}
+
+func newScenario(target any) protocol.ScenarioBlock {
+	t, _ := target.(*TargetConfig)
+	if t == nil {
+		t = DefaultTarget()
+	}
+	return &ScenarioConfig{Connections: t.Connections, TLS: t.TLS, of: t}
+}
+
+// Target returns the target's block with what the scenario says in its place.
+func (s *ScenarioConfig) Target() any {
+	t := *s.of
+	t.Connections = s.Connections
+	if s.TLS != t.TLS {
+		t.TLS = s.TLS.Unopened()
+	}
+	return &t
 }
 
 const maxRedirects = 50 // of one request
@@ -98,7 +155,7 @@ func DefaultTarget() *TargetConfig {
 	return &TargetConfig{
 		Cookies: true,
 		MaxRead: 16 << 20, MaxHeader: 64 << 10,
-		Connections: protocol.DefaultConnections(),
+		Connections: Connections{Connections: protocol.DefaultConnections()},
 		TLS:         protocol.DefaultTLS(),
 	}
 }

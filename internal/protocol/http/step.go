@@ -22,7 +22,7 @@ type step struct {
 	key         protocol.Key
 	origin      wire.Origin
 	tls         *wire.TLS
-	connections protocol.Connections
+	connections Connections
 
 	method    string
 	maxRead   int    // bytes of a body that expressions read
@@ -94,7 +94,10 @@ func (s *session) Reset() {
 // transport is shared by the sessions of one run and target.
 type transport struct{ *wire.Transport }
 
-func (*transport) Close() error { return nil }
+func (t *transport) Close() error {
+	t.Transport.Close()
+	return nil
+}
 
 func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 	env := v.Env
@@ -105,6 +108,7 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 		t := env.Transport()
 		t.TLS, t.NextProtos = s.tls, []string{"http/1.1"}
 		s.connections.Set(t)
+		t.Pool = s.connections.share(env.Shards)
 		return &transport{t}, nil
 	})
 	if err != nil {
