@@ -133,6 +133,16 @@ func (r CloseReason) String() string {
 	return "unknown"
 }
 
+// IsServerFault reports whether an answer's code says that the server failed, and not that it refused: the codes of HTTP from
+// 500 on and, below 100, those statuses of google.rpc.Code that HTTP has such codes for, except of a method that is not there.
+func IsServerFault(code int32) bool {
+	switch code {
+	case 2, 4, 13, 14, 15: // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS
+		return true
+	}
+	return code >= 500 && code < 600
+}
+
 // A TraceID names the trace of one iteration (W3C trace context).
 type TraceID [16]byte
 

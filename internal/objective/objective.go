@@ -382,7 +382,7 @@ var unanswered = []load.Cause{
 	load.Timeout, load.DNS, load.Refused, load.Unreachable, load.Reset, load.Closed, load.TLS, load.Protocol, load.Partial,
 }
 
-// unavailable counts requests without a complete answer or with a status of 5xx.
+// unavailable counts requests without a complete answer or with a code that says that the server failed, such as 5xx.
 // Those that perfd canceled, did not send or failed to handle are left out: they say
 // nothing about the target. So are touched ones, as in failed.
 func unavailable(o *Objective, w *load.Window) (t Tally) {
@@ -398,7 +398,7 @@ func unavailable(o *Objective, w *load.Window) (t Tally) {
 		}
 	}
 	for _, c := range w.Codes {
-		if c.Code >= 500 && c.Code < 600 {
+		if load.IsServerFault(c.Code) {
 			t.Bad += c.Count
 		}
 	}

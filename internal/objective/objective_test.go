@@ -83,6 +83,18 @@ func TestBadEventsAreAtMostAll(t *testing.T) {
 	}
 }
 
+// What a server says of itself by a status of gRPC counts as 5xx does; what it says of the request does not.
+func TestStatusesOfGRPC(t *testing.T) {
+	o, _, _ := parse("availability > 99%")
+	for code, bad := range map[int32]uint64{1: 0, 2: 1, 3: 0, 4: 1, 5: 0, 8: 0, 12: 0, 13: 1, 14: 1, 15: 1, 16: 0, 404: 0, 503: 1} {
+		w := &load.Window{Step: "a", Requests: 1, Codes: []load.CodeCount{{Code: code, Count: 1}}}
+		w.Failures[load.Status] = 1
+		if got := o.Count([]*load.Window{w}); got.Events != 1 || got.Bad != bad {
+			t.Errorf("code %d: %d events, %d bad, want 1 and %d", code, got.Events, got.Bad, bad)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	var all []Objective
 	for _, x := range []struct{ step, that string }{

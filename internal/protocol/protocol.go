@@ -9,6 +9,7 @@
 package protocol
 
 import (
+	"encoding/hex"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -82,6 +83,19 @@ func (c *Compiler) CheckHost(host string, at block.Text) bool {
 			Hint = "list it in safety.allowed_hosts or safety.allowed_networks if load may go there"
 	}
 	return err == nil
+}
+
+// AppendTraceparent appends the W3C trace context of a request, with which a protocol sends it. Its
+// flag is set if the iteration was sampled when it began.
+func AppendTraceparent(dst []byte, r *load.Result) []byte {
+	dst = append(dst, "00-"...)
+	dst = hex.AppendEncode(dst, r.Trace[:])
+	dst = append(dst, '-')
+	dst = hex.AppendEncode(dst, r.Span[:])
+	if r.Sampled {
+		return append(dst, "-01"...)
+	}
+	return append(dst, "-00"...)
 }
 
 // A Step performs one request. It is immutable and shared by all VUs, and in

@@ -74,7 +74,7 @@ func (s *tlsSession) config(of *tls.Config) *tls.Config {
 
 // init initializes a zero redialer. The VU's number spreads the age of connections.
 func (d *redialer) init(t *Transport, o Origin, vu int) {
-	d.t, d.origin, d.zero, d.maxAge = t, o, t.Zero, t.spreadAge(vu)
+	d.t, d.origin, d.zero, d.maxAge = t, o, t.Zero, t.SpreadAge(vu)
 }
 
 func (d *redialer) now() int64 { return int64(time.Since(d.zero)) }

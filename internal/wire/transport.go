@@ -79,10 +79,10 @@ func (t *Transport) maxAge() time.Duration {
 	return t.MaxAge
 }
 
-// spreadAge is the age in ns at which a VU's connections are replaced: between
+// SpreadAge is the age in ns at which a VU's connections are replaced: between
 // nine tenths of MaxAge and all of it, so that those of many VUs are not replaced
 // at once. A golden-ratio sequence puts neighbours as far apart as can be.
-func (t *Transport) spreadAge(vu int) int64 {
+func (t *Transport) SpreadAge(vu int) int64 {
 	spread := float64(uint32(vu)*2654435769) / (1 << 32)
 	return int64(float64(t.maxAge()) * (0.9 + 0.1*spread))
 }

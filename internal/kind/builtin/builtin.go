@@ -19,6 +19,7 @@ import (
 	"github.com/perfd/perfd/internal/output/remotewrite"
 	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/protocol/grpc"
 	"github.com/perfd/perfd/internal/protocol/http"
 )
 
@@ -27,6 +28,7 @@ func Kinds() kind.Set {
 	return kind.Set{
 		Protocols: []protocol.Kind{
 			http.Kind,
+			grpc.Kind,
 		},
 		Executors: []pace.Executor{
 			pace.ConstantArrivalRate,

@@ -1,7 +1,6 @@
 package http
 
 import (
-	hexadecimal "encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -119,17 +118,9 @@ var (
 	userAgent = segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
 		return append(dst, c.VU.Env.UserAgent...), nil
 	}}
-	// traceparent is the W3C trace context. Its flag is set if the iteration was sampled when it began.
+	// traceparent is the W3C trace context.
 	traceparent = segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
-		r := &c.Result
-		dst = append(dst, "00-"...)
-		dst = hexadecimal.AppendEncode(dst, r.Trace[:])
-		dst = append(dst, '-')
-		dst = hexadecimal.AppendEncode(dst, r.Span[:])
-		if r.Sampled {
-			return append(dst, "-01"...), nil
-		}
-		return append(dst, "-00"...), nil
+		return protocol.AppendTraceparent(dst, &c.Result), nil
 	}}
 	identity = segment{slot: func(dst []byte, c *protocol.Call, _ *scratch) ([]byte, error) {
 		return append(dst, c.VU.Env.Identity()...), nil
