@@ -73,6 +73,21 @@ func releases() *Dashboard {
 					series{"{{scenario}} {{step}} {{statistic}}", `max by (scenario, step, statistic) (perfd_regression_change_ratio{@step})`}).
 					signed().line(0, unknown).empty("No release was compared yet."),
 			}},
+			{"Beside a twin", 8, []*Panel{
+				table("Who is worse", "What is known of each scenario with a twin: the release, its environment, the baseline alone, or neither.", 10,
+					column{title: "Scenario", label: "scenario"},
+					column{title: "Target", label: "target"},
+					column{title: "Release", label: "release"},
+					column{title: "Baseline", label: "baseline_target"},
+					column{title: "Known", label: "verdict"},
+					column{expr: `max by (scenario, target, release, baseline_target) (perfd_twin_info{@scenario}) * on (scenario) group_right (target, release, baseline_target) (max by (scenario, verdict) (perfd_twin_verdict{@scenario}) == 1)`},
+				).empty("No scenario has a twin."),
+				graph("Beside the twin", "How each statistic of a whole scenario compares with its baseline under the same load, with its interval; 0.1 is 10 % worse.", 14, "percentunit",
+					series{"{{scenario}} {{statistic}}", `max by (scenario, statistic) (perfd_twin_change_ratio{@scenario, step=""})`},
+					series{"{{scenario}} {{statistic}}, at least", `max by (scenario, statistic) (perfd_twin_change_lower_ratio{@scenario, step=""})`},
+					series{"{{scenario}} {{statistic}}, at most", `max by (scenario, statistic) (perfd_twin_change_upper_ratio{@scenario, step=""})`}).
+					signed().line(0, unknown).empty("No scenario has a twin, or nothing was compared yet."),
+			}},
 			{"Findings", 6, []*Panel{
 				graph("Regressions and changes that hold", "How many statistics of each scenario are suspected to be worse.", 12, "none",
 					series{"{{scenario}}", `sum by (scenario) (max by (scenario, step, statistic) (perfd_regression_suspected{@step}))`}),

@@ -44,6 +44,7 @@ type Kind string
 const (
 	KindObjective  Kind = "objective"  // an objective of the SLA is broken
 	KindRegression Kind = "regression" // a release is worse than those before it
+	KindTwin       Kind = "twin"       // a target beside its untouched twin under the same load
 	KindChange     Kind = "change"     // a level changed and no release explains it
 	KindLeak       Kind = "leak"       // a resource of a target grows without end
 	KindDrift      Kind = "drift"      // latency or throughput drifts over an endurance run

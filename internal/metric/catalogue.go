@@ -380,6 +380,30 @@ var (
 		"scenario", "step", "statistic", "target", "release", "baseline")
 )
 
+var twins = newSection("Twins", "What tells a release from its environment: the scenario's target beside an untouched one under the same load.")
+
+// Twins.
+var (
+	TwinVerdict = twins.gauge("perfd_twin_verdict", "",
+		"1 for what is known, 0 for the others: release (the scenario's target alone is worse), environment (both are worse than they were), baseline (the baseline alone is), alike, unknown.",
+		"scenario", "verdict")
+	TwinInfo = twins.gauge("perfd_twin_info", "",
+		"The two targets of a scenario with a twin and their releases, always 1.",
+		"scenario", "target", "release", "baseline_target", "baseline_release")
+	TwinChange = twins.gauge("perfd_twin_change_ratio", ratio,
+		"The statistic on the scenario's target over that on its baseline under the same load, less one: 0.1 is 10 % slower. Of the error ratio it is the one less the other. The step is empty for the whole scenario.",
+		"scenario", "step", "statistic")
+	TwinChangeLower = twins.gauge("perfd_twin_change_lower_ratio", ratio,
+		"Lower bound of the change, at 95 %.",
+		"scenario", "step", "statistic")
+	TwinChangeUpper = twins.gauge("perfd_twin_change_upper_ratio", ratio,
+		"Upper bound of the change, at 95 %.",
+		"scenario", "step", "statistic")
+	TwinEnvironment = twins.gauge("perfd_twin_environment_change_ratio", ratio,
+		"How far both sides are above their own level of before, less one; absent while the environment is as it was.",
+		"scenario", "statistic")
+)
+
 var resources = newSection("Resources, leaks and drift", "What a target needs while load is on it.")
 
 // Resources, leaks and drift.

@@ -87,6 +87,16 @@ func WelchEffective(x, y []float64, nx, ny, level float64) Shift {
 	return between(estimate, math.Sqrt(vx+vy), freedom, level)
 }
 
+// MeanEffective returns how far the mean of dependent values, which are worth n independent ones (EffectiveSize), lies
+// above 0: that of differences of pairs is how far the ones lie above the others.
+func MeanEffective(x []float64, n, level float64) Shift {
+	estimate := Mean(x)
+	if len(x) < 2 || !(n > 1) {
+		return unknown(estimate, "fewer than two effective values: the mean has no interval")
+	}
+	return between(estimate, math.Sqrt(varianceOfMean(x, n)), n-1, level)
+}
+
 // varianceOfMean is the variance of the mean of dependent values that are worth n independent ones. They
 // lie closer about their own mean than about that of the process, by 1-1/n of its variance.
 func varianceOfMean(x []float64, n float64) float64 {

@@ -381,3 +381,23 @@ func distinctSample(t *rapid.T, name string) []float64 {
 	}
 	return x
 }
+
+// Student's own example of pairs: the additional hours of sleep with the second of two drugs ("The Probable Error of a Mean",
+// Biometrika 6 (1908)). The mean is 1.58 with a standard error of 0.389, t = 4.06 with 9 degrees of freedom.
+func TestTheMeanOfPairs(t *testing.T) {
+	t.Parallel()
+	x := []float64{1.2, 2.4, 1.3, 1.3, 0, 1, 1.8, 0.8, 4.6, 1.4}
+	s := MeanEffective(x, 10, 0.95)
+	if math.Abs(s.Estimate-1.58) > 1e-9 || math.Abs(s.Error-0.38896) > 1e-4 || math.Abs(s.P()-0.00283) > 1e-5 {
+		t.Errorf("%+v, p %v; want 1.58, 0.389 and 0.0028", s, s.P())
+	}
+	if math.Abs(s.Interval.Lower-0.7001) > 1e-3 || math.Abs(s.Interval.Upper-2.4599) > 1e-3 {
+		t.Errorf("interval %+v, want 0.70 to 2.46", s.Interval)
+	}
+	if wide := MeanEffective(x, 4, 0.95); wide.Interval.Width() <= 2*s.Interval.Width() || wide.Freedom != 3 {
+		t.Errorf("of four independent values: %+v, want it much wider", wide)
+	}
+	if none := MeanEffective(x[:1], 1, 0.95); none.Warnings == nil {
+		t.Errorf("one value has an interval: %+v", none)
+	}
+}

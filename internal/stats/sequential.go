@@ -1,6 +1,10 @@
 package stats
 
-import "math"
+import (
+	"math"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
 
 // The sequential tests below may be looked at as often as one likes. Each is an
 // e-process: its expectation under the null hypothesis is at most 1 at any stopping
@@ -153,6 +157,20 @@ func NormalRho(opt, alpha float64) float64 {
 // of Statistics 52 (2024)).
 func NormalBound(v, rho, alpha float64) float64 {
 	return math.Sqrt((v + rho) * (math.Log1p(v/rho) + 2*math.Log(1/alpha)))
+}
+
+// SpanLevel returns the significance at which the mean of the last span of a long time may be looked at again and
+// again, so that one of independent values is called with the probability alpha within the whole time. Such a mean exceeds
+// z of its standard deviations within a time T with the probability T/span · z φ(z), where φ is the density of the normal
+// distribution and z is large: its autocorrelation falls by 1/span at lag 0 (Leadbetter, Lindgren and Rootzén, "Extremes and
+// Related Properties of Random Sequences and Processes", 1983, theorem 12.3.5). The significance is that z's.
+func SpanLevel(span, time, alpha float64) float64 {
+	z := 2.0
+	for range 50 {
+		// The fixed point of z φ(z) = alpha span/time, from the logarithm of φ.
+		z = math.Sqrt(2 * max(0.5, math.Log(time*z/(span*alpha*math.Sqrt(2*math.Pi)))))
+	}
+	return min(alpha, distuv.UnitNormal.Survival(z))
 }
 
 // logBeta returns the logarithm of the beta function.

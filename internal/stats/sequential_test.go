@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"gonum.org/v1/gonum/mathext"
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // Reference values of confseq's own tests (test/uniform_boundaries_unittest.cpp
@@ -233,5 +234,38 @@ func BenchmarkMixtureSequence(b *testing.B) {
 				m.Proves(n*0.0008, n, 1)
 			}
 		})
+	}
+}
+
+// The last span of a long time is looked at with each new value: independent ones exceed the bound within the whole time as
+// often as they may, or less, because values come one by one.
+func TestTheLevelOfASpan(t *testing.T) {
+	t.Parallel()
+	// z φ(z) = alpha span/time has the solution z = 4, where alpha is 4 φ(4) of 100 spans: 0.05353.
+	if got, want := SpanLevel(1, 100, 100*4*math.Exp(-8)/math.Sqrt(2*math.Pi)), 3.167e-5; math.Abs(got-want) > 1e-8 {
+		t.Errorf("%v, want the normal tail beyond 4, %v", got, want)
+	}
+	const span, length, runs, alpha = 30, 3000, 2000, 0.1
+	level := SpanLevel(span, length, alpha)
+	bound := distuv.UnitNormal.Quantile(1-level) * math.Sqrt(span)
+	rng := rand.New(rand.NewPCG(1, 9))
+	over := 0
+	for range runs {
+		var x [length]float64
+		sum := 0.0
+		for i := range x {
+			x[i] = rng.NormFloat64()
+			sum += x[i]
+			if i >= span {
+				sum -= x[i-span]
+			}
+			if i >= span-1 && sum > bound {
+				over++
+				break
+			}
+		}
+	}
+	if share := float64(over) / runs; share > alpha || share < alpha/3 {
+		t.Errorf("%.3f of the runs exceed the bound, want at most %v and not many fewer", share, alpha)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/perfd/perfd/internal/analysis/outage"
 	"github.com/perfd/perfd/internal/analysis/regression"
 	"github.com/perfd/perfd/internal/analysis/sla"
+	"github.com/perfd/perfd/internal/analysis/twin"
 	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/kind"
 	"github.com/perfd/perfd/internal/output"
@@ -65,6 +66,7 @@ func Kinds() kind.Set {
 			outage.Kind,
 			sla.Kind,
 			regression.Kind,
+			twin.Kind,
 			leak.Kind,
 			limit.Kind,
 			drift.Kind,
