@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,6 +23,8 @@ import (
 
 // files is the limit on descriptors of each program.
 const files = 20_000
+
+var only = flag.String("only", "", "measure only what has this in its name, such as together")
 
 func main() {
 	flag.Parse()
@@ -50,17 +53,20 @@ func run(ctx context.Context) error {
 	}
 	defer server.Kill()
 
+	const visits = "[{name: get, http: {url: /}}, {think: {uniform: [20s, 40s]}}]"
 	breached := false
 	for _, m := range []measurement{
 		{
 			name: "thinking", vus: 50_000, most: 1536,
 			flow: "[{think: 2h}, {name: get, http: {url: /}}]",
 		},
-		{
-			name: "with a live connection", vus: 10_000, most: 12 << 10, connected: true,
-			flow: "[{name: get, http: {url: /}}, {think: {uniform: [20s, 40s]}}]",
-		},
+		{name: "with a live connection, after a ramp", vus: 10_000, most: 4 << 10, connected: true, flow: visits},
+		{name: "with a live connection, begun together", vus: 10_000, most: 12 << 10, connected: true, flow: visits, start: "default"},
+		{name: "with a live connection, begun at once", vus: 10_000, most: 12 << 10, connected: true, flow: visits, start: "0s"},
 	} {
+		if !strings.Contains(m.name, *only) {
+			continue
+		}
 		per, err := m.perVU(ctx, binary, dir, server.URL)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
@@ -80,6 +86,19 @@ type measurement struct {
 	flow      string
 	connected bool // each virtual user holds a connection
 	most      float64
+	start     string // start_over of users that a plan without a ramp asks for; empty for a ramp
+}
+
+// workload is a ramp that plays from its beginning because the run is started by hand; an always-on run would join it at
+// its end. Or it asks for all users from its begin on.
+func (m measurement) workload(vus int) string {
+	switch m.start {
+	case "":
+		return fmt.Sprintf("{executor: ramping-vus, start_vus: 1, stages: [{duration: 10s, target: %d}, {duration: 2h, target: %d}]}", vus, vus)
+	case "default":
+		return fmt.Sprintf("{executor: constant-vus, vus: %d}", vus)
+	}
+	return fmt.Sprintf("{executor: constant-vus, vus: %d, start_over: %s}", vus, m.start)
 }
 
 func (m measurement) perVU(ctx context.Context, binary, dir, url string) (bytes float64, err error) {
@@ -101,8 +120,6 @@ const settle = 30 * time.Second
 func (m measurement) resident(ctx context.Context, binary, dir, url string, vus int) (int64, error) {
 	d, err := daemon.Start(ctx, daemon.Options{
 		Binary: binary, Dir: dir, Files: files,
-		// A ramp, as a listener's queue does not take ten thousand connections at once. It plays from its
-		// beginning because the run is started by hand; an always-on run would join it at its end.
 		Config: fmt.Sprintf(`
 safety: {max_request_rate: 1000000/s}
 targets:
@@ -112,12 +129,9 @@ scenarios:
     test: load
     target: server
     schedule: {manual: true}
-    workload:
-      executor: ramping-vus
-      start_vus: 1
-      stages: [{duration: 10s, target: %d}, {duration: 2h, target: %d}]
+    workload: %s
     flow: %s
-`, url, vus, vus, m.flow),
+`, url, m.workload(vus), m.flow),
 	})
 	if err != nil {
 		return 0, err

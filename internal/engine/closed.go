@@ -78,15 +78,27 @@ func (c *closedSource) ask(n int, at time.Duration) {
 	}
 }
 
-// raise opens the slots from an index up to the number asked for. A slot that still has its VU keeps it.
+// raise opens the slots from an index up to the number asked for, one after another where they are spread. A slot
+// that still has its VU keeps it.
 func (c *closedSource) raise(from int, at time.Duration) {
 	c.live.Store(int64(c.asked))
+	n, over := c.asked-from, time.Duration(0)
+	if c.o.StartOver != nil {
+		over = c.o.StartOver(n * max(1, c.o.Shards))
+	}
 	for i := from; i < c.asked; i++ {
 		if i == len(c.slots.all) {
 			c.slots.add()
 		}
 		s := c.slots.all[i]
 		s.leave = 0
+		if later := time.Duration(float64(over) * float64(i-from) / float64(n)); later > 0 {
+			if s.move(vacant, missing) {
+				s.wake = at + later
+				c.asleep.push(wake{s.wake, s.index})
+			}
+			continue
+		}
 		if s.move(vacant, opening) {
 			s.due = at
 			c.dispatch(s)
@@ -171,6 +183,18 @@ func (c *closedSource) vacated(s *slot) bool {
 		s.state.Store(vacant)
 	}
 	return false
+}
+
+// settle closes the slots that were to begin later, once the iterations of all VUs together are taken.
+func (c *closedSource) settle() {
+	if c.total == unbounded || c.taken.Load() < c.total {
+		return
+	}
+	for _, s := range c.slots.all {
+		if s.is(missing) && c.asleep.remove(s.index) {
+			c.evict(s)
+		}
+	}
 }
 
 func (c *closedSource) exhausted() bool {

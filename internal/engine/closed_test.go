@@ -36,6 +36,37 @@ func TestClosedRun(t *testing.T) {
 			made:  2, took: 900 * ms,
 		},
 		{
+			name: "VUs that begin together are spread where that is asked for", plan: steps{{0, 4}, {590 * ms, 0}}, acts: []act{{ask: 250 * ms}},
+			options: func(o *Options) { o.StartOver = func(n int) time.Duration { return time.Duration(n) * 50 * ms } },
+			spans: []span{
+				{0, 250 * ms, load.Completed},
+				{50 * ms, 300 * ms, load.Completed},
+				{100 * ms, 350 * ms, load.Completed},
+				{150 * ms, 400 * ms, load.Completed},
+				{250 * ms, 500 * ms, load.Completed},
+				{300 * ms, 550 * ms, load.Completed},
+				{350 * ms, 600 * ms, load.Completed},
+				{400 * ms, 650 * ms, load.Completed},
+				{500 * ms, 750 * ms, load.Completed},
+				{550 * ms, 800 * ms, load.Completed},
+			},
+			made: 4, took: 800 * ms,
+		},
+		{
+			name: "and those that have not begun when the plan takes them away never do", plan: steps{{0, 4}, {120 * ms, 1}, {300 * ms, 0}}, acts: []act{{ask: 250 * ms}},
+			options: func(o *Options) {
+				o.StartOver, o.GracefulRampDown = func(int) time.Duration { return 400 * ms }, s
+			},
+			spans: []span{{0, 250 * ms, load.Completed}, {100 * ms, 350 * ms, load.Completed}, {250 * ms, 500 * ms, load.Completed}},
+			made:  2, took: 500 * ms,
+		},
+		{
+			name: "nor where the iterations are taken before", plan: bounded{steps{{0, 4}, {10 * s, 0}}, 3, 0}, acts: []act{{ask: 100 * ms}},
+			options: func(o *Options) { o.StartOver = func(int) time.Duration { return 8 * s } },
+			spans:   []span{{0, 100 * ms, load.Completed}, {100 * ms, 200 * ms, load.Completed}, {200 * ms, 300 * ms, load.Completed}},
+			made:    1, took: 300 * ms,
+		},
+		{
 			name: "a VU that ramps down finishes its iteration within the grace", plan: steps{{0, 2}, {500 * ms, 1}, {s, 0}}, acts: []act{{ask: 400 * ms}},
 			options: func(o *Options) { o.GracefulRampDown = 310 * ms },
 			spans: []span{

@@ -81,7 +81,9 @@ type Options struct {
 
 	GracefulStop     time.Duration // how long running iterations may go on after the end
 	GracefulRampDown time.Duration // how long an iteration may go on after the plan took its VU away
-	MaxLateness      time.Duration // an arrival of an open plan is never started later than this (default 1s)
+	// StartOver is over how long so many VUs begin that the plan asks for at the same instant; nil is at once.
+	StartOver   func(n int) time.Duration
+	MaxLateness time.Duration // an arrival of an open plan is never started later than this (default 1s)
 
 	Shard, Shards int // 0 ≤ Shard < Shards; 0 shards is one
 
@@ -165,6 +167,8 @@ type source interface {
 	release()
 	// exhausted reports whether no further turn comes although the plan's time is not over.
 	exhausted() bool
+	// settle closes slots that wait for a turn which will not come. It is called while no worker has a slot.
+	settle()
 
 	// The owner of a slot calls the others. They return false where it does not own the slot afterwards.
 

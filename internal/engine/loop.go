@@ -85,6 +85,9 @@ func (e *Engine) serve(until time.Duration) served {
 		e.expire()
 		e.wakeUp()
 		e.trim()
+		if e.bounded && e.inFlight() == 0 && len(e.asleep) > 0 {
+			e.source.settle()
+		}
 		idle := e.empty()
 		if idle {
 			if e.stopping {

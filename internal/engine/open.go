@@ -164,5 +164,6 @@ func (a *openSource) vacated(s *slot) bool {
 
 func (a *openSource) wants(*slot) bool { return false }
 func (a *openSource) exhausted() bool  { return false }
+func (a *openSource) settle()          {}
 
 func (a *openSource) ask(int, time.Duration) {}

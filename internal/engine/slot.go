@@ -17,6 +17,7 @@ import (
 //	state        next         who, when
 //	vacant       opening      loop: a turn for a slot without VU
 //	                          worker: the slot it just vacated is wanted again (closed plan)
+//	             missing      loop: a turn that comes later, because many begin at once (closed plan)
 //	             free         loop: made before the first arrival (open plan)
 //	opening      active       worker: the VU is made
 //	             missing      worker: it could not be made (closed plan)

@@ -136,6 +136,7 @@ func (s *Scenario) newRun(sr schedule.Run, plan pace.Plan) (*run, error) {
 		PreAllocated:     w.FirstVUs(),
 		GracefulStop:     w.GracefulStop.D(),
 		GracefulRampDown: w.GracefulRampDown(),
+		StartOver:        w.StartOver,
 		MaxLateness:      w.MaxLateness(),
 		Shard:            s.o.Shard, Shards: s.o.Shards,
 		Admit:  r.admit,

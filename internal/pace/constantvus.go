@@ -13,16 +13,18 @@ var ConstantVUs = Executor{
 type constantVUs struct {
 	VUs      int            `yaml:"vus" doc:"Virtual users; 1 by default."`
 	Duration block.Duration `yaml:"duration" doc:"How long a constant or externally controlled executor runs; without it, as long as the schedule says."`
+	startOver
 }
 
 func (w *constantVUs) Check(c *Checker) {
 	c.VUs("vus", &w.VUs, 1)
 	c.duration(w.Duration)
+	w.checkStart(c)
 }
 
 func (w *constantVUs) Summary() Summary {
 	n := float64(w.VUs)
-	return Summary{Model: ClosedModel, End: End{Time: w.Duration.D()}, Peak: n, Mean: n, FirstVUs: w.VUs, MostVUs: w.VUs}
+	return Summary{Model: ClosedModel, End: End{Time: w.Duration.D()}, Peak: n, Mean: n, FirstVUs: w.VUs, MostVUs: w.VUs, StartOver: w.spread}
 }
 
 func (w *constantVUs) Describe() string { return constantText(Target{VUs: &w.VUs}, w.Duration) }

@@ -63,6 +63,8 @@ type Summary struct {
 
 	MaxLateness      time.Duration // an arrival that is later is dropped; of the open model
 	GracefulRampDown time.Duration // how long an iteration may go on after its virtual user was taken away
+	// StartOver is over how long so many virtual users begin that would at the same instant; nil is at once.
+	StartOver func(n int) time.Duration
 }
 
 // Kinds are the executors and shapes that a workload may name, in the order in

@@ -30,6 +30,7 @@ type externallyControlled struct {
 	MaxRate  *block.Rate    `yaml:"max_rate" doc:"Highest rate that externally-controlled may be set to; rate by default."`
 	Duration block.Duration `yaml:"duration" doc:"How long a constant or externally controlled executor runs; without it, as long as the schedule says."`
 	arrivalRate
+	startOver
 	GracefulRampDown block.Duration `yaml:"graceful_ramp_down" doc:"How long an iteration may go on after its virtual user was taken away; 30s by default."`
 }
 
@@ -61,6 +62,7 @@ func (w *externallyControlled) Check(c *Checker) {
 		return
 	}
 	w.without(c, "belongs to a rate, and virtual users are set", "arrivals", "pre_allocated_vus", "max_lateness")
+	w.checkStart(c)
 	if !c.VUs("vus", w.VUs, 0) || !c.VUs("max_vus", w.MaxVUs, 1) {
 		return
 	}
@@ -75,7 +77,7 @@ func (w *externallyControlled) Check(c *Checker) {
 // checkRate checks a workload whose rate is set.
 func (w *externallyControlled) checkRate(c *Checker) {
 	before := c.errs.Len()
-	w.without(c, "belongs to virtual users, and a rate is set", "vus", "graceful_ramp_down")
+	w.without(c, "belongs to virtual users, and a rate is set", "vus", "start_over", "graceful_ramp_down")
 	if w.Rate == nil {
 		c.Fail("rate", "is required with max_rate").Hint = "write rate: 0/s to begin without load"
 	}
@@ -108,6 +110,7 @@ func (w *externallyControlled) Summary() Summary {
 		s.Model = OpenModel
 		return w.complete(s)
 	}
+	s.StartOver = w.spread
 	s.FirstVUs, s.MostVUs, s.GracefulRampDown = *w.start().VUs, *w.most().VUs, w.GracefulRampDown.D()
 	return s
 }

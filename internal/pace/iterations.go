@@ -39,6 +39,7 @@ type batch struct {
 	VUs         int            `yaml:"vus" doc:"Virtual users; 1 by default."`
 	Iterations  int            `yaml:"iterations" doc:"Iterations of a run: of all virtual users together for shared-iterations, of each of them for per-vu-iterations; 1 by default."`
 	MaxDuration block.Duration `yaml:"max_duration" doc:"When a run ends though iterations are left; 10m by default."`
+	startOver
 }
 
 func (b *batch) check(c *Checker) bool {
@@ -47,6 +48,7 @@ func (b *batch) check(c *Checker) bool {
 		c.Fail("iterations", "must be between 1 and %d, got %d", int64(mostIterations), b.Iterations)
 		return false
 	}
+	b.checkStart(c)
 	if b.MaxDuration <= 0 {
 		c.Fail("max_duration", "must be more than 0")
 	}
@@ -55,7 +57,7 @@ func (b *batch) check(c *Checker) bool {
 
 func (b *batch) summary(end End) Summary {
 	n := float64(b.VUs)
-	return Summary{Model: ClosedModel, End: end, Peak: n, Mean: n, FirstVUs: b.VUs, MostVUs: b.VUs}
+	return Summary{Model: ClosedModel, End: end, Peak: n, Mean: n, FirstVUs: b.VUs, MostVUs: b.VUs, StartOver: b.spread}
 }
 
 func (b *batch) plan(end End) (Plan, error) {

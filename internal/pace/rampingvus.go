@@ -22,6 +22,7 @@ var RampingVUs = Executor{
 type rampingVUs struct {
 	StartVUs int `yaml:"start_vus" doc:"Virtual users with which ramping-vus begins, used once; 1 by default."`
 	shaped
+	startOver
 	GracefulRampDown block.Duration `yaml:"graceful_ramp_down" doc:"How long an iteration may go on after its virtual user was taken away; 30s by default."`
 }
 
@@ -30,11 +31,13 @@ func (w *rampingVUs) start() Target { return Target{VUs: &w.StartVUs} }
 func (w *rampingVUs) Check(c *Checker) {
 	c.VUs("start_vus", &w.StartVUs, 0)
 	w.check(c, w.start())
+	w.checkStart(c)
 }
 
 func (w *rampingVUs) Summary() Summary {
 	s := w.summary(w.start())
 	s.FirstVUs, s.MostVUs = w.StartVUs, int(s.Peak)
+	s.StartOver = w.spread
 	s.GracefulRampDown = w.GracefulRampDown.D()
 	return s
 }

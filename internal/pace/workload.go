@@ -230,6 +230,14 @@ func (c Config) MaxLateness() time.Duration { return c.summary.MaxLateness }
 // virtual user away.
 func (c Config) GracefulRampDown() time.Duration { return c.summary.GracefulRampDown }
 
+// StartOver is over how long so many virtual users of all shards begin that would at the same instant.
+func (c Config) StartOver(n int) time.Duration {
+	if c.summary.StartOver == nil {
+		return 0
+	}
+	return c.summary.StartOver(n)
+}
+
 // Describe says the workload in one line: "ramping-arrival-rate: 0/s → 50/s over
 // 5m, then 50/s for 55m, repeats from stage 1".
 func (c Config) Describe() string {
