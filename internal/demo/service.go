@@ -25,6 +25,7 @@ import (
 type Service struct {
 	name    string
 	handler http.Handler
+	rpc     http.Handler // of requests of gRPC
 	faults
 	serviceMetrics
 	tracer trace.Tracer
@@ -67,6 +68,11 @@ func newService(name string, seed uint64, tracer trace.Tracer, p peers, build fu
 	}.mount(mux)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	s.handler = mux
+	rpc, err := newRPC(s)
+	if err != nil {
+		panic(fmt.Sprintf("demo: methods of the %s service: %v", name, err))
+	}
+	s.rpc = rpc
 	return s
 }
 
@@ -84,8 +90,14 @@ func ServiceKnobs(name string) Knobs {
 	return k
 }
 
-// ServeHTTP serves the service.
-func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+// ServeHTTP serves the service, by HTTP and by gRPC.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if isRPC(r) {
+		s.rpc.ServeHTTP(w, r)
+		return
+	}
+	s.handler.ServeHTTP(w, r)
+}
 
 // Counts returns how many requests each endpoint answered, by status.
 func (s *Service) Counts() Counts { return s.answers.Counts() }

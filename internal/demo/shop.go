@@ -72,8 +72,11 @@ func (s *Shop) Serve(ctx context.Context, l net.Listener) error {
 // serve serves a handler on a listener until ctx ends, which lets go of the requests that are held at
 // that instant. No request is under way when it returns.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // which gRPC needs
 	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: h, Protocols: protocols, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	closed := make(chan error, 1)
