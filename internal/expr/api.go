@@ -80,7 +80,7 @@ func ParseExtraction(t block.Text, s *Symbols, errs *block.Errors) *Extraction {
 	return &Extraction{t.S, f, kind, c.keep}
 }
 
-// Eval returns the value. A missing value is an error.
+// Eval returns the value. One that is missing or null is an error.
 func (x *Extraction) Eval(s *Scope, r Response) (Value, error) {
 	v := x.eval(s, r)
 	if v.kind == fault {
@@ -89,8 +89,10 @@ func (x *Extraction) Eval(s *Scope, r Response) (Value, error) {
 	switch {
 	case v.missing() && v.text != "" && v.text != x.text:
 		return Value{}, fmt.Errorf("%s: %s is not in the answer", x.text, v.text)
-	case v.IsNull():
+	case v.missing():
 		return Value{}, fmt.Errorf("%s: not in the answer", x.text)
+	case v.kind == Null: // a variable without a value would only fail later, where it is sent
+		return Value{}, fmt.Errorf("%s: is null in the answer", x.text)
 	}
 	return v, nil
 }
