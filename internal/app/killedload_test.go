@@ -128,8 +128,8 @@ func TestKilledInTheMiddleOfEachExecutorAndShape(t *testing.T) {
 	const killed, down, whole = 100 * time.Second, 20 * time.Second, 5 * time.Minute
 	for i, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
-			if brief() && i%3 > 0 {
-				t.Skip("one in three of the rows")
+			if brief() && i%5 > 0 {
+				t.Skip("one in five of the rows")
 			}
 			isOpen := strings.Contains(r.executor, "max_vus") && !strings.Contains(r.executor, " vus:")
 			length, think := "", ""

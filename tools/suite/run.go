@@ -148,6 +148,9 @@ func runStep(ctx context.Context, p *printer, s step) stepResult {
 	defer read.Close()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), s.env...)
+	if s.ram {
+		cmd.Env = append(cmd.Env, inMemory(memory)...)
+	}
 	cmd.Stdout, cmd.Stderr = write, write
 	// What the command starts is in its group, and ends with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -196,4 +199,21 @@ func pass(p *printer, from io.Reader, tests bool) []pkgResult {
 	}
 	p.block(block...)
 	return t.packages
+}
+
+const (
+	// memory is where Linux has files in memory, and memoryLeft how much must be left there, in bytes.
+	memory     = "/dev/shm"
+	memoryLeft = 2 << 30
+	tmpfsMagic = 0x01021994 // Linux's TMPFS_MAGIC
+)
+
+// inMemory returns what of the environment puts the temporary files of tests into a folder in memory; nothing where it
+// is none or has no room. Programs that Go builds are not put there: it may be mounted without the right to run them.
+func inMemory(folder string) []string {
+	var fs syscall.Statfs_t
+	if os.Getenv("TMPDIR") != "" || syscall.Statfs(folder, &fs) != nil || fs.Type != tmpfsMagic || fs.Bavail*uint64(fs.Bsize) < memoryLeft {
+		return nil
+	}
+	return []string{"TMPDIR=" + folder, "GOTMPDIR=" + os.TempDir()}
 }

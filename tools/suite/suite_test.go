@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -219,5 +221,24 @@ func TestCandidatesAreReadWithTheirFlags(t *testing.T) {
 	}
 	if _, err := candidates(text, []string{"./none"}); err == nil {
 		t.Error("candidates of an unknown package are no error")
+	}
+}
+
+func TestFilesOfTestsAreInMemoryWhereItIsMemory(t *testing.T) {
+	t.Setenv("TMPDIR", "")
+	if got := inMemory("/proc"); got != nil {
+		t.Errorf("in /proc, which is no memory: %q", got)
+	}
+	if got := inMemory(filepath.Join(t.TempDir(), "none")); got != nil {
+		t.Errorf("in a folder that is not there: %q", got)
+	}
+	got := inMemory(memory)
+	t.Logf("in %s: %q", memory, got)
+	if got != nil && !slices.Equal(got, []string{"TMPDIR=" + memory, "GOTMPDIR=" + os.TempDir()}) {
+		t.Errorf("the environment is %q", got)
+	}
+	t.Setenv("TMPDIR", "/elsewhere")
+	if got := inMemory(memory); got != nil {
+		t.Errorf("beside a TMPDIR of the user's: %q", got)
 	}
 }
