@@ -387,3 +387,22 @@ func TestTheMicroservicesRunSmall(t *testing.T) {
 		t.Errorf("notifications: perfd says it sent %v, notification answered %v", got, want)
 	}
 }
+
+// Both shops of a twin answer the same number of requests to each endpoint, which perfd counts apart.
+func TestTheTwinRunsSmall(t *testing.T) {
+	shop, stable := demo.New(demo.Default(), 1), demo.New(demo.Default(), 2)
+	m := runAll(t, small(t, "twin.yaml"), "SHOP_URL="+newTarget(t, shop.ServeHTTP, nil).URL, "STABLE_URL="+newTarget(t, stable.ServeHTTP, nil).URL)
+	succeeded(t, m)
+	for step, endpoint := range map[string]string{"login": "POST /auth/login", "list products": "GET /products", "show product": "GET /products/{id}"} {
+		own, other := answersOf(shop.Counts(), endpoint), answersOf(stable.Counts(), endpoint)
+		if own != other || own == 0 {
+			t.Errorf("%s: the shop answered %v requests and its twin %v", step, own, other)
+		}
+		if got := sent(m, step, "scenario=buy"); got != own {
+			t.Errorf("%s: perfd says it sent %v, the shop answered %v", step, got, own)
+		}
+		if got := sent(m, step, "scenario=buy@shop-stable"); got != other {
+			t.Errorf("%s: perfd says it sent %v to the twin, which answered %v", step, got, other)
+		}
+	}
+}

@@ -3,6 +3,8 @@ package app
 import (
 	"fmt"
 	"maps"
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +22,7 @@ import (
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/kind/builtin"
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/metric"
 	"github.com/perfd/perfd/internal/protocol"
 )
 
@@ -264,4 +267,125 @@ func TestIterationsOfATwinAreAlikeInAClosedModel(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// noisy is how long a target takes within an environment that both share, a walk of ±30 % that is the same for both,
+// and which may get slower; each request has its own luck.
+func noisy(seed uint64, slower func(base string, since time.Duration) float64) func(string, time.Duration) time.Duration {
+	r := rand.New(rand.NewPCG(seed, 1))
+	walk := make([]float64, 3600)
+	for i := 1; i < len(walk); i++ {
+		walk[i] = min(max(walk[i-1]+0.02*r.NormFloat64(), -0.26), 0.26)
+	}
+	var mu sync.Mutex
+	return func(base string, since time.Duration) time.Duration {
+		mu.Lock()
+		luck := math.Exp(0.4 * r.NormFloat64())
+		mu.Unlock()
+		return time.Duration(4e7 * luck * math.Exp(walk[int(since.Seconds()/5)%len(walk)]) * slower(base, since))
+	}
+}
+
+const twinSoak = `
+scenarios:
+  - name: soak
+    target: shop
+    twin: {baseline: shop-stable}
+    workload: {executor: constant-arrival-rate, rate: 12/s, arrivals: poisson, max_vus: 100, seed: %d}
+    objectives: [{name: p95, that: p(95) < 10s}]
+    validity: {max_lateness: 10s}
+    flow: [{name: show, ask: {path: "%%{random_int(1, 9)}"}}]
+`
+
+// Through the whole daemon: a release that is 10 % slower is called by name beside its twin, soon after it came or from the
+// beginning on; an environment that gets slower for both is not, nor are equal twins. Nothing else speaks of the baseline's side.
+func TestTheDaemonTellsAReleaseFromItsEnvironment(t *testing.T) {
+	t.Parallel()
+	const change = 20 * time.Minute
+	seeds := uint64(5)
+	if brief() {
+		seeds = 1
+	}
+	for _, c := range []struct {
+		name   string
+		slower func(base string, since time.Duration) float64
+		from   time.Duration // that the release is there; negative: never
+	}{
+		{"a release", func(base string, since time.Duration) float64 {
+			if base == primary && since >= change {
+				return 1.1
+			}
+			return 1
+		}, change},
+		{"from the beginning", func(base string, _ time.Duration) float64 {
+			if base == primary {
+				return 1.1
+			}
+			return 1
+		}, 0},
+		{"the environment", func(_ string, since time.Duration) float64 {
+			if since >= change {
+				return 1.4
+			}
+			return 1
+		}, -1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if brief() && c.from != 0 {
+				t.Skip("36 minutes of fake time take seconds")
+			}
+			for seed := range seeds {
+				synctest.Test(t, func(t *testing.T) {
+					b := newBoth()
+					b.takes = noisy(seed, c.slower)
+					released := func(port string) string {
+						if port == "9001" && c.from >= 0 && time.Since(b.began) >= c.from {
+							return "v2"
+						}
+						return "v1"
+					}
+					config := fmt.Sprintf(twinTargets, ", release: {url: /version, header: X-Release, every: 5s, settle: 10s}") +
+						strings.ReplaceAll(fmt.Sprintf(twinSoak, seed), "%{", "${")
+					a := twins(t, config, b, released)
+					var found []load.Finding
+					look := func() {
+						for _, f := range a.Findings() {
+							if f.Kind == load.KindTwin && f.State == load.Active {
+								found = append(found, f)
+							}
+							if analysis.IsBaseline(f.Scenario) {
+								t.Errorf("a finding about the baseline's side: %s", f.Sentence)
+							}
+						}
+					}
+					for end := b.began.Add(max(c.from, change) + 16*time.Minute); time.Now().Before(end) && len(found) == 0; time.Sleep(10 * time.Second) {
+						look()
+					}
+					took := time.Since(b.began) - max(0, c.from)
+					switch {
+					case c.from < 0 && len(found) > 0:
+						t.Errorf("seed %d: called: %s", seed, found[0].Sentence)
+					case c.from >= 0 && len(found) == 0:
+						t.Errorf("seed %d: not called within %v", seed, took)
+					case c.from >= 0 && (took < 0 || took > 16*time.Minute || found[0].Release != "v2" || found[0].Baseline != "v1" || found[0].Scenario != "soak"):
+						t.Errorf("seed %d: called after %v: %+v", seed, took, found[0])
+					case c.from >= 0:
+						t.Logf("seed %d, after %v: %s", seed, took.Round(time.Second), found[0].Sentence)
+					}
+					said := map[string]float64{}
+					a.judge.Collect(func(d *metric.Desc, v float64, labels ...string) {
+						if d == metric.TwinVerdict && labels[0] == "soak" {
+							said[labels[1]] = v
+						}
+					})
+					if len(said) != 5 || said["release"] != analysis.Number(c.from >= 0) {
+						t.Errorf("seed %d: perfd_twin_verdict says %v", seed, said)
+					}
+					if err := a.Stop(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		})
+	}
 }
