@@ -275,7 +275,7 @@ func checkObjectives(s *Scenario, errs *block.Errors) {
 			if o.Kind == "" { // decoding said why
 				continue
 			}
-			if o.Metric && !checkMetric(s, c, &o, errs) {
+			if o.Metric && !checkMetric(s, at.Step, c, &o, errs) {
 				continue
 			}
 			names[c.Name.S] = c.Name.Pos
@@ -314,9 +314,23 @@ func checkObjectives(s *Scenario, errs *block.Errors) {
 	compile(all, objective.Place{Scenario: s.Name.S, Target: s.Target.S, PerIteration: s.Program.Requests}, checks)
 }
 
-// checkMetric checks that the metric of an objective is one of the scenario's, of a type that the objective is about.
-func checkMetric(s *Scenario, c objective.Config, o *objective.Objective, errs *block.Errors) bool {
+// checkMetric checks that the metric of an objective is one of the scenario's, of a type that the objective is about, or
+// what is timed of the messages of a step; step is whose objective it is, empty for the scenario's own.
+func checkMetric(s *Scenario, step string, c objective.Config, o *objective.Objective, errs *block.Errors) bool {
 	known := objective.Values()
+	if slices.ContainsFunc(s.Program.Steps, func(d flow.StepDesc) bool { return d.Metric != nil && d.Metric.Step != "" && d.Label == o.Step }) {
+		if o.Kind != objective.Latency {
+			errs.Add(c.That.Pos, c.That.Path, "what is timed of messages has percentiles").Hint = "write p(95) of message_gap < 1s"
+		}
+		return o.Kind == objective.Latency
+	}
+	if t := strings.TrimPrefix(o.Step, step+" "); objective.OfMessages(t) {
+		e := errs.Add(c.That.Pos, c.That.Path, "there is no %s here", t)
+		if e.Hint = "it is of the messages of one step: write it among the objectives of the step that opens the stream"; step != "" {
+			e.Hint = "it is of the messages of the step that opens the stream"
+		}
+		return false
+	}
 	for _, m := range s.Metrics {
 		known = append(known, m.Name.S)
 		if m.Name.S != o.Step {

@@ -141,6 +141,7 @@ func (c *closedSource) wants(s *slot) bool {
 func (c *closedSource) begin(s *slot, now time.Duration) bool {
 	if c.o.Admit != nil {
 		if _, ok := c.o.Admit(now); !ok {
+			letRest(s.vu)
 			c.rest(s, active, waiting, now+max(leastSitOut, s.sitOut))
 			return false
 		}

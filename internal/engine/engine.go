@@ -47,6 +47,16 @@ type VU interface {
 	Close()
 }
 
+// A Rester is a VU that is told when it has nothing to do until its next iteration begins.
+type Rester interface{ Rest() }
+
+// letRest tells a VU that it has nothing to do for now.
+func letRest(v VU) {
+	if r, ok := v.(Rester); ok {
+		r.Rest()
+	}
+}
+
 // A Reporter is a VU that knows how its iteration ended. Without it every
 // iteration that was not interrupted counts as completed.
 type Reporter interface {

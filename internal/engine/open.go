@@ -141,6 +141,7 @@ func (a *openSource) next(s *slot, _ time.Duration) bool { return a.leave(s) }
 
 // leave keeps the VU for another arrival, unless it was interrupted.
 func (a *openSource) leave(s *slot) bool {
+	letRest(s.vu)
 	if s.move(active, free) {
 		a.free.push(s)
 		return false

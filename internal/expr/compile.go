@@ -148,7 +148,7 @@ func Reserved(name string) bool {
 }
 
 // answerNames lists the names of parts of an answer that are read without a call.
-var answerNames = []string{"status", "duration", "size", "checksum", "body", "json"}
+var answerNames = []string{"status", "duration", "size", "checksum", "body", "json", "stream"}
 
 func (c *compiler) name(name string) (eval, Type, error) {
 	if slot, kind, ok := c.symbols.Lookup(name); ok {
@@ -169,6 +169,10 @@ func (c *compiler) name(name string) (eval, Type, error) {
 			return func(_ *Scope, r Response) Value { return Str(string(r.Body())) }, String, nil
 		case "json":
 			return c.jsonPath("", name)
+		case "stream":
+			m := wrong("stream has members")
+			m.hint = "write stream.received, or another of " + strings.Join(streamMembers, ", ")
+			return nil, Any, m
 		}
 	}
 	switch name {
@@ -204,6 +208,9 @@ func (c *compiler) member(n *ast.MemberNode) (eval, Type, error) {
 	}
 	if path, ok := c.pathOf(n); ok {
 		return c.jsonPath(path, strings.ReplaceAll(n.String(), `["`+each+`"]`, each))
+	}
+	if c.ofStream(n.Node) {
+		return streamMember(n)
 	}
 	if key, ok := n.Property.(*ast.StringNode); ok && key.Value == each {
 		m := wrong("[*] is part of a path that begins with json")

@@ -103,8 +103,10 @@ func (s *Scenario) newRun(sr schedule.Run, plan pace.Plan) (*run, error) {
 	r.identity.Store(newIdentity(s.name, sr, s.release()))
 	w := &s.cfg.Workload
 	most := w.MostVUs()
+	sink := &resultSink{run: r, sink: s.sink, targets: s.stepTargets}
 	rt := &flow.Runtime{
-		Sink:     &resultSink{run: r, sink: s.sink, targets: s.stepTargets},
+		Sink:     sink,
+		Messages: sink,
 		Metrics:  s.sink,
 		Env:      r.env,
 		Limiter:  r.limiter,
@@ -349,6 +351,12 @@ func (s *resultSink) Record(vu int, r *load.Result) {
 	if t := s.targets[r.Step]; t != nil { // nil for a group, whose requests were observed
 		t.distress.Observe(r)
 	}
+}
+
+// Message takes what happened on a stream of a flow.
+func (s *resultSink) Message(vu int, m *load.Message) {
+	m.Touched = s.run.s.valid.Touched(&load.Result{Due: m.Began(), Sent: m.Began(), Done: m.At}, s.run.zero)
+	s.sink.Message(vu, m)
 }
 
 // exhausted returns what the machine had none of for a request that was not sent,

@@ -159,7 +159,7 @@ func (s *Scenario) openSink() error {
 	for i, step := range s.cfg.Program.Steps {
 		info.Steps = append(info.Steps, record.Series{
 			Step: step.Label, Target: step.Target, Protocol: step.Protocol, Checks: step.Checks, Limits: limits[i],
-			Tags: step.Tags, Group: step.Group, Metric: step.Metric, Retries: step.Retries,
+			Tags: step.Tags, Group: step.Group, Metric: step.Metric, Retries: step.Retries, Messages: step.Messages,
 		})
 	}
 	var err error

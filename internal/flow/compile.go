@@ -61,6 +61,9 @@ type StepDesc struct {
 	Group bool
 	// Metric is the metric that is described instead of a step, nil for none. It is a Group too.
 	Metric *load.Metric
+	// Messages says that the step opens streams, whose messages are counted. What is timed of them are steps of their
+	// own, behind it, as metrics are.
+	Messages bool
 	// Retries says that failed requests may be attempted again.
 	Retries bool
 	// Span names the step's spans; nil if its protocol has no conventions for them.
@@ -493,15 +496,51 @@ func (r *Request) compile(k *compiler, at *block.Node, in place) {
 	k.p.Outline = append(k.p.Outline, Line{in.depth, label, st.index, in.expected})
 	k.emit(op{code: opRequest, n: st.index})
 	k.p.steps = append(k.p.steps, st)
+	if stream, ok := st.do.(protocol.Streaming); ok {
+		k.messages(st.index, r.Name, stream.Timings(), in)
+	}
+}
+
+// messages appends what is timed of the messages of the streams that a step opens.
+func (k *compiler) messages(of int, name block.Text, timings []load.MessageTiming, in place) {
+	if k.part != "" || len(timings) == 0 {
+		return // what is done beside the flow is not measured
+	}
+	desc, target := k.p.Steps[of], k.p.steps[of].target
+	k.p.Steps[of].Messages = true
+	for _, t := range timings {
+		at := name
+		at.S = t.Series(name.S)
+		k.p.Steps = append(k.p.Steps, StepDesc{
+			Label: k.label(at, in), Target: desc.Target, Protocol: load.GroupProtocol, Group: true,
+			Metric: &load.Metric{Type: load.MetricTrend, Unit: load.UnitSeconds, Step: desc.Label, Timing: t},
+		})
+		k.p.steps = append(k.p.steps, step{index: len(k.p.steps), target: target})
+	}
 }
 
 // protocol returns what a protocol needs to compile a step.
 func (k *compiler) protocol(step, kind string, t *Target, s *expr.Symbols) *protocol.Compiler {
 	return &protocol.Compiler{
-		Scenario: k.o.Scenario, Step: step, Defaults: t.Defaults(kind), Base: t.Base,
+		Scenario: k.o.Scenario, Step: step, Defaults: t.Defaults(kind), Base: t.Base, Client: func() *protocol.Client { return k.client(t) },
 		Credentials: t.Credentials, Credential: k.o.Credential,
 		Symbols: s, Dir: k.o.Dir, Allowed: k.o.Allowed, Errors: k.o.Errors,
 	}
+}
+
+// client returns how load speaks HTTP to a target, nil where no protocol does.
+func (k *compiler) client(t *Target) *protocol.Client {
+	if k.o.Errors.Len() > 0 {
+		return nil
+	}
+	for _, kind := range k.o.Kinds {
+		if over, ok := t.Defaults(kind.Name).(protocol.HTTPTarget); ok {
+			return over.Client(&protocol.Compiler{
+				Base: t.Base, Credentials: t.Credentials, Credential: k.o.Credential, Dir: k.o.Dir, Allowed: k.o.Allowed, Errors: &block.Errors{},
+			})
+		}
+	}
+	return nil
 }
 
 // link makes the code point to the steps, after the last of them was appended.

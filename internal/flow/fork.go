@@ -183,6 +183,7 @@ func (v *VU) complete() {
 	for {
 		wake, done := v.Go()
 		if done {
+			v.Rest()
 			return
 		}
 		timer := time.NewTimer(wake - v.rt.Now())

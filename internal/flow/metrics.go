@@ -174,7 +174,10 @@ func CheckMetrics(m Metrics, at *block.Node, errs *block.Errors) {
 }
 
 func checkMetricName(at block.Text, errs *block.Errors) {
+	_, timing := load.MessageTimingNamed(at.S)
 	switch name := at.S; {
+	case timing:
+		errs.Add(at.Pos, at.Path, "%s is what perfd times of messages", name).Hint = "give the metric another name"
 	case !identifier.MatchString(name) || strings.HasPrefix(name, "__"):
 		e := errs.Add(at.Pos, at.Path, "a metric's name is made of letters, digits and _, and does not begin with a digit or __, got %q", name)
 		e.Hint = "write " + strings.Trim(strings.Map(func(r rune) rune {

@@ -59,6 +59,8 @@ type Runtime struct {
 	Left func(Remnant)
 	// Traces takes the trace of each iteration that ended; nil for none.
 	Traces Tracer
+	// Messages takes what happens on streams; nil forgets it.
+	Messages protocol.MessageSink
 	// Metrics takes the values of the program's metrics, nil forgets them.
 	Metrics MetricSink
 	// Failed is called with each failed request and the reason; nil for nobody.
@@ -98,6 +100,8 @@ type VU struct {
 	token bool          // the next request's token is taken
 	turn  bool          // it waits for its turn to ask for it
 	first bool          // it was taken when the iteration was admitted
+
+	lasting *lasting // nil before the first
 
 	inner   *state           // of the program's constructs; nil where it has none
 	branch  bool             // of another VU
@@ -249,6 +253,7 @@ func (v *VU) Interrupt() {
 
 // Close closes the sessions of the VU. A request that waits for another attempt is cancelled.
 func (v *VU) Close() {
+	v.leave()
 	if v.inner != nil {
 		v.abandon()
 		if b := v.inner.branches.Load(); b != nil {
@@ -258,6 +263,17 @@ func (v *VU) Close() {
 	for i := range v.users {
 		v.users[i].Close()
 	}
+}
+
+// leave records a request that nobody goes on with any more.
+func (v *VU) leave() {
+	if v.lasting == nil || !v.lasting.on {
+		return
+	}
+	v.lasting.on = false
+	r := v.lasting.result
+	r.Done, r.Cause = max(int64(v.rt.Now()), r.Sent), load.Canceled
+	v.rt.Sink.Record(v.users[0].ID, &r)
 }
 
 // abandon records a request that waits for another attempt, which nobody makes any more.
@@ -284,9 +300,12 @@ func (v *VU) Go() (wake time.Duration, done bool) {
 		}
 		if call != nil {
 			call.VU, call.Scope, call.Keep, call.Response, call.Err, call.Address = nil, nil, nil, nil, nil, nil
+			call.Messages = nil
 			v.rt.calls.Put(call)
 		}
-		if done && !v.branch {
+		if !done {
+			v.Rest()
+		} else if !v.branch {
 			v.endTrace()
 		}
 	}()
@@ -331,6 +350,14 @@ func (v *VU) Go() (wake time.Duration, done bool) {
 	return 0, true
 }
 
+// Rest has the VU's sessions attended until it goes on. A pause in mid-iteration is one; the caller of Go knows of a
+// pause between iterations.
+func (v *VU) Rest() {
+	for i := range v.users {
+		v.users[i].Rest()
+	}
+}
+
 // stop ends the iteration early, as one that failed.
 func (v *VU) stop() {
 	v.outcome = load.Stopped
@@ -344,6 +371,7 @@ func (v *VU) stop() {
 
 // interrupted ends the iteration because perfd itself stops it.
 func (v *VU) interrupted() {
+	v.leave()
 	v.outcome = load.Interrupted
 	v.pc = v.end
 }
@@ -387,7 +415,7 @@ func (v *VU) panicked(p any, call *protocol.Call) {
 // take takes the token of the next request unless it is taken, and returns how long to wait, for it or for another
 // attempt. The wait of an iteration that was admitted is lateness, as any other time that perfd begins one late by.
 func (v *VU) take(s *step) (wait time.Duration) {
-	if v.token || v.limiters == nil {
+	if v.token || v.limiters == nil || v.lasting != nil && v.lasting.on {
 		return 0
 	}
 	if v.first {
@@ -411,6 +439,13 @@ func (v *VU) take(s *step) (wait time.Duration) {
 	return wait
 }
 
+// A lasting is a request that its protocol goes on with later.
+type lasting struct {
+	on       bool // it is under way
+	result   load.Result
+	deadline time.Duration
+}
+
 // An attempts is what is known of a request that is attempted again.
 type attempts struct {
 	made           uint32
@@ -423,15 +458,26 @@ type attempts struct {
 func (v *VU) request(s *step, call *protocol.Call) (again time.Duration) {
 	user := &v.users[s.target]
 	call.VU, call.Keep, call.Response, call.Err, call.Address = user, &s.keep, nil, nil, nil
-	now := v.rt.Now()
-	call.Result = load.Result{
-		Step: s.index, Due: int64(v.due), Sent: int64(now), Done: int64(now), Waited: int64(v.wait), Trace: v.traceID, Sampled: v.sampled,
+	call.Messages, call.Again = v.rt.Messages, 0
+	if l := v.lasting; l != nil && l.on {
+		call.Result, call.Deadline, l.on = l.result, l.deadline, false
+	} else {
+		now := v.rt.Now()
+		call.Result = load.Result{
+			Step: s.index, Due: int64(v.due), Sent: int64(now), Done: int64(now), Waited: int64(v.wait), Trace: v.traceID, Sampled: v.sampled,
+		}
+		binary.LittleEndian.PutUint64(call.Result.Span[:], rand.Uint64()|1)
+		call.Deadline = now + s.timeout
 	}
-	binary.LittleEndian.PutUint64(call.Result.Span[:], rand.Uint64()|1)
-	call.Deadline = now + s.timeout
 	s.do.Do(call)
-
 	r := &call.Result
+	if call.Again > 0 {
+		if v.lasting == nil {
+			v.lasting = new(lasting)
+		}
+		*v.lasting = lasting{true, *r, call.Deadline}
+		return call.Again
+	}
 	v.judge(s, call)
 	if v.stopped.Load() && r.Cause != load.None {
 		r.Cause = load.Canceled

@@ -20,6 +20,9 @@ type Metric struct {
 	Help    string
 	Buckets []float64 // of a trend: the upper bounds of its classic buckets in Unit, rising; nil for the usual ones
 	Labels  []MetricLabel
+	// Step is the step whose messages the metric times, as Timing says; empty for a metric of the scenario's own.
+	Step   string
+	Timing MessageTiming
 }
 
 // A MetricLabel is a label of a metric of a scenario's own, whose values are bounded.

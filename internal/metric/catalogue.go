@@ -123,6 +123,42 @@ var (
 	GroupDuration = requests.histogram("perfd_group_duration_seconds",
 		"Time from when the first request of a group was due to its last answer, without think times, of groups in which no request failed.",
 		"scenario", "group")
+	Messages = requests.counter("perfd_messages_total", "",
+		"Messages of the streams that a step opened: of WebSockets, say.",
+		"scenario", "step", "direction")
+	MessageBytes = requests.counter("perfd_message_bytes_total", bytes,
+		"Bytes of the messages of the streams that a step opened, without what the protocol adds and before compression.",
+		"scenario", "step", "direction")
+	MessagesMissing = requests.counter("perfd_messages_missing_total", "",
+		"Messages that were not there when a later one of the stream's sequence came; those that came afterwards are in perfd_messages_reordered_total too.",
+		"scenario", "step")
+	MessagesReordered = requests.counter("perfd_messages_reordered_total", "",
+		"Messages that came after a later one of the stream's sequence.",
+		"scenario", "step")
+	MessagesRepeated = requests.counter("perfd_messages_repeated_total", "",
+		"Messages whose number in the stream's sequence was there before.",
+		"scenario", "step")
+	MessagesUnmet = requests.counter("perfd_messages_unmet_total", "",
+		"Messages that did not meet the condition on every message of the stream.",
+		"scenario", "step")
+	StreamCloses = requests.counter("perfd_stream_closes_total", "",
+		"Streams that ended, by the code that the protocol gave for it; 0 is an end without one.",
+		"scenario", "step", "code")
+	MessageFirst = requests.histogram("perfd_message_first_seconds",
+		"Time from the opening of a stream to its first message.",
+		"scenario", "step")
+	MessageGap = requests.histogram("perfd_message_gap_seconds",
+		"Time from one message of a stream to the next.",
+		"scenario", "step")
+	MessageRoundTrip = requests.histogram("perfd_message_round_trip_seconds",
+		"Time from a message that was sent to the one that answers it.",
+		"scenario", "step")
+	MessagePing = requests.histogram("perfd_message_ping_seconds",
+		"Time from a ping of the protocol to its pong.",
+		"scenario", "step")
+	MessageReconnect = requests.histogram("perfd_message_reconnect_seconds",
+		"Time from the loss of a stream to its next opening.",
+		"scenario", "step")
 	CustomCounter = requests.counter("perfd_custom_total", "",
 		"Sum of what was added to a counter of the scenario's own.",
 		"scenario", "metric")

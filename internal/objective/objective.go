@@ -190,6 +190,12 @@ func (o *Objective) Threshold() time.Duration {
 	return time.Duration(load.ScaleOf(o.Unit).Units(o.Limit))
 }
 
+// OfMessages reports whether a name is of what is timed of the messages of a step.
+func OfMessages(name string) bool {
+	_, ok := load.MessageTimingNamed(name)
+	return ok
+}
+
 // Limits returns the limits on response times of a step, ascending: those of its own
 // objectives and of its scenario's, or on the values of a metric. The windows of either must count them.
 func Limits(all []Objective, step string, metric bool) []time.Duration {

@@ -58,6 +58,9 @@ type Compiler struct {
 	Defaults any
 	// Base is the url of the step's target.
 	Base block.Text
+	// Client returns how the load of the step's target speaks HTTP, for a protocol that begins with it; nil where no
+	// block of the target says so. What is wrong with the block, its owner reports.
+	Client func() *Client
 	// Credentials names the credential of the step's target, empty for none.
 	Credentials string
 	// Credential returns the entry of credentials of a name, nil where there is none; nil has none.
@@ -128,6 +131,25 @@ type Authorized interface {
 	Credential() string
 }
 
+// Streaming is implemented by a Step that may open a stream: a Session on which messages come and go. All that happens
+// on the stream, by whichever step, goes to the Call.Messages of the call that opened it, as of that call's step.
+type Streaming interface {
+	// Timings are those of the messages of the streams that the step opens; none of a step that opens none.
+	Timings() []load.MessageTiming
+}
+
+// A MessageSink takes what happens on streams. It is safe for concurrent use and keeps no pointer.
+type MessageSink interface {
+	Message(vu int, m *load.Message)
+}
+
+// An Attended is a Session that something may come for while its VU does nothing: a message, a ping. Attend lends it a
+// goroutine, say, and returns at once. The session takes itself back when it is used again, and in Close.
+type Attended interface {
+	Session
+	Attend()
+}
+
 // A Session is what one VU keeps open under one key. Interrupt may be called
 // from any goroutine: it makes a blocked Do return, and leaves the Session usable
 // only for Close. Sessions are compared, so they are pointers.
@@ -137,6 +159,34 @@ type Authorized interface {
 type Session interface {
 	Interrupt()
 	Close()
+}
+
+// A CookieKeeper is a Session that keeps cookies of its VU.
+type CookieKeeper interface {
+	// AppendCookies appends the Cookie field of a request for a path, with its line end, unless no cookie fits.
+	AppendCookies(dst []byte, o *wire.Origin, path []byte) []byte
+	// SetCookie keeps the cookie of a Set-Cookie field of an answer to a request for a path.
+	SetCookie(field []byte, o *wire.Origin, path []byte)
+}
+
+// Cookies returns the session that keeps the cookies of the VU, nil where there is none.
+func (v *VU) Cookies() CookieKeeper {
+	for i := range v.sessions {
+		if k, ok := v.sessions[i].session.(CookieKeeper); ok {
+			return k
+		}
+	}
+	if v.of == nil {
+		return nil
+	}
+	v.of.mu.Lock()
+	defer v.of.mu.Unlock()
+	for i := range v.of.sessions {
+		if k, ok := v.of.sessions[i].session.(CookieKeeper); ok {
+			return k
+		}
+	}
+	return nil
 }
 
 // Resetter is implemented by a Session that forgets something (cookies, say)
@@ -193,6 +243,7 @@ type VU struct {
 
 	mu          sync.Mutex // guards writes of sessions, and interrupted; the owner reads sessions without it
 	sessions    []held
+	attended    []Attended // those of the sessions that are
 	interrupted bool
 	of          *VU // whose branch this is, nil for none
 }
@@ -249,6 +300,9 @@ func (v *VU) Session(k Key, open func(*VU) (Session, error)) (Session, error) {
 	}
 	v.mu.Lock()
 	v.sessions = append(v.sessions, held{k, s})
+	if a, ok := s.(Attended); ok {
+		v.attended = append(v.attended, a)
+	}
 	interrupted := v.interrupted
 	v.mu.Unlock()
 	if interrupted {
@@ -264,6 +318,7 @@ func (v *VU) Drop(s Session) {
 	n := len(v.sessions)
 	v.sessions = slices.DeleteFunc(v.sessions, func(h held) bool { return h.session == s })
 	dropped := len(v.sessions) < n
+	v.attended = slices.DeleteFunc(v.attended, func(a Attended) bool { return Session(a) == s })
 	v.mu.Unlock()
 	if dropped {
 		s.Close()
@@ -278,6 +333,13 @@ func (v *VU) Interrupt() {
 	v.interrupted = true
 	for i := range v.sessions {
 		v.sessions[i].session.Interrupt()
+	}
+}
+
+// Rest has the sessions attended that something may come for, until they are used again.
+func (v *VU) Rest() {
+	for _, a := range v.attended {
+		a.Attend()
 	}
 }
 
@@ -298,7 +360,7 @@ func (v *VU) Close() {
 	for i := range v.sessions {
 		v.sessions[i].session.Close()
 	}
-	v.sessions = nil
+	v.sessions, v.attended = nil, nil
 }
 
 // A Call is one request under way. It is reused for request after request, and
@@ -312,6 +374,11 @@ type Call struct {
 	Response expr.Response // valid until the call's next Do
 	// Address is the address of the request in the form that the protocol's SpanMapper reads; valid until the next Do.
 	Address []byte
+	// Messages takes what happens on streams; nil forgets it.
+	Messages MessageSink
+	// Again, set by Do, asks for the same call once more at that time since the engine's zero, with the VU resting until
+	// then: a step that lasts for long holds no goroutine. The next Do finds Result and Deadline as this one left them.
+	Again time.Duration
 	// Err explains Result.Cause for logs and the list of recent failures. It is never a label.
 	Err error
 

@@ -83,6 +83,8 @@ type stepCell struct {
 	// touched holds what perfd itself disturbed; nil until there is something. Its
 	// durations are not in those above.
 	touched *touchedCell
+	// messages holds what happened on streams; nil until something did.
+	messages *messageCell
 }
 
 // A touchedCell counts the results of one step that perfd itself disturbed.
@@ -183,6 +185,9 @@ func (c *stepCell) reset() {
 	c.duration.reset()
 	c.response.reset()
 	c.failure.reset()
+	if m := c.messages; m != nil {
+		*m = messageCell{closes: m.closes[:0]}
+	}
 	if t := c.touched; t != nil {
 		t.counts = [load.NumDisturbances][load.NumCauses]uint64{}
 		t.duration.reset()

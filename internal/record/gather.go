@@ -131,13 +131,13 @@ func (f *family) gatherMetric(m *message, sc *scenario, st *step) {
 }
 
 func ofMetric(d *metric.Desc, kind string, f func(*message, *totals)) family {
-	return family{message: d.Family(), which: func(m *load.Metric) bool { return m.Type == kind }, ofMetric: func(m *message, _ *step, t *totals) { f(m, t) }}
+	return family{message: d.Family(), which: func(m *load.Metric) bool { return m.Type == kind && m.Step == "" }, ofMetric: func(m *message, _ *step, t *totals) { f(m, t) }}
 }
 
 // ofTrend is of the trends of durations, or of those of other numbers.
 func ofTrend(d *metric.Desc, numbers bool) family {
 	return family{
-		message: d.Family(), which: func(m *load.Metric) bool { return m.Type == load.MetricTrend && m.Numbers() == numbers },
+		message: d.Family(), which: func(m *load.Metric) bool { return m.Type == load.MetricTrend && m.Step == "" && m.Numbers() == numbers },
 		ofMetric: func(m *message, s *step, t *totals) {
 			b := m.bounds
 			if s.cells != nil {
@@ -150,6 +150,23 @@ func ofTrend(d *metric.Desc, numbers bool) family {
 			m.histogram(&t.duration, b)
 		},
 	}
+}
+
+// ofTiming is of what is timed of messages.
+func ofTiming(d *metric.Desc, t load.MessageTiming) family {
+	return family{
+		message: d.Family(), which: func(m *load.Metric) bool { return m.Step != "" && m.Timing == t },
+		ofMetric: func(m *message, _ *step, t *totals) { m.histogram(&t.duration, m.bounds) },
+	}
+}
+
+// ofStream is of the steps that open streams.
+func ofStream(d *metric.Desc, f func(*message, *messageCell)) family {
+	return ofStep(d, func(m *message, s *step) {
+		if s.streams {
+			f(m, &s.messages)
+		}
+	})
 }
 
 func ofScenario(d *metric.Desc, f func(*message, *scenario)) family {
@@ -230,6 +247,34 @@ var families = func() []family {
 		ofStep(metric.ResponseTime, func(m *message, s *step) { m.histogram(&s.response, m.bounds) }),
 		ofStep(metric.RequestFailureDuration, func(m *message, s *step) { m.histogram(&s.failure, m.bounds) }),
 
+		ofStream(metric.Messages, func(m *message, c *messageCell) {
+			for i, n := range c.count {
+				m.counter(float64(n), directionLabels[i])
+			}
+		}),
+		ofStream(metric.MessageBytes, func(m *message, c *messageCell) {
+			for i, n := range c.bytes {
+				m.counter(float64(n), directionLabels[i])
+			}
+		}),
+		ofStream(metric.MessagesMissing, func(m *message, c *messageCell) { m.counter(float64(c.missing)) }),
+		ofStream(metric.MessagesReordered, func(m *message, c *messageCell) { m.counter(float64(c.reordered)) }),
+		ofStream(metric.MessagesRepeated, func(m *message, c *messageCell) { m.counter(float64(c.repeated)) }),
+		ofStream(metric.MessagesUnmet, func(m *message, c *messageCell) { m.counter(float64(c.unmet)) }),
+		ofStream(metric.StreamCloses, func(m *message, c *messageCell) {
+			for _, x := range c.closes {
+				m.counter(float64(x.Count), label("code", strconv.Itoa(int(x.Code))))
+			}
+			if c.otherCloses > 0 {
+				m.counter(float64(c.otherCloses), otherCodes)
+			}
+		}),
+		ofTiming(metric.MessageFirst, load.FirstMessage),
+		ofTiming(metric.MessageGap, load.MessageGap),
+		ofTiming(metric.MessageRoundTrip, load.RoundTrip),
+		ofTiming(metric.MessagePing, load.PingRoundTrip),
+		ofTiming(metric.MessageReconnect, load.Reconnect),
+
 		ofGroup(metric.Groups, func(m *message, s *step) { m.counter(float64(s.requests)) }),
 		ofGroup(metric.GroupFailures, failures),
 		ofGroup(metric.GroupDuration, func(m *message, s *step) { m.histogram(&s.duration, m.bounds) }),
@@ -245,7 +290,7 @@ var families = func() []family {
 		ofTrend(metric.CustomTrend, false),
 		ofTrend(metric.CustomNumbers, true),
 		{
-			message: metric.CustomInfo.Family(), which: func(*load.Metric) bool { return true }, whole: true,
+			message: metric.CustomInfo.Family(), which: func(m *load.Metric) bool { return m.Step == "" }, whole: true,
 			ofMetric: func(m *message, s *step, _ *totals) {
 				m.gauge(1, label("type", s.metric.Type), label("unit", s.metric.Unit), label("help", s.metric.Help))
 			},

@@ -18,12 +18,13 @@ const zeroThreshold = 2.938735877055719e-39
 
 // Label pairs of closed sets, shared by all series.
 var (
-	causeLabels    = labelsOf("cause", load.NumCauses)
-	reasonLabels   = labelsOf("reason", load.NumReasons)
-	phaseLabels    = labelsOf("phase", load.NumPhases)
-	closeLabels    = labelsOf("reason", load.NumCloseReasons)
-	overflowLabels = labelsOf("label", numCapped)
-	otherCodes     = label("code", metric.Overflow)
+	causeLabels     = labelsOf("cause", load.NumCauses)
+	reasonLabels    = labelsOf("reason", load.NumReasons)
+	phaseLabels     = labelsOf("phase", load.NumPhases)
+	closeLabels     = labelsOf("reason", load.NumCloseReasons)
+	overflowLabels  = labelsOf("label", numCapped)
+	directionLabels = labelsOf("direction", load.NumMessageDirections)
+	otherCodes      = label("code", metric.Overflow)
 )
 
 func labelsOf[T interface {

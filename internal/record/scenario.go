@@ -111,7 +111,9 @@ type step struct {
 	group    bool
 	metric   *load.Metric // nil for a step or group
 	retried  bool
-	cells    *cellPool // of a trend with bounds of its own; nil for those of all
+	streams  bool        // it opens streams
+	messages messageCell // of these
+	cells    *cellPool   // of a trend with bounds of its own; nil for those of all
 
 	totals
 	limits []time.Duration // of windows to come

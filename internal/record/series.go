@@ -29,6 +29,7 @@ type Series struct {
 	Group                  bool              // is no step: its results are groups of steps as a whole, and no requests
 	Metric                 *load.Metric      // is none of both, but a metric of the scenario's own; nil for a step or group
 	Retries                bool              // requests of the step may be attempted again
+	Messages               bool              // the step opens streams, whose messages are counted
 }
 
 // maxChecks is how many bits load.Result.Checks has.
@@ -71,6 +72,7 @@ func (r *Recorder) Open(info Scenario) (*Sink, error) {
 	for i, series := range info.Steps {
 		s.steps[i] = r.step(sc, series, now)
 	}
+	s.times(info.Steps)
 	cells := len(s.steps)
 	for i, series := range info.Steps {
 		if m := series.Metric; m != nil && len(m.Labels) > 0 {
@@ -89,6 +91,20 @@ func (r *Recorder) Open(info Scenario) (*Sink, error) {
 	r.sinks = append(r.sinks, s)
 	r.changed = true
 	return s, nil
+}
+
+// times tells the steps that open streams where the timings of their messages are.
+func (s *Sink) times(steps []Series) {
+	for i, series := range steps {
+		if !series.Messages {
+			continue
+		}
+		for j := range steps {
+			if m := steps[j].Metric; m != nil && m.Step == series.Step {
+				s.steps[i].timings[m.Timing] = j
+			}
+		}
+	}
 }
 
 func (sc *Scenario) check() error {
@@ -157,10 +173,12 @@ func (r *Recorder) step(sc *scenario, series Series, now time.Time) sinkStep {
 		sc.steps[name] = st
 	}
 	st.sinks++
-	st.group, st.retried = series.Group, series.Retries
+	st.group, st.retried, st.streams = series.Group, series.Retries, series.Messages
 	st.label = label("step", name)
 	st.metric = series.Metric
 	switch {
+	case st.metric != nil && st.metric.Step != "":
+		st.label = label("step", st.metric.Step)
 	case st.metric != nil:
 		st.label = label("metric", name)
 	case st.group:
@@ -205,7 +223,7 @@ func sameMetric(a, b *load.Metric) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.Type == b.Type && a.Unit == b.Unit && slices.Equal(a.Buckets, b.Buckets) &&
+	return a.Type == b.Type && a.Unit == b.Unit && a.Step == b.Step && a.Timing == b.Timing && slices.Equal(a.Buckets, b.Buckets) &&
 		slices.EqualFunc(a.Labels, b.Labels, func(a, b load.MetricLabel) bool { return a.Name == b.Name })
 }
 

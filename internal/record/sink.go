@@ -38,8 +38,9 @@ type Sink struct {
 // cap on labels share a state, so two of them may have the same.
 type sinkStep struct {
 	state    *step
-	checks   []*check  // by bit of load.Result.Checks
-	variants *variants // nil but of a metric with labels
+	checks   []*check                    // by bit of load.Result.Checks
+	variants *variants                   // nil but of a metric with labels
+	timings  [load.NumMessageTimings]int // of its messages, by place; 0 for none, since the step itself comes before them
 }
 
 // A shard is one lock and the counts it guards, alone on its cache lines.
@@ -111,6 +112,31 @@ func (s *Sink) Add(vu, step int, labels []byte, value float64) {
 		if at > c.at {
 			c.value, c.at = value, at
 		}
+	}
+	sh.mu.Unlock()
+}
+
+// Message counts what happened on a stream of the virtual user with number vu.
+func (s *Sink) Message(vu int, m *load.Message) {
+	timings := &s.steps[m.Step].timings
+	sh := s.shard(vu)
+	sh.mu.Lock()
+	c := sh.steps[m.Step]
+	if c == nil {
+		c = sh.take(m.Step)
+	}
+	c.recordMessage(m, s.recorder.options.Caps.Codes)
+	for i, ns := range m.Timed {
+		place := timings[i]
+		if ns == 0 || place == 0 {
+			continue
+		}
+		r := load.Result{Step: place, Done: ns, Touched: m.Touched}
+		c := sh.steps[place]
+		if c == nil {
+			c = sh.take(place)
+		}
+		c.record(&r, 0)
 	}
 	sh.mu.Unlock()
 }
@@ -230,6 +256,9 @@ func (s *Sink) drain(c cells) {
 			if !to.state.addCode(c, s.recorder.options.Caps.Codes) {
 				other += c.Count
 			}
+		}
+		if cell.messages != nil {
+			to.state.messages.add(cell.messages, s.recorder.options.Caps.Codes)
 		}
 		to.state.otherCodes += other
 		s.recorder.overflow[cappedCode] += other

@@ -32,6 +32,7 @@ type redialer struct {
 	from netip.Addr
 
 	interrupted atomic.Bool
+	recalled    atomic.Bool // of a Stream: whoever uses it is to give it back
 
 	mu     sync.Mutex         // guards writes of nc, and cancel; the VU reads nc without it
 	cancel context.CancelFunc // of the dial under way, nil for none
@@ -179,6 +180,9 @@ func (d *redialer) interruptible(deadline int64, do func(context.Context) error)
 	d.mu.Unlock()
 	if err := d.cancelled(); err != nil {
 		return err
+	}
+	if d.recalled.Load() {
+		return ErrRecalled
 	}
 	err := do(ctx)
 	d.mu.Lock()

@@ -22,6 +22,7 @@ import (
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/protocol/grpc"
 	"github.com/perfd/perfd/internal/protocol/http"
+	"github.com/perfd/perfd/internal/protocol/websocket"
 )
 
 // Kinds returns everything that perfd ships.
@@ -30,6 +31,7 @@ func Kinds() kind.Set {
 		Protocols: []protocol.Kind{
 			http.Kind,
 			grpc.Kind,
+			websocket.Kind,
 		},
 		Executors: []pace.Executor{
 			pace.ConstantArrivalRate,

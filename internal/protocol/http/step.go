@@ -78,6 +78,20 @@ func (s *session) cookies() *session {
 	return s
 }
 
+// AppendCookies appends the Cookie field of a request for a path, unless no cookie fits.
+func (s *session) AppendCookies(dst []byte, o *wire.Origin, path []byte) []byte {
+	held := s.cookies()
+	defer held.mu.Unlock()
+	return held.jar.Append(dst, o, path, wire.WithinSite, time.Now())
+}
+
+// SetCookie keeps the cookie of a field of an answer to a request for a path.
+func (s *session) SetCookie(field []byte, o *wire.Origin, path []byte) {
+	held := s.cookies()
+	defer held.mu.Unlock()
+	held.jar.Set(field, o, path, time.Now())
+}
+
 func (s *session) Interrupt() { s.agent.Interrupt() }
 func (s *session) Close()     { s.agent.Close() }
 

@@ -192,6 +192,9 @@ func deadline(tr *trial) error {
 		return fmt.Errorf("a timeout of %v took %v", timeout, took)
 	}
 	tr.server.serve(tr.s.Answer)
+	if tr.s.Pushes { // a message that does not come says nothing of the stream, which stays
+		tr.vu.Close()
+	}
 	return answered(tr.do(tr.patience))
 }
 

@@ -1,0 +1,728 @@
+package websocket
+
+import (
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/perfd/perfd/internal/credential"
+	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
+)
+
+const (
+	politeness  = int64(10 * time.Second)       // how long an answer to a ping may take to be written while nobody waits
+	farewell    = int64(100 * time.Millisecond) // how long the last close frame of a VU that ends may take to be written
+	reopening   = int64(10 * time.Second)       // how long one attempt to open a stream again may take while nobody waits
+	longestHead = 64 << 10                      // bytes of the answer to an opening request
+	mostWaiting = 64                            // messages that wait to be received
+	mostKept    = 64 << 10                      // bytes of these
+	remembered  = 64                            // numbers of a sequence below the highest of which it is known whether they came
+)
+
+// A session is one VU's stream. Between requests it is attended by a goroutine, which
+// owns it until it is recalled; otherwise the VU owns it.
+type session struct {
+	stream *wire.Stream
+	of     *opening
+	env    *protocol.Env
+	vu     int
+	sink   protocol.MessageSink // nil for nobody
+
+	attended  bool
+	back      chan struct{} // of capacity 1: the attendant gives the session back
+	kick      chan struct{} // of capacity 1: ends a wait between attempts to open
+	awaits    bool          // the next pong is waited for
+	gone      atomic.Bool   // the attendant has nothing to attend to any more
+	listening bool          // messages are taken as they come, and none waits to be received
+	until     int64         // when listening ends
+
+	// What opens the stream again; nil where nothing does.
+	hello, greetings []byte
+	keyAt, greeted   int
+	greetedBytes     int64
+
+	// Of the message that is being read.
+	op        byte // 0 between messages
+	in        bool // within a frame, whose header was read
+	fin       bool
+	left      uint64 // bytes of the frame that are not read yet
+	fragments int
+	text      []byte // of a message in several pieces
+	filled    int64  // when the last bytes came
+	first     int64  // when the first bytes came since the request under way began, 0 for none
+	lost      error  // why the stream was lost; nil for one that is open or was closed
+	lostAt    int64
+	opened    int64 // when the stream was opened
+	last      int64 // when the last message came, 0 for none
+	pend      []byte
+	pingAt    int64 // when the next ping is due, 0 for none
+	pinged    int64 // when the ping that is not answered was sent, 0 for none
+	pings     uint64
+	state     uint64 // of the source of masks and waits
+	counted   struct{ sent, received int64 }
+	high      int64  // the highest number of the sequence
+	seen      uint64 // bit i: high - i came
+	numbered  bool   // there was a number
+	scope     *expr.Scope
+	view      view
+	m         load.Message
+	done      expr.Stream // since the request before the one under way
+
+	waiting []byte // messages that wait to be received, one after the other
+	lengths []int32
+}
+
+// A view is a message as conditions on it read it.
+type view struct{ body []byte }
+
+func (v *view) Code() int                    { return 0 }
+func (v *view) Body() []byte                 { return v.body }
+func (v *view) Header(string) (string, bool) { return "", false }
+func (v *view) Duration() time.Duration      { return 0 }
+func (v *view) Size() int64                  { return int64(len(v.body)) }
+func (v *view) Sum() uint64                  { return 0 }
+
+func newSession(o *opening, t *wire.Transport, v *protocol.VU) *session {
+	s := &session{
+		stream: wire.NewStream(t, o.origin, v.ID), of: o, env: v.Env, vu: v.ID,
+		back: make(chan struct{}, 1), kick: make(chan struct{}, 1), state: uint64(v.ID)<<32 | 0x9e3779b9,
+	}
+	return s
+}
+
+// Interrupt makes the request under way return soon.
+func (s *session) Interrupt() {
+	s.stream.Interrupt()
+	s.nudge()
+}
+
+func (s *session) nudge() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Close ends the stream, with a close frame where that takes no time.
+func (s *session) Close() {
+	s.take()
+	s.end(closeNormal)
+}
+
+// end closes the stream from this side, without waiting for the other.
+func (s *session) end(code uint16) {
+	if s.stream.IsOpen() {
+		s.tell(code, s.stream.Now()+farewell)
+		s.closed(int32(code), load.ClosedEnd)
+	}
+	s.lost = nil
+}
+
+// Attend lends the session to a goroutine until it is used again.
+func (s *session) Attend() {
+	if s.attended || !s.stream.IsOpen() && !s.reopens() {
+		return
+	}
+	s.attended = true
+	s.gone.Store(false)
+	go s.attend()
+}
+
+// reopens reports whether a stream that was lost is opened again.
+func (s *session) reopens() bool { return s.lost != nil && s.of.reconnect != nil && s.hello != nil }
+
+// take takes the session back from its attendant.
+func (s *session) take() {
+	if !s.attended {
+		return
+	}
+	s.stream.Recall()
+	s.nudge()
+	<-s.back
+	s.stream.Recalled()
+	s.attended = false
+	select {
+	case <-s.kick:
+	default:
+	}
+}
+
+func (s *session) attend() {
+	defer func() {
+		s.gone.Store(true)
+		s.back <- struct{}{}
+	}()
+	for {
+		if !s.stream.IsOpen() {
+			if !s.reopens() {
+				return
+			}
+			var r load.Result
+			if s.reopen(wire.Forever, &r) != nil {
+				return
+			}
+		}
+		payload, err := s.next(wire.Forever)
+		switch {
+		case err == nil && s.listening:
+			s.record()
+		case err == nil:
+			s.record()
+			s.keep(payload)
+		case s.stopped(err):
+			return
+		default:
+			s.lose(err)
+		}
+	}
+}
+
+// isLost reports whether a session that is attended has lost its stream for good.
+func (s *session) isLost() bool { return s.attended && s.gone.Load() }
+
+// stopped reports whether an error is no loss of the stream: its reader is to stop.
+func (s *session) stopped(err error) bool {
+	return errors.Is(err, wire.ErrRecalled) || wire.Classify(err) == load.Canceled
+}
+
+// keep keeps a message until it is received. The oldest give way.
+func (s *session) keep(payload []byte) {
+	if len(payload) > mostKept {
+		return
+	}
+	for len(s.lengths) > 0 && (len(s.lengths) >= mostWaiting || len(s.waiting)+len(payload) > mostKept) {
+		s.forget(1)
+	}
+	s.waiting = append(s.waiting, payload...)
+	s.lengths = append(s.lengths, int32(len(payload)))
+}
+
+// forget removes the first n messages that wait.
+func (s *session) forget(n int) {
+	size := 0
+	for _, l := range s.lengths[:n] {
+		size += int(l)
+	}
+	s.waiting = slices.Delete(s.waiting, 0, size)
+	if s.lengths = slices.Delete(s.lengths, 0, n); len(s.lengths) == 0 {
+		s.waiting, s.lengths = nil, nil
+	}
+}
+
+// draw returns a number from the session's own source (xorshift64*, Vigna 2016): what comes while a VU
+// thinks must not change what the VU draws.
+func (s *session) draw() uint64 {
+	s.state ^= s.state >> 12
+	s.state ^= s.state << 25
+	s.state ^= s.state >> 27
+	return s.state * 2685821657736338717
+}
+
+// open opens the stream for the first time, by a step's deadline.
+func (s *session) open(c *protocol.Call) error {
+	s.end(closeNormal)
+	if s.of.sequence != nil || s.of.each != nil {
+		s.scope = &expr.Scope{}
+	}
+	s.sink, s.m = c.Messages, load.Message{Step: c.Result.Step}
+	s.numbered, s.last, s.waiting, s.lengths = false, 0, nil, nil
+	var err error
+	if s.hello, s.keyAt, err = s.of.appendRequest(s.hello[:0], c); err != nil {
+		return err
+	}
+	s.greetings, s.greeted, s.greetedBytes = s.greetings[:0], 0, 0
+	for _, m := range s.of.greetings {
+		payload, err := m.append(nil, c.Scope)
+		if err != nil {
+			return err
+		}
+		s.greetings = appendFrame(s.greetings, m.first, uint32(s.draw()), payload)
+		s.greeted++
+		s.greetedBytes += int64(len(payload))
+	}
+	if err := s.connect(int64(c.Deadline), &c.Result, c); err != nil {
+		return err
+	}
+	if s.of.reconnect == nil {
+		s.hello, s.greetings = nil, nil
+	}
+	return nil
+}
+
+// A statusError is an answer to an opening request that opens nothing.
+type statusError struct{ code int }
+
+func (e *statusError) Error() string {
+	return "the server answers the opening of the stream with status " + strconv.Itoa(e.code)
+}
+func (*statusError) Cause() load.Cause { return load.Status }
+
+// connect opens a connection and the stream on it. C is nil where no step does so.
+func (s *session) connect(deadline int64, r *load.Result, c *protocol.Call) error {
+	if err := s.stream.Open(deadline, r); err != nil {
+		return err
+	}
+	begin := s.stream.Now()
+	err := s.shake(deadline, r, c)
+	r.Phases[load.PhaseConnect] += s.stream.Now() - begin
+	if err != nil {
+		s.stream.Shut(load.ClosedError)
+		return err
+	}
+	s.op, s.in, s.left, s.fragments, s.text, s.pend = 0, false, 0, 0, nil, nil
+	s.opened = s.stream.Now()
+	s.filled, s.last, s.lost, s.pinged, s.pingAt = s.opened, 0, nil, 0, 0
+	if s.of.pingEvery > 0 {
+		s.pingAt = s.opened + int64(s.of.pingEvery)
+	}
+	if s.greeted == 0 {
+		return nil
+	}
+	if err := s.stream.Write(s.greetings, deadline); err != nil {
+		s.closed(0, load.ClosedError)
+		return err
+	}
+	s.m.Count[load.Sent], s.m.Bytes[load.Sent], s.m.At = uint64(s.greeted), s.greetedBytes, s.opened
+	s.done.Sent += uint64(s.greeted)
+	s.record()
+	return nil
+}
+
+// shake performs the opening handshake (RFC 6455 section 4).
+func (s *session) shake(deadline int64, r *load.Result, c *protocol.Call) error {
+	var key [16]byte
+	rand.Read(key[:])
+	base64.StdEncoding.Encode(s.hello[s.keyAt:s.keyAt+keyLength], key[:])
+	if err := s.stream.Exchange(s.hello, deadline); err != nil {
+		return err
+	}
+	head, err := s.stream.ReadHead(longestHead, deadline)
+	if err != nil {
+		return err
+	}
+	if c != nil {
+		if jar := c.VU.Cookies(); jar != nil {
+			_, target, _ := strings.Cut(string(s.hello), " ")
+			target, _, _ = strings.Cut(target, " ")
+			path, _, _ := strings.Cut(target, "?")
+			for field := range head.Values("Set-Cookie") {
+				jar.SetCookie(field, &s.of.origin, []byte(path))
+			}
+		}
+		r.Code = int32(head.Status)
+		protocol.Scratch[answer](c).head = head
+	}
+	if head.Status != 101 {
+		return &statusError{head.Status}
+	}
+	return s.agreed(head)
+}
+
+// agreed checks what the server has agreed to.
+func (s *session) agreed(head *wire.Head) error {
+	sum := sha1.Sum(append(slices.Clone(s.hello[s.keyAt:s.keyAt+keyLength]), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
+	accept := base64.StdEncoding.EncodeToString(sum[:])
+	if !head.Has("Upgrade", "websocket") || !head.Has("Connection", "upgrade") {
+		return protocolError("the server switches to another protocol than WebSocket")
+	}
+	only := func(name string) (value string, n int) {
+		for v := range head.Values(name) {
+			value = string(v)
+			n++
+		}
+		return value, n
+	}
+	if v, _ := only("Sec-WebSocket-Accept"); v != accept {
+		return protocolError("the server's Sec-WebSocket-Accept is %.40q and belongs to another request", v)
+	}
+	if v, n := only("Sec-WebSocket-Extensions"); n > 0 {
+		return protocolError("the server uses extension %.40q, which was not offered", v)
+	}
+	v, n := only("Sec-WebSocket-Protocol")
+	switch {
+	case n == 0 && len(s.of.subprotocols) > 0:
+		return protocolError("the server chooses none of the subprotocols %s", strings.Join(s.of.subprotocols, ", "))
+	case n > 0 && (n > 1 || !slices.Contains(s.of.subprotocols, v)):
+		return protocolError("the server chooses subprotocol %.40q, which was not offered", v)
+	}
+	return nil
+}
+
+// reopen opens a stream that was lost, with waits between attempts. An error that is no stop means that there is no
+// attempt left, or no time.
+func (s *session) reopen(deadline int64, r *load.Result) error {
+	o := s.of.reconnect
+	wait, most := int64(100*time.Millisecond), int64(10*time.Second)
+	if o.BackOff > 0 {
+		wait = int64(o.BackOff)
+	}
+	if o.MaxWait > 0 {
+		most = int64(o.MaxWait)
+	}
+	since := s.lostAt
+	for attempt := 1; ; attempt++ {
+		// Full jitter: streams that were lost together do not come back together.
+		if err := s.pause(int64(s.draw()%uint64(min(wait, most)))+1, deadline); err != nil {
+			return err
+		}
+		wait = min(2*wait, most)
+		by := deadline
+		if by == wire.Forever {
+			by = s.stream.Now() + reopening
+		}
+		err := s.connect(by, r, nil)
+		switch {
+		case err == nil:
+			s.m.At = s.opened
+			s.m.Timed[load.Reconnect] = max(1, s.opened-since)
+			s.done.Reconnects++
+			s.record()
+			return nil
+		case s.stopped(err):
+			return err
+		case o.Attempts > 0 && attempt >= o.Attempts, s.stream.Now() >= deadline:
+			s.lost = err
+			if o.Attempts > 0 && attempt >= o.Attempts {
+				s.hello = nil
+			}
+			return err
+		}
+		s.lost, s.lostAt = err, since
+	}
+}
+
+// pause waits, unless the session is to stop.
+func (s *session) pause(ns, deadline int64) error {
+	if deadline != wire.Forever && s.stream.Now()+ns >= deadline {
+		ns = max(1, deadline-s.stream.Now())
+	}
+	timer := time.NewTimer(time.Duration(ns))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		if deadline != wire.Forever && s.stream.Now() >= deadline {
+			return os.ErrDeadlineExceeded
+		}
+		return nil
+	case <-s.kick:
+		return wire.ErrRecalled
+	}
+}
+
+// lose ends a stream on which something went wrong, or that the server ended.
+func (s *session) lose(err error) {
+	if !s.stream.IsOpen() {
+		return
+	}
+	code, why := int32(0), load.ClosedError
+	now := s.stream.Now()
+	if coded, ok := errors.AsType[*codedError](err); ok {
+		s.tell(coded.code, now+farewell)
+		code = int32(coded.code)
+	}
+	if closed, ok := errors.AsType[*closedError](err); ok {
+		why = load.ClosedByPeer
+		if code = closed.code; code != closeNoStatus {
+			s.tell(uint16(code), now+farewell)
+		} else {
+			s.tell(closeNormal, now+farewell)
+		}
+	} else if errors.Is(err, io.EOF) {
+		why = load.ClosedByPeer
+	}
+	s.closed(code, why)
+	s.lost, s.lostAt = err, now
+}
+
+// closed closes the connection and counts the end of the stream.
+func (s *session) closed(code int32, why load.CloseReason) {
+	s.stream.Shut(why)
+	s.text, s.pend = nil, nil
+	s.m.At, s.m.Closed, s.m.Code = s.stream.Now(), true, code
+	s.record()
+}
+
+// tell sends a close frame, if that can be done.
+func (s *session) tell(code uint16, deadline int64) {
+	var p [2]byte
+	binary.BigEndian.PutUint16(p[:], code)
+	_ = s.stream.Write(appendFrame(nil, opClose, uint32(s.draw()), p[:]), deadline) // the stream ends either way
+}
+
+// record passes on what s.m says, and empties it.
+func (s *session) record() {
+	if s.sink != nil {
+		s.sink.Message(s.vu, &s.m)
+	}
+	s.m = load.Message{Step: s.m.Step}
+}
+
+// next returns the next message, and what is known of it in s.m. The payload is valid until the next call. Pings are
+// answered, and due ones sent.
+func (s *session) next(deadline int64) (payload []byte, err error) {
+	for {
+		if s.in {
+			whole, err := s.piece()
+			if err != nil {
+				return nil, err
+			}
+			if whole != nil {
+				s.arrived(whole)
+				return whole, nil
+			}
+		}
+		if !s.in {
+			p := s.stream.Unread()
+			h, n, err := parseHeader(p)
+			if err != nil {
+				return nil, err
+			}
+			switch {
+			case n == 0:
+			case h.control():
+				if size := n + int(h.length); len(p) >= size {
+					s.stream.Take(size)
+					if err := s.control(h.op, p[n:size], deadline); err != nil {
+						return nil, err
+					}
+					continue
+				}
+			default:
+				if err := s.admit(&h); err != nil {
+					return nil, err
+				}
+				if h.fin && h.op != opContinuation && uint64(len(p)-n) >= h.length {
+					s.op = 0
+					size := n + int(h.length)
+					s.stream.Take(size)
+					payload = p[n:size:size]
+					if h.op == opText && !utf8.Valid(payload) {
+						return nil, errInvalid
+					}
+					s.arrived(payload)
+					return payload, nil
+				}
+				s.stream.Take(n)
+				s.in, s.fin, s.left = true, h.fin, h.length
+				continue
+			}
+		}
+		if err := s.fill(deadline); err != nil {
+			return nil, err
+		}
+	}
+}
+
+var errInvalid error = &codedError{closeInvalid, &wire.ProtocolError{Text: "a text message is not valid UTF-8"}}
+
+// admit checks that a frame may come now, and that its message is not too long.
+func (s *session) admit(h *header) error {
+	switch {
+	case h.compressed:
+		return protocolError("a message is compressed, which was not agreed on")
+	case h.op == opContinuation && s.op == 0:
+		return protocolError("a frame continues a message that has not begun")
+	case h.op != opContinuation && s.op != 0:
+		return protocolError("a message begins within another")
+	}
+	if h.op != opContinuation {
+		s.op, s.fragments, s.text = h.op, 0, nil
+	}
+	if s.fragments++; s.fragments > maxFragment {
+		return protocolError("a message has more than %d frames", maxFragment)
+	}
+	if h.length > uint64(s.of.maxMessage-len(s.text)) {
+		return &codedError{closeTooBig, tooLargeError(s.of.maxMessage)}
+	}
+	return nil
+}
+
+// A tooLargeError is the bound on the bytes of a message.
+type tooLargeError int
+
+func (e tooLargeError) Error() string {
+	return fmt.Sprintf("a message is larger than %d bytes (max_message)", int(e))
+}
+func (tooLargeError) Cause() load.Cause { return load.Overload }
+
+// piece takes what has come of a frame, and returns the message if that is its end.
+func (s *session) piece() (whole []byte, err error) {
+	p := s.stream.Unread()
+	p = p[:min(uint64(len(p)), s.left)]
+	s.text = append(s.text, p...)
+	s.stream.Take(len(p))
+	if s.left -= uint64(len(p)); s.left > 0 {
+		if s.left > 4<<10 {
+			s.stream.Widen()
+		}
+		return nil, nil
+	}
+	if s.in = false; !s.fin {
+		return nil, nil
+	}
+	op := s.op
+	if s.op = 0; op == opText && !utf8.Valid(s.text) {
+		return nil, errInvalid
+	}
+	if s.text == nil {
+		s.text = []byte{}
+	}
+	return s.text, nil
+}
+
+// fill reads more, and sends the pings that are due meanwhile.
+func (s *session) fill(deadline int64) error {
+	for {
+		until := deadline
+		if s.pingAt > 0 {
+			if s.filled >= s.pingAt || s.stream.Now() >= s.pingAt {
+				if err := s.sendPing(deadline); err != nil {
+					return err
+				}
+			}
+			until = min(until, s.pingAt)
+		}
+		p := s.pend
+		s.pend = nil
+		err := s.stream.Exchange(p, until)
+		if err != nil && until < deadline && errors.Is(err, os.ErrDeadlineExceeded) && !s.stream.Torn() {
+			continue
+		}
+		if err == nil {
+			s.filled = s.stream.Now()
+			if s.first == 0 {
+				s.first = s.filled
+			}
+		}
+		return err
+	}
+}
+
+// sendPing sends a ping. One that is not answered yet is given up.
+func (s *session) sendPing(deadline int64) error {
+	s.pings++
+	var p [8]byte
+	binary.BigEndian.PutUint64(p[:], s.pings)
+	var frame [maxHeader + 8]byte
+	now := s.stream.Now()
+	if s.of.pingEvery > 0 {
+		s.pingAt = now + int64(s.of.pingEvery)
+	}
+	s.pinged = now
+	return s.stream.Write(appendFrame(frame[:0], opPing, uint32(s.draw()), p[:]), within(deadline, now))
+}
+
+// within is by when a control frame is to be written that stands between messages until a deadline, which may have passed.
+func within(deadline, now int64) int64 {
+	if deadline <= now {
+		return now + farewell
+	}
+	return min(deadline, now+politeness)
+}
+
+// control answers a control frame.
+func (s *session) control(op byte, payload []byte, deadline int64) error {
+	switch op {
+	case opPing:
+		var frame [maxHeader + maxControl]byte
+		return s.stream.Write(appendFrame(frame[:0], opPong, uint32(s.draw()), payload), within(deadline, s.stream.Now()))
+	case opPong:
+		if s.pinged > 0 && len(payload) == 8 && binary.BigEndian.Uint64(payload) == s.pings {
+			s.m.At = s.filled
+			s.m.Timed[load.PingRoundTrip] = max(1, s.filled-s.pinged)
+			s.pinged = 0
+			s.record()
+			if s.awaits {
+				return errPonged
+			}
+		}
+		return nil
+	}
+	closed, err := parseClose(payload)
+	if err != nil {
+		return err
+	}
+	return closed
+}
+
+// arrived notes in s.m what is known of a message.
+func (s *session) arrived(payload []byte) {
+	m, at := &s.m, s.filled
+	m.At, m.Count[load.Received], m.Bytes[load.Received] = at, 1, int64(len(payload))
+	s.done.Received++
+	if s.last == 0 {
+		m.Timed[load.FirstMessage] = max(1, at-s.opened)
+		s.done.First = time.Duration(m.Timed[load.FirstMessage])
+	} else {
+		m.Timed[load.MessageGap] = max(1, at-s.last)
+		s.done.LongestGap = max(s.done.LongestGap, time.Duration(m.Timed[load.MessageGap]))
+	}
+	s.last = at
+	if s.scope == nil {
+		return
+	}
+	s.view.body = payload
+	if s.of.sequence != nil {
+		if v, err := s.of.sequence.Eval(s.scope, &s.view); err == nil {
+			if n, ok := v.Measure(); ok {
+				s.number(int64(n))
+			}
+		}
+	}
+	if s.of.each != nil {
+		if ok, _ := s.of.each.Eval(s.scope, &s.view); !ok {
+			m.Unmet = true
+			s.done.Unmet++
+		}
+	}
+	s.scope.Answered()
+	s.view.body = nil
+}
+
+// number compares a number of the sequence with those before it. One that is far below begins a new sequence.
+func (s *session) number(n int64) {
+	if !s.numbered || n <= s.high-remembered {
+		s.numbered, s.high, s.seen = true, n, ^uint64(0)
+		return
+	}
+	if n > s.high {
+		skipped := uint64(n - s.high - 1)
+		s.m.Missing = skipped
+		s.done.Missing += skipped
+		if skipped >= remembered {
+			s.seen = 0
+		}
+		s.seen = s.seen<<(skipped+1) | 1
+		s.high = n
+		return
+	}
+	bit := uint64(1) << uint64(s.high-n)
+	if s.seen&bit != 0 {
+		s.m.Repeated = true
+		s.done.Repeated++
+		return
+	}
+	s.seen |= bit
+	s.m.Reordered = true
+	s.done.Reordered++
+}
+
+// errPonged is what ends the wait for a pong.
+var errPonged = errors.New("pong")
+
+// errNoCredential says that perfd has no value of a credential.
+func errNoCredential(name string) error { return fmt.Errorf("%w: %s", credential.ErrNone, name) }

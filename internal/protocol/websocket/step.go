@@ -1,0 +1,501 @@
+package websocket
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/perfd/perfd/internal/credential"
+	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
+)
+
+// A step is a compiled request, shared by all VUs.
+type step struct {
+	key     protocol.Key
+	opening *opening // nil for a step without url
+
+	send     *message // nil for none
+	receives bool
+	receive  *expr.Condition // of the message that is received; nil for any
+	echoes   bool
+	echo     *expr.Extraction // whose value the answer has too; nil is the body
+	listen   int64            // ns, 0 for none
+	ping     bool
+	closes   int // code, 0 for none
+}
+
+const (
+	lookAgain = int64(time.Second)      // how often a step that listens looks whether the stream is still there
+	idleCheck = int64(time.Millisecond) // after such a rest it is looked what has come, before something is sent
+	closing   = int64(5 * time.Second)  // how long the server may take to answer a close frame
+	spare     = 64 << 10                // bytes; a larger buffer is not kept for the next request
+)
+
+// Timings are those of the streams that the step opens.
+func (s *step) Timings() []load.MessageTiming {
+	if s.opening == nil {
+		return nil
+	}
+	return s.opening.timings()
+}
+
+// Credential names the entry of credentials that streams are opened with, empty for none.
+func (s *step) Credential() string {
+	if s.opening == nil {
+		return ""
+	}
+	return s.opening.credential
+}
+
+// An answer is the last message of a request, or the answer to the opening, with the buffers of the call.
+type answer struct {
+	head     *wire.Head // of an opening, nil for none
+	body     []byte
+	code     int
+	duration time.Duration
+	stream   expr.Stream
+
+	payload, frame, own, other []byte
+}
+
+func (a *answer) Code() int               { return a.code }
+func (a *answer) Body() []byte            { return a.body }
+func (a *answer) Duration() time.Duration { return a.duration }
+func (a *answer) Size() int64             { return int64(len(a.body)) }
+func (a *answer) Sum() uint64             { return xxhash.Sum64(a.body) }
+func (a *answer) Stream() *expr.Stream    { return &a.stream }
+
+// Header returns a header field of the answer to the opening.
+func (a *answer) Header(name string) (string, bool) {
+	if a.head != nil {
+		for v := range a.head.Values(name) {
+			return string(v), true
+		}
+	}
+	return "", false
+}
+
+// transport is shared by the sessions of one run and target.
+type transport struct{ *wire.Transport }
+
+func (*transport) Close() error { return nil }
+
+func (s *step) open(v *protocol.VU) (protocol.Session, error) {
+	o := s.opening
+	if o == nil {
+		return nil, errNotOpen
+	}
+	shared, err := v.Env.Shared(protocol.Key{Kind: Kind.Name, Name: "transport"}, func() (io.Closer, error) {
+		t := v.Env.Transport()
+		t.TLS, t.NextProtos = o.tls, []string{"http/1.1"}
+		return &transport{t}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	t, ok := shared.(*transport)
+	if !ok {
+		return nil, fmt.Errorf("the shared resource of %s is a %T", Kind.Name, shared)
+	}
+	return newSession(o, t.Transport, v), nil
+}
+
+// session returns the stream of the VU, which no attendant has.
+func (s *step) session(c *protocol.Call) (*session, error) {
+	held, err := c.VU.Session(s.key, s.open)
+	if err != nil {
+		return nil, err
+	}
+	sess := held.(*session) //nolint:forcetypeassert // no other protocol uses the key
+	if s.opening != nil && sess.of != s.opening && sess.of.origin != s.opening.origin {
+		c.VU.Drop(sess)
+		if held, err = c.VU.Session(s.key, s.open); err != nil {
+			return nil, err
+		}
+		sess = held.(*session) //nolint:forcetypeassert // likewise
+	}
+	return sess, nil
+}
+
+// Do performs the request.
+func (s *step) Do(c *protocol.Call) {
+	a := protocol.Scratch[answer](c)
+	a.head, a.body, a.code = nil, nil, 0
+	r := &c.Result
+	sess, err := s.session(c)
+	if err == nil && sess.listening {
+		if err = s.goOn(c, sess); err == nil && c.Again > 0 {
+			return
+		}
+	} else if err == nil {
+		r.Sent = sess.stream.Now()
+		sess.take()
+		if err = s.perform(c, sess, a); err == nil && c.Again > 0 {
+			return
+		}
+	}
+	if sess != nil {
+		s.finish(c, sess, a, err)
+	}
+	if err != nil {
+		r.Done = max(r.Done, r.Sent)
+		r.Cause, c.Err = wire.Classify(err), err
+		switch {
+		case errors.Is(err, credential.ErrNone):
+			r.Cause = load.NoCredential
+		case errors.Is(err, errNotOpen):
+			r.Cause = load.Closed
+		}
+		r.Code = 0
+		if closed, ok := errors.AsType[*closedError](err); ok {
+			r.Code = closed.code
+		} else if refused, ok := errors.AsType[*statusError](err); ok {
+			r.Code = int32(refused.code)
+		}
+		return
+	}
+	a.code, a.duration = int(r.Code), time.Duration(r.Duration())
+	c.Response = a
+}
+
+// finish notes in the result what the request has cost.
+func (s *step) finish(c *protocol.Call, sess *session, a *answer, err error) {
+	r := &c.Result
+	if err != nil || r.Done <= r.Sent {
+		r.Done = sess.stream.Now()
+	}
+	r.SentBytes = sess.stream.SentBytes - sess.counted.sent
+	r.ReceivedBytes = sess.stream.ReceivedBytes - sess.counted.received
+	sess.counted.sent, sess.counted.received = sess.stream.SentBytes, sess.stream.ReceivedBytes
+	a.stream, sess.done = sess.done, expr.Stream{}
+	var opening int64
+	for _, d := range r.Phases {
+		opening += d
+	}
+	// What follows the opening is the wait for the first bytes, and what comes after them.
+	began := r.Sent + opening
+	if first := sess.first; first >= began && first <= r.Done {
+		r.Phases[load.PhaseFirstByte] += first - began
+		r.Phases[load.PhaseTransfer] += r.Done - first
+	} else {
+		r.Phases[load.PhaseFirstByte] += max(0, r.Done-began)
+	}
+}
+
+// perform makes sure that there is a stream, and does what the step is for.
+func (s *step) perform(c *protocol.Call, sess *session, a *answer) error {
+	sess.first = 0
+	reused, err := s.ready(c, sess)
+	if err != nil {
+		return err
+	}
+	err = s.act(c, sess, a)
+	if err == nil || sess.stopped(err) {
+		return err
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) && !sess.stream.Torn() || errors.Is(err, errUnmet) || isValue(err) {
+		return err // the stream itself is as good as before
+	}
+	untouched := reused && sess.first == 0 && s.opening != nil && (errors.Is(err, io.EOF) || wire.Classify(err) == load.Reset)
+	sess.lose(err)
+	if !untouched {
+		return err
+	}
+	// The server had closed the stream while nobody used it, before it said anything to this request.
+	if err = sess.open(c); err == nil {
+		if err = s.act(c, sess, a); err != nil && sess.stream.IsOpen() && !sess.stopped(err) && !errors.Is(err, os.ErrDeadlineExceeded) {
+			sess.lose(err)
+		}
+	}
+	return err
+}
+
+// isValue reports whether an error is of a value that the request needs: nothing was sent.
+func isValue(err error) bool {
+	_, ok := errors.AsType[*expr.ValueError](err)
+	return ok
+}
+
+// does reports whether the step does more than to open a stream.
+func (s *step) does() bool {
+	return s.send != nil || s.receives || s.listen > 0 || s.ping || s.closes > 0
+}
+
+// ready opens the stream where that is to be done, and reports whether it was open before. What has come meanwhile is
+// taken.
+func (s *step) ready(c *protocol.Call, sess *session) (reused bool, err error) {
+	if sess.stream.IsOpen() && (s.does() || s.opening == nil) {
+		if err = sess.catchUp(); err == nil {
+			return true, nil
+		}
+		if sess.stopped(err) {
+			return false, err
+		}
+		sess.lose(err)
+	}
+	switch {
+	case sess.reopens():
+		return false, sess.reopen(int64(c.Deadline), &c.Result)
+	case s.opening != nil:
+		sess.of = s.opening
+		return false, sess.open(c)
+	case sess.lost != nil:
+		err := sess.lost
+		return false, fmt.Errorf("no stream is open, the last one was lost: %w", err)
+	}
+	return false, errNotOpen
+}
+
+// catchUp takes what has come while nobody waited, if the stream has rested for long enough.
+func (s *session) catchUp() error {
+	if s.stream.Now()-s.filled < idleCheck && len(s.stream.Unread()) == 0 {
+		return nil
+	}
+	for {
+		came, err := s.stream.Poll()
+		if err != nil {
+			return err
+		}
+		if !came && len(s.stream.Unread()) == 0 {
+			return nil
+		}
+		if came {
+			s.filled = s.stream.Now()
+		}
+		for {
+			payload, err := s.next(0)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break // the rest of a message is not there yet
+			}
+			if err != nil {
+				return err
+			}
+			s.record()
+			s.keep(payload)
+		}
+		if !came {
+			return nil
+		}
+	}
+}
+
+// act does what the step is for, on a stream that is open.
+func (s *step) act(c *protocol.Call, sess *session, a *answer) error {
+	sent := sess.stream.Now()
+	if s.send != nil {
+		if err := s.write(c, sess, a, sent); err != nil {
+			return err
+		}
+	}
+	switch {
+	case s.listen > 0:
+		sess.listening, sess.until = true, sess.stream.Now()+s.listen
+		return s.goOn(c, sess)
+	case s.receives || s.echoes:
+		return s.await(c, sess, a, sent)
+	case s.ping:
+		return s.pong(c, sess)
+	case s.closes > 0:
+		return s.leave(c, sess)
+	}
+	return s.judged(sess)
+}
+
+// write sends the message. Where an answer is waited for it is written when that begins.
+func (s *step) write(c *protocol.Call, sess *session, a *answer, now int64) (err error) {
+	if cap(a.payload) > spare {
+		a.payload, a.frame = nil, nil
+	}
+	if a.payload, err = s.send.append(a.payload[:0], c.Scope); err != nil {
+		return err
+	}
+	a.frame = appendFrame(a.frame[:0], s.send.first, uint32(sess.draw()), a.payload)
+	sess.m.At, sess.m.Count[load.Sent], sess.m.Bytes[load.Sent] = now, 1, int64(len(a.payload))
+	sess.done.Sent++
+	if (s.receives || s.echoes) && len(sess.stream.Unread()) == 0 && !sess.in {
+		sess.pend = a.frame
+		return nil
+	}
+	err = sess.stream.Write(a.frame, int64(c.Deadline))
+	sess.record()
+	c.Result.Done = sess.stream.Now()
+	return err
+}
+
+// errUnmet says that a message did not meet the condition on every message.
+var errUnmet = errors.New("a message does not meet the condition on every message of the stream")
+
+// judged returns what is wrong with the messages that came since the step before.
+func (s *step) judged(sess *session) error {
+	if n := sess.done.Unmet; n > 0 {
+		return &unmetError{n, sess.of.each}
+	}
+	return nil
+}
+
+// An unmetError says how many messages did not meet the condition on all.
+type unmetError struct {
+	n    uint64
+	each *expr.Condition
+}
+
+func (e *unmetError) Error() string   { return fmt.Sprintf("%d messages are not: %s", e.n, e.each) }
+func (e *unmetError) Unwrap() error   { return errUnmet }
+func (*unmetError) Cause() load.Cause { return load.Expect }
+
+// await waits for the message that the step is to receive.
+func (s *step) await(c *protocol.Call, sess *session, a *answer, sent int64) error {
+	if s.echoes {
+		if err := s.expected(c, a); err != nil {
+			return err
+		}
+	} else if s.send == nil {
+		for i, from := 0, 0; i < len(sess.lengths); i++ {
+			to := from + int(sess.lengths[i])
+			if s.matches(c, a, sess.waiting[from:to]) {
+				a.other = append(a.other[:0], sess.waiting[from:to]...)
+				a.body = a.other
+				sess.forget(i + 1)
+				c.Result.Done = sess.stream.Now()
+				return s.judged(sess)
+			}
+			from = to
+		}
+		if len(sess.lengths) > 0 {
+			sess.forget(len(sess.lengths))
+		}
+	}
+	for {
+		payload, err := sess.next(int64(c.Deadline))
+		if err != nil {
+			return err
+		}
+		found := s.matches(c, a, payload)
+		if found {
+			c.Result.Done = sess.filled
+			if s.send != nil {
+				sess.m.Timed[load.RoundTrip] = max(1, sess.filled-sent)
+				sess.done.RoundTrip = time.Duration(sess.m.Timed[load.RoundTrip])
+			}
+		}
+		sess.record()
+		if found {
+			a.body = payload
+			return s.judged(sess)
+		}
+	}
+}
+
+// expected notes the value that the answer must have.
+func (s *step) expected(c *protocol.Call, a *answer) error {
+	if s.echo == nil {
+		a.own = append(a.own[:0], a.payload...)
+		return nil
+	}
+	a.body = a.payload
+	v, err := s.echo.Eval(c.Scope, a)
+	c.Scope.Answered()
+	a.body = nil
+	if err != nil {
+		return &expr.ValueError{Text: "the message that is sent: " + err.Error()}
+	}
+	a.own = v.Append(a.own[:0])
+	return nil
+}
+
+// matches reports whether a message is the one that the step waits for.
+func (s *step) matches(c *protocol.Call, a *answer, payload []byte) bool {
+	switch {
+	case s.echoes && s.echo == nil:
+		return bytes.Equal(payload, a.own)
+	case s.receive == nil && !s.echoes:
+		return true
+	}
+	a.body = payload
+	defer func() { a.body = nil }()
+	defer c.Scope.Answered()
+	if s.echoes {
+		v, err := s.echo.Eval(c.Scope, a)
+		if err != nil {
+			return false
+		}
+		a.other = v.Append(a.other[:0])
+		return bytes.Equal(a.other, a.own)
+	}
+	ok, _ := s.receive.Eval(c.Scope, a)
+	return ok
+}
+
+// goOn goes on listening. In between the session is attended, and the VU holds no goroutine.
+func (s *step) goOn(c *protocol.Call, sess *session) error {
+	now := sess.stream.Now()
+	over := now >= sess.until
+	if !over && !sess.isLost() {
+		c.Again = time.Duration(min(now+lookAgain, sess.until))
+		return nil
+	}
+	sess.take()
+	sess.listening = false
+	c.Result.Done = sess.stream.Now()
+	switch {
+	case sess.stream.IsOpen(), over && sess.reopens():
+		return s.judged(sess)
+	case sess.lost != nil:
+		return sess.lost
+	}
+	return errNotOpen
+}
+
+// pong sends a ping and waits for its pong. Messages that come first are kept.
+func (s *step) pong(c *protocol.Call, sess *session) error {
+	if err := sess.sendPing(int64(c.Deadline)); err != nil {
+		return err
+	}
+	sess.awaits = true
+	defer func() { sess.awaits = false }()
+	for {
+		payload, err := sess.next(int64(c.Deadline))
+		if errors.Is(err, errPonged) {
+			c.Result.Done = sess.filled
+			return s.judged(sess)
+		}
+		if err != nil {
+			return err
+		}
+		sess.record()
+		sess.keep(payload)
+	}
+}
+
+// leave closes the stream and waits for the server to close it too.
+func (s *step) leave(c *protocol.Call, sess *session) error {
+	by := min(int64(c.Deadline), sess.stream.Now()+closing)
+	sess.tell(uint16(s.closes), by)
+	for {
+		_, err := sess.next(by)
+		if err == nil {
+			sess.record()
+			continue
+		}
+		if sess.stopped(err) {
+			return err
+		}
+		if closed, ok := errors.AsType[*closedError](err); ok {
+			c.Result.Code, err = closed.code, nil
+		}
+		sess.closed(int32(s.closes), load.ClosedEnd)
+		sess.lost, sess.hello = nil, nil
+		if err != nil {
+			return err
+		}
+		return s.judged(sess)
+	}
+}
