@@ -190,6 +190,7 @@ func (r *run) start(paused bool, ended func(engine.Outcome)) {
 		if r.cleaner != nil {
 			r.cleaner.start()
 		}
+		r.s.awaitLevel(ctx)
 		r.prepare(ctx)
 		outcome := r.engine.Run(ctx)
 		cancel()

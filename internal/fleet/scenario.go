@@ -53,6 +53,7 @@ type Scenario struct {
 	primary     *Scenario          // whose baseline's side it is, nil where it is none; the runner is that one's
 	cancel      context.CancelFunc // ends the runner
 	done        chan struct{}      // closed when the runner has ended
+	reads       chan chan struct{} // asks for a read of what the workload follows; what is sent is closed after it
 
 	unmeasured *unmeasured // what was done beside flows
 	setting    sync.Mutex  // of who sets the load from outside
@@ -111,7 +112,8 @@ func (f *Fleet) newScenario(c *config.Scenario, g *generation, blackouts []sched
 func (f *Fleet) newSide(c *config.Scenario, g *generation) *Scenario {
 	targets := g.targets
 	s := &Scenario{
-		o: &f.o, zero: f.zero, paused: func() bool { on, _ := f.pause.state(); return on },
+		reads: make(chan chan struct{}),
+		o:     &f.o, zero: f.zero, paused: func() bool { on, _ := f.pause.state(); return on },
 		name: c.Name.S, cfg: c, log: f.o.Log.With("scenario", c.Name.S),
 		open: c.Workload.Open(), valid: validity.NewScenario(f.o.Timeline, mayBeLate(c)), timeline: f.o.Timeline,
 		targets: map[string]*Target{}, claims: map[string]*target.Claim{}, hops: map[*target.Limiter]*target.Claim{},
