@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -194,6 +195,8 @@ type commandLine struct {
 	once        once
 	plan        plan
 	analysis    analysis
+	timeScale   float64
+	loadScale   float64
 	listen      list
 	logLevel    string
 	logFormat   string
@@ -221,6 +224,10 @@ func newCommandLine(name string, stderr io.Writer) *commandLine {
 	f.StringVar(&c.shard, "shard", "0/1", "which share of all load this instance carries, as i/n with i from 0")
 	if name != "demo" {
 		f.StringVar(&c.opts.ConfigFile, "config.file", "perfd.yaml", "configuration file")
+	}
+	if name != "demo" && name != "analyze" {
+		f.Float64Var(&c.timeScale, "time-scale", 0, "how many times faster everything goes in a rehearsal, such as 60: stages, schedules, think times; what the file says if 0")
+		f.Float64Var(&c.loadScale, "load-scale", 0, "what part of users, rates and iterations there is in a rehearsal, such as 0.02; what the file says if 0")
 	}
 	switch name {
 	case "check":
@@ -277,6 +284,25 @@ func (c *commandLine) parse(args []string) error {
 	}
 }
 
+// scale has the flags of a rehearsal take the place of what the file says.
+func (c *commandLine) scale(o *app.Options) error {
+	o.Flags = map[string]string{}
+	for _, f := range []struct {
+		flag, key   string
+		value, from float64
+		to          float64
+	}{{"time-scale", "scale.time", c.timeScale, 1, command.MostTimeScale}, {"load-scale", "scale.load", c.loadScale, 1e-6, command.MostLoadScale}} {
+		switch {
+		case f.value == 0:
+		case f.value >= f.from && f.value <= f.to:
+			o.Flags[f.key] = strconv.FormatFloat(f.value, 'f', -1, 64)
+		default:
+			return fmt.Errorf("--%s: must be between %v and %v, got %v", f.flag, f.from, f.to, f.value)
+		}
+	}
+	return nil
+}
+
 // check returns what is wrong with flags and arguments of the command.
 func (c *commandLine) check() error {
 	switch c.name {
@@ -329,7 +355,8 @@ func (c *commandLine) options(stderr io.Writer) (app.Options, error) {
 	if n, _ := fmt.Sscanf(c.shard, "%d/%d%s", &o.Shard, &o.Shards, &rest); n != 2 || o.Shards < 1 || o.Shard < 0 || o.Shard >= o.Shards {
 		return o, fmt.Errorf("--shard: want i/n with 0 <= i < n, such as 0/3, got %q", c.shard)
 	}
-	return o, nil
+	err := c.scale(&o)
+	return o, err
 }
 
 // printFlags lists the flags as Prometheus programs write them, with two dashes.

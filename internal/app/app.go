@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,10 +50,12 @@ type Options struct {
 	Lifecycle     bool   // changing endpoints other than pause are allowed
 	NoClassic     bool   // native histograms only
 	Shard, Shards int    // 0 ≤ Shard < Shards
-	Grace         time.Duration
-	Log           *slog.Logger
-	Reload        <-chan struct{} // SIGHUP
-	AutoReload    time.Duration   // how often to look whether a file of the configuration changed; 0 is never
+	// Flags are values of the configuration that take the place of the file's, by the path of the key.
+	Flags      map[string]string
+	Grace      time.Duration
+	Log        *slog.Logger
+	Reload     <-chan struct{} // SIGHUP
+	AutoReload time.Duration   // how often to look whether a file of the configuration changed; 0 is never
 
 	// Narrow removes from a document what is not wanted; nil keeps all of it.
 	Narrow func(*config.Document) error
@@ -292,7 +295,20 @@ func (a *App) Kinds() kind.Set { return a.kinds }
 func (a *App) Fleet() *fleet.Fleet { return a.fleet }
 
 // Findings returns everything that was found, what changed last first.
-func (a *App) Findings() []load.Finding { return a.judge.Findings() }
+func (a *App) Findings() []load.Finding {
+	all := a.judge.Findings()
+	scaled := a.fleet.Scale().String()
+	if scaled == "" {
+		return all
+	}
+	all = slices.Clone(all)
+	for i := range all {
+		if f := &all[i]; !f.Updated.Before(a.started) { // others are of a process that may have had another scale
+			f.Doubts = append(slices.Clip(f.Doubts), scaled)
+		}
+	}
+	return all
+}
 
 // Start serves and lets the scenarios run: sinks first, sources last.
 func (a *App) Start() {
@@ -387,7 +403,7 @@ func loadAfter(opts Options, was *config.Document) (*config.Document, error) {
 	if opts.Narrow != nil {
 		was = nil // it is not what the file said
 	}
-	doc, err := config.Load(config.Options{File: opts.ConfigFile, Kinds: opts.Plugged(), Was: was})
+	doc, err := config.Load(config.Options{File: opts.ConfigFile, Flags: opts.Flags, Kinds: opts.Plugged(), Was: was})
 	if err != nil {
 		return nil, fmt.Errorf("the configuration is wrong:\n%w", err)
 	}

@@ -33,7 +33,7 @@ func (d daemon) Status() web.Status {
 	return web.Status{
 		Version: version.Version, Revision: version.GetRevision(), GoVersion: runtime.Version(),
 		Started: d.started, ConfigFile: d.opts.ConfigFile, ConfigOK: ok, ConfigTime: at, ConfigError: why,
-		Paused: paused, PausedUntil: until, Maintenance: maintained, Ready: d.Ready(),
+		Paused: paused, PausedUntil: until, Maintenance: maintained, Ready: d.Ready(), Scaled: d.fleet.Scale().String(),
 		Shard: d.opts.Shard, Shards: d.opts.Shards, Lifecycle: d.opts.Lifecycle,
 	}
 }

@@ -60,7 +60,9 @@ func (Entries[T]) JSONSchema() map[string]any {
 // it was, so that the caller sets defaults before.
 //
 // Struct fields are named by their yaml tag. A field without one is skipped, an
-// embedded struct is inlined. The tag `block:"required"` makes a key obligatory.
+// embedded struct is inlined. The tag `block:"required"` makes a key obligatory, and
+// `scale:"time"` or `scale:"load"` has its value, or default, multiplied below a node that is
+// scaled: what is decoded into a struct is decoded once.
 func Decode(n *Node, into any, errs *Errors) {
 	decodeValue(n, reflect.ValueOf(into).Elem(), errs)
 }
@@ -228,6 +230,9 @@ func decodeStruct(n *Node, v reflect.Value, errs *Errors) {
 		if f.Required && n.Get(f.Name) == nil {
 			errs.Add(n.Pos, Join(n.Path, f.Name), "is required")
 		}
+	}
+	if n.scaling != nil && errs.Len() == before {
+		n.scaling.fields(known, v)
 	}
 	if val, ok := reflect.TypeAssert[Validator](v.Addr()); ok {
 		var more Errors

@@ -11,6 +11,7 @@ type Field struct {
 	Name     string // of the key
 	Doc      string // what it means, in one sentence
 	Required bool   // whether the key must be there
+	Scale    string // ScaleTime, ScaleLoad, or empty for what a rehearsal leaves as it is
 	Type     reflect.Type
 	index    []int
 }
@@ -43,7 +44,7 @@ func fields(t reflect.Type) []Field {
 		if name == "" || name == "-" {
 			continue
 		}
-		out = append(out, Field{name, f.Tag.Get("doc"), f.Tag.Get("block") == "required", f.Type, []int{i}})
+		out = append(out, Field{name, f.Tag.Get("doc"), f.Tag.Get("block") == "required", f.Tag.Get("scale"), f.Type, []int{i}})
 	}
 	return out
 }

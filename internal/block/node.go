@@ -35,6 +35,8 @@ type Node struct {
 	Untyped bool   // Scalar was not written in YAML: text that a typed field may take for a number
 	Keys    []Key  // of a Map, in document order
 	Items   []*Node
+
+	scaling *Scaling // nil for none
 }
 
 // A Key is one entry of a Map.

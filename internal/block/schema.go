@@ -89,6 +89,9 @@ func structSchema(t reflect.Type) map[string]any {
 		if f.Doc != "" {
 			s["description"] = f.Doc
 		}
+		if f.Scale != "" {
+			s["x-scale"] = f.Scale
+		}
 		properties[f.Name] = s
 		if f.Required {
 			required = append(required, f.Name)

@@ -34,6 +34,9 @@ func Check(opts app.Options, w io.Writer) error {
 	var text strings.Builder
 	w = &text
 	fmt.Fprintf(w, "%s is right: %d targets, %d scenarios.\n", opts.ConfigFile, len(doc.Targets), len(doc.Scenarios))
+	if doc.Scale.On() {
+		fmt.Fprintln(w, doc.Scale)
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range doc.Scenarios {
 		describe(t, s)

@@ -72,6 +72,7 @@ func Once(ctx context.Context, opts app.Options, o OnceOptions) (code int, err e
 
 // runScenario performs one run of a scenario and writes its summary.
 func (r *once) runScenario(ctx context.Context, a *app.App, o OnceOptions) (code int, err error) {
+	r.announce(a, o)
 	a.Start()
 	s := a.Fleet().Scenario(o.Scenario)
 	if err := s.StartRun(); err != nil {
@@ -89,6 +90,7 @@ func (r *once) runScenario(ctx context.Context, a *app.App, o OnceOptions) (code
 		return OnceFailed, errors.New("the run was not judged")
 	}
 	run := r.tally(o.Scenario).report(s.Config(), j.run, j.finding)
+	run.Scaled = a.Fleet().Scale().String()
 	write := report.Text
 	if o.Format == "json" {
 		write = report.JSON
@@ -97,6 +99,13 @@ func (r *once) runScenario(ctx context.Context, a *app.App, o OnceOptions) (code
 		return OnceFailed, err
 	}
 	return onceCode(j.run.Result, j.finding.Verdict, j.run.Basis), nil
+}
+
+// announce says before a run that it is a rehearsal.
+func (r *once) announce(a *app.App, o OnceOptions) {
+	if s := a.Fleet().Scale(); s.On() {
+		fmt.Fprintln(o.Progress, s)
+	}
 }
 
 // onceCode is the exit code of a run: its verdict's, except that a run which

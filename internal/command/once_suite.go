@@ -37,6 +37,7 @@ func narrowSuite(doc *config.Document, s *suite.Config, o OnceOptions) error {
 
 // runSuite performs one run of a suite and writes its summary.
 func (r *once) runSuite(ctx context.Context, a *app.App, o OnceOptions) (code int, err error) {
+	r.announce(a, o)
 	a.Start()
 	s, err := a.Suites().Named(o.Scenario)
 	if err == nil {
@@ -59,7 +60,7 @@ func (r *once) runSuite(ctx context.Context, a *app.App, o OnceOptions) (code in
 	if ended.ID == "" {
 		return OnceFailed, errors.New("the suite did not end")
 	}
-	out := report.Suite{Suite: ended.Suite, Run: ended.ID, Result: ended.Result, Began: ended.Began, Ended: ended.Ended}
+	out := report.Suite{Suite: ended.Suite, Run: ended.ID, Result: ended.Result, Began: ended.Began, Ended: ended.Ended, Scaled: a.Fleet().Scale().String()}
 	code = OncePassed
 	for _, p := range ended.Parts {
 		out.Scenarios = append(out.Scenarios, report.SuitePart{Scenario: p.Scenario, Result: p.Result, Why: p.Why, Began: p.Began, Ended: p.Ended})
@@ -68,7 +69,9 @@ func (r *once) runSuite(ctx context.Context, a *app.App, o OnceOptions) (code in
 			code = worseCode(code, OnceInconclusive)
 			continue
 		}
-		out.Runs = append(out.Runs, r.tally(p.Scenario).report(a.Fleet().Scenario(p.Scenario).Config(), j.run, j.finding))
+		run := r.tally(p.Scenario).report(a.Fleet().Scenario(p.Scenario).Config(), j.run, j.finding)
+		run.Scaled = out.Scaled
+		out.Runs = append(out.Runs, run)
 		code = worseCode(code, onceCode(p.Result, j.finding.Verdict, j.run.Basis))
 	}
 	if ended.Result == suite.Interrupted {

@@ -25,8 +25,11 @@ type PlanOptions struct {
 // PlanFormats are the formats of Plan.
 var PlanFormats = []string{"text", "json", "svg"}
 
-// Bounds of the options.
+// Bounds of the options, and of the scales of a rehearsal.
 const (
+	MostTimeScale = config.MostTimeScale
+	MostLoadScale = config.MostLoadScale
+
 	LongestPlan   = 366 * 24 * time.Hour
 	NarrowestPlan = 40
 )
@@ -65,6 +68,7 @@ func Plan(opts app.Options, o PlanOptions, w io.Writer) error {
 // A planned is the load of a scenario between two instants.
 type planned struct {
 	scenario  *config.Scenario
+	scaled    string // by what, empty for nothing
 	plan      pace.Plan
 	loc       *time.Location
 	from, to  time.Time
@@ -98,7 +102,7 @@ type period struct {
 }
 
 func newPlan(doc *config.Document, s *config.Scenario, o PlanOptions) (*planned, error) {
-	p := &planned{scenario: s, from: o.From, latency: o.Latency, iteration: iterationTime(s, o.Latency)}
+	p := &planned{scenario: s, scaled: doc.Scale.String(), from: o.From, latency: o.Latency, iteration: iterationTime(s, o.Latency)}
 	var err error
 	if p.plan, err = pace.New(s.Workload, s.Name.S); err != nil {
 		return nil, err

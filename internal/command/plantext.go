@@ -28,6 +28,9 @@ func (p *planned) text(width int) []byte {
 	s := p.scenario
 	lines := func(text string) { fmt.Fprintln(&w, strings.Join(wrapped(text, width), "\n")) }
 	lines(fmt.Sprintf("%s: %s test on %s", s.Name.S, s.Test, s.Target.S))
+	if p.scaled != "" {
+		lines(p.scaled)
+	}
 	facts := [][2]string{{"schedule", s.Schedule.Describe()}, {"workload", s.Played().Describe()}}
 	if p.controlled() {
 		facts = append(facts, [2]string{"level", "set from outside while it runs, and no file knows to what by now; this is what it begins with"})
@@ -307,6 +310,7 @@ func (p *planned) json() ([]byte, error) {
 		Executor   string    `json:"executor"`
 		Model      string    `json:"model"`
 		Controlled bool      `json:"set_from_outside,omitempty"` // what is drawn is what it begins with
+		Scaled     string    `json:"scaled,omitempty"`
 		Unit       string    `json:"unit"`
 		From       time.Time `json:"from"`
 		To         time.Time `json:"to"`
@@ -324,7 +328,7 @@ func (p *planned) json() ([]byte, error) {
 		Busy       *float64  `json:"busy_vus,omitempty"`
 		MostVUs    int       `json:"max_vus"`
 	}{
-		Scenario: s.Name.S, Executor: s.Workload.Executor, Model: s.Workload.Model(), Controlled: p.controlled(), Unit: p.unit(), From: p.from, To: p.to, Points: p.points(planPoints),
+		Scenario: s.Name.S, Executor: s.Workload.Executor, Model: s.Workload.Model(), Controlled: p.controlled(), Scaled: p.scaled, Unit: p.unit(), From: p.from, To: p.to, Points: p.points(planPoints),
 		Runs: []run{}, WarmUps: append([]period{}, p.warmUps...), Blackouts: []closure{}, Loaded: p.loaded.Seconds(), Peak: p.peak,
 		Iterations: known(p.iterations()), Requests: known(p.iterations() * s.Program.Expected), Latency: p.latency.Seconds(), Iteration: p.iteration.Seconds(),
 		Busy: known(p.busy()), MostVUs: s.Workload.MostVUs(),

@@ -41,6 +41,8 @@ type Document struct {
 	Scenarios     []*Scenario                          `yaml:"scenarios" doc:"What runs."`
 	Suites        []suite.Config                       `yaml:"suites" doc:"Scenarios that run together: each at its time, one verdict for all."`
 
+	Scale Scale `yaml:"scale" doc:"A rehearsal: {time: 60, load: 0.02} goes sixty times faster with a fiftieth of the load. Every page and report says so."`
+
 	History history.Config `yaml:"history" doc:"How much perfd remembers of windows, runs and findings; changes count from the next start on."`
 
 	// Outputs are all outputs that may be configured, in the order of the list of kinds.
@@ -201,6 +203,9 @@ func (d *Document) Credential(name string) *credential.Definition {
 	}
 	return nil
 }
+
+// SuiteNode returns the place of a suite in the document, nil where there is none.
+func (d *Document) SuiteNode(name string) *block.Node { return named(d.root.Get("suites"), name) }
 
 // TargetNode returns the place of a target in the document, nil where there is none.
 func (d *Document) TargetNode(name string) *block.Node { return named(d.root.Get("targets"), name) }

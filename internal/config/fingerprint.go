@@ -49,6 +49,8 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 				shape.node(own)
 			}
 		}
+		d.Scale.print(shape)
+		d.Scale.print(p)
 		p.node(root.Get("safety"))
 		p.node(root.Get("blackouts"))
 		p.node(s.At)
@@ -86,6 +88,7 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 // them reads them again.
 func (d *Document) TargetFingerprint(name string) string {
 	p := newPrinter(d.Dir, nil, nil)
+	d.Scale.print(p)
 	p.node(d.root.Get("safety"))
 	p.node(named(d.root.Get("targets"), name))
 	if t := d.Target(name); t != nil && t.Credentials.S != "" {
@@ -97,8 +100,9 @@ func (d *Document) TargetFingerprint(name string) string {
 // SuiteFingerprint is equal in two documents where what they and blackouts say of a suite is.
 func (d *Document) SuiteFingerprint(name string) string {
 	p := newPrinter(d.Dir, nil, nil)
+	d.Scale.print(p)
 	p.node(d.root.Get("blackouts"))
-	p.node(named(d.root.Get("suites"), name))
+	p.node(d.SuiteNode(name))
 	return p.sum()
 }
 

@@ -9,13 +9,14 @@ import (
 )
 
 // Misfits returns what is right by itself and cannot go together: load over the caps
-// of its target, virtual users that are too few for the load, and metrics that nothing sets. The configuration is
+// of its target, virtual users that are too few for the load, metrics that nothing sets, and times that a rehearsal does not scale. The configuration is
 // accepted all the same, because the load that fits is made, and the rest is dropped and counted.
 func (d *Document) Misfits() block.Mistakes {
 	var errs block.Errors
 	for _, s := range d.Scenarios {
 		s.fits(&errs)
 	}
+	d.unscaled(&errs)
 	for i := range d.Targets {
 		d.fitTarget(d.Targets[i].Name, &errs)
 	}

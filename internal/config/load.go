@@ -68,12 +68,30 @@ func load(o Options, text []byte, errs *block.Errors) (*Document, error) {
 	r.secrets.conceal(root, "", false)
 	r.secrets.environ(r.env)
 	unresolved := errs.Mistakes()
-	d := &Document{Dir: dir, file: o.File, root: root, secrets: r.secrets, sources: r.sources, Safety: Safety{BackOff: target.DefaultBackOff()}}
-	of := decode(d, o.Kinds.Outputs, o.Was, errs)
-	d.feeders = openData(d, o.Was, errs)
-	check(d, o.Kinds, of, errs)
+	if scaleOf(root).On() {
+		o.Was = nil // the places of what is taken over are those of a document that is in use
+	}
+	read := func(errs *block.Errors) *Document {
+		d := &Document{
+			Dir: dir, file: o.File, root: root, secrets: r.secrets, sources: r.sources, Scale: Scale{1, 1}, Safety: Safety{BackOff: target.DefaultBackOff()},
+		}
+		of := decode(d, o.Kinds.Outputs, o.Was, errs)
+		d.feeders = openData(d, o.Was, errs)
+		check(d, o.Kinds, of, errs)
+		return d
+	}
+	d := read(errs)
 	if errs.Len() > 0 {
 		return nil, r.secrets.censor(r.first(errs.Mistakes(), unresolved), root)
+	}
+	if s := d.Scale; s.On() {
+		// What the file says is right; it is read again as the rehearsal that it asks for.
+		var more block.Errors
+		root.Scale(&block.Scaling{Time: 1 / s.Time, Load: s.Load})
+		d = read(&more)
+		if more.Len() > 0 {
+			return nil, r.secrets.censor(scaled(more.Mistakes(), s), root)
+		}
 	}
 	d.striking = newStriking(r.secrets)
 	fingerprints(d, root, o.Kinds)

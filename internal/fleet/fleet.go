@@ -213,6 +213,9 @@ func (f *Fleet) Scenario(name string) *Scenario { return f.current().scenario(na
 // Target returns the target of a name, nil where there is none.
 func (f *Fleet) Target(name string) *Target { return f.current().targets[name] }
 
+// Scale is what the configuration is scaled by.
+func (f *Fleet) Scale() config.Scale { return f.current().doc.Scale }
+
 // SecretsChanged reports whether a file that holds a secret of the document has
 // changed since it was read; one change is reported once.
 func (f *Fleet) SecretsChanged() bool { return f.current().doc.SecretsChanged() }

@@ -43,14 +43,14 @@ func constructKeys() (keys []string) {
 
 // A Pause is a think time.
 type Pause struct {
-	Think Think `yaml:"think" block:"required" doc:"How long the virtual user thinks."`
+	Think Think `yaml:"think" block:"required" scale:"time" doc:"How long the virtual user thinks."`
 }
 
 func (*Pause) inside() []*Config { return nil }
 
 // A Pace makes each iteration take at least as long as it says.
 type Pace struct {
-	Pace block.Duration `yaml:"pace" block:"required" doc:"How long an iteration takes at least, from when it was due: the rest is waited for at its end, however it ends."`
+	Pace block.Duration `yaml:"pace" block:"required" scale:"time" doc:"How long an iteration takes at least, from when it was due: the rest is waited for at its end, however it ends."`
 }
 
 func (*Pace) inside() []*Config { return nil }
@@ -149,11 +149,11 @@ type Over struct {
 	Count  block.Text     `yaml:"count" doc:"How often: a number, or an expression over variables such as random_int(3, 7)."`
 	While  block.Text     `yaml:"while" doc:"Condition over variables, asked before each pass."`
 	Each   block.Text     `yaml:"each" doc:"A list, as an expression over variables: one pass for each of its items."`
-	During block.Duration `yaml:"during" doc:"For this time: no pass begins after it."`
+	During block.Duration `yaml:"during" scale:"time" doc:"For this time: no pass begins after it."`
 	AtMost int            `yaml:"at_most" doc:"Passes at most. Needed for while and each, and for a count that is not a plain number."`
 	As     block.Text     `yaml:"as" doc:"Name of the variable that holds the item of each."`
 	Index  block.Text     `yaml:"index" doc:"Name of the variable that holds the number of the pass, from 1."`
-	Pace   block.Duration `yaml:"pace" doc:"How long a pass takes at least."`
+	Pace   block.Duration `yaml:"pace" scale:"time" doc:"How long a pass takes at least."`
 }
 
 // maxPasses bounds every loop.

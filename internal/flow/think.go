@@ -95,6 +95,13 @@ func (t *Think) DecodeBlock(n *block.Node, errs *block.Errors) {
 	}
 }
 
+// ScaleBlock scales whatever is drawn.
+func (t *Think) ScaleBlock(by float64) {
+	draw := t.draw
+	t.Mean = time.Duration(float64(t.Mean) * by)
+	t.draw = func(r *rand.Rand) time.Duration { return time.Duration(float64(draw(r)) * by) }
+}
+
 func (t *Think) fix(d time.Duration) {
 	t.Mean = d
 	t.draw = func(*rand.Rand) time.Duration { return d }

@@ -611,6 +611,9 @@ var (
 		"Whether the last attempt to load the configuration succeeded.")
 	ConfigReloadSuccessTime = daemon.gauge("perfd_config_last_reload_success_timestamp_seconds", seconds,
 		"When the configuration was last loaded successfully, in Unix time.")
+	ConfigScale = daemon.gauge("perfd_config_scale_ratio", ratio,
+		"What times and load of the configuration are multiplied with in a rehearsal; 1 where they are as it says.",
+		"of")
 	TLSReloadFailures = daemon.counter("perfd_tls_reload_failures_total", "",
 		"Looks at certificates, keys and authorities on disk that found what cannot be used: those from before stay in use. The log says once what is wrong.")
 	LabelOverflow = daemon.counter("perfd_label_overflow_total", "",

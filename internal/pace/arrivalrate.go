@@ -11,8 +11,8 @@ const (
 // An arrivalRate is what the blocks of the arrival-rate executors have in common.
 type arrivalRate struct {
 	Arrivals        string         `yaml:"arrivals" doc:"How the arrivals of an arrival-rate executor are spaced: even, the default, or poisson."`
-	PreAllocatedVUs *int           `yaml:"pre_allocated_vus" doc:"Virtual users that an arrival-rate executor makes before it begins; max_vus by default."`
-	MaxVUs          *int           `yaml:"max_vus" doc:"Most virtual users that an arrival-rate executor may use, pre_allocated_vus by default, or that externally-controlled may be set to, vus by default."`
+	PreAllocatedVUs *int           `yaml:"pre_allocated_vus" scale:"load" doc:"Virtual users that an arrival-rate executor makes before it begins; max_vus by default."`
+	MaxVUs          *int           `yaml:"max_vus" scale:"load" doc:"Most virtual users that an arrival-rate executor may use, pre_allocated_vus by default, or that externally-controlled may be set to, vus by default."`
 	MaxLateness     block.Duration `yaml:"max_lateness" doc:"An arrival that perfd itself is later with than this is dropped, not sent in a burst; 1s by default."`
 }
 

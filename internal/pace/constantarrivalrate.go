@@ -17,8 +17,8 @@ var ConstantArrivalRate = Executor{
 }
 
 type constantArrivalRate struct {
-	Rate     *block.Rate    `yaml:"rate" doc:"Iterations started per time; those that externally-controlled begins with."`
-	Duration block.Duration `yaml:"duration" doc:"How long a constant or externally controlled executor runs; without it, as long as the schedule says."`
+	Rate     *block.Rate    `yaml:"rate" scale:"load" doc:"Iterations started per time; those that externally-controlled begins with."`
+	Duration block.Duration `yaml:"duration" scale:"time" doc:"How long a constant or externally controlled executor runs; without it, as long as the schedule says."`
 	arrivalRate
 }
 

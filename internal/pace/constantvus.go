@@ -11,8 +11,8 @@ var ConstantVUs = Executor{
 }
 
 type constantVUs struct {
-	VUs      int            `yaml:"vus" doc:"Virtual users; 1 by default."`
-	Duration block.Duration `yaml:"duration" doc:"How long a constant or externally controlled executor runs; without it, as long as the schedule says."`
+	VUs      int            `yaml:"vus" scale:"load" doc:"Virtual users; 1 by default."`
+	Duration block.Duration `yaml:"duration" scale:"time" doc:"How long a constant or externally controlled executor runs; without it, as long as the schedule says."`
 	startOver
 }
 

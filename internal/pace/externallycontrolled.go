@@ -25,10 +25,10 @@ var ExternallyControlled = Executor{
 }
 
 type externallyControlled struct {
-	VUs      *int           `yaml:"vus" doc:"Virtual users; 1 by default."`
-	Rate     *block.Rate    `yaml:"rate" doc:"Iterations started per time; those that externally-controlled begins with."`
-	MaxRate  *block.Rate    `yaml:"max_rate" doc:"Highest rate that externally-controlled may be set to; rate by default."`
-	Duration block.Duration `yaml:"duration" doc:"How long a constant or externally controlled executor runs; without it, as long as the schedule says."`
+	VUs      *int           `yaml:"vus" scale:"load" doc:"Virtual users; 1 by default."`
+	Rate     *block.Rate    `yaml:"rate" scale:"load" doc:"Iterations started per time; those that externally-controlled begins with."`
+	MaxRate  *block.Rate    `yaml:"max_rate" scale:"load" doc:"Highest rate that externally-controlled may be set to; rate by default."`
+	Duration block.Duration `yaml:"duration" scale:"time" doc:"How long a constant or externally controlled executor runs; without it, as long as the schedule says."`
 	arrivalRate
 	startOver
 	GracefulRampDown block.Duration `yaml:"graceful_ramp_down" doc:"How long an iteration may go on after its virtual user was taken away; 30s by default."`

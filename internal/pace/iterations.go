@@ -11,7 +11,7 @@ var SharedIterations = Executor{
 	Name: "shared-iterations",
 	Doc:  "Performs a number of iterations, which virtual users share: who is faster does more.",
 	New: func() Workload {
-		return &sharedIterations{batch{VUs: 1, Iterations: 1, MaxDuration: mostOfBatch}}
+		return &sharedIterations{batch{VUs: 1, MaxDuration: mostOfBatch}, 1}
 	},
 	Instead: batchInstead,
 }
@@ -20,7 +20,7 @@ var SharedIterations = Executor{
 var PerVUIterations = Executor{
 	Name:    "per-vu-iterations",
 	Doc:     "Has each virtual user perform a number of iterations, however fast the others are.",
-	New:     func() Workload { return &perVUIterations{batch{VUs: 1, Iterations: 1, MaxDuration: mostOfBatch}} },
+	New:     func() Workload { return &perVUIterations{batch{VUs: 1, MaxDuration: mostOfBatch}, 1} },
 	Instead: batchInstead,
 }
 
@@ -36,16 +36,15 @@ const (
 
 // A batch is what the executors that end after a number of iterations have in common.
 type batch struct {
-	VUs         int            `yaml:"vus" doc:"Virtual users; 1 by default."`
-	Iterations  int            `yaml:"iterations" doc:"Iterations of a run: of all virtual users together for shared-iterations, of each of them for per-vu-iterations; 1 by default."`
-	MaxDuration block.Duration `yaml:"max_duration" doc:"When a run ends though iterations are left; 10m by default."`
+	VUs         int            `yaml:"vus" scale:"load" doc:"Virtual users; 1 by default."`
+	MaxDuration block.Duration `yaml:"max_duration" scale:"time" doc:"When a run ends though iterations are left; 10m by default."`
 	startOver
 }
 
-func (b *batch) check(c *Checker) bool {
+func (b *batch) check(c *Checker, iterations int) bool {
 	c.VUs("vus", &b.VUs, 1)
-	if b.Iterations < 1 || b.Iterations > mostIterations {
-		c.Fail("iterations", "must be between 1 and %d, got %d", int64(mostIterations), b.Iterations)
+	if iterations < 1 || iterations > mostIterations {
+		c.Fail("iterations", "must be between 1 and %d, got %d", int64(mostIterations), iterations)
 		return false
 	}
 	b.checkStart(c)
@@ -77,14 +76,17 @@ type ending struct {
 // End is the end after time or iterations.
 func (p ending) End() End { return p.end }
 
-type sharedIterations struct{ batch }
+type sharedIterations struct {
+	batch
+	Iterations int `yaml:"iterations" scale:"load" doc:"Iterations of a run: of all virtual users together for shared-iterations, of each of them for per-vu-iterations; 1 by default."`
+}
 
 func (w *sharedIterations) end() End {
 	return End{Time: w.MaxDuration.D(), Total: uint64(w.Iterations)}
 }
 
 func (w *sharedIterations) Check(c *Checker) {
-	if w.check(c) && w.Iterations < w.VUs {
+	if w.check(c, w.Iterations) && w.Iterations < w.VUs {
 		c.Fail("iterations", "must be at least as many as vus (%d), got %d", w.VUs, w.Iterations).Hint = "iterations are those of all virtual users together; per-vu-iterations counts those of each"
 	}
 }
@@ -97,13 +99,16 @@ func (w *sharedIterations) Describe() string {
 
 func (w *sharedIterations) Plan(string, int) (Plan, error) { return w.plan(w.end()) }
 
-type perVUIterations struct{ batch }
+type perVUIterations struct {
+	batch
+	Iterations int `yaml:"iterations" doc:"Iterations of a run: of all virtual users together for shared-iterations, of each of them for per-vu-iterations; 1 by default."`
+}
 
 func (w *perVUIterations) end() End {
 	return End{Time: w.MaxDuration.D(), PerVU: uint64(w.Iterations)}
 }
 
-func (w *perVUIterations) Check(c *Checker) { w.check(c) }
+func (w *perVUIterations) Check(c *Checker) { w.check(c, w.Iterations) }
 
 func (w *perVUIterations) Summary() Summary { return w.summary(w.end()) }
 

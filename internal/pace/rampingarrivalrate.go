@@ -20,7 +20,7 @@ var RampingArrivalRate = Executor{
 }
 
 type rampingArrivalRate struct {
-	StartRate *block.Rate `yaml:"start_rate" doc:"Rate with which ramping-arrival-rate begins, used once; 0/s by default."`
+	StartRate *block.Rate `yaml:"start_rate" scale:"load" doc:"Rate with which ramping-arrival-rate begins, used once; 0/s by default."`
 	shaped
 	arrivalRate
 }

@@ -20,7 +20,7 @@ var RampingVUs = Executor{
 }
 
 type rampingVUs struct {
-	StartVUs int `yaml:"start_vus" doc:"Virtual users with which ramping-vus begins, used once; 1 by default."`
+	StartVUs int `yaml:"start_vus" scale:"load" doc:"Virtual users with which ramping-vus begins, used once; 1 by default."`
 	shaped
 	startOver
 	GracefulRampDown block.Duration `yaml:"graceful_ramp_down" doc:"How long an iteration may go on after its virtual user was taken away; 30s by default."`

@@ -54,8 +54,8 @@ type replay struct {
 	Headers    block.Entries[block.Text] `yaml:"headers" doc:"Header fields of the query, such as an Authorization."`
 	Step       block.Duration            `yaml:"step" doc:"Time between two values of the query (default 15s, from 1s to 1h)."`
 	Offset     block.Duration            `yaml:"offset" doc:"How far back the values are: 7d follows what was measured a week before, 2m what is measured now; at least two steps, and four by default."`
-	Max        Target                    `yaml:"max" doc:"The highest level, whatever the query says; required with prometheus."`
-	Factor     float64                   `yaml:"factor" doc:"What each value is multiplied with; 1 by default."`
+	Max        Target                    `yaml:"max" scale:"load" doc:"The highest level, whatever the query says; required with prometheus."`
+	Factor     float64                   `yaml:"factor" scale:"load" doc:"What each value is multiplied with; 1 by default."`
 	Per        block.Duration            `yaml:"per" doc:"What values that are rates are per, such as 1m for requests a minute; 1s by default."`
 	Missing    Missing                   `yaml:"missing" doc:"The level where a value is missing, and of a file where more than one and a half usual distances lie between two rows: hold, the value before and the default; zero; or interpolate."`
 
@@ -84,6 +84,10 @@ func (r *replay) load(c *Checker) {
 		c.Fail("file", "%s:%d: %s", r.File.S, w.line, w.text).Hint = w.hint
 	}
 	if wrong == nil {
+		by := c.At.Scaling().Time
+		for i := range s {
+			s[i].at = time.Duration(math.Round(float64(s[i].at) * by))
+		}
 		r.series, r.begins = s, begins
 	}
 }

@@ -33,8 +33,8 @@ type Curve interface {
 
 // A Stage is a straight line from the level before to its target.
 type Stage struct {
-	Duration block.Duration `yaml:"duration" block:"required" doc:"How long the stage lasts; 0s jumps to the target at once."`
-	Target   Target         `yaml:"target" block:"required" doc:"The level at the stage's end: a rate such as 50/s for ramping-arrival-rate, a number of virtual users for ramping-vus."`
+	Duration block.Duration `yaml:"duration" block:"required" scale:"time" doc:"How long the stage lasts; 0s jumps to the target at once."`
+	Target   Target         `yaml:"target" block:"required" scale:"load" doc:"The level at the stage's end: a rate such as 50/s for ramping-arrival-rate, a number of virtual users for ramping-vus."`
 }
 
 // A Repeat says which stages are done again after the last, and how often.
@@ -60,6 +60,16 @@ func (t *Target) DecodeBlock(n *block.Node, errs *block.Errors) {
 		return
 	}
 	block.Decode(n, &t.Rate, errs)
+}
+
+// ScaleBlock scales either form.
+func (t *Target) ScaleBlock(by float64) {
+	if t.VUs != nil {
+		*t.VUs = block.Times(*t.VUs, by)
+	}
+	if t.Rate != nil {
+		*t.Rate = t.Rate.Times(by)
+	}
 }
 
 // JSONSchema describes both forms.
@@ -98,9 +108,8 @@ func (t Target) to(level float64) Target {
 		n := int(math.Round(level))
 		return Target{VUs: &n}
 	}
-	// The denominator stays below that of the finest scale, with room for others.
-	fine := min(1e8, math.Pow10(int(math.Floor(math.Log10(1e17/float64(t.Rate.Per))))))
-	return Target{Rate: &block.Rate{Count: math.Round(level*t.Rate.Per.Seconds()*fine) / fine, Per: t.Rate.Per}}
+	rate := block.Rate{Count: level * t.Rate.Per.Seconds(), Per: t.Rate.Per}.Round()
+	return Target{Rate: &rate}
 }
 
 // plus returns a computed target that is higher by a number of steps.

@@ -17,11 +17,11 @@ var Stairs = Shape{
 }
 
 type stairs struct {
-	From   Target         `yaml:"from" block:"required" doc:"The first level."`
-	Step   Target         `yaml:"step" block:"required" doc:"By how much each level is higher than the one before."`
+	From   Target         `yaml:"from" block:"required" scale:"load" doc:"The first level."`
+	Step   Target         `yaml:"step" block:"required" scale:"load" doc:"By how much each level is higher than the one before."`
 	Levels int            `yaml:"levels" block:"required" doc:"How many levels there are, the first among them."`
-	Hold   block.Duration `yaml:"hold" block:"required" doc:"How long each level is held."`
-	Climb  block.Duration `yaml:"climb" doc:"How long the way from one level to the next takes; 0s, at once, by default."`
+	Hold   block.Duration `yaml:"hold" block:"required" scale:"time" doc:"How long each level is held."`
+	Climb  block.Duration `yaml:"climb" scale:"time" doc:"How long the way from one level to the next takes; 0s, at once, by default."`
 }
 
 // mostLevels bounds how many levels a shape lays out.
@@ -60,13 +60,13 @@ var Spike = Shape{
 }
 
 type spike struct {
-	Base    Target         `yaml:"base" block:"required" doc:"The level before and after."`
-	Peak    Target         `yaml:"peak" block:"required" doc:"The level of the surge."`
-	Before  block.Duration `yaml:"before" doc:"How long the base level is held first; 0s by default."`
-	Surge   block.Duration `yaml:"surge" doc:"How long the way up takes; 0s, at once, by default."`
-	Hold    block.Duration `yaml:"hold" block:"required" doc:"How long the peak is held."`
-	Drop    block.Duration `yaml:"drop" doc:"How long the way down takes; 0s, at once, by default."`
-	Recover block.Duration `yaml:"recover" doc:"How long the base level is held afterwards; 0s by default."`
+	Base    Target         `yaml:"base" block:"required" scale:"load" doc:"The level before and after."`
+	Peak    Target         `yaml:"peak" block:"required" scale:"load" doc:"The level of the surge."`
+	Before  block.Duration `yaml:"before" scale:"time" doc:"How long the base level is held first; 0s by default."`
+	Surge   block.Duration `yaml:"surge" scale:"time" doc:"How long the way up takes; 0s, at once, by default."`
+	Hold    block.Duration `yaml:"hold" block:"required" scale:"time" doc:"How long the peak is held."`
+	Drop    block.Duration `yaml:"drop" scale:"time" doc:"How long the way down takes; 0s, at once, by default."`
+	Recover block.Duration `yaml:"recover" scale:"time" doc:"How long the base level is held afterwards; 0s by default."`
 }
 
 func (s *spike) Check(c *Checker) {
@@ -98,10 +98,10 @@ var RampAndHold = Shape{
 }
 
 type rampAndHold struct {
-	Target   Target         `yaml:"target" block:"required" doc:"The level."`
-	Ramp     block.Duration `yaml:"ramp" block:"required" doc:"How long the way from the start to it takes."`
-	Hold     block.Duration `yaml:"hold" block:"required" doc:"How long it is held."`
-	RampDown block.Duration `yaml:"ramp_down" doc:"How long the way down to nothing takes afterwards; 0s, none, by default."`
+	Target   Target         `yaml:"target" block:"required" scale:"load" doc:"The level."`
+	Ramp     block.Duration `yaml:"ramp" block:"required" scale:"time" doc:"How long the way from the start to it takes."`
+	Hold     block.Duration `yaml:"hold" block:"required" scale:"time" doc:"How long it is held."`
+	RampDown block.Duration `yaml:"ramp_down" scale:"time" doc:"How long the way down to nothing takes afterwards; 0s, none, by default."`
 }
 
 func (s *rampAndHold) Check(c *Checker) { c.Target(s.Target) }
@@ -130,10 +130,10 @@ var Sine = Shape{
 }
 
 type sine struct {
-	Low    Target          `yaml:"low" block:"required" doc:"The lowest level."`
-	High   Target          `yaml:"high" block:"required" doc:"The highest level."`
-	Period block.Duration  `yaml:"period" doc:"Time from one peak to the next; 24h by default."`
-	Peak   *block.Duration `yaml:"peak" doc:"How long after a period's beginning the level is highest: of an always-on scenario, after the anchor of its schedule; half a period by default."`
+	Low    Target          `yaml:"low" block:"required" scale:"load" doc:"The lowest level."`
+	High   Target          `yaml:"high" block:"required" scale:"load" doc:"The highest level."`
+	Period block.Duration  `yaml:"period" scale:"time" doc:"Time from one peak to the next; 24h by default."`
+	Peak   *block.Duration `yaml:"peak" scale:"time" doc:"How long after a period's beginning the level is highest: of an always-on scenario, after the anchor of its schedule; half a period by default."`
 }
 
 // chords is how many straight lines a period of a sine is laid out as. A line is off the
@@ -188,10 +188,10 @@ var Randomized = Shape{
 }
 
 type randomized struct {
-	Low    Target         `yaml:"low" block:"required" doc:"The lowest level."`
-	High   Target         `yaml:"high" block:"required" doc:"The highest level."`
-	Hold   block.Duration `yaml:"hold" block:"required" doc:"How long each level is held."`
-	Climb  block.Duration `yaml:"climb" doc:"How long the way from one level to the next takes; 0s, at once, by default."`
+	Low    Target         `yaml:"low" block:"required" scale:"load" doc:"The lowest level."`
+	High   Target         `yaml:"high" block:"required" scale:"load" doc:"The highest level."`
+	Hold   block.Duration `yaml:"hold" block:"required" scale:"time" doc:"How long each level is held."`
+	Climb  block.Duration `yaml:"climb" scale:"time" doc:"How long the way from one level to the next takes; 0s, at once, by default."`
 	Levels int            `yaml:"levels" doc:"How many levels are drawn before they come again; 1000 by default."`
 	Seed   int            `yaml:"seed" doc:"Which levels they are: the same seed draws the same, on all shards and after a restart; 0 by default."`
 }
@@ -245,7 +245,7 @@ func (c *Checker) positive(key string, d block.Duration) {
 
 // higher reports a level that is not higher than another.
 func (c *Checker) higher(key string, high Target, than string, low Target) {
-	if high.is(c.Model) && low.is(c.Model) && high.Level() <= low.Level() {
+	if high.is(c.Model) && low.is(c.Model) && (high.Level() < low.Level() || high.Level() == low.Level() && c.At.Scaling().Load == 1) {
 		c.Fail(key, "must be more than %s (%s), got %s", than, low, high)
 	}
 }

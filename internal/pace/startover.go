@@ -18,7 +18,7 @@ const (
 
 // A startOver says how the virtual users of a closed workload begin.
 type startOver struct {
-	StartOver *block.Duration `yaml:"start_over" doc:"Over which time virtual users are spread that would begin at the same instant: at the start, after a pause, or at a stage of 0s; 0s begins them at once. By default 1ms for each of more than 100, none for fewer."`
+	StartOver *block.Duration `yaml:"start_over" scale:"time" doc:"Over which time virtual users are spread that would begin at the same instant: at the start, after a pause, or at a stage of 0s; 0s begins them at once. By default 1ms for each of more than 100, none for fewer."`
 }
 
 func (s *startOver) checkStart(c *Checker) {

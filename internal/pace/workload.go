@@ -17,7 +17,7 @@ import (
 type Config struct {
 	Executor     string         `yaml:"executor" block:"required"`
 	Seed         int            `yaml:"seed" doc:"Seed of poisson arrivals and of the virtual users' random choices; 0 by default."`
-	WarmUp       block.Duration `yaml:"warm_up" doc:"Time at the beginning of a run, and after a restart, that verdicts leave out; 0s by default."`
+	WarmUp       block.Duration `yaml:"warm_up" scale:"time" doc:"Time at the beginning of a run, and after a restart, that verdicts leave out; 0s by default."`
 	GracefulStop block.Duration `yaml:"graceful_stop" doc:"How long iterations under way may go on after the end before they are interrupted; 30s by default."`
 
 	at      *block.Node // nil where the document has none
@@ -193,7 +193,11 @@ func either(a, b any) any {
 	if a == nil || reflect.DeepEqual(a, b) {
 		return b
 	}
-	return map[string]any{"anyOf": []any{a, b}}
+	out := map[string]any{"anyOf": []any{a, b}}
+	if doc := a.(map[string]any)["description"]; doc == b.(map[string]any)["description"] {
+		out["description"] = doc
+	}
+	return out
 }
 
 // Open reports whether the model is open: arrivals come whatever the target does.

@@ -22,7 +22,7 @@ func JSON(w io.Writer, r Run) error {
 func runOf(r Run) runJSON {
 	out := runJSON{
 		Scenario: r.Scenario, Run: r.Run, Test: r.Test, Target: r.Target, Release: r.Release,
-		Began: r.Began, Ended: r.Ended, Duration: r.Ended.Sub(r.Began).Seconds(),
+		Scaled: r.Scaled, Began: r.Began, Ended: r.Ended, Duration: r.Ended.Sub(r.Began).Seconds(),
 		Verdict: r.Finding.Verdict, Valid: r.Valid, Invalid: append([]string{}, r.Invalid...),
 		Requests: r.Requests, Failed: r.Failed, ErrorRatio: number(ratio(r.Failed, r.Requests), r.Requests > 0),
 		Iterations: r.Iterations, Dropped: r.Dropped, Drops: byReason(r.Drops), Disturbed: byReason(r.Touched), Checks: []checkJSON{},
@@ -52,7 +52,8 @@ type runJSON struct {
 	Run        string       `json:"run"`
 	Test       string       `json:"test"`
 	Target     string       `json:"target"`
-	Release    string       `json:"release"` // empty where it is unknown
+	Release    string       `json:"release"`          // empty where it is unknown
+	Scaled     string       `json:"scaled,omitempty"` // what times and load were scaled by, of a rehearsal
 	Began      time.Time    `json:"began"`
 	Ended      time.Time    `json:"ended"`
 	Duration   float64      `json:"duration_seconds"`

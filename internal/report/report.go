@@ -16,6 +16,7 @@ import (
 type Run struct {
 	Scenario, Run, Test, Target, Release string
 	Began, Ended                         time.Time
+	Scaled                               string // what times and load of the configuration were scaled by, empty for nothing
 
 	Requests, Failed, Iterations, Dropped uint64
 	// Drops are Dropped by reason, Touched the requests that perfd itself disturbed,

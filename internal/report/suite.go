@@ -15,6 +15,7 @@ type Suite struct {
 	Suite, Run   string
 	Result       string // pass, fail, inconclusive, interrupted or error
 	Began, Ended time.Time
+	Scaled       string // what times and load of the configuration were scaled by, empty for nothing
 	Scenarios    []SuitePart
 	Runs         []Run // of the scenarios that were judged, in that order
 }
@@ -38,6 +39,9 @@ func SuiteText(w io.Writer, s Suite) error {
 	}
 	var b strings.Builder
 	paragraph(&b, "", fmt.Sprintf("suite %s, run %s, %s to %s, %s", s.Suite, s.Run, instant(s.Began), instant(s.Ended), amount.Span(s.Ended.Sub(s.Began))))
+	if s.Scaled != "" {
+		paragraph(&b, "", s.Scaled)
+	}
 	b.WriteByte('\n')
 	t := table{head: []string{"Scenario", "result", "after", "for"}, numbers: 2}
 	worst := []string{}
@@ -70,7 +74,7 @@ func SuiteText(w io.Writer, s Suite) error {
 
 // SuiteJSON writes a run of a suite as one JSON object, whose "runs" have the form of JSON.
 func SuiteJSON(w io.Writer, s Suite) error {
-	out := suiteJSON{Suite: s.Suite, Run: s.Run, Result: s.Result, Began: s.Began, Ended: s.Ended, Duration: s.Ended.Sub(s.Began).Seconds(), Scenarios: []suitePartJSON{}, Runs: []runJSON{}}
+	out := suiteJSON{Suite: s.Suite, Run: s.Run, Result: s.Result, Scaled: s.Scaled, Began: s.Began, Ended: s.Ended, Duration: s.Ended.Sub(s.Began).Seconds(), Scenarios: []suitePartJSON{}, Runs: []runJSON{}}
 	for _, p := range s.Scenarios {
 		out.Scenarios = append(out.Scenarios, suitePartJSON(p))
 	}
@@ -86,6 +90,7 @@ type suiteJSON struct {
 	Suite     string          `json:"suite"`
 	Run       string          `json:"run"`
 	Result    string          `json:"result"`
+	Scaled    string          `json:"scaled,omitempty"`
 	Began     time.Time       `json:"began"`
 	Ended     time.Time       `json:"ended"`
 	Duration  float64         `json:"duration_seconds"`

@@ -56,6 +56,9 @@ func header(b *strings.Builder, r Run) {
 	}
 	paragraph(b, "", what)
 	paragraph(b, "", fmt.Sprintf("run %s, %s to %s, %s", r.Run, instant(r.Began), instant(r.Ended), amount.Span(r.Ended.Sub(r.Began))))
+	if r.Scaled != "" {
+		paragraph(b, "", r.Scaled)
+	}
 	b.WriteByte('\n')
 	fmt.Fprintf(b, "  requests    %s, %s failed (%s)\n", amount.Count(float64(r.Requests)), amount.Count(float64(r.Failed)), amount.Share(ratio(r.Failed, r.Requests)))
 	dropped := amount.Count(float64(r.Dropped)) + " dropped"

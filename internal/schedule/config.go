@@ -16,14 +16,14 @@ import (
 type Config struct {
 	Always bool           `yaml:"always" doc:"Runs all the time; the default."`
 	Cron   string         `yaml:"cron" doc:"Begins a run at each time that a cron expression of five fields names, or one of @hourly, @daily, @weekly, @monthly and @yearly."`
-	Every  block.Duration `yaml:"every" doc:"Begins a run at each multiple of this time since the anchor."`
+	Every  block.Duration `yaml:"every" scale:"time" doc:"Begins a run at each multiple of this time since the anchor."`
 	After  block.Text     `yaml:"after" doc:"Begins a run when one of another scenario has come to its end; a run that was stopped, interrupted or broken off has none."`
-	Delay  block.Duration `yaml:"delay" doc:"How long after the end of the other scenario's run a run begins (default 0s)."`
+	Delay  block.Duration `yaml:"delay" scale:"time" doc:"How long after the end of the other scenario's run a run begins (default 0s)."`
 	Manual bool           `yaml:"manual" doc:"Runs only when started through the API."`
 
 	TimeZone string         `yaml:"time_zone" doc:"Time zone of cron and anchor, such as Europe/Berlin; UTC by default."`
-	Duration block.Duration `yaml:"duration" doc:"How long a run lasts; the workload may end it before."`
-	Jitter   block.Duration `yaml:"jitter" doc:"Delays each run by a part of this time that only scenario and run decide; 0s by default."`
+	Duration block.Duration `yaml:"duration" scale:"time" doc:"How long a run lasts; the workload may end it before."`
+	Jitter   block.Duration `yaml:"jitter" scale:"time" doc:"Delays each run by a part of this time that only scenario and run decide; 0s by default."`
 
 	Overlap   Overlap `yaml:"overlap" doc:"What happens when a run is due while another goes on: skip, the default, leaves it out, queue begins it afterwards, replace ends the other."`
 	Missed    Missed  `yaml:"missed" doc:"What happens after runs were missed, because perfd was down or paused or in a blackout: skip, the default, or run_once to make up for them with one run."`

@@ -26,7 +26,7 @@ type Config struct {
 // A Member is a scenario of a suite.
 type Member struct {
 	Scenario block.Text     `yaml:"scenario" block:"required" doc:"Name of the scenario, whose own schedule is manual; its duration ends the run."`
-	Start    block.Duration `yaml:"start" doc:"How long after the suite's beginning the run begins, or after the end of another's run where after names one (default 0s)."`
+	Start    block.Duration `yaml:"start" scale:"time" doc:"How long after the suite's beginning the run begins, or after the end of another's run where after names one (default 0s)."`
 	After    block.Text     `yaml:"after" doc:"Name of a scenario of the suite: this one begins when that one's run is over, whatever came of it."`
 }
 

@@ -29,7 +29,7 @@ type ReleaseConfig struct {
 	Label  block.Text     `yaml:"label" doc:"Label of the metric that holds the release."`
 	Push   bool           `yaml:"push" doc:"true: nothing is read, releases are only told, by POST /api/v1/releases. They may be told in any case."`
 	Every  block.Duration `yaml:"every" doc:"Time between two reads (default 30s, from 1s to 1h)."`
-	Settle block.Duration `yaml:"settle" doc:"How long all reads must agree on a release before its windows count (default 5m)."`
+	Settle block.Duration `yaml:"settle" scale:"time" doc:"How long all reads must agree on a release before its windows count (default 5m)."`
 
 	Headers block.Entries[block.Text] `yaml:"headers" doc:"Header fields of this read; they take the place of those of the target's http, which other hosts do not get."`
 }

@@ -54,6 +54,23 @@ func TestMaintenanceIsPushed(t *testing.T) {
 	}
 }
 
+func TestARehearsalStandsOnEveryPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := shop(time.Now())
+		f.status.Scaled = "scaled: time 1/60, load 0.02"
+		for path, want := range map[string]string{
+			"/": "<b>A rehearsal</b>, scaled: time 1/60, load 0.02: ", "/scenarios/shop-soak": "<b>A rehearsal</b>, scaled: time 1/60, load 0.02: ",
+			"/api/v1/status": `"scaled":"scaled: time 1/60, load 0.02"`,
+		} {
+			w := httptest.NewRecorder()
+			handler(f, true).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+			if !strings.Contains(w.Body.String(), want) {
+				t.Errorf("%s does not say %s:\n%s", path, want, w.Body)
+			}
+		}
+	})
+}
+
 func TestMaintenanceStandsOnEveryPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := shop(time.Now())

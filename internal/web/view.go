@@ -128,6 +128,7 @@ type Status struct {
 	// Maintenance is what is under way.
 	Maintenance []Maintenance `json:"maintenance,omitempty"`
 	Ready       bool          `json:"ready"`
+	Scaled      string        `json:"scaled,omitempty"` // what a rehearsal scales times and load by
 	Shard       int           `json:"shard"`
 	Shards      int           `json:"shards"`
 	Lifecycle   bool          `json:"lifecycle_enabled"`
