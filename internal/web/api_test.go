@@ -66,7 +66,7 @@ func TestAPI(t *testing.T) {
 		{name: "findings", method: "GET", path: "/api/v1/findings", code: 200, body: `"id":"regression-1"`},
 		{name: "findings take no POST", method: "POST", path: "/api/v1/findings", code: 405, kind: "method_not_allowed", allow: "GET, HEAD"},
 		{name: "a wrong state", method: "GET", path: "/api/v1/findings?state=open", code: 400, kind: "bad_data", body: "state: must be one of active, recovered, accepted, final, status, all, got \\\"open\\\""},
-		{name: "a wrong kind among right ones", method: "GET", path: "/api/v1/findings?kind=leak&kind=leek", code: 400, kind: "bad_data", body: "kind: must be one of unreachable, failing, objective, regression, limit, leak, change, drift, check, clean_up, efficiency, run"},
+		{name: "a wrong kind among right ones", method: "GET", path: "/api/v1/findings?kind=leak&kind=leek", code: 400, kind: "bad_data", body: "kind: must be one of unreachable, failing, objective, twin, regression, limit, leak, change, drift, check, clean_up, efficiency, run"},
 		{name: "a wrong verdict", method: "GET", path: "/api/v1/findings?verdict=maybe", code: 400, kind: "bad_data", body: "verdict: must be one of pass, fail, inconclusive"},
 		{name: "no findings at all", method: "GET", path: "/api/v1/findings?limit=0", code: 400, kind: "bad_data", body: "limit: must be a number"},
 		{name: "a finding", method: "GET", path: "/api/v1/findings/run-1", code: 200, body: `"parts":[{"id":"objective-1"`},

@@ -173,7 +173,7 @@ func TestASlowerReleaseIsToldFromItsTwin(t *testing.T) {
 
 func TestEqualTwinsAndTheirEnvironmentAreNotCalled(t *testing.T) {
 	t.Parallel()
-	span := 6 * time.Hour
+	span := 2 * time.Hour
 	if testing.Short() {
 		span = time.Hour
 	}
