@@ -186,6 +186,15 @@ func (c *comparison) within(span time.Duration, to time.Time) (list []value, few
 	return list[n:], fewest
 }
 
+// earlier returns the values before the last span, where it is one of single windows.
+func (c *comparison) earlier(span time.Duration, to time.Time) []value {
+	if span > thresholds.Fine/2 {
+		return nil
+	}
+	list, _ := c.within(span, to)
+	return c.fine[:len(c.fine)-len(list)]
+}
+
 // A result is how far the scenario's own side is from the baseline in one statistic.
 type result struct {
 	known  bool
@@ -203,19 +212,20 @@ type result struct {
 	inside bool
 }
 
-// compare compares the sides in the values, of which there must be a number.
-func compare(statistic int, list []value, fewest int, margin float64) result {
+// compare compares the sides in the values, of which there must be a number. The values before them say how long
+// differences last, too.
+func compare(statistic int, list, before []value, fewest int, margin float64) result {
 	if statistic == levels {
 		return compareErrors(list, fewest)
 	}
-	return compareLevels(statistic, list, fewest, margin)
+	return compareLevels(statistic, list, before, fewest, margin)
 }
 
 // compareLevels compares a level on the logarithmic scale, where a change in per cent is the same at every level. The
 // environment, which both sides share, is not in the differences. They are as dependent on each other as they look, and
 // their mean is known as well as that of fewer independent ones.
-func compareLevels(statistic int, list []value, fewest int, margin float64) (r result) {
-	var x []float64
+func compareLevels(statistic int, list, before []value, fewest int, margin float64) (r result) {
+	x := make([]float64, 0, len(list))
 	var sides [2]float64
 	for i := range list {
 		a, b := float64(list[i].level[own][statistic]), float64(list[i].level[baseline][statistic])
@@ -233,7 +243,7 @@ func compareLevels(statistic int, list []value, fewest int, margin float64) (r r
 		r.levels[i] = math.Exp(sides[i] / float64(len(x)))
 	}
 	tame(x)
-	r.n, r.worth = len(x), stats.EffectiveSize(x)
+	r.n, r.worth = len(x), min(stats.EffectiveSize(x), float64(len(x))/lasting(statistic, before))
 	shift := stats.MeanEffective(x, r.worth, thresholds.Confidence)
 	limit := math.Log1p(margin)
 	r.known = shift.Warnings == nil
@@ -242,6 +252,29 @@ func compareLevels(statistic int, list []value, fewest int, margin float64) (r r
 	r.worse, r.better = shift.Above(0), shift.Below(0)
 	r.judge(shift.Interval, -limit, limit)
 	return r
+}
+
+// lasting is for how many values differences resemble each other, 1 where there are too few to say. A difference that
+// lasts for minutes fills a short span, which therefore does not show that it comes and goes. It is that of a first-order
+// autoregression whose autocorrelation two thirds of the stretches do not exceed, each corrected for its short length
+// (Marriott and Pope, "Bias in the estimation of autocorrelations", Biometrika 41 (1954)): a change of level is in few of them.
+func lasting(statistic int, before []value) float64 {
+	x := make([]float64, 0, len(before))
+	for i := range before {
+		if d := float64(before[i].level[own][statistic] - before[i].level[baseline][statistic]); !math.IsNaN(d) {
+			x = append(x, d)
+		}
+	}
+	var rhos []float64
+	for n := thresholds.FewestFine; len(x) >= n; x = x[n:] {
+		rhos = append(rhos, (float64(n)*stats.Autocorrelation(x[:n], 1)+1)/float64(n-3))
+	}
+	if len(rhos) < thresholds.FewestStretches {
+		return 1
+	}
+	slices.Sort(rhos)
+	rho := min(max(rhos[len(rhos)*2/3], 0), 0.95)
+	return (1 + rho) / (1 - rho)
 }
 
 // judge says whether an interval lies beyond limits or within them.
@@ -326,7 +359,7 @@ func (c *comparison) look(at time.Time, margin, share float64) {
 				continue
 			}
 			before = &list[0]
-			r := compare(s, list, fewest, margin)
+			r := compare(s, list, c.earlier(span, at), fewest, margin)
 			if !r.known {
 				continue
 			}
@@ -362,7 +395,7 @@ func (c *comparison) look(at time.Time, margin, share float64) {
 func (c *comparison) hold(s int, at time.Time, margin float64) {
 	was := c.calls[s]
 	list, fewest := c.within(max(was.span, 15*time.Minute), at)
-	r := compare(s, list, fewest, margin)
+	r := compare(s, list, nil, fewest, margin)
 	if !r.known {
 		return
 	}

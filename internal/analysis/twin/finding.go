@@ -255,7 +255,7 @@ func (a *Analysis) Run(e load.Event, at time.Time) []load.Finding {
 		level := thresholds.RunLevel * s.share(c) / float64(len(statistics))
 		var results [len(statistics)]result
 		for stat := range statistics {
-			results[stat] = compare(stat, list, thresholds.FewestOfRun, s.twin.Margin)
+			results[stat] = compare(stat, list, nil, thresholds.FewestOfRun, s.twin.Margin)
 			r := &results[stat]
 			if !r.known {
 				continue

@@ -20,6 +20,8 @@ type Thresholds struct {
 	// FewestFine and FewestBlocks are how many values a span takes at least: from 30 on the autocorrelation of a span
 	// is known well enough. A run is looked at from FewestOfRun on.
 	FewestFine, FewestBlocks, FewestOfRun int
+	// FewestStretches is how many stretches of FewestFine windows before a span say how long differences last.
+	FewestStretches int
 	// Requests and Tail are how many answers each side of a value has at least, Tail for p95: five beyond it.
 	Requests, Tail uint64
 	// Spread is how many standard deviations, estimated by the median absolute deviation, a value may lie from the
@@ -42,7 +44,7 @@ func DefaultThresholds() Thresholds {
 			5 * time.Minute, 10 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour,
 			6 * time.Hour, 12 * time.Hour, 48 * time.Hour,
 		},
-		Fine: 2 * time.Hour, Block: 5 * time.Minute, FewestFine: 30, FewestBlocks: 30, FewestOfRun: 6,
+		Fine: 2 * time.Hour, Block: 5 * time.Minute, FewestFine: 30, FewestBlocks: 30, FewestOfRun: 6, FewestStretches: 3,
 		Requests: 8, Tail: 100, Spread: 5, Errors: 0.001,
 		Recent: 10 * time.Minute, Before: 10 * time.Minute, Silent: 5 * time.Minute,
 	}
