@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/perfd/perfd/internal/block"
@@ -69,6 +70,9 @@ type TLS struct {
 	opened *wire.TLS // nil until Open has opened its files
 }
 
+// openingTLS guards TLS.opened of all blocks: scenarios of one target are compiled side by side.
+var openingTLS sync.Mutex
+
 // DefaultTLS is the block of a target without one.
 func DefaultTLS() TLS { return TLS{MinVersion: "1.2", SessionResumption: true} }
 
@@ -98,6 +102,8 @@ func (t TLS) Unopened() TLS {
 // Open returns the TLS of whatever connects to the target. Its files are opened once, so that
 // those which change are read and complained about once. All of them are optional.
 func (t *TLS) Open(k *Compiler) *wire.TLS {
+	openingTLS.Lock()
+	defer openingTLS.Unlock()
 	if t.opened == nil {
 		t.opened = t.open(k)
 	}
