@@ -91,6 +91,24 @@ func (s *askStep) note(path string) time.Duration {
 	return since
 }
 
+// of returns what was asked of a target so far.
+func (b *both) of(base string) map[string][]time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	asked := maps.Clone(b.asked[base])
+	for path := range asked {
+		asked[path] = slices.Clone(asked[path])
+	}
+	return asked
+}
+
+// most returns the most asks at the same time.
+func (b *both) most(base string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.peak[base]
+}
+
 // RoundTrip answers the watches: each target says its release in its header, once it has one.
 type releases func(port string) string
 
@@ -195,7 +213,7 @@ func TestBothSidesOfATwinGetTheSame(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		b, a := play("    twin: {baseline: shop-stable}", 4*time.Second)
-		own, other := firsts(b.asked[primary]), firsts(b.asked[baseline])
+		own, other := firsts(b.of(primary)), firsts(b.of(baseline))
 		if len(own) < 600 || len(other) < 100 || len(other) > len(own)*3/4 {
 			t.Errorf("%d arrivals on the scenario's side and %d on the slow baseline's, want some 900 and many fewer", len(own), len(other))
 		}
@@ -204,10 +222,10 @@ func TestBothSidesOfATwinGetTheSame(t *testing.T) {
 				t.Errorf("%s at %v on the baseline's side, at %v on the other", path, at, own[path])
 			}
 		}
-		both := 0
-		for path := range b.asked[baseline] {
+		both, ofOwn := 0, b.of(primary)
+		for path := range b.of(baseline) {
 			if strings.HasPrefix(path, "second/") {
-				if b.asked[primary][path] == nil {
+				if ofOwn[path] == nil {
 					t.Errorf("%s was asked of the baseline alone", path)
 				}
 				both++
@@ -216,7 +234,7 @@ func TestBothSidesOfATwinGetTheSame(t *testing.T) {
 		if both < 20 {
 			t.Errorf("%d second steps on both sides", both)
 		}
-		if n := b.peak[baseline]; n > 25 {
+		if n := b.most(baseline); n > 25 {
 			t.Errorf("%d requests at once on the baseline's side, whose share is 25 virtual users", n)
 		}
 		c := a.fleet.Scenario(analysis.BaselineName("browse", "shop-stable")).Counts()
@@ -232,7 +250,7 @@ func TestBothSidesOfATwinGetTheSame(t *testing.T) {
 			t.Error(err)
 		}
 		// It begins at another time, so that its Poisson arrivals are others.
-		if n := len(firsts(alone.asked[primary])); n < len(with)*8/10 || n > len(with)*12/10 {
+		if n := len(firsts(alone.of(primary))); n < len(with)*8/10 || n > len(with)*12/10 {
 			t.Errorf("%d arrivals without a twin, %d with one", n, len(with))
 		}
 	})
@@ -252,14 +270,15 @@ func TestIterationsOfATwinAreAlikeInAClosedModel(t *testing.T) {
 		config := fmt.Sprintf(twinTargets, "") + fmt.Sprintf(twinFlow, "    twin: {baseline: shop-stable}\n    schedule: {every: 1h}", "shared-iterations, vus: 1, iterations: 60")
 		a := twins(t, config, b, func(string) string { return "v1" })
 		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + 5*time.Minute)))
-		if n := len(b.asked[primary]); n < 60 {
-			t.Errorf("%d requests on the scenario's side, want 60 iterations", n)
+		own, other := b.of(primary), b.of(baseline)
+		if len(own) < 60 {
+			t.Errorf("%d requests on the scenario's side, want 60 iterations", len(own))
 		}
-		if len(b.asked[baseline]) < 30 {
-			t.Errorf("%d requests on the baseline's side", len(b.asked[baseline]))
+		if len(other) < 30 {
+			t.Errorf("%d requests on the baseline's side", len(other))
 		}
-		for path := range b.asked[baseline] {
-			if b.asked[primary][path] == nil {
+		for path := range other {
+			if own[path] == nil {
 				t.Errorf("%s was asked of the baseline alone", path)
 			}
 		}
