@@ -81,6 +81,11 @@ var mayBeEmpty = map[string]string{
 	"endurance.json/Items: growth per hour C":  "a slope takes hours of readings",
 	"endurance.json/Memory in a day B":         "a slope takes hours of readings",
 
+	"releases.json/Who is worse A":    "no scenario of the demo has a twin",
+	"releases.json/Beside the twin A": "no scenario of the demo has a twin",
+	"releases.json/Beside the twin B": "no scenario of the demo has a twin",
+	"releases.json/Beside the twin C": "no scenario of the demo has a twin",
+
 	"scenario.json/p95 duration of groups A": "the demo has no groups",
 	"scenario.json/Groups that failed A":     "the demo has no groups",
 	"scenario.json/Rates A":                  "the demo has no metrics of its own",
@@ -271,7 +276,7 @@ func newEverything() *everything {
 			if values == nil {
 				values = []string{"a " + l}
 			}
-			if d == metric.ObjectiveInfo && l == "step" {
+			if l == "step" && (d == metric.ObjectiveInfo || d == metric.TwinChange || d == metric.TwinChangeLower || d == metric.TwinChangeUpper) {
 				values = []string{"", "a step"}
 			}
 			var longer [][]string
