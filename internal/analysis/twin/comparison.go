@@ -1,6 +1,7 @@
 package twin
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -167,8 +168,7 @@ func (c *comparison) closeBlock() {
 
 // trimmed returns the values that end after an instant. What is dropped is let go of in time.
 func trimmed(list []value, after time.Time) []value {
-	from := after.UnixNano()
-	n, _ := slices.BinarySearchFunc(list, from+1, func(v value, end int64) int { return int(min(1, max(-1, v.end-end))) })
+	n := firstAfter(list, after)
 	if n > len(list)/2 {
 		return append(list[:0:0], list[n:]...)
 	}
@@ -181,9 +181,13 @@ func (c *comparison) within(span time.Duration, to time.Time) (list []value, few
 	if span <= thresholds.Fine {
 		list, fewest = c.fine, thresholds.FewestFine
 	}
-	from := to.Add(-span).UnixNano()
-	n, _ := slices.BinarySearchFunc(list, from+1, func(v value, end int64) int { return int(min(1, max(-1, v.end-end))) })
-	return list[n:], fewest
+	return list[firstAfter(list, to.Add(-span)):], fewest
+}
+
+// firstAfter returns the index of the first of the values that ends after an instant.
+func firstAfter(list []value, at time.Time) int {
+	n, _ := slices.BinarySearchFunc(list, at.UnixNano()+1, func(v value, end int64) int { return cmp.Compare(v.end, end) })
+	return n
 }
 
 // earlier returns the values before the last span, where it is one of single windows.
@@ -364,11 +368,8 @@ func (c *comparison) look(at time.Time, margin, share float64) {
 				continue
 			}
 			level := levelOf(span, share)
-			switch {
-			case r.beyond > 0 && r.worse <= level, r.beyond < 0 && r.better <= level:
-				if made.worse == 0 {
-					made = call{r.beyond, span, begin(list)}
-				}
+			if made.worse == 0 && (r.beyond > 0 && r.worse <= level || r.beyond < 0 && r.better <= level) {
+				made = call{r.beyond, span, begin(list)}
 			}
 			switch {
 			case made.worse != 0:

@@ -24,12 +24,12 @@ func (s *scenario) finding(at time.Time) load.Finding {
 	}
 	switch s.state {
 	case release, noise:
-		s.say(&f, s.state, s.worst, s.statish, s.worst.latest)
-		f.Since = s.worst.calls[s.statish].since
+		s.say(&f, s.state, s.worst, s.statistic, s.worst.latest)
+		f.Since = s.worst.calls[s.statistic].since
 	case environment:
 		s.sayEnvironment(&f)
 	default:
-		s.say(&f, s.state, w, s.statish, w.latest)
+		s.say(&f, s.state, w, s.statistic, w.latest)
 		if s.state == unknown {
 			f.Needed = s.needed()
 		}
@@ -122,17 +122,17 @@ func (s *scenario) sayEnvironment(f *load.Finding) {
 	if s.equal() {
 		f.Verdict = load.Pass
 	}
-	f.Statistic = statistics[s.statish]
+	f.Statistic = statistics[s.statistic]
 	f.Value, f.Lower, f.Upper = load.Number(r.change), load.Number(r.in.Lower), load.Number(r.in.Upper)
-	pair := w.latest[s.statish]
+	pair := w.latest[s.statistic]
 	f.Evidence = []load.Fact{
 		{Name: "own level", Value: load.Number(r.levels[own]), Unit: "seconds"},
 		{Name: "level of the baseline", Value: load.Number(r.levels[baseline]), Unit: "seconds"},
 		{Name: "change against the baseline", Value: load.Number(pair.change), Unit: "ratio"},
 	}
 	f.Sentence = fmt.Sprintf("the environment of %s got slower: %s of both sides is %s above that of before (95 %% interval %s to %s), and %s is %s beside its twin %s; no release is to blame",
-		s.name, label(s.statish), percent(r.change), signed(s.statish, r.in.Lower), signed(s.statish, r.in.Upper), called(s.target, w.releases[own]),
-		signed(s.statish, pair.change), called(s.twin.Target, w.releases[baseline]))
+		s.name, label(s.statistic), percent(r.change), signed(s.statistic, r.in.Lower), signed(s.statistic, r.in.Upper), called(s.target, w.releases[own]),
+		signed(s.statistic, pair.change), called(s.twin.Target, w.releases[baseline]))
 }
 
 // alsoCalled is how many other steps are called with a sign.
@@ -186,14 +186,14 @@ func (r *result) facts(statistic int) []load.Fact {
 // needed says what would settle what is not known.
 func (s *scenario) needed() string {
 	w := s.whole()
-	r := w.latest[s.statish]
+	r := w.latest[s.statistic]
 	if !r.known {
 		if n := thresholds.FewestFine - len(w.fine); n > 0 {
 			return fmt.Sprintf("%d more pairs of windows", n)
 		}
 		return "more requests a window"
 	}
-	if s.statish == levels {
+	if s.statistic == levels {
 		return "more requests"
 	}
 	room := math.Log1p(s.twin.Margin) - math.Abs(math.Log1p(r.change))

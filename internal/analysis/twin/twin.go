@@ -56,11 +56,11 @@ type scenario struct {
 	looked      time.Time                  // last of the pairs that were looked at
 	runs        []begun                    // the newest last
 
-	state    state
-	worst    *comparison // that the state is about
-	statish  int         // its statistic
-	shift    result      // of the environment
-	observer string
+	state     state
+	worst     *comparison // that the state is about
+	statistic int         // its statistic
+	shift     result      // of the environment
+	observer  string
 }
 
 // A begun run is one that the sides are compared in when it has ended.
@@ -224,7 +224,7 @@ func (s *scenario) look() {
 	s.shift = result{}
 	s.state, s.worst = unknown, nil
 	for _, sign := range []int{1, -1} {
-		if s.worst, s.statish = s.gravest(sign); s.worst != nil {
+		if s.worst, s.statistic = s.gravest(sign); s.worst != nil {
 			s.state = release
 			if sign < 0 {
 				s.state = noise
@@ -232,13 +232,13 @@ func (s *scenario) look() {
 			return
 		}
 	}
-	s.worst, s.statish = s.whole(), s.usual()
+	s.worst, s.statistic = s.whole(), s.usual()
 	if s.equal() {
 		s.state = alike
 	}
 	for stat := range levels {
 		if r := s.whole().environment(stat, s.last, s.twin.Margin); r.beyond > 0 && (!s.shift.known || r.change > s.shift.change) {
-			s.state, s.shift, s.statish = environment, r, stat
+			s.state, s.shift, s.statistic = environment, r, stat
 		}
 	}
 }
@@ -308,9 +308,7 @@ func (c *comparison) called(sign int) bool {
 func (c *comparison) environment(statistic int, at time.Time, margin float64) (r result) {
 	recent, _ := c.within(thresholds.Recent, at)
 	all, _ := c.within(thresholds.Fine, at)
-	end := at.Add(-thresholds.Recent - thresholds.Before).UnixNano()
-	n, _ := slices.BinarySearchFunc(all, end, func(v value, end int64) int { return int(min(1, max(-1, v.end-end))) })
-	before := all[:n]
+	before := all[:firstAfter(all, at.Add(-thresholds.Recent-thresholds.Before))]
 	limit := math.Log1p(margin)
 	var change, low, high float64
 	for side := range 2 {
@@ -348,7 +346,7 @@ func (a *Analysis) Collect(send analysis.Send) {
 		w := s.whole()
 		send(metric.TwinInfo, 1, s.name, s.target, w.releases[own], s.twin.Target, w.releases[baseline])
 		if s.state == environment {
-			send(metric.TwinEnvironment, s.shift.change, s.name, statistics[s.statish])
+			send(metric.TwinEnvironment, s.shift.change, s.name, statistics[s.statistic])
 		}
 		for _, c := range s.comparisons {
 			for stat, name := range statistics {

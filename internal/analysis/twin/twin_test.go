@@ -222,6 +222,38 @@ func TestEqualTwinsAndTheirEnvironmentAreNotCalled(t *testing.T) {
 	}
 }
 
+// Noise that lasts is seen in what came before, and a change of level in it is not taken for such noise.
+func TestHowLongDifferencesLast(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(analysistest.Seed()+1, 91))
+	for _, c := range []struct {
+		name        string
+		rho, step   float64
+		n           int
+		least, most float64
+	}{
+		{"independent", 0, 0, 720, 1, 1.6},
+		{"independent, about a change of level", 0, 0.3, 720, 1, 1.6},
+		{"lasting", 0.9, 0, 720, 10, 40}, // (1+0.9)/(1-0.9) is 19
+		{"too few", 0.9, 0, 80, 1, 1},
+	} {
+		var values []value
+		x := 0.0
+		for i := range c.n {
+			x = c.rho*x + math.Sqrt(1-c.rho*c.rho)*r.NormFloat64()
+			v := value{}
+			v.level[own][0] = float32(0.02 * x)
+			if i > c.n/2 {
+				v.level[own][0] += float32(c.step)
+			}
+			values = append(values, v)
+		}
+		if got := lasting(0, values); got < c.least || got > c.most {
+			t.Errorf("%s: differences last for %.2f values, want %v to %v", c.name, got, c.least, c.most)
+		}
+	}
+}
+
 func TestTheBaselineAloneIsNoise(t *testing.T) {
 	t.Parallel()
 	e, a := newEnv(5), newAnalysis()
