@@ -182,7 +182,7 @@ func follow(ctx context.Context, o OnceOptions, stop func() error, look func(ela
 	next := began.Add(every)
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	done := ctx.Done()
+	done, ended := ctx.Done(), false
 	for {
 		select {
 		case <-done:
@@ -190,6 +190,10 @@ func follow(ctx context.Context, o OnceOptions, stop func() error, look func(ela
 			_ = stop() // it has ended by itself where there is nothing to stop
 		case now := <-ticker.C:
 			lines, over := look(now.Sub(began))
+			if over && !ended {
+				ended = true // what else is due at this instant, such as a window, is recorded and judged before the daemon stops
+				continue
+			}
 			if over {
 				if o.Terminal {
 					fmt.Fprint(o.Progress, "\r\x1b[K")
