@@ -97,7 +97,7 @@ func (a *address) ofTarget(base string) bool {
 	if err != nil {
 		return false
 	}
-	o, err := originOf(u)
+	o, err := protocol.OriginOf(u)
 	return err == nil && o == a.origin
 }
 

@@ -110,7 +110,7 @@ func (h *hop) move(code int, location string) error {
 	if err != nil || to.Hostname() == "" || to.Scheme != "http" && to.Scheme != "https" {
 		return &wire.ProtocolError{Text: fmt.Sprintf("redirect to %.200q", location)}
 	}
-	if h.origin, err = originOf(to); err != nil {
+	if h.origin, err = protocol.OriginOf(to); err != nil {
 		return &wire.ProtocolError{Text: fmt.Sprintf("redirect to %.200q: %v", location, err)}
 	}
 	h.at = to
@@ -149,7 +149,7 @@ func (s *step) encodeHop(h *hop, fields []byte, c *protocol.Call, w *scratch, se
 		x.Out = append(x.Out, fields...)
 	} else {
 		x.Out = append(x.Out, "Host: "...)
-		x.Out = append(x.Out, hostField(h.at)...)
+		x.Out = append(x.Out, protocol.HostField(h.at)...)
 		x.Out = append(x.Out, "\r\n"...)
 		if x.Out, err = appendAll(x.Out, s.own, c, w); err != nil {
 			return err

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/wire"
 )
 
@@ -178,7 +179,7 @@ func TestWhichHostARedirectLeadsTo(t *testing.T) {
 		got := ""
 		if err := h.move(302, location); err == nil {
 			got = fmt.Sprintf("%s:%d", h.origin.Host, h.origin.Port)
-			if host := hostField(h.at); strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+			if host := protocol.HostField(h.at); strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 				t.Errorf("%q: Host is %q", location, host)
 			}
 		}

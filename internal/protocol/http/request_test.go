@@ -380,7 +380,7 @@ func TestHostsOfAddresses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := hostField(u); got != want {
+		if got := protocol.HostField(u); got != want {
 			t.Errorf("%s has the Host field %q, want %q", text, got, want)
 		}
 	}
