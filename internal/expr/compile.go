@@ -171,7 +171,7 @@ func (c *compiler) name(name string) (eval, Type, error) {
 			return c.jsonPath("", name)
 		case "stream":
 			m := wrong("stream has members")
-			m.hint = "write stream.received, or another of " + strings.Join(streamMembers, ", ")
+			m.hint = "write stream.received, or another of " + strings.Join(streamNames(), ", ")
 			return nil, Any, m
 		}
 	}
@@ -210,7 +210,7 @@ func (c *compiler) member(n *ast.MemberNode) (eval, Type, error) {
 		return c.jsonPath(path, strings.ReplaceAll(n.String(), `["`+each+`"]`, each))
 	}
 	if c.ofStream(n.Node) {
-		return streamMember(n)
+		return ofStreamMember(n)
 	}
 	if key, ok := n.Property.(*ast.StringNode); ok && key.Value == each {
 		m := wrong("[*] is part of a path that begins with json")

@@ -22,7 +22,33 @@ type Stream struct {
 // A Streamed is a Response of a protocol with streams.
 type Streamed interface{ Stream() *Stream }
 
-var streamMembers = []string{"sent", "received", "missing", "reordered", "repeated", "unmet", "reconnects", "first", "gap", "round_trip"}
+// A streamMember is what expressions read of a Stream: a count, or a time.
+type streamMember struct {
+	name  string
+	count func(*Stream) uint64
+	time  func(*Stream) time.Duration
+}
+
+var streamMembers = []streamMember{
+	{name: "sent", count: func(s *Stream) uint64 { return s.Sent }},
+	{name: "received", count: func(s *Stream) uint64 { return s.Received }},
+	{name: "missing", count: func(s *Stream) uint64 { return s.Missing }},
+	{name: "reordered", count: func(s *Stream) uint64 { return s.Reordered }},
+	{name: "repeated", count: func(s *Stream) uint64 { return s.Repeated }},
+	{name: "unmet", count: func(s *Stream) uint64 { return s.Unmet }},
+	{name: "reconnects", count: func(s *Stream) uint64 { return s.Reconnects }},
+	{name: "first", time: func(s *Stream) time.Duration { return s.First }},
+	{name: "gap", time: func(s *Stream) time.Duration { return s.LongestGap }},
+	{name: "round_trip", time: func(s *Stream) time.Duration { return s.RoundTrip }},
+}
+
+// streamNames lists the names of the members.
+func streamNames() (names []string) {
+	for _, m := range streamMembers {
+		names = append(names, m.name)
+	}
+	return names
+}
 
 // ofStream reports whether a node is the name stream, of which no variable is.
 func (c *compiler) ofStream(n ast.Node) bool {
@@ -34,56 +60,37 @@ func (c *compiler) ofStream(n ast.Node) bool {
 	return !shadowed
 }
 
-// streamMember compiles a member of stream.
-func streamMember(n *ast.MemberNode) (eval, Type, error) {
+// ofStreamMember compiles a member of stream.
+func ofStreamMember(n *ast.MemberNode) (eval, Type, error) {
 	key, ok := n.Property.(*ast.StringNode)
-	if !ok || !slices.Contains(streamMembers, key.Value) {
+	i := -1
+	if ok {
+		i = slices.IndexFunc(streamMembers, func(m streamMember) bool { return m.name == key.Value })
+	}
+	if i < 0 {
 		m := wrong("stream has no %s", n.Property)
-		if m.hint = "it has " + strings.Join(streamMembers, ", "); ok {
-			m.hint = block.Nearest(key.Value, streamMembers)
+		if m.hint = "it has " + strings.Join(streamNames(), ", "); ok {
+			m.hint = block.Nearest(key.Value, streamNames())
 		}
 		return nil, Any, m
 	}
-	name, kind := key.Value, Number
-	if slices.Contains([]string{"first", "gap", "round_trip"}, name) {
+	member, kind := &streamMembers[i], Number
+	if member.time != nil {
 		kind = Duration
 	}
+	none := Value{}.named("stream." + member.name)
 	return func(_ *Scope, r Response) Value {
-		s, ok := r.(Streamed)
+		streamed, ok := r.(Streamed)
 		if !ok {
 			return failed("the answer is no stream")
 		}
-		return s.Stream().member(name)
-	}, kind, nil
-}
-
-func (s *Stream) member(name string) Value {
-	count := func(n uint64) Value { return Num(float64(n)) }
-	span := func(d time.Duration) Value {
-		if d == 0 {
-			return Value{}.named("stream." + name)
+		s := streamed.Stream()
+		if member.time == nil {
+			return Num(float64(member.count(s)))
 		}
-		return Dur(d)
-	}
-	switch name {
-	case "sent":
-		return count(s.Sent)
-	case "received":
-		return count(s.Received)
-	case "missing":
-		return count(s.Missing)
-	case "reordered":
-		return count(s.Reordered)
-	case "repeated":
-		return count(s.Repeated)
-	case "unmet":
-		return count(s.Unmet)
-	case "reconnects":
-		return count(s.Reconnects)
-	case "first":
-		return span(s.First)
-	case "gap":
-		return span(s.LongestGap)
-	}
-	return span(s.RoundTrip)
+		if d := member.time(s); d != 0 {
+			return Dur(d)
+		}
+		return none
+	}, kind, nil
 }
