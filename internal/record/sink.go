@@ -258,7 +258,10 @@ func (s *Sink) drain(c cells) {
 			}
 		}
 		if cell.messages != nil {
-			to.state.messages.add(cell.messages, s.recorder.options.Caps.Codes)
+			all := &to.state.messages
+			before := all.otherCloses
+			all.add(cell.messages, s.recorder.options.Caps.Codes)
+			s.recorder.overflow[cappedCode] += all.otherCloses - before
 		}
 		to.state.otherCodes += other
 		s.recorder.overflow[cappedCode] += other

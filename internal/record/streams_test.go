@@ -89,6 +89,23 @@ func TestMessages(t *testing.T) {
 	t.Error("there is no window of gaps")
 }
 
+// TestClosesBeyondTheCapAreCounted keeps the number of series bounded, and says how much they leave out.
+func TestClosesBeyondTheCapAreCounted(t *testing.T) {
+	r := New(Options{Caps: Caps{Codes: 2}})
+	s := open(t, r, messages())
+	for i := range 10 {
+		s.Message(i, &load.Message{Closed: true, Code: int32(4000 + i%5)})
+	}
+	total := 0.0
+	for _, m := range gathered(t, r, "perfd_stream_closes_total") {
+		total += m.GetCounter().GetValue()
+	}
+	others := gathered(t, r, "perfd_stream_closes_total")["code=other,scenario=s,step=live"].GetCounter().GetValue()
+	if over := gathered(t, r, "perfd_label_overflow_total")["label=code"].GetCounter().GetValue(); total != 10 || others != 6 || over != 6 {
+		t.Errorf("%v closes, %v of them with other codes, and %v beyond the cap; want 10, 6 and 6", total, others, over)
+	}
+}
+
 func TestMessagesAllocateNothing(t *testing.T) {
 	s := open(t, New(Options{}), messages())
 	m := load.Message{Count: [2]uint64{load.Received: 1}, Bytes: [2]int64{load.Received: 50}}
