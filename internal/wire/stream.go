@@ -64,6 +64,12 @@ func (s *Stream) Open(deadline int64, r *load.Result) error {
 	return s.open(deadline, r)
 }
 
+// Admit waits for the token of an opening that no step has taken one for, by the deadline: the target's limit holds for
+// what opens a stream again, too.
+func (s *Stream) Admit(deadline int64, r *load.Result) error {
+	return s.redialer.again(errAgain, deadline, r)
+}
+
 // Torn reports whether a write failed since the stream was opened: a part of it may have been sent, and nothing can follow.
 func (s *Stream) Torn() bool { return s.torn }
 
@@ -130,15 +136,15 @@ func (s *Stream) onReady(fd uintptr) bool {
 		if errno == syscall.EAGAIN {
 			n, errno = 0, 0
 		}
+		if errno != 0 {
+			s.out, s.ioErr = nil, errno
+			return true
+		}
 		s.wrote = n
 		s.SentBytes += int64(n)
 		s.nc.sent.Add(int64(n))
 		whole := n == len(s.out)
 		s.out = nil
-		if errno != 0 {
-			s.ioErr = errno
-			return true
-		}
 		if !whole {
 			return true // the rest goes through net.Conn
 		}

@@ -2,11 +2,9 @@ package websocket
 
 import (
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -207,29 +205,28 @@ func (o *opening) address(at block.Text, k *protocol.Compiler) {
 	case !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme):
 		k.Errors.Add(at.Pos, at.Path, "must be ws or wss, got %q", u.Scheme)
 		return
-	case strings.Contains(rest[end:], "#"):
-		k.Errors.Add(at.Pos, at.Path, "holds a fragment, which is never sent").Hint = "write %23 for a #"
+	}
+	switch u.Scheme {
+	case "ws":
+		u.Scheme = "http"
+	case "wss":
+		u.Scheme = "https"
+	}
+	if o.origin, err = protocol.OriginOf(u); err != nil {
+		k.Errors.Add(at.Pos, at.Path, "%v", err)
 		return
 	}
-	o.origin = wire.Origin{TLS: u.Scheme == "wss" || u.Scheme == "https", Host: strings.ToLower(u.Hostname()), Port: 80}
-	if o.origin.TLS {
-		o.origin.Port = 443
-	}
-	if p := u.Port(); p != "" {
-		n, err := strconv.ParseUint(p, 10, 16)
-		if err != nil || n == 0 {
-			k.Errors.Add(at.Pos, at.Path, "port %q is not one", p)
-			return
-		}
-		o.origin.Port = uint16(n)
-	}
 	k.CheckHost(u.Hostname(), at)
-	o.host = u.Host
+	o.host = protocol.HostField(u)
 	path := at
 	if path.S = rest[end:]; path.S == "" || path.S[0] != '/' {
 		path.S = "/" + path.S
 	}
-	o.target = expr.ParseTemplate(path, k.Symbols, k.Errors)
+	before := k.Errors.Len()
+	if o.target = expr.ParseTemplate(path, k.Symbols, k.Errors); k.Errors.Len() > before {
+		return
+	}
+	k.CheckURL(o.target, at)
 	if !at.Hidden {
 		o.path, _, _ = strings.Cut(path.S, "?")
 	}
@@ -304,7 +301,7 @@ const keyLength = 24
 
 // appendRequest appends the opening request with room for its key, and returns where that is.
 func (o *opening) appendRequest(dst []byte, c *protocol.Call) (_ []byte, key int, err error) {
-	env, r := c.VU.Env, &c.Result
+	env := c.VU.Env
 	dst = append(dst, "GET "...)
 	from := len(dst)
 	if dst, err = o.appendTarget(dst, c.Scope); err != nil {
@@ -351,17 +348,14 @@ func (o *opening) appendRequest(dst []byte, c *protocol.Call) (_ []byte, key int
 			}
 		})
 	}
-	for name, value := range map[string]string{"User-Agent": env.UserAgent, "X-Perfd": env.Identity()} {
-		if !slices.Contains(written, strings.ToLower(name)) {
-			add(name, value)
-		}
+	if !slices.Contains(written, "user-agent") {
+		add("User-Agent", env.UserAgent)
+	}
+	if !slices.Contains(written, "x-perfd") {
+		add("X-Perfd", env.Identity())
 	}
 	if !slices.Contains(written, "traceparent") {
-		flag := "00"
-		if r.Sampled {
-			flag = "01"
-		}
-		add("traceparent", "00-"+hex.EncodeToString(r.Trace[:])+"-"+hex.EncodeToString(r.Span[:])+"-"+flag)
+		dst = append(protocol.AppendTraceparent(append(dst, "traceparent: "...), &c.Result), "\r\n"...)
 	}
 	if jar := c.VU.Cookies(); jar != nil {
 		dst = jar.AppendCookies(dst, &o.origin, []byte(path))

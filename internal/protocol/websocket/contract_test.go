@@ -23,6 +23,19 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // compile compiles the block of a step.
 func compile(t testing.TB, base, text string) protocol.Step {
 	t.Helper()
+	s, err := compiled(base, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func mistakes(base, text string) error {
+	_, err := compiled(base, text)
+	return err
+}
+
+func compiled(base, text string) (protocol.Step, error) {
 	var errs block.Errors
 	c := Kind.Step()
 	block.Decode(block.Parse("step.yaml", []byte(text), &errs), c, &errs)
@@ -30,10 +43,7 @@ func compile(t testing.TB, base, text string) protocol.Step {
 	if errs.Err() == nil {
 		s = c.Compile(&protocol.Compiler{Base: block.Text{S: base}, Symbols: expr.NewSymbols(nil), Errors: &errs})
 	}
-	if err := errs.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return s, errs.Err()
 }
 
 func TestContract(t *testing.T) {

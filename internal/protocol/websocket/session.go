@@ -384,7 +384,10 @@ func (s *session) reopen(deadline int64, r *load.Result) error {
 		if by == wire.Forever {
 			by = s.stream.Now() + reopening
 		}
-		err := s.connect(by, r, nil)
+		err := s.stream.Admit(by, r)
+		if err == nil {
+			err = s.connect(by, r, nil)
+		}
 		switch {
 		case err == nil:
 			s.m.At = s.opened
@@ -474,6 +477,9 @@ func (s *session) record() {
 // next returns the next message, and what is known of it in s.m. The payload is valid until the next call. Pings are
 // answered, and due ones sent.
 func (s *session) next(deadline int64) (payload []byte, err error) {
+	if s.op == 0 {
+		s.text = nil // of the message before: a stream that waits holds none
+	}
 	for {
 		if s.in {
 			whole, err := s.piece()
@@ -596,10 +602,13 @@ func (s *session) fill(deadline int64) error {
 			}
 			until = min(until, s.pingAt)
 		}
-		p := s.pend
+		p, before := s.pend, s.stream.SentBytes
 		s.pend = nil
 		err := s.stream.Exchange(p, until)
 		if err != nil && until < deadline && errors.Is(err, os.ErrDeadlineExceeded) && !s.stream.Torn() {
+			if s.stream.SentBytes == before { // the ping was due before the message could be written
+				s.pend = p
+			}
 			continue
 		}
 		if err == nil {

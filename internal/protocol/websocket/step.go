@@ -205,6 +205,9 @@ func (s *step) perform(c *protocol.Call, sess *session, a *answer) error {
 		return err // the stream itself is as good as before
 	}
 	untouched := reused && sess.first == 0 && s.opening != nil && (errors.Is(err, io.EOF) || wire.Classify(err) == load.Reset)
+	if untouched {
+		sess.unsent()
+	}
 	sess.lose(err)
 	if !untouched {
 		return err
@@ -233,7 +236,7 @@ func (s *step) does() bool {
 // taken.
 func (s *step) ready(c *protocol.Call, sess *session) (reused bool, err error) {
 	if sess.stream.IsOpen() && (s.does() || s.opening == nil) {
-		if err = sess.catchUp(); err == nil {
+		if err = sess.catchUp(int64(c.Deadline)); err == nil {
 			return true, nil
 		}
 		if sess.stopped(err) {
@@ -254,12 +257,13 @@ func (s *step) ready(c *protocol.Call, sess *session) (reused bool, err error) {
 	return false, errNotOpen
 }
 
-// catchUp takes what has come while nobody waited, if the stream has rested for long enough.
-func (s *session) catchUp() error {
+// catchUp takes what has come while nobody waited, if the stream has rested for long enough. It ends by the deadline
+// where more comes all the time.
+func (s *session) catchUp(deadline int64) error {
 	if s.stream.Now()-s.filled < idleCheck && len(s.stream.Unread()) == 0 {
 		return nil
 	}
-	for {
+	for s.stream.Now() < deadline {
 		came, err := s.stream.Poll()
 		if err != nil {
 			return err
@@ -272,7 +276,7 @@ func (s *session) catchUp() error {
 		}
 		for {
 			payload, err := s.next(0)
-			if errors.Is(err, os.ErrDeadlineExceeded) {
+			if errors.Is(err, os.ErrDeadlineExceeded) && !s.stream.Torn() {
 				break // the rest of a message is not there yet
 			}
 			if err != nil {
@@ -285,6 +289,7 @@ func (s *session) catchUp() error {
 			return nil
 		}
 	}
+	return nil
 }
 
 // act does what the step is for, on a stream that is open.
@@ -317,6 +322,11 @@ func (s *step) write(c *protocol.Call, sess *session, a *answer, now int64) (err
 	if a.payload, err = s.send.append(a.payload[:0], c.Scope); err != nil {
 		return err
 	}
+	if s.echoes {
+		if err = s.expected(c, a); err != nil {
+			return err
+		}
+	}
 	a.frame = appendFrame(a.frame[:0], s.send.first, uint32(sess.draw()), a.payload)
 	sess.m.At, sess.m.Count[load.Sent], sess.m.Bytes[load.Sent] = now, 1, int64(len(a.payload))
 	sess.done.Sent++
@@ -325,9 +335,21 @@ func (s *step) write(c *protocol.Call, sess *session, a *answer, now int64) (err
 		return nil
 	}
 	err = sess.stream.Write(a.frame, int64(c.Deadline))
-	sess.record()
 	c.Result.Done = sess.stream.Now()
-	return err
+	if err != nil {
+		sess.unsent()
+		return err
+	}
+	sess.record()
+	return nil
+}
+
+// unsent takes back that a message was sent, unless it was recorded.
+func (s *session) unsent() {
+	if s.m.Count[load.Sent] > 0 {
+		s.done.Sent -= s.m.Count[load.Sent]
+		s.m = load.Message{Step: s.m.Step}
+	}
 }
 
 // errUnmet says that a message did not meet the condition on every message.
@@ -353,11 +375,7 @@ func (*unmetError) Cause() load.Cause { return load.Expect }
 
 // await waits for the message that the step is to receive.
 func (s *step) await(c *protocol.Call, sess *session, a *answer, sent int64) error {
-	if s.echoes {
-		if err := s.expected(c, a); err != nil {
-			return err
-		}
-	} else if s.send == nil {
+	if s.send == nil {
 		for i, from := 0, 0; i < len(sess.lengths); i++ {
 			to := from + int(sess.lengths[i])
 			if s.matches(c, a, sess.waiting[from:to]) {
@@ -376,6 +394,9 @@ func (s *step) await(c *protocol.Call, sess *session, a *answer, sent int64) err
 	for {
 		payload, err := sess.next(int64(c.Deadline))
 		if err != nil {
+			if s.send != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+				sess.record() // the message that was sent counts without an answer, too
+			}
 			return err
 		}
 		found := s.matches(c, a, payload)
