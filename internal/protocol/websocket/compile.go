@@ -28,10 +28,9 @@ type opening struct {
 	subprotocols []string
 	greetings    []*message
 	pingEvery    time.Duration
-	sequence     *expr.Extraction // nil for none
-	each         *expr.Condition  // nil for none
-	reconnect    *Reconnect       // nil for none
-	maxMessage   int              // bytes
+	rules        protocol.StreamRules
+	reconnect    *protocol.Reconnect // nil for none
+	maxMessage   int                 // bytes
 }
 
 // A field is a header field of the opening request.
@@ -137,14 +136,7 @@ func (c *Config) opening(k *protocol.Compiler) *opening {
 	for i := range c.OnOpen {
 		o.greetings = append(o.greetings, c.OnOpen[i].compile(k))
 	}
-	// Messages come while the virtual user does something else, so that these read nothing of it.
-	none := expr.NewSymbols(nil)
-	if c.Sequence.Path != "" {
-		o.sequence = expr.ParseExtraction(c.Sequence, none, k.Errors)
-	}
-	if c.Each.Path != "" {
-		o.each = expr.ParseCondition(c.Each, none, k.Errors)
-	}
+	o.rules = protocol.ParseStreamRules(c.Sequence, c.Each, k.Errors)
 	o.credential = c.credential(k, o)
 	return o
 }

@@ -6,7 +6,6 @@ package websocket
 
 import (
 	"strings"
-	"time"
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/protocol"
@@ -30,7 +29,7 @@ type Config struct {
 	PingEvery    block.Duration            `yaml:"ping_every" doc:"Send a ping this often as long as the stream is open."`
 	Sequence     block.Text                `yaml:"sequence" doc:"The number of a message in the stream's sequence, such as json.seq: messages that are missing, come late or twice are counted. It reads the message only."`
 	Each         block.Text                `yaml:"each" doc:"Condition that every message must meet, such as json.type != nil; the step during which one does not fails. It reads the message only."`
-	Reconnect    *Reconnect                `yaml:"reconnect" doc:"Open a stream that was lost again (default: the next step that needs it fails)."`
+	Reconnect    *protocol.Reconnect       `yaml:"reconnect" doc:"Open a stream that was lost again (default: the next step that needs it fails)."`
 
 	Send    *Message       `yaml:"send" doc:"The message to send."`
 	Receive block.Text     `yaml:"receive" doc:"Wait for the message that meets this condition, such as json.type == 'order', or for any. The step's expect, checks and extract read that message. Messages that came since the step before are looked at first."`
@@ -47,22 +46,12 @@ type Message struct {
 	Binary *block.Text `yaml:"binary" doc:"Bytes in base64."`
 }
 
-// Reconnect says how a stream that was lost is opened again.
-type Reconnect struct {
-	Attempts int            `yaml:"attempts" doc:"How often to try at most after each loss (default: without end)."`
-	BackOff  block.Duration `yaml:"back_off" doc:"Longest wait before the first attempt; it doubles with each, and each wait is drawn at random up to it (default 100ms)."`
-	MaxWait  block.Duration `yaml:"max_wait" doc:"Longest wait before any attempt (default 10s)."`
-}
-
 // A TargetConfig is the websocket block of a target.
 type TargetConfig struct {
 	MaxMessage block.Size `yaml:"max_message" doc:"Largest message that is taken; a larger one fails as overload (default 1MiB)."`
 }
 
-const (
-	defaultMaxMessage = 1 << 20
-	minReconnect      = time.Millisecond
-)
+const defaultMaxMessage = 1 << 20
 
 // DefaultTarget returns the block of a target without one.
 func DefaultTarget() *TargetConfig { return &TargetConfig{MaxMessage: defaultMaxMessage} }
@@ -71,18 +60,6 @@ func DefaultTarget() *TargetConfig { return &TargetConfig{MaxMessage: defaultMax
 func (t *TargetConfig) Validate(at *block.Node, errs *block.Errors) {
 	if n := at.Get("max_message"); n != nil && (t.MaxMessage <= 0 || t.MaxMessage > 1<<30) {
 		errs.Add(n.Pos, n.Path, "must be more than 0 and at most 1GiB, got %s", n.Scalar)
-	}
-}
-
-// Validate checks the reconnect block by itself.
-func (r *Reconnect) Validate(at *block.Node, errs *block.Errors) {
-	if n := at.Get("attempts"); n != nil && r.Attempts < 1 {
-		errs.Add(n.Pos, n.Path, "must be 1 or more, got %s", n.Scalar).Hint = "leave reconnect out for none"
-	}
-	for key, d := range map[string]block.Duration{"back_off": r.BackOff, "max_wait": r.MaxWait} {
-		if n := at.Get(key); n != nil && d.D() < minReconnect {
-			errs.Add(n.Pos, n.Path, "must be at least %s, got %s", minReconnect, n.Scalar)
-		}
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/perfd/perfd/internal/credential"
-	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/wire"
@@ -28,9 +27,6 @@ const (
 	farewell    = int64(100 * time.Millisecond) // how long the last close frame of a VU that ends may take to be written
 	reopening   = int64(10 * time.Second)       // how long one attempt to open a stream again may take while nobody waits
 	longestHead = 64 << 10                      // bytes of the answer to an opening request
-	mostWaiting = 64                            // messages that wait to be received
-	mostKept    = 64 << 10                      // bytes of these
-	remembered  = 64                            // numbers of a sequence below the highest of which it is known whether they came
 )
 
 // A session is one VU's stream. Between requests it is attended by a goroutine, which
@@ -40,7 +36,6 @@ type session struct {
 	of     *opening
 	env    *protocol.Env
 	vu     int
-	sink   protocol.MessageSink // nil for nobody
 
 	attended  bool
 	back      chan struct{} // of capacity 1: the attendant gives the session back
@@ -66,35 +61,14 @@ type session struct {
 	first     int64  // when the first bytes came since the request under way began, 0 for none
 	lost      error  // why the stream was lost; nil for one that is open or was closed
 	lostAt    int64
-	opened    int64 // when the stream was opened
-	last      int64 // when the last message came, 0 for none
 	pend      []byte
 	pingAt    int64 // when the next ping is due, 0 for none
 	pinged    int64 // when the ping that is not answered was sent, 0 for none
 	pings     uint64
 	state     uint64 // of the source of masks and waits
 	counted   struct{ sent, received int64 }
-	high      int64  // the highest number of the sequence
-	seen      uint64 // bit i: high - i came
-	numbered  bool   // there was a number
-	scope     *expr.Scope
-	view      view
-	m         load.Message
-	done      expr.Stream // since the request before the one under way
-
-	waiting []byte // messages that wait to be received, one after the other
-	lengths []int32
+	tally     protocol.Tally
 }
-
-// A view is a message as conditions on it read it.
-type view struct{ body []byte }
-
-func (v *view) Code() int                    { return 0 }
-func (v *view) Body() []byte                 { return v.body }
-func (v *view) Header(string) (string, bool) { return "", false }
-func (v *view) Duration() time.Duration      { return 0 }
-func (v *view) Size() int64                  { return int64(len(v.body)) }
-func (v *view) Sum() uint64                  { return 0 }
 
 func newSession(o *opening, t *wire.Transport, v *protocol.VU) *session {
 	s := &session{
@@ -179,10 +153,10 @@ func (s *session) attend() {
 		payload, err := s.next(wire.Forever)
 		switch {
 		case err == nil && s.listening:
-			s.record()
+			s.tally.Record()
 		case err == nil:
-			s.record()
-			s.keep(payload)
+			s.tally.Record()
+			s.tally.Keep(payload)
 		case s.stopped(err):
 			return
 		default:
@@ -199,30 +173,6 @@ func (s *session) stopped(err error) bool {
 	return errors.Is(err, wire.ErrRecalled) || wire.Classify(err) == load.Canceled
 }
 
-// keep keeps a message until it is received. The oldest give way.
-func (s *session) keep(payload []byte) {
-	if len(payload) > mostKept {
-		return
-	}
-	for len(s.lengths) > 0 && (len(s.lengths) >= mostWaiting || len(s.waiting)+len(payload) > mostKept) {
-		s.forget(1)
-	}
-	s.waiting = append(s.waiting, payload...)
-	s.lengths = append(s.lengths, int32(len(payload)))
-}
-
-// forget removes the first n messages that wait.
-func (s *session) forget(n int) {
-	size := 0
-	for _, l := range s.lengths[:n] {
-		size += int(l)
-	}
-	s.waiting = slices.Delete(s.waiting, 0, size)
-	if s.lengths = slices.Delete(s.lengths, 0, n); len(s.lengths) == 0 {
-		s.waiting, s.lengths = nil, nil
-	}
-}
-
 // draw returns a number from the session's own source (xorshift64*, Vigna 2016): what comes while a VU
 // thinks must not change what the VU draws.
 func (s *session) draw() uint64 {
@@ -235,11 +185,7 @@ func (s *session) draw() uint64 {
 // open opens the stream for the first time, by a step's deadline.
 func (s *session) open(c *protocol.Call) error {
 	s.end(closeNormal)
-	if s.of.sequence != nil || s.of.each != nil {
-		s.scope = &expr.Scope{}
-	}
-	s.sink, s.m = c.Messages, load.Message{Step: c.Result.Step}
-	s.numbered, s.last, s.waiting, s.lengths = false, 0, nil, nil
+	s.tally.Begin(c, s.of.rules)
 	var err error
 	if s.hello, s.keyAt, err = s.of.appendRequest(s.hello[:0], c); err != nil {
 		return err
@@ -284,10 +230,11 @@ func (s *session) connect(deadline int64, r *load.Result, c *protocol.Call) erro
 		return err
 	}
 	s.op, s.in, s.left, s.fragments, s.text, s.pend = 0, false, 0, 0, nil, nil
-	s.opened = s.stream.Now()
-	s.filled, s.last, s.lost, s.pinged, s.pingAt = s.opened, 0, nil, 0, 0
+	opened := s.stream.Now()
+	s.tally.Opened(opened)
+	s.filled, s.lost, s.pinged, s.pingAt = opened, nil, 0, 0
 	if s.of.pingEvery > 0 {
-		s.pingAt = s.opened + int64(s.of.pingEvery)
+		s.pingAt = opened + int64(s.of.pingEvery)
 	}
 	if s.greeted == 0 {
 		return nil
@@ -296,9 +243,8 @@ func (s *session) connect(deadline int64, r *load.Result, c *protocol.Call) erro
 		s.closed(0, load.ClosedError)
 		return err
 	}
-	s.m.Count[load.Sent], s.m.Bytes[load.Sent], s.m.At = uint64(s.greeted), s.greetedBytes, s.opened
-	s.done.Sent += uint64(s.greeted)
-	s.record()
+	s.tally.Sent(opened, uint64(s.greeted), s.greetedBytes)
+	s.tally.Record()
 	return nil
 }
 
@@ -366,20 +312,11 @@ func (s *session) agreed(head *wire.Head) error {
 // attempt left, or no time.
 func (s *session) reopen(deadline int64, r *load.Result) error {
 	o := s.of.reconnect
-	wait, most := int64(100*time.Millisecond), int64(10*time.Second)
-	if o.BackOff > 0 {
-		wait = int64(o.BackOff)
-	}
-	if o.MaxWait > 0 {
-		most = int64(o.MaxWait)
-	}
 	since := s.lostAt
 	for attempt := 1; ; attempt++ {
-		// Full jitter: streams that were lost together do not come back together.
-		if err := s.pause(int64(s.draw()%uint64(min(wait, most)))+1, deadline); err != nil {
+		if err := s.pause(o.Wait(attempt, s.draw()), deadline); err != nil {
 			return err
 		}
-		wait = min(2*wait, most)
 		by := deadline
 		if by == wire.Forever {
 			by = s.stream.Now() + reopening
@@ -390,10 +327,7 @@ func (s *session) reopen(deadline int64, r *load.Result) error {
 		}
 		switch {
 		case err == nil:
-			s.m.At = s.opened
-			s.m.Timed[load.Reconnect] = max(1, s.opened-since)
-			s.done.Reconnects++
-			s.record()
+			s.tally.Reconnected(since)
 			return nil
 		case s.stopped(err):
 			return err
@@ -455,8 +389,7 @@ func (s *session) lose(err error) {
 func (s *session) closed(code int32, why load.CloseReason) {
 	s.stream.Shut(why)
 	s.text, s.pend = nil, nil
-	s.m.At, s.m.Closed, s.m.Code = s.stream.Now(), true, code
-	s.record()
+	s.tally.Closed(s.stream.Now(), code)
 }
 
 // tell sends a close frame, if that can be done.
@@ -466,15 +399,7 @@ func (s *session) tell(code uint16, deadline int64) {
 	_ = s.stream.Write(appendFrame(nil, opClose, uint32(s.draw()), p[:]), deadline) // the stream ends either way
 }
 
-// record passes on what s.m says, and empties it.
-func (s *session) record() {
-	if s.sink != nil {
-		s.sink.Message(s.vu, &s.m)
-	}
-	s.m = load.Message{Step: s.m.Step}
-}
-
-// next returns the next message, and what is known of it in s.m. The payload is valid until the next call. Pings are
+// next returns the next message, and what is known of it in the tally's Event. The payload is valid until the next call. Pings are
 // answered, and due ones sent.
 func (s *session) next(deadline int64) (payload []byte, err error) {
 	if s.op == 0 {
@@ -487,7 +412,7 @@ func (s *session) next(deadline int64) (payload []byte, err error) {
 				return nil, err
 			}
 			if whole != nil {
-				s.arrived(whole)
+				s.tally.Received(s.filled, len(whole), whole)
 				return whole, nil
 			}
 		}
@@ -519,7 +444,7 @@ func (s *session) next(deadline int64) (payload []byte, err error) {
 					if h.op == opText && !utf8.Valid(payload) {
 						return nil, errInvalid
 					}
-					s.arrived(payload)
+					s.tally.Received(s.filled, len(payload), payload)
 					return payload, nil
 				}
 				s.stream.Take(n)
@@ -651,10 +576,10 @@ func (s *session) control(op byte, payload []byte, deadline int64) error {
 		return s.stream.Write(appendFrame(frame[:0], opPong, uint32(s.draw()), payload), within(deadline, s.stream.Now()))
 	case opPong:
 		if s.pinged > 0 && len(payload) == 8 && binary.BigEndian.Uint64(payload) == s.pings {
-			s.m.At = s.filled
-			s.m.Timed[load.PingRoundTrip] = max(1, s.filled-s.pinged)
+			s.tally.Event.At = s.filled
+			s.tally.Event.Timed[load.PingRoundTrip] = max(1, s.filled-s.pinged)
 			s.pinged = 0
-			s.record()
+			s.tally.Record()
 			if s.awaits {
 				return errPonged
 			}
@@ -666,68 +591,6 @@ func (s *session) control(op byte, payload []byte, deadline int64) error {
 		return err
 	}
 	return closed
-}
-
-// arrived notes in s.m what is known of a message.
-func (s *session) arrived(payload []byte) {
-	m, at := &s.m, s.filled
-	m.At, m.Count[load.Received], m.Bytes[load.Received] = at, 1, int64(len(payload))
-	s.done.Received++
-	if s.last == 0 {
-		m.Timed[load.FirstMessage] = max(1, at-s.opened)
-		s.done.First = time.Duration(m.Timed[load.FirstMessage])
-	} else {
-		m.Timed[load.MessageGap] = max(1, at-s.last)
-		s.done.LongestGap = max(s.done.LongestGap, time.Duration(m.Timed[load.MessageGap]))
-	}
-	s.last = at
-	if s.scope == nil {
-		return
-	}
-	s.view.body = payload
-	if s.of.sequence != nil {
-		if v, err := s.of.sequence.Eval(s.scope, &s.view); err == nil {
-			if n, ok := v.Measure(); ok {
-				s.number(int64(n))
-			}
-		}
-	}
-	if s.of.each != nil {
-		if ok, _ := s.of.each.Eval(s.scope, &s.view); !ok {
-			m.Unmet = true
-			s.done.Unmet++
-		}
-	}
-	s.scope.Answered()
-	s.view.body = nil
-}
-
-// number compares a number of the sequence with those before it. One that is far below begins a new sequence.
-func (s *session) number(n int64) {
-	if !s.numbered || n <= s.high-remembered {
-		s.numbered, s.high, s.seen = true, n, ^uint64(0)
-		return
-	}
-	if n > s.high {
-		skipped := uint64(n - s.high - 1)
-		s.m.Missing = skipped
-		s.done.Missing += skipped
-		if skipped >= remembered {
-			s.seen = 0
-		}
-		s.seen = s.seen<<(skipped+1) | 1
-		s.high = n
-		return
-	}
-	bit := uint64(1) << uint64(s.high-n)
-	if s.seen&bit != 0 {
-		s.m.Repeated = true
-		s.done.Repeated++
-		return
-	}
-	s.seen |= bit
-	s.m.Reordered = true
-	s.done.Reordered++
 }
 
 // errPonged is what ends the wait for a pong.

@@ -175,7 +175,7 @@ func (s *step) finish(c *protocol.Call, sess *session, a *answer, err error) {
 	r.SentBytes = sess.stream.SentBytes - sess.counted.sent
 	r.ReceivedBytes = sess.stream.ReceivedBytes - sess.counted.received
 	sess.counted.sent, sess.counted.received = sess.stream.SentBytes, sess.stream.ReceivedBytes
-	a.stream, sess.done = sess.done, expr.Stream{}
+	a.stream, sess.tally.Since = sess.tally.Since, expr.Stream{}
 	var opening int64
 	for _, d := range r.Phases {
 		opening += d
@@ -201,12 +201,12 @@ func (s *step) perform(c *protocol.Call, sess *session, a *answer) error {
 	if err == nil || sess.stopped(err) {
 		return err
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) && !sess.stream.Torn() || errors.Is(err, errUnmet) || isValue(err) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !sess.stream.Torn() || isUnmet(err) || isValue(err) {
 		return err // the stream itself is as good as before
 	}
 	untouched := reused && sess.first == 0 && s.opening != nil && (errors.Is(err, io.EOF) || wire.Classify(err) == load.Reset)
 	if untouched {
-		sess.unsent()
+		sess.tally.Unsent()
 	}
 	sess.lose(err)
 	if !untouched {
@@ -219,6 +219,12 @@ func (s *step) perform(c *protocol.Call, sess *session, a *answer) error {
 		}
 	}
 	return err
+}
+
+// isUnmet reports whether an error is of messages that do not meet the condition on all.
+func isUnmet(err error) bool {
+	_, ok := errors.AsType[*protocol.UnmetError](err)
+	return ok
 }
 
 // isValue reports whether an error is of a value that the request needs: nothing was sent.
@@ -282,8 +288,8 @@ func (s *session) catchUp(deadline int64) error {
 			if err != nil {
 				return err
 			}
-			s.record()
-			s.keep(payload)
+			s.tally.Record()
+			s.tally.Keep(payload)
 		}
 		if !came {
 			return nil
@@ -311,7 +317,7 @@ func (s *step) act(c *protocol.Call, sess *session, a *answer) error {
 	case s.closes > 0:
 		return s.leave(c, sess)
 	}
-	return s.judged(sess)
+	return sess.tally.Judged()
 }
 
 // write sends the message. Where an answer is waited for it is written when that begins.
@@ -328,8 +334,7 @@ func (s *step) write(c *protocol.Call, sess *session, a *answer, now int64) (err
 		}
 	}
 	a.frame = appendFrame(a.frame[:0], s.send.first, uint32(sess.draw()), a.payload)
-	sess.m.At, sess.m.Count[load.Sent], sess.m.Bytes[load.Sent] = now, 1, int64(len(a.payload))
-	sess.done.Sent++
+	sess.tally.Sent(now, 1, int64(len(a.payload)))
 	if (s.receives || s.echoes) && len(sess.stream.Unread()) == 0 && !sess.in {
 		sess.pend = a.frame
 		return nil
@@ -337,65 +342,28 @@ func (s *step) write(c *protocol.Call, sess *session, a *answer, now int64) (err
 	err = sess.stream.Write(a.frame, int64(c.Deadline))
 	c.Result.Done = sess.stream.Now()
 	if err != nil {
-		sess.unsent()
+		sess.tally.Unsent()
 		return err
 	}
-	sess.record()
+	sess.tally.Record()
 	return nil
 }
-
-// unsent takes back that a message was sent, unless it was recorded.
-func (s *session) unsent() {
-	if s.m.Count[load.Sent] > 0 {
-		s.done.Sent -= s.m.Count[load.Sent]
-		s.m = load.Message{Step: s.m.Step}
-	}
-}
-
-// errUnmet says that a message did not meet the condition on every message.
-var errUnmet = errors.New("a message does not meet the condition on every message of the stream")
-
-// judged returns what is wrong with the messages that came since the step before.
-func (s *step) judged(sess *session) error {
-	if n := sess.done.Unmet; n > 0 {
-		return &unmetError{n, sess.of.each}
-	}
-	return nil
-}
-
-// An unmetError says how many messages did not meet the condition on all.
-type unmetError struct {
-	n    uint64
-	each *expr.Condition
-}
-
-func (e *unmetError) Error() string   { return fmt.Sprintf("%d messages are not: %s", e.n, e.each) }
-func (e *unmetError) Unwrap() error   { return errUnmet }
-func (*unmetError) Cause() load.Cause { return load.Expect }
 
 // await waits for the message that the step is to receive.
 func (s *step) await(c *protocol.Call, sess *session, a *answer, sent int64) error {
 	if s.send == nil {
-		for i, from := 0, 0; i < len(sess.lengths); i++ {
-			to := from + int(sess.lengths[i])
-			if s.matches(c, a, sess.waiting[from:to]) {
-				a.other = append(a.other[:0], sess.waiting[from:to]...)
-				a.body = a.other
-				sess.forget(i + 1)
-				c.Result.Done = sess.stream.Now()
-				return s.judged(sess)
-			}
-			from = to
-		}
-		if len(sess.lengths) > 0 {
-			sess.forget(len(sess.lengths))
+		var found bool
+		if a.other, found = sess.tally.Take(a.other[:0], func(p []byte) bool { return s.matches(c, a, p) }); found {
+			a.body = a.other
+			c.Result.Done = sess.stream.Now()
+			return sess.tally.Judged()
 		}
 	}
 	for {
 		payload, err := sess.next(int64(c.Deadline))
 		if err != nil {
 			if s.send != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-				sess.record() // the message that was sent counts without an answer, too
+				sess.tally.Record() // the message that was sent counts without an answer, too
 			}
 			return err
 		}
@@ -403,14 +371,13 @@ func (s *step) await(c *protocol.Call, sess *session, a *answer, sent int64) err
 		if found {
 			c.Result.Done = sess.filled
 			if s.send != nil {
-				sess.m.Timed[load.RoundTrip] = max(1, sess.filled-sent)
-				sess.done.RoundTrip = time.Duration(sess.m.Timed[load.RoundTrip])
+				sess.tally.Answered(sent, sess.filled)
 			}
 		}
-		sess.record()
+		sess.tally.Record()
 		if found {
 			a.body = payload
-			return s.judged(sess)
+			return sess.tally.Judged()
 		}
 	}
 }
@@ -468,7 +435,7 @@ func (s *step) goOn(c *protocol.Call, sess *session) error {
 	c.Result.Done = sess.stream.Now()
 	switch {
 	case sess.stream.IsOpen(), over && sess.reopens():
-		return s.judged(sess)
+		return sess.tally.Judged()
 	case sess.lost != nil:
 		return sess.lost
 	}
@@ -486,13 +453,13 @@ func (s *step) pong(c *protocol.Call, sess *session) error {
 		payload, err := sess.next(int64(c.Deadline))
 		if errors.Is(err, errPonged) {
 			c.Result.Done = sess.filled
-			return s.judged(sess)
+			return sess.tally.Judged()
 		}
 		if err != nil {
 			return err
 		}
-		sess.record()
-		sess.keep(payload)
+		sess.tally.Record()
+		sess.tally.Keep(payload)
 	}
 }
 
@@ -503,7 +470,7 @@ func (s *step) leave(c *protocol.Call, sess *session) error {
 	for {
 		_, err := sess.next(by)
 		if err == nil {
-			sess.record()
+			sess.tally.Record()
 			continue
 		}
 		if sess.stopped(err) {
@@ -517,6 +484,6 @@ func (s *step) leave(c *protocol.Call, sess *session) error {
 		if err != nil {
 			return err
 		}
-		return s.judged(sess)
+		return sess.tally.Judged()
 	}
 }
