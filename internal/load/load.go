@@ -164,7 +164,7 @@ type Result struct {
 	Code  int32 // the protocol's answer code; 0 where there was no answer
 
 	Phases [NumPhases]int64 // ns
-	Waited int64            // ns spent before Sent waiting for a token of a rate limit
+	Waited int64            // ns spent before Sent on perfd's account: waiting for a token of a rate limit, reading descriptors
 
 	SentBytes, ReceivedBytes int64 // of all attempts
 

@@ -48,18 +48,21 @@ func (a *answer) Header(name string) (string, bool) {
 	return "", false
 }
 
-// decode sets the body to a message of a type as JSON.
-func (a *answer) decode(md protoreflect.MessageDescriptor, types *dynamicpb.Types) error {
+// appendJSON appends a message of a type as JSON. Unknown reports whether it has fields that the type has not.
+func appendJSON(dst, raw []byte, md protoreflect.MessageDescriptor, types *dynamicpb.Types, unknown func(protoreflect.Message)) ([]byte, error) {
 	m := dynamicpb.NewMessage(md)
-	if err := (proto.UnmarshalOptions{Resolver: types, AllowPartial: true}).Unmarshal(a.raw, m); err != nil {
-		return &wire.ProtocolError{Text: "the answer is no " + string(md.FullName()) + ": " + err.Error()}
+	if err := (proto.UnmarshalOptions{Resolver: types, AllowPartial: true}).Unmarshal(raw, m); err != nil {
+		return dst, &wire.ProtocolError{Text: "the answer is no " + string(md.FullName()) + ": " + err.Error()}
 	}
-	var err error
+	if unknown != nil {
+		unknown(m)
+	}
 	w := jsonWriter{types}
-	if a.body, err = w.message(a.body[:0], m); err != nil {
-		return &wire.ProtocolError{Text: "the answer has no form in JSON: " + err.Error()}
+	dst, err := w.message(dst, m)
+	if err != nil {
+		return dst, &wire.ProtocolError{Text: "the answer has no form in JSON: " + err.Error()}
 	}
-	return nil
+	return dst, nil
 }
 
 // A jsonWriter writes messages as ProtoJSON does with EmitDefaultValues, except that 64-bit

@@ -67,10 +67,7 @@ func (s *step) bind(md protoreflect.MethodDescriptor, types *dynamicpb.Types, er
 		errs.Add(s.message.node.Pos, s.message.node.Path, "%s.%s is a stream, and a step of grpc sends one message and takes one", s.service, s.method)
 		return nil
 	}
-	m := b.bind(s.message, md.Input())
-	out := &bound{message: m, output: md.Output(), types: types}
-	out.fixed, out.isFixed = m.constant()
-	return out
+	return &bound{first: newPayload(b.bind(s.message, md.Input())), method: md, types: types}
 }
 
 // endpoint compiles where requests go.

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/perfd/perfd/internal/credential"
+	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
 	"github.com/perfd/perfd/internal/wire"
@@ -40,11 +41,37 @@ type step struct {
 
 // bound is what a step is by its method's descriptor. It is immutable.
 type bound struct {
+	first  payload // the message of the request
+	method protoreflect.MethodDescriptor
+	types  *dynamicpb.Types
+	read   int64 // when the server described it, ns since zero; 0 if files do
+}
+
+// A payload is a message that is sent.
+type payload struct {
 	message message
 	fixed   []byte // the message, if it is always the same
 	isFixed bool
-	output  protoreflect.MessageDescriptor
-	types   *dynamicpb.Types
+}
+
+func newPayload(m message) payload {
+	p := payload{message: m}
+	p.fixed, p.isFixed = m.constant()
+	return p
+}
+
+// fill makes out the message. One that differs from request to request is written to room, which is returned.
+func (p *payload) fill(out *outgoing, room []byte, s *expr.Scope) (_ []byte, err error) {
+	if out.shared = p.isFixed; p.isFixed {
+		out.bytes = p.fixed
+		return room, nil
+	}
+	if cap(room) > scratchSpare {
+		room = nil
+	}
+	room, err = p.message.appendTo(room[:0], s)
+	out.bytes = room
+	return room, err
 }
 
 // credentialFields are those of a credential's value as metadata: names and values in turn.
@@ -70,8 +97,9 @@ type session struct {
 	ctx    context.Context //nolint:containedctx // the parent of its requests' contexts, which Interrupt ends
 	cancel context.CancelFunc
 	line   *line
-	owned  bool // the line is the session's own
-	renew  bool // each iteration has a new connection
+	owned  bool                   // the line is the session's own
+	renew  bool                   // each iteration has a new connection
+	schema atomic.Pointer[schema] // where the server describes itself; nil before it is used
 }
 
 func (s *session) Interrupt() { s.cancel() }
@@ -163,33 +191,26 @@ func (s *step) Do(c *protocol.Call) {
 }
 
 func (s *step) perform(c *protocol.Call, w *scratch) error {
-	held, err := c.VU.Session(s.to.key, s.open)
+	sess, err := s.session(c.VU)
 	if err != nil {
 		return err
 	}
-	sess := held.(*session) //nolint:forcetypeassert // no other protocol uses the key
-	if sess.ctx.Err() != nil {
-		return context.Canceled
-	}
 	ctx, cancel := context.WithDeadline(sess.ctx, c.VU.Env.Zero.Add(c.Deadline))
 	defer cancel()
-	var by *credential.Credential
-	var value *credential.Value
-	if s.credential != "" {
-		by = c.VU.Env.Credentials[s.credential]
-		if value = by.Value(); value == nil {
-			return fmt.Errorf("%w: %s", credential.ErrNone, s.credential)
-		}
+	by, value, err := s.prove(c.VU.Env)
+	if err != nil {
+		return err
 	}
-	if ctx, err = s.withMetadata(ctx, c, w, value); err != nil {
+	list, err := s.fields(c, w, value)
+	if err != nil {
 		return err
 	}
 	ch, err := sess.line.take(c.Result.Sent)
 	if err != nil {
 		return err
 	}
-	x := exchange{step: s, call: c, scratch: w, channel: ch, session: sess}
-	err = x.perform(ctx)
+	x := exchange{step: s, env: c.VU.Env, channel: ch, session: sess}
+	err = x.perform(metadata.AppendToOutgoingContext(ctx, list...), c, w)
 	sess.line.give(ch, x.useless)
 	if err == nil && w.answer.code == int(codes.Unauthenticated) && by != nil {
 		by.Refused(value)
@@ -197,8 +218,34 @@ func (s *step) perform(c *protocol.Call, w *scratch) error {
 	return err
 }
 
-// withMetadata returns a context with the request's metadata.
-func (s *step) withMetadata(ctx context.Context, c *protocol.Call, w *scratch, v *credential.Value) (context.Context, error) {
+// session returns the VU's way to the endpoint.
+func (s *step) session(v *protocol.VU) (*session, error) {
+	held, err := v.Session(s.to.key, s.open)
+	if err != nil {
+		return nil, err
+	}
+	sess := held.(*session) //nolint:forcetypeassert // no other protocol uses the key
+	if sess.ctx.Err() != nil {
+		return nil, context.Canceled
+	}
+	return sess, nil
+}
+
+// prove returns the credential that the request is sent with, and its value; nil for none.
+func (s *step) prove(env *protocol.Env) (*credential.Credential, *credential.Value, error) {
+	if s.credential == "" {
+		return nil, nil, nil
+	}
+	by := env.Credentials[s.credential]
+	value := by.Value()
+	if value == nil {
+		return nil, nil, fmt.Errorf("%w: %s", credential.ErrNone, s.credential)
+	}
+	return by, value, nil
+}
+
+// fields returns the request's metadata: names and values in turn.
+func (s *step) fields(c *protocol.Call, w *scratch, v *credential.Value) ([]string, error) {
 	env := c.VU.Env
 	list := make([]string, 0, 2*len(s.metadata)+8)
 	list = append(list, "x-perfd", env.Identity())
@@ -212,11 +259,11 @@ func (s *step) withMetadata(ctx context.Context, c *protocol.Call, w *scratch, v
 		}
 		var err error
 		if w.text, err = f.value.Append(w.text[:0], c.Scope); err != nil {
-			return ctx, err
+			return nil, err
 		}
 		text := string(w.text)
 		if !isValue(f.name, text) {
-			return ctx, f.at.wrong(errNotPrintable, text)
+			return nil, f.at.wrong(errNotPrintable, text)
 		}
 		list = append(list, f.name, text)
 	}
@@ -232,7 +279,7 @@ func (s *step) withMetadata(ctx context.Context, c *protocol.Call, w *scratch, v
 		}
 		list = append(list, fields.list...)
 	}
-	return metadata.AppendToOutgoingContext(ctx, list...), nil
+	return list, nil
 }
 
 var errNotPrintable = errors.New("must be printable ASCII")
@@ -247,71 +294,52 @@ func fieldsOf(header []byte) (list []string) {
 	return list
 }
 
-// An exchange is one request under way.
+// An exchange is what is done on a channel for one request.
 type exchange struct {
 	step    *step
-	call    *protocol.Call
-	scratch *scratch
+	env     *protocol.Env
 	channel *channel
 	session *session
 	useless bool // the channel is not to be used again
 }
 
-func (x *exchange) perform(ctx context.Context) error {
-	s, c, w := x.step, x.call, x.scratch
-	b := s.bound
-	if b == nil {
-		var err error
-		if b, err = x.described(ctx); err != nil {
-			return err
-		}
-		c.Result.Sent = int64(c.VU.Env.Now())
+func (x *exchange) perform(ctx context.Context, c *protocol.Call, w *scratch) (err error) {
+	s := x.step
+	b, err := x.bound(ctx, &c.Result)
+	if err != nil {
+		return err
 	}
-	if w.out.shared = b.isFixed; b.isFixed {
-		w.out.bytes = b.fixed
-	} else {
-		if cap(w.room) > scratchSpare {
-			w.room = nil
-		}
-		var err error
-		if w.room, err = b.message.appendTo(w.room[:0], c.Scope); err != nil {
-			return err
-		}
-		w.out.bytes = w.room
+	if w.room, err = b.first.fill(&w.out, w.room, c.Scope); err != nil {
+		return err
 	}
 	options := s.options
 	if len(c.Keep.Headers) > 0 {
 		options = append(slices.Clip(options), grpc.Header(&w.answer.header), grpc.Trailer(&w.answer.trailer))
 	}
-	r := newRPC(ctx, c.VU.Env.Now)
-	err := x.channel.cc.Invoke(r, s.path, &w.out, &w.in, options...)
-	c.Result.Done = int64(c.VU.Env.Now())
-	x.measure(r)
+	r := newRPC(ctx, x.env.Now)
+	err = x.channel.cc.Invoke(r, s.path, &w.out, &w.in, options...)
+	c.Result.Done = int64(x.env.Now())
+	x.measure(r, &c.Result)
+	w.answer.duration = time.Duration(c.Result.Duration())
 	if err != nil {
-		return x.settle(r, err)
+		st, err := x.settle(r, err, c.Result.Done >= int64(c.Deadline))
+		if st != nil {
+			w.answer.code, w.answer.message = int(st.code), st.message
+			x.doubt(b, st.code)
+		}
+		return err
 	}
-	w.answer.raw, w.answer.duration = w.in.bytes, time.Duration(c.Result.Duration())
+	w.answer.raw = w.in.bytes
 	if c.Keep.Body {
-		return w.answer.decode(b.output, b.types)
+		w.answer.body, err = x.decode(ctx, b, w.answer.body[:0], w.answer.raw)
 	}
-	return nil
+	return err
 }
 
 // measure sets the phases and byte counts.
-func (x *exchange) measure(r *rpc) {
-	res := &x.call.Result
+func (x *exchange) measure(r *rpc, res *load.Result) {
 	res.SentBytes, res.ReceivedBytes = x.channel.sent.Swap(0), x.channel.received.Swap(0)
-	wrote := r.sent.Load()
-	if wrote == noTime || wrote > res.Done {
-		wrote = res.Done
-	}
-	if d := x.channel.dial.Load(); d != nil && d.begin >= res.Sent && d.end <= wrote {
-		res.Phases[load.PhaseDNS], res.Phases[load.PhaseTLS] = d.dns, d.tls
-		// The handshake of HTTP/2 belongs to the connect.
-		res.Phases[load.PhaseConnect] = max(0, wrote-res.Sent-d.dns-d.tls)
-	} else {
-		wrote = res.Sent
-	}
+	wrote := x.opened(r, res)
 	first := r.first.Load()
 	if first == noTime || first > res.Done {
 		first = res.Done
@@ -321,33 +349,47 @@ func (x *exchange) measure(r *rpc) {
 	res.Phases[load.PhaseTransfer] = res.Done - first
 }
 
-// settle takes the status of a request that did not end well. It returns nil if the server has answered.
-func (x *exchange) settle(r *rpc, err error) error {
+// opened sets the phases of the opening of a connection, if the request waited for one, and returns when they ended.
+func (x *exchange) opened(r *rpc, res *load.Result) int64 {
+	wrote := r.sent.Load()
+	if wrote == noTime || wrote > res.Done {
+		wrote = res.Done
+	}
+	d := x.channel.dial.Load()
+	if d == nil || d.begin < res.Sent || d.end > wrote {
+		return res.Sent
+	}
+	res.Phases[load.PhaseDNS], res.Phases[load.PhaseTLS] = d.dns, d.tls
+	// The handshake of HTTP/2 belongs to the connect.
+	res.Phases[load.PhaseConnect] = max(0, wrote-res.Sent-d.dns-d.tls)
+	return wrote
+}
+
+// settle says how an RPC ended: by the server's status, or by an error. Late says that its time was up.
+func (x *exchange) settle(r *rpc, err error, late bool) (*statusError, error) {
 	st, _ := status.FromError(err)
 	code, text := st.Code(), st.Message()
 	switch {
 	case x.session.ctx.Err() != nil:
-		return context.Canceled
-	case code == codes.DeadlineExceeded && x.call.Result.Done >= int64(x.call.Deadline):
+		return nil, context.Canceled
+	case code == codes.DeadlineExceeded && late:
 		// A connection on which nothing at all came may be one to nobody; one that is not open by now may never be.
 		x.useless = r.conn.Load() == nil || x.channel.arrived.Load() == r.arrived.Load()
-		return context.DeadlineExceeded
+		return nil, context.DeadlineExceeded
 	case code == codes.ResourceExhausted && strings.HasPrefix(text, "grpc: received message"):
-		return &limitError{fmt.Sprintf("the answer's message is larger than %d bytes (max_read)", x.step.to.target.MaxRead)}
+		return nil, &limitError{fmt.Sprintf("the answer's message is larger than %d bytes (max_read)", x.step.to.target.MaxRead)}
 	case code == codes.Internal && strings.HasPrefix(text, "peer header list size exceeded limit"):
-		return &limitError{fmt.Sprintf("the answer's metadata comes to more than %d bytes (max_header)", x.step.to.target.MaxHeader)}
+		return nil, &limitError{fmt.Sprintf("the answer's metadata comes to more than %d bytes (max_header)", x.step.to.target.MaxHeader)}
 	case errors.As(err, new(*wire.ProtocolError)):
-		return err
+		return nil, err
 	case code == codes.Internal && (strings.HasPrefix(text, "grpc: ") || strings.HasPrefix(text, "cardinality violation")):
-		return &wire.ProtocolError{Text: text}
+		return nil, &wire.ProtocolError{Text: text}
 	case r.answered.Load(), strings.HasPrefix(text, "unexpected HTTP status code received from server"):
-		x.scratch.answer.code, x.scratch.answer.message = int(code), text
-		x.scratch.answer.duration = time.Duration(x.call.Result.Duration())
-		return nil
+		return &statusError{code, text}, nil
 	case strings.HasPrefix(text, "stream terminated by RST_STREAM"):
-		return &resetError{text}
+		return nil, &resetError{text}
 	}
-	return x.broken(r, text)
+	return nil, x.broken(r, text)
 }
 
 // broken returns why a request failed whose server said nothing of it.
