@@ -23,7 +23,7 @@ var unscaledKeys = []struct {
 }{
 	{"waits for an answer, which takes as long as it takes", []string{
 		"$defs.flow.timeout", "$defs.flow.on_failure.retry.attempts", "$defs.flow.on_failure.retry.back_off", "$defs.flow.on_failure.retry.max_wait",
-		"scenarios.workload.graceful_stop", "scenarios.workload.graceful_ramp_down", "safety.back_off.after",
+		"$defs.flow.within", "scenarios.workload.graceful_stop", "scenarios.workload.graceful_ramp_down", "safety.back_off.after",
 	}},
 	{"is a limit, and no load", []string{
 		"safety.max_request_rate", "targets.limits.request_rate", "scenarios.workload.max_lateness", "scenarios.validity.max_lateness",

@@ -187,9 +187,6 @@ func (r *run) start(paused bool, ended func(engine.Outcome)) {
 	}
 	go func() {
 		defer close(r.done)
-		if r.cleaner != nil {
-			r.cleaner.start()
-		}
 		r.s.awaitLevel(ctx)
 		r.prepare(ctx)
 		outcome := r.engine.Run(ctx)

@@ -77,7 +77,7 @@ func (u *unmeasured) collect(send analysis.Send, scenario string) {
 const (
 	setUpAttempts = 3                // of a run that has an end
 	longestWait   = time.Minute      // between two attempts
-	concludeIn    = 30 * time.Second // for cleanup and teardown together, after the load of a run
+	tearDownIn    = 30 * time.Second // after the load of a run and its cleanup
 	mostRemnants  = 10_000           // that wait beyond what cleanup keeps
 )
 
@@ -90,11 +90,14 @@ type asideSink struct {
 func (s asideSink) Record(_ int, r *load.Result) { s.run.s.unmeasured.add(s.program, r) }
 
 // aside returns a VU that performs a program beside the flow.
-func (r *run) aside(p *flow.Program) *flow.VU {
-	return p.NewVU(0, &flow.Runtime{
+func (r *run) aside(p *flow.Program) *flow.VU { return p.NewVU(0, r.asideRuntime(p)) }
+
+// asideRuntime returns what VUs share that perform a program beside the flow.
+func (r *run) asideRuntime(p *flow.Program) *flow.Runtime {
+	return &flow.Runtime{
 		Sink: asideSink{r, p}, Env: r.env, Limiter: r.limiter, Now: r.engine.Now,
 		Seed: r.vus.Seed, Shard: r.vus.Shard, Shards: r.vus.Shards, Given: r.vus.Given, Failed: r.failed,
-	})
+	}
 }
 
 // errPaused is why teardown is not performed.
@@ -174,14 +177,16 @@ func (r *run) conclude() {
 	if r.cleaner == nil && p == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.killed, concludeIn)
-	defer cancel()
 	if r.cleaner != nil {
+		ctx, cancel := context.WithTimeout(r.killed, r.s.cfg.Program.CleanUpWithin)
 		r.cleaner.finish(ctx)
+		cancel()
 	}
 	if p == nil || r.unstarted.Load() {
 		return
 	}
+	ctx, cancel := context.WithTimeout(r.killed, tearDownIn)
+	defer cancel()
 	v := r.aside(p)
 	defer v.Close()
 	err := errPaused
@@ -193,31 +198,31 @@ func (r *run) conclude() {
 	}
 }
 
-// A cleaner removes what iterations of a run created, one after another and beside
-// its load.
+// A cleaner removes what iterations of a run created, beside its load.
 type cleaner struct {
 	run    *run
-	cancel context.CancelFunc // of a removal under way
-	wake   chan struct{}      // of capacity 1
-	over   chan struct{}      // closed when no more is to be removed beside load
-	done   chan struct{}
-	vus    map[*flow.Program]*flow.VU // of whoever removes: work, then finish
+	ctx    context.Context // of the removals under way
+	cancel context.CancelFunc
+	done   sync.WaitGroup // of the goroutines that remove
 
 	mu       sync.Mutex
 	remnants []flow.Remnant // the oldest first
+	removing int            // goroutines
+	all      bool           // what is kept is removed too
+	removers map[*flow.Program]*removers
+}
+
+// removers are the VUs of a program that removes.
+type removers struct {
+	rt   *flow.Runtime
+	made int
+	idle []*flow.VU
 }
 
 func newCleaner(r *run) *cleaner {
-	return &cleaner{
-		run: r, wake: make(chan struct{}, 1), over: make(chan struct{}), done: make(chan struct{}), vus: map[*flow.Program]*flow.VU{},
-	}
-}
-
-// start removes beside the run's load what waits beyond what is kept.
-func (c *cleaner) start() {
-	ctx, cancel := context.WithCancel(c.run.killed)
-	c.cancel = cancel
-	go c.work(ctx)
+	c := &cleaner{run: r, removers: map[*flow.Program]*removers{}}
+	c.ctx, c.cancel = context.WithCancel(r.killed)
+	return c
 }
 
 // left takes what an iteration left. It does not block.
@@ -230,12 +235,20 @@ func (c *cleaner) left(x flow.Remnant) {
 	}
 	c.remnants = append(c.remnants, x)
 	c.run.s.unmeasured.leave(1, 0)
-	if len(c.remnants) > x.Keep {
-		select {
-		case c.wake <- struct{}{}:
-		default:
-		}
+	c.begin()
+}
+
+// begin lends the oldest of what is to be removed a goroutine, if fewer than its limit have one. The caller holds mu.
+func (c *cleaner) begin() {
+	if c.due() && c.removing < c.remnants[0].Limit {
+		c.removing++
+		c.done.Go(c.work)
 	}
+}
+
+// due reports whether the oldest remnant is to be removed. The caller holds mu.
+func (c *cleaner) due() bool {
+	return len(c.remnants) > 0 && (c.all || len(c.remnants) > c.remnants[0].Keep)
 }
 
 // leave counts what waits and what is lost.
@@ -246,71 +259,68 @@ func (u *unmeasured) leave(pending int, lost uint64) {
 	u.lost += lost
 }
 
-// next takes the oldest remnant, if one waits beyond what is kept or all are to go.
-func (c *cleaner) next(all bool) (x flow.Remnant, ok bool) {
+// next takes the oldest remnant, if it is to be removed and fewer goroutines than its limit remove others.
+func (c *cleaner) next() (x flow.Remnant, v *flow.VU, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.remnants) == 0 || !all && len(c.remnants) <= c.remnants[0].Keep {
-		return x, false
+	if c.ctx.Err() != nil || !c.due() || c.removing > c.remnants[0].Limit {
+		c.removing--
+		return x, nil, false
 	}
 	x = c.remnants[0]
 	c.remnants[0] = flow.Remnant{}
 	c.remnants = c.remnants[1:]
 	c.run.s.unmeasured.leave(-1, 0)
-	return x, true
+	by := c.removers[x.Program]
+	if by == nil {
+		by = &removers{rt: c.run.asideRuntime(x.Program)}
+		c.removers[x.Program] = by
+	}
+	if n := len(by.idle); n > 0 {
+		v, by.idle = by.idle[n-1], by.idle[:n-1]
+	} else {
+		v = x.Program.NewVU(by.made, by.rt)
+		by.made++
+	}
+	c.begin()
+	return x, v, true
 }
 
-func (c *cleaner) work(ctx context.Context) {
-	defer close(c.done)
+// work removes what is to be removed. The caller has counted it in removing.
+func (c *cleaner) work() {
 	for {
-		for c.run.awaitLoad(ctx) {
-			x, ok := c.next(false)
-			if !ok {
-				break
-			}
-			c.remove(ctx, x)
-		}
-		select {
-		case <-c.wake:
-		case <-c.over:
+		c.run.awaitLoad(c.ctx)
+		x, v, ok := c.next()
+		if !ok {
 			return
 		}
-	}
-}
-
-func (c *cleaner) remove(ctx context.Context, x flow.Remnant) {
-	v := c.vus[x.Program]
-	if v == nil {
-		v = c.run.aside(x.Program)
-		c.vus[x.Program] = v
-	}
-	if err := perform(ctx, v, &x); err != nil {
-		c.run.s.unmeasured.leave(0, 1)
-	}
-	if ctx.Err() != nil { // the VU was interrupted
-		v.Close()
-		delete(c.vus, x.Program)
-	}
-}
-
-// finish removes all that is left, until ctx ends: the rest is lost.
-func (c *cleaner) finish(ctx context.Context) {
-	close(c.over)
-	select {
-	case <-c.done:
-	case <-ctx.Done():
-		c.cancel()
-		<-c.done
-	}
-	c.cancel()
-	for x, ok := c.next(true); ok; x, ok = c.next(true) {
-		if !c.run.awaitLoad(ctx) {
+		if err := perform(c.ctx, v, &x); err != nil {
 			c.run.s.unmeasured.leave(0, 1)
+		}
+		if c.ctx.Err() != nil { // the VU was interrupted
+			v.Close()
 			continue
 		}
-		c.remove(ctx, x)
+		c.mu.Lock()
+		by := c.removers[x.Program]
+		by.idle = append(by.idle, v)
+		c.mu.Unlock()
 	}
-	for _, v := range c.vus {
-		v.Close()
+}
+
+// finish removes all that is left, until ctx ends: the rest is lost. Nothing is left any more when it is called.
+func (c *cleaner) finish(ctx context.Context) {
+	defer context.AfterFunc(ctx, c.cancel)()
+	c.mu.Lock()
+	c.all = true
+	c.begin()
+	c.mu.Unlock()
+	c.done.Wait()
+	c.cancel()
+	c.run.s.unmeasured.leave(-len(c.remnants), uint64(len(c.remnants)))
+	for _, by := range c.removers {
+		for _, v := range by.idle {
+			v.Close()
+		}
 	}
 }

@@ -20,21 +20,37 @@ const (
 type CleanUpSteps struct {
 	Steps Config `yaml:"cleanup" block:"required" doc:"What removes what the steps before created. It reads the variables as they are here, and is performed later, outside of what is measured: when more than keep of them wait, the oldest first, and at the end of the run."`
 	Keep  int    `yaml:"keep" doc:"How many may wait before the oldest is performed (default 100)."`
+	Limit int    `yaml:"limit" doc:"How many are performed at once (default 20)."`
+	// Within is 0 for the default.
+	Within block.Duration `yaml:"within" doc:"How long those that are left may take after the run, whose longest one counts; the rest is not removed (default 30s)."`
 }
 
 const (
-	defaultKeep = 100
-	maxKeep     = 100_000
+	defaultKeep   = 100
+	maxKeep       = 100_000
+	maxCleanUps   = 1000
+	defaultWithin = 30 * time.Second
+	maxWithin     = time.Hour
 )
 
 func (c *CleanUpSteps) inside() []*Config { return []*Config{&c.Steps} }
 
-// Validate sets the default.
+// Validate sets the defaults.
 func (c *CleanUpSteps) Validate(n *block.Node, errs *block.Errors) {
 	if at := n.Get("keep"); at == nil {
 		c.Keep = defaultKeep
 	} else if c.Keep < 0 || c.Keep > maxKeep {
 		errs.Add(at.Pos, at.Path, "must be between 0 and %d, got %s", maxKeep, at.Found())
+	}
+	if at := n.Get("limit"); at == nil {
+		c.Limit = defaultLimit
+	} else if c.Limit < 1 || c.Limit > maxCleanUps {
+		errs.Add(at.Pos, at.Path, "must be between 1 and %d, got %s", maxCleanUps, at.Found())
+	}
+	if at := n.Get("within"); at == nil {
+		c.Within = block.Duration(defaultWithin)
+	} else if c.Within.D() < time.Second || c.Within.D() > maxWithin {
+		errs.Add(at.Pos, at.Path, "must be between 1s and 1h, got %s", at.Found())
 	}
 }
 
@@ -43,16 +59,17 @@ func (c *CleanUpSteps) compile(k *compiler, at *block.Node, in place) {
 		k.o.Errors.Add(at.Pos, at.Path, "cannot stand within %s", k.part).Hint = "what is created here is removed in teardown"
 		return
 	}
-	k.line(in, "clean up later, at most %d wait", c.Keep)
+	k.line(in, "clean up later, %d at once, at most %d wait", c.Limit, c.Keep)
 	p, _ := k.aside(&c.Steps, CleanUp, in.symbols)
 	k.p.CleanUps = append(k.p.CleanUps, p)
-	k.emit(op{code: opCleanUp, cleanup: &cleanup{p, c.Keep}})
+	k.p.CleanUpWithin = max(k.p.CleanUpWithin, c.Within.D())
+	k.emit(op{code: opCleanUp, cleanup: &cleanup{p, c.Keep, c.Limit}})
 }
 
 // A cleanup is what opCleanUp leaves for later.
 type cleanup struct {
-	program *Program
-	keep    int
+	program     *Program
+	keep, limit int
 }
 
 // A Remnant is something that an iteration created and nobody has removed yet.
@@ -60,8 +77,8 @@ type Remnant struct {
 	// Program removes it, as one iteration that begins with vars.
 	Program *Program
 	vars    []expr.Value
-	// Keep is how many may wait.
-	Keep int
+	// Keep is how many may wait, and Limit how many are removed at once.
+	Keep, Limit int
 }
 
 // aside compiles steps that are performed beside the flow. They read what symbols has and set variables of their

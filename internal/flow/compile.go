@@ -85,6 +85,8 @@ type Program struct {
 	// what iterations created.
 	SetUp, TearDown *Program
 	CleanUps        []*Program
+	// CleanUpWithin bounds the time that CleanUps take after a run.
+	CleanUpWithin time.Duration
 	// Unset are the metrics that nothing gives values.
 	Unset []block.Text
 	// Outline is the flow as lines for people to read.

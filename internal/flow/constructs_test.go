@@ -465,6 +465,8 @@ func TestMistakesOfConstructs(t *testing.T) {
 		{"a construct without a value", "flow: [{use: }, " + a + "]", "flow[0].use: has no value"},
 		{"a choice without a value", "flow: [{choose: }, " + a + "]", "flow[0].choose: has no value"},
 		{"cleanup that keeps too much", "flow: [" + a + ", {cleanup: [{name: b, fake: {}}], keep: 1000000}]", "must be between 0 and 100000"},
+		{"cleanup of too many at once", "flow: [" + a + ", {cleanup: [{name: b, fake: {}}], limit: 0}]", "must be between 1 and 1000"},
+		{"cleanup that takes too long", "flow: [" + a + ", {cleanup: [{name: b, fake: {}}], within: 2h}]", "must be between 1s and 1h"},
 		{"cleanup within cleanup", "flow: [" + a + ", {cleanup: [{name: b, fake: {}}, {cleanup: [{name: c, fake: {}}]}]}]", "cannot stand within cleanup"},
 		{"pace within cleanup", "flow: [" + a + ", {cleanup: [{name: b, fake: {}}, {pace: 1s}]}]", "pace is of iterations, and cleanup is none"},
 		{"objectives of what is not measured", "flow: [" + a + ", {cleanup: [{name: b, fake: {}, objectives: [{name: o, that: p(95) < 1s}]}]}]", "cleanup is not measured"},

@@ -102,7 +102,7 @@ func (v *VU) perform(o *op) (wake time.Duration) {
 		v.inner.once[o.n] = true
 	case opCleanUp:
 		if v.rt.Left != nil {
-			v.rt.Left(Remnant{o.cleanup.program, slices.Clone(v.scope.Vars), o.cleanup.keep})
+			v.rt.Left(Remnant{o.cleanup.program, slices.Clone(v.scope.Vars), o.cleanup.keep, o.cleanup.limit})
 		}
 	case opAdd:
 		v.add(o.add)
