@@ -181,14 +181,14 @@ func TestReloadOfObjectivesTouchesNoLoad(t *testing.T) {
 	steady := r.fleet.Scenario("steady")
 	run := runID(t, steady)
 	r.writeText(strings.Replace(fmt.Sprintf(rigConfig, r.url, 2), "    flow: [{name: show, http: {url: /products/1}}]",
-		"    objectives: [{name: p95, that: p(95) < 170ms}]\n    flow: [{name: show, http: {url: /products/1}}]", 1))
+		"    objectives: [{name: p95, that: p(95) < 40s}]\n    flow: [{name: show, http: {url: /products/1}}]", 1))
 	if err := r.Reload(); err != nil {
 		t.Fatal(err)
 	}
 	if s := r.fleet.Scenario("steady"); s != steady || runID(t, s) != run {
 		t.Fatal("a new objective made another scenario or run")
 	}
-	if r.value("perfd_objective_limit", "scenario", "steady", "objective", "p95") != 0.17 {
+	if r.value("perfd_objective_limit", "scenario", "steady", "objective", "p95") != 40 {
 		t.Error("the new objective is not exposed")
 	}
 	if testing.Short() {
@@ -198,8 +198,8 @@ func TestReloadOfObjectivesTouchesNoLoad(t *testing.T) {
 	r.until("windows with the new objective", func() bool {
 		return r.value("perfd_objective_events_total", "objective", "p95")+r.value("perfd_objective_excluded_total", "objective", "p95") > 50
 	})
-	if bad := r.value("perfd_objective_bad_total", "objective", "p95"); bad > r.value("perfd_objective_events_total", "objective", "p95")/2 {
-		t.Errorf("%v requests of a fast shop are over the new limit", bad)
+	if bad := r.value("perfd_objective_bad_total", "objective", "p95"); bad > 0 {
+		t.Errorf("%v requests are over a limit that is longer than their timeout", bad)
 	}
 }
 

@@ -30,6 +30,10 @@ type pair struct {
 	results   []result // of the latest comparison
 	looked    string   // why there was none
 	confirmed *confirmed
+	mended    struct { // the last regression that is proven to be gone
+		release string // that brought it
+		at      time.Time
+	}
 
 	anchor      *deployment // whose level was accepted: the first, one that was accepted, or one that was proven better
 	sinceAnchor int         // releases that began since

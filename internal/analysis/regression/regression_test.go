@@ -286,6 +286,10 @@ func TestALaterReleaseMendsIt(t *testing.T) {
 	r, f := regressed(t, 5)
 	r.feed(time.Hour)
 	r.release("v1.2.0")
+	r.feed(5 * time.Minute)
+	if g := one(t, r.judge(), load.KindRegression, load.Fail); !strings.Contains(g.Sentence, "v1.2.0 is not compared yet") {
+		t.Errorf("%s, want that v1.2.0 is not compared yet", g.Sentence)
+	}
 	r.feed(time.Hour)
 	if g := one(t, r.judge(), load.KindRegression, load.Fail); g.ID != f.ID || g.Release != "v1.1.0" || !strings.Contains(g.Sentence, "v1.2.0 did not mend it") {
 		t.Errorf("%s, want that v1.2.0 did not mend it", g.Sentence)
@@ -337,6 +341,43 @@ func TestStepsAreMendedWithTheirScenario(t *testing.T) {
 		if fs := r.failing(); len(fs) != 0 || !mending {
 			t.Errorf("seed %d: after two hours %s; said that it may be mended: %t", seed, texts(fs), mending)
 		}
+	}
+}
+
+// Steps that were found before their scenario was are findings of their own, and no longer than it when they no longer
+// look worse; of a later release they are what their own proof says.
+func TestStepsFoundFirstAreMendedWithTheirScenario(t *testing.T) {
+	mended := 0
+	for seed := range uint64(tries(20, 5)) {
+		r := newRig(t, 470+seed)
+		r.feed(time.Hour)
+		r.release("v1.1.0")
+		r.slower(1.5)
+		r.feed(time.Hour)
+		s := r.a.scenarios["shop-soak"]
+		s.extents[load.KindRegression] = apart
+		r.release("v1.2.0")
+		r.slower(1 / 1.5)
+		for range 6 * 120 {
+			if r.next(); s.own().confirmed != nil {
+				continue
+			}
+			for _, g := range r.failing() {
+				if float64(g.Value) < DefaultMargin {
+					t.Fatalf("seed %d: the scenario is mended, and still %s", seed, g.Sentence)
+				}
+			}
+			mended++
+		}
+		r.release("v1.3.0")
+		r.slow["login"] = 1.5
+		_, fs := r.until(time.Hour)
+		if f := one(t, fs, load.KindRegression, load.Fail); f.Step != "login" || f.Release != "v1.3.0" {
+			t.Errorf("seed %d: %s, want that login is slower since v1.3.0", seed, f.Sentence)
+		}
+	}
+	if mended == 0 {
+		t.Error("no scenario was mended")
 	}
 }
 

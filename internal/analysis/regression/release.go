@@ -25,6 +25,7 @@ type confirmed struct {
 	worse           []string // all that were proven
 	checked         int      // blocks of the current deployment when it was last looked for recovery
 	results         []result // the newest
+	compared        string   // the release that they are of
 	length          time.Duration
 	requestsASecond float64
 	unit            unit
@@ -278,7 +279,7 @@ func (p *pair) confirm(proven []result, crept bool) {
 
 // take keeps the newest numbers of a regression.
 func (st *confirmed) take(results []result, cur *deployment) {
-	st.results = results
+	st.results, st.compared = results, cur.release
 	if b := cur.newest(st.unit); b != nil {
 		st.length = time.Duration(float64(b.seconds) * float64(time.Second)).Round(10 * time.Second)
 		st.requestsASecond = b.rate()
@@ -317,25 +318,34 @@ func (p *pair) recheck(margin float64) {
 	}
 }
 
-// mendSteps ends the regressions of steps that were one with that of their scenario, which is proven to be
-// gone: those that no longer look worse would take longer to prove it, and be new findings meanwhile.
+// mendSteps ends the regressions of steps whose scenario had one of the same release that is proven to be gone:
+// steps that no longer look worse would take longer to prove it, and where all were one finding be new ones meanwhile.
 func (s *scenario) mendSteps() {
-	if s.extents[load.KindRegression] != whole || s.own().confirmed != nil {
+	own := s.own()
+	if own.confirmed != nil {
 		return
 	}
 	for _, p := range s.pairs[:len(s.pairs)-1] {
 		st := p.confirmed
-		if st == nil {
+		if st == nil || s.extents[load.KindRegression] != whole && !own.outlived(st) {
 			continue
 		}
 		u := p.current().unit(st.baseline)
 		n := p.current().seen[u]
-		results, _ := p.compareWith(st.baseline, p.current(), u, n, s.Margin) // none where there is too little yet
+		results, why := p.compareWith(st.baseline, p.current(), u, n, s.Margin)
+		if why != "" && s.extents[load.KindRegression] != whole {
+			continue // what a finding of its own says takes a look at the step
+		}
 		worse := func(r result) bool { return r.beyond && slices.Contains(st.worse, r.statistic) }
 		if !slices.ContainsFunc(results, worse) {
 			p.recover(n, results, u)
 		}
 	}
+}
+
+// outlived says whether the pair's own regression by the same release is proven to be gone since another pair's began.
+func (p *pair) outlived(st *confirmed) bool {
+	return p.mended.release == st.release && p.mended.at.After(st.at)
 }
 
 // gone says whether the statistic that shows the regression most clearly is proven to be back inside the margin, and
@@ -353,6 +363,7 @@ func (st *confirmed) gone(results []result) bool {
 // recover ends a regression; the last n units of the current deployment are back at the baseline.
 func (p *pair) recover(n int, results []result, u unit) {
 	cur := p.current()
+	p.mended.release, p.mended.at = p.confirmed.release, p.fine.end
 	p.confirmed, p.results, p.looked = nil, results, ""
 	cur.bad = false
 	cur.looks++

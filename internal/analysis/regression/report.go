@@ -141,7 +141,11 @@ func (s *scenario) regression(p *pair) load.Finding {
 			}
 		}
 	}
-	if cur.release != st.release && st.creep == 0 && !mending {
+	switch {
+	case cur.release == st.release || st.creep > 0 || mending:
+	case st.compared != cur.release:
+		fmt.Fprintf(&b, "; %s is not compared yet", cur.release)
+	default:
 		fmt.Fprintf(&b, "; %s did not mend it", cur.release)
 	}
 	f.Sentence = b.String()
