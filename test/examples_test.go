@@ -101,12 +101,13 @@ func scenariosOf(t *testing.T, url string, texts []string, lines []int) (config 
 			"schedule": map[string]any{"manual": true, "duration": "3s"},
 			"workload": map[string]any{"executor": "constant-arrival-rate", "rate": "6/s", "max_vus": 30},
 		}
-		for _, part := range []string{"setup", "metrics", "objectives", "flow", "teardown"} {
+		for _, part := range []string{"setup", "metrics", "objectives", "http", "flow", "teardown"} {
 			if one[part] != nil {
 				scenario[part] = one[part]
 			}
 		}
 		doc["scenarios"] = append(doc["scenarios"].([]any), scenario)
+		delete(one, "http") // which is no request
 		endpoints[name] = map[string]string{}
 		steps(one, endpoints[name])
 	}

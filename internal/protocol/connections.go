@@ -19,18 +19,19 @@ type Connections struct {
 	Reset       string         `yaml:"reset" doc:"never (default) keeps connections from iteration to iteration, iteration opens new ones for each."`
 }
 
+// What ends with an iteration: nothing, or all that is asked for.
 const (
-	resetNever     = "never"
-	resetIteration = "iteration"
+	ResetNever     = "never"
+	ResetIteration = "iteration"
 )
 
 // DefaultConnections is the block of a target without one.
 func DefaultConnections() Connections {
-	return Connections{MaxAge: block.Duration(5 * time.Minute), DNSRefresh: block.Duration(30 * time.Second), Reset: resetNever}
+	return Connections{MaxAge: block.Duration(5 * time.Minute), DNSRefresh: block.Duration(30 * time.Second), Reset: ResetNever}
 }
 
 // Renewed reports whether each iteration has new connections.
-func (c *Connections) Renewed() bool { return c.Reset == resetIteration }
+func (c *Connections) Renewed() bool { return c.Reset == ResetIteration }
 
 // Set makes connections of a transport live as the block says.
 func (c *Connections) Set(t *wire.Transport) {
@@ -39,7 +40,7 @@ func (c *Connections) Set(t *wire.Transport) {
 
 // Validate checks what needs no other part of the configuration.
 func (c *Connections) Validate(n *block.Node, errs *block.Errors) {
-	if resets := []string{resetNever, resetIteration}; !slices.Contains(resets, c.Reset) {
+	if resets := []string{ResetNever, ResetIteration}; !slices.Contains(resets, c.Reset) {
 		at := n.Get("reset")
 		errs.Add(at.Pos, at.Path, "must be never or iteration, got %q", c.Reset).Hint = block.Nearest(c.Reset, resets)
 	}

@@ -2,10 +2,12 @@ package http
 
 import (
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/protocol"
 )
 
@@ -56,5 +58,52 @@ func TestBranchesShareCookies(t *testing.T) {
 	both.Wait()
 	if last := got[len(got)-1]; last != "/out session=7" {
 		t.Errorf("the last request was %q, want /out with its cookie", last)
+	}
+}
+
+// With cookies_reset: never a virtual user has its cookies in all its iterations, in branches too, until one expires.
+func TestCookiesStayOverIterations(t *testing.T) {
+	var got []string
+	r := newRig(t, serve(t, func(w http.ResponseWriter, req *http.Request) {
+		got = append(got, req.Header.Get("Cookie"))
+		if req.URL.Path == "/in" {
+			http.SetCookie(w, &http.Cookie{Name: "session", Value: "7"})
+		}
+		if req.URL.Path == "/bye" {
+			http.SetCookie(w, &http.Cookie{Name: "session", MaxAge: -1})
+		}
+	}))
+	r.target = "{cookies_reset: never}"
+	var branch protocol.VU
+	r.vu.Branch(&branch)
+	t.Cleanup(branch.Close)
+	for _, at := range []string{"/in", "/", "/bye", "/"} {
+		r.get("{url: " + at + "}")
+		r.vu.Begin()
+		branch.Begin()
+	}
+	if want := []string{"", "session=7", "session=7", ""}; !slices.Equal(got, want) {
+		t.Errorf("the requests had the cookies %q, want %q", got, want)
+	}
+	r.get("{url: /in}")
+	r.vu.Begin()
+	call := protocol.Call{VU: &branch, Scope: r.scope, Keep: &r.keep, Deadline: r.env.Now() + 45*time.Second}
+	if r.step("{url: /}").Do(&call); call.Err != nil || got[len(got)-1] != "session=7" {
+		t.Errorf("a branch of the next iteration had the cookies %q (%v), want session=7", got[len(got)-1], call.Err)
+	}
+}
+
+// A scenario may forget or keep cookies whatever its target does.
+func TestAScenarioSaysHowLongCookiesStay(t *testing.T) {
+	target := DefaultTarget()
+	target.CookiesReset = protocol.ResetNever
+	scenario := newScenario(target)
+	if got := scenario.Target().(*TargetConfig).CookiesReset; got != protocol.ResetNever {
+		t.Errorf("a scenario that says nothing has %q, want never", got)
+	}
+	var errs block.Errors
+	block.Decode(block.Parse("scenario.yaml", []byte("{cookies_reset: iteration}"), &errs), scenario, &errs)
+	if got := scenario.Target().(*TargetConfig).CookiesReset; got != protocol.ResetIteration || errs.Err() != nil {
+		t.Errorf("a scenario that says iteration has %q (%v)", got, errs.Err())
 	}
 }

@@ -27,6 +27,7 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 		maxRead:     int(cmp.Or(c.MaxRead, t.MaxRead)),
 		maxHeader:   int(cmp.Or(c.MaxHeader, t.MaxHeader)),
 		cookies:     either(c.Cookies, t.Cookies),
+		stays:       t.CookiesReset == protocol.ResetNever,
 		connections: t.Connections,
 	}
 	s.tls = t.TLS.Open(k)

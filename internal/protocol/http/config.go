@@ -82,15 +82,16 @@ type Part struct {
 
 // A TargetConfig is the http block of a target: defaults of its steps, and options of its connections.
 type TargetConfig struct {
-	Headers     block.Entries[block.Text] `yaml:"headers" doc:"Header fields of every request."`
-	Redirects   int                       `yaml:"redirects" doc:"How many redirects to follow (default 0: a redirect is an answer)."`
-	Gzip        bool                      `yaml:"gzip" doc:"Ask for gzip and decode it; short for encodings: [gzip]."`
-	Encodings   []string                  `yaml:"encodings" doc:"Content codings to ask for in Accept-Encoding and to decode: gzip, deflate, br and zstd (default: none). Those of a header field Accept-Encoding are decoded, too; an answer in any other is left as it came."`
-	MaxRead     block.Size                `yaml:"max_read" doc:"Largest body that expressions may read (default 16MiB). What no expression reads has no bound."`
-	MaxHeader   block.Size                `yaml:"max_header" doc:"Longest head of an answer, its status line and header fields (default 64KiB)."`
-	Cookies     bool                      `yaml:"cookies" doc:"Keep cookies within an iteration (default true)."`
-	Connections Connections               `yaml:"connections" doc:"How connections live."`
-	TLS         protocol.TLS              `yaml:"tls" doc:"TLS of https."`
+	Headers      block.Entries[block.Text] `yaml:"headers" doc:"Header fields of every request."`
+	Redirects    int                       `yaml:"redirects" doc:"How many redirects to follow (default 0: a redirect is an answer)."`
+	Gzip         bool                      `yaml:"gzip" doc:"Ask for gzip and decode it; short for encodings: [gzip]."`
+	Encodings    []string                  `yaml:"encodings" doc:"Content codings to ask for in Accept-Encoding and to decode: gzip, deflate, br and zstd (default: none). Those of a header field Accept-Encoding are decoded, too; an answer in any other is left as it came."`
+	MaxRead      block.Size                `yaml:"max_read" doc:"Largest body that expressions may read (default 16MiB). What no expression reads has no bound."`
+	MaxHeader    block.Size                `yaml:"max_header" doc:"Longest head of an answer, its status line and header fields (default 64KiB)."`
+	Cookies      bool                      `yaml:"cookies" doc:"Keep cookies within an iteration (default true)."`
+	CookiesReset string                    `yaml:"cookies_reset" doc:"iteration (default) forgets cookies when an iteration ends, never keeps them as long as the virtual user, as a returning visitor's browser does."`
+	Connections  Connections               `yaml:"connections" doc:"How connections live."`
+	TLS          protocol.TLS              `yaml:"tls" doc:"TLS of https."`
 }
 
 // Connections says whose connections are and how they live.
@@ -124,8 +125,9 @@ func (c *Connections) share(shards int) int {
 
 // A ScenarioConfig is the http block of a scenario.
 type ScenarioConfig struct {
-	Connections Connections  `yaml:"connections" doc:"Whose connections are and how they live, over what the target says."`
-	TLS         protocol.TLS `yaml:"tls" doc:"TLS of https, over what the target says."`
+	Connections  Connections  `yaml:"connections" doc:"Whose connections are and how they live, over what the target says."`
+	TLS          protocol.TLS `yaml:"tls" doc:"TLS of https, over what the target says."`
+	CookiesReset string       `yaml:"cookies_reset" doc:"When cookies are forgotten, over what the target says: iteration or never."`
 
 	of *TargetConfig
 }
@@ -135,13 +137,18 @@ func newScenario(target any) protocol.ScenarioBlock {
 	if t == nil {
 		t = DefaultTarget()
 	}
-	return &ScenarioConfig{Connections: t.Connections, TLS: t.TLS, of: t}
+	return &ScenarioConfig{Connections: t.Connections, TLS: t.TLS, CookiesReset: t.CookiesReset, of: t}
+}
+
+// Validate checks what needs no other part of the configuration.
+func (s *ScenarioConfig) Validate(n *block.Node, errs *block.Errors) {
+	checkCookiesReset(s.CookiesReset, n, errs)
 }
 
 // Target returns the target's block with what the scenario says in its place.
 func (s *ScenarioConfig) Target() any {
 	t := *s.of
-	t.Connections = s.Connections
+	t.Connections, t.CookiesReset = s.Connections, s.CookiesReset
 	if s.TLS != t.TLS {
 		t.TLS = s.TLS.Unopened()
 	}
@@ -153,7 +160,7 @@ const maxRedirects = 50 // of one request
 // DefaultTarget returns the block of a target without one.
 func DefaultTarget() *TargetConfig {
 	return &TargetConfig{
-		Cookies: true,
+		Cookies: true, CookiesReset: protocol.ResetIteration,
 		MaxRead: 16 << 20, MaxHeader: 64 << 10,
 		Connections: Connections{Connections: protocol.DefaultConnections()},
 		TLS:         protocol.DefaultTLS(),
@@ -167,6 +174,18 @@ func (t *TargetConfig) Validate(n *block.Node, errs *block.Errors) {
 	checkMaxHeader(t.MaxHeader, n, errs)
 	checkEncodings(t.Encodings, t.Gzip, n, errs)
 	checkFields(t.Headers, errs)
+	checkCookiesReset(t.CookiesReset, n, errs)
+	if at := n.Get("cookies_reset"); at != nil && !t.Cookies {
+		errs.Add(at.Pos, at.Path, "there are none to forget: cookies is false")
+	}
+}
+
+// checkCookiesReset checks the value of cookies_reset.
+func checkCookiesReset(reset string, n *block.Node, errs *block.Errors) {
+	if resets := []string{protocol.ResetIteration, protocol.ResetNever}; !slices.Contains(resets, reset) {
+		at := n.Get("cookies_reset")
+		errs.Add(at.Pos, at.Path, "must be iteration or never, got %s", at.Found()).Hint = block.Nearest(reset, resets)
+	}
 }
 
 // methods lists the methods of RFC 9110 section 9.3 and RFC 5789. The value says

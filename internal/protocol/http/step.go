@@ -31,6 +31,7 @@ type step struct {
 	redirects int
 	codings   wire.Codings // that answers may come in
 	cookies   bool
+	stays     bool // cookies outlast their iteration
 	// credential names the entry of credentials that requests are sent with, empty for none.
 	credential string
 
@@ -64,6 +65,7 @@ const scratchSpare = 64 << 10 // bytes; a larger buffer is not kept for the next
 type session struct {
 	agent *wire.Agent
 	renew bool     // each iteration has new connections
+	stays bool     // cookies outlast their iteration
 	of    *session // of the VU whose branch this session's is, nil for none; it has the cookies
 	mu    sync.Mutex
 	jar   wire.Jar // mu guards it, for branches
@@ -95,9 +97,9 @@ func (s *session) SetCookie(field []byte, o *wire.Origin, path []byte) {
 func (s *session) Interrupt() { s.agent.Interrupt() }
 func (s *session) Close()     { s.agent.Close() }
 
-// Reset forgets cookies, and closes connections if each iteration has new ones.
+// Reset forgets cookies unless they stay, and closes connections if each iteration has new ones.
 func (s *session) Reset() {
-	if s.of == nil {
+	if s.of == nil && !s.stays {
 		s.jar.Clear()
 	}
 	if s.renew {
@@ -132,7 +134,7 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 	if !ok {
 		return nil, fmt.Errorf("the shared resource %v is a %T", s.key, shared)
 	}
-	sess := &session{agent: wire.NewAgent(t.Transport, v.ID), renew: s.connections.Renewed()}
+	sess := &session{agent: wire.NewAgent(t.Transport, v.ID), renew: s.connections.Renewed(), stays: s.stays}
 	whole, err := v.Shared(s.key, s.open)
 	if err != nil {
 		return nil, err
