@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +19,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/perfd/perfd/internal/kind/builtin"
+	"github.com/perfd/perfd/internal/output"
 )
 
 // A flakyDisk is the disk of a daemon, which can hang and fill up.
@@ -209,7 +213,7 @@ func (b *badDay) answers(t *testing.T, end time.Time) {
 	}
 }
 
-// A history that cannot be read, for the verdicts of a daemon that starts, blocks nobody either.
+// A disk from which neither the history, for the verdicts of a daemon that starts, nor the queue of remote write can be read blocks nobody either.
 func TestReadingFromAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
 	config, target, storage := badConfig[:strings.Index(badConfig, "remote_write")], answering(t), tempStorage(t)
 	before := buildBadDay(t, config, target, "", storage)
@@ -225,7 +229,7 @@ func TestReadingFromAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
 	if err := before.Stop(); err != nil { // writes what was measured so far
 		t.Fatal(err)
 	}
-	b := buildBadDay(t, config, target, "", storage)
+	b := buildBadDay(t, badConfig, target, "http://127.0.0.1:1", storage)
 	b.disk.hang()
 	b.Start()
 	b.answers(t, time.Now().Add(time.Second))
@@ -235,25 +239,31 @@ func TestReadingFromAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
 	b.stopped(t)
 }
 
-// A disk that hangs before anything was read from it keeps the start, but not the stop.
-func TestAHangingDiskKeepsTheStartAndNotTheStop(t *testing.T) {
-	var disk flakyDisk
-	disk.hang()
-	t.Cleanup(disk.goOn)
+// A start that hangs, on the disk or on anything else, does not keep the stop.
+func TestAHangingStartDoesNotKeepTheStop(t *testing.T) {
+	hung, asked := make(chan struct{}), make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(hung) })
+	t.Cleanup(goOn)
 	file := filepath.Join(t.TempDir(), "perfd.yaml")
 	if err := os.WriteFile(file, []byte(strings.NewReplacer("TARGET", answering(t), "RECEIVER", "http://127.0.0.1:1").Replace(badConfig)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	kinds := builtin.Kinds()
+	kinds.Outputs = slices.Clone(kinds.Outputs)
+	blocks, hang := kinds.Outputs[0].Config, sync.OnceFunc(func() {
+		close(asked)
+		<-hung
+	})
+	kinds.Outputs[0].Config = func() output.Config {
+		hang()
+		return blocks()
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {
-		ended <- Run(ctx, Options{ConfigFile: file, StoragePath: tempStorage(t), Listen: []string{"127.0.0.1:0"}, Shards: 1, Grace: badGrace, Log: quiet, Disk: disk.call})
+		ended <- Run(ctx, Options{ConfigFile: file, StoragePath: tempStorage(t), Listen: []string{"127.0.0.1:0"}, Shards: 1, Grace: badGrace, Log: quiet, Kinds: &kinds})
 	}()
-	for end := time.Now().Add(20 * time.Second); disk.waiting.Load() == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("nobody waits for the disk")
-		}
-	}
+	<-asked
 	cancel()
 	select {
 	case err := <-ended:
@@ -262,7 +272,7 @@ func TestAHangingDiskKeepsTheStartAndNotTheStop(t *testing.T) {
 		}
 	case <-time.After(badGrace + time.Second):
 		t.Errorf("the stop takes longer than its grace of %v and a second", badGrace)
-		disk.goOn()
+		goOn()
 		<-ended
 	}
 }

@@ -58,7 +58,7 @@ func TestWhatLiesInTheFolderHoldsNothingUp(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			q := Open(Options{FS: Dir(dir)})
+			q := opened(Options{FS: Dir(dir)})
 			r := q.Reader("r")
 			appendAll(t, q, 0, 5, 100)
 			r.Commit(r.Saved())
@@ -70,7 +70,7 @@ func TestWhatLiesInTheFolderHoldsNothingUp(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			began := time.Now()
 			var log bytes.Buffer
-			q = Open(Options{FS: Dir(dir), Log: slog.New(slog.NewTextHandler(&log, nil))})
+			q = opened(Options{FS: Dir(dir), Log: slog.New(slog.NewTextHandler(&log, nil))})
 			r = q.Reader("r")
 			appendAll(t, q, 5, 8, 100)
 			got, dropped := rest(t, r)

@@ -81,9 +81,8 @@ const segmentSuffix = ".seg"
 
 func segmentName(id uint64) string { return fmt.Sprintf("%016x", id) + segmentSuffix }
 
-// Open opens the queue of a folder, or an empty one. It never fails: what cannot
-// be read is reported to Fault and Damaged and left out.
-func Open(o Options) *Queue {
+// New returns the queue of a folder, of which nothing is known before Load.
+func New(o Options) *Queue {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 1 << 30
 	}
@@ -93,11 +92,19 @@ func Open(o Options) *Queue {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	q := &Queue{
+	return &Queue{
 		o: o, segmentBytes: segmentBytes(o.MaxBytes),
 		next: 1, changed: make(chan struct{}), dirty: map[File]bool{},
 	}
-	names, err := o.FS.Names()
+}
+
+// Load reads what the folder holds. It comes before all readers and records, and
+// is called once. It never fails: what cannot be read is reported to Fault and
+// Damaged and left out. Stats does not wait for it.
+func (q *Queue) Load() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	names, err := q.o.FS.Names()
 	q.fault(err)
 	for _, name := range names {
 		text, ok := strings.CutSuffix(name, segmentSuffix)
@@ -116,7 +123,6 @@ func Open(o Options) *Queue {
 			q.trim(s)
 		}
 	}
-	return q
 }
 
 func segmentBytes(most int64) int64 { return min(max(most/16, minSegment), maxSegment) }

@@ -21,6 +21,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// opened returns a queue that has read its folder.
+func opened(o Options) *Queue {
+	q := New(o)
+	q.Load()
+	return q
+}
+
 // disk is a file system in memory that fills up, fails, and forgets what was
 // not synced when the power goes.
 type disk struct {
@@ -208,7 +215,7 @@ func TestReadersGoOnWhereTheyWereAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	n, next := 0, map[string]int{"a": 0, "b": 0}
 	for round := range 20 {
-		q := Open(Options{FS: Dir(dir), MaxBytes: 1 << 30})
+		q := opened(Options{FS: Dir(dir), MaxBytes: 1 << 30})
 		readers := map[string]*Reader{"a": q.Reader("a"), "b": q.Reader("b")}
 		more := rand.N(40)
 		appendAll(t, q, n, n+more, 5000)
@@ -237,7 +244,7 @@ func TestReadersGoOnWhereTheyWereAfterARestart(t *testing.T) {
 		}
 	}
 	// What all readers have passed is gone, but for the segment of the last record.
-	q := Open(Options{FS: Dir(dir)})
+	q := opened(Options{FS: Dir(dir)})
 	rest(t, q.Reader("a"))
 	rest(t, q.Reader("b"))
 	if files, _ := filepath.Glob(dir + "/*.seg"); len(files) > 1 {
@@ -251,7 +258,7 @@ func TestReadersGoOnWhereTheyWereAfterARestart(t *testing.T) {
 func TestATornEndIsCutOff(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	q := Open(Options{FS: Dir(dir)})
+	q := opened(Options{FS: Dir(dir)})
 	q.Reader("a")
 	appendAll(t, q, 0, 5, 100)
 	_ = q.Close()
@@ -269,7 +276,7 @@ func TestATornEndIsCutOff(t *testing.T) {
 		if err := os.WriteFile(files[0], whole[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		q := Open(Options{FS: Dir(dir)})
+		q := opened(Options{FS: Dir(dir)})
 		got, _ := rest(t, &Reader{q: q})
 		if want := (cut - len(version)) / frame; len(got) != want {
 			t.Fatalf("cut at %d: %d records, want %d", cut, len(got), want)
@@ -284,7 +291,7 @@ func TestATornEndIsCutOff(t *testing.T) {
 func TestABitCostsOneRecord(t *testing.T) {
 	t.Parallel()
 	d := newDisk()
-	q := Open(Options{FS: d})
+	q := opened(Options{FS: d})
 	q.Reader("a")
 	appendAll(t, q, 0, 100, 50)
 	whole := slices.Clone(d.files[segmentName(1)].data)
@@ -295,7 +302,7 @@ func TestABitCostsOneRecord(t *testing.T) {
 		after := newDisk()
 		after.files[segmentName(1)] = &diskFile{d: after, data: broken}
 		var lost int64
-		q := Open(Options{FS: after, Damaged: func(_ uint64, _, n int64) { lost += n }})
+		q := opened(Options{FS: after, Damaged: func(_ uint64, _, n int64) { lost += n }})
 		got, _ := rest(t, &Reader{q: q})
 		switch {
 		case at < len(version):
@@ -310,7 +317,7 @@ func TestABitCostsOneRecord(t *testing.T) {
 }
 
 func TestTheOldestIsDroppedAndMarked(t *testing.T) {
-	q := Open(Options{FS: Dir(t.TempDir()), MaxBytes: 1 << 20})
+	q := opened(Options{FS: Dir(t.TempDir()), MaxBytes: 1 << 20})
 	r := q.Reader("a")
 	appendAll(t, q, 0, 300, 10_000) // 3 MB
 	if b := q.Stats().Bytes; b > 1<<20 {
@@ -328,7 +335,7 @@ func TestTheOldestIsDroppedAndMarked(t *testing.T) {
 
 func TestOtherBoundsCountAtOnce(t *testing.T) {
 	t.Parallel()
-	q := Open(Options{FS: newDisk(), MaxBytes: 64 << 20})
+	q := opened(Options{FS: newDisk(), MaxBytes: 64 << 20})
 	defer q.Close()
 	payload := make([]byte, 100<<10)
 	for range 80 { // two segments of 4 MiB
@@ -351,7 +358,7 @@ func TestAFullDiskIsOutlived(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newDisk()
 			faults := 0
-			q := Open(Options{FS: d, Fault: func(error) { faults++ }})
+			q := opened(Options{FS: d, Fault: func(error) { faults++ }})
 			r := q.Reader("a")
 			appendAll(t, q, 0, 10, 300)
 			d.mu.Lock()
@@ -385,7 +392,7 @@ func TestALossOfPowerCostsWhatWasNotSynced(t *testing.T) {
 	}
 	for range rounds {
 		d := newDisk()
-		q := Open(Options{FS: d})
+		q := opened(Options{FS: d})
 		r := q.Reader("a")
 		q.Sync()
 		n := 0
@@ -399,7 +406,7 @@ func TestALossOfPowerCostsWhatWasNotSynced(t *testing.T) {
 		appendAll(t, q, n, n+lost, 100)
 		_ = r
 
-		q = Open(Options{FS: d.powerLoss()})
+		q = opened(Options{FS: d.powerLoss()})
 		got, _ := rest(t, q.Reader("a"))
 		if len(got) < n || !slices.Equal(got, upTo(0, len(got))) {
 			t.Fatalf("%d records after a loss of power, want at least the %d that were synced", len(got), n)
@@ -411,13 +418,13 @@ func TestALossOfPowerCostsWhatWasNotSynced(t *testing.T) {
 // there is: who starts next needs it to know what came last.
 func TestTheLastRecordStays(t *testing.T) {
 	d := newDisk()
-	q := Open(Options{FS: d})
+	q := opened(Options{FS: d})
 	r := q.Reader("a")
 	appendAll(t, q, 0, 3, 10)
 	rest(t, r)
 	d.files[segmentName(2)] = &diskFile{d: d, data: []byte(version)}
 
-	q = Open(Options{FS: d})
+	q = opened(Options{FS: d})
 	rest(t, q.Reader("a"))
 	last := -1
 	q.Last(func(_ byte, payload []byte) { last = int(binary.LittleEndian.Uint32(payload)) })
@@ -428,7 +435,7 @@ func TestTheLastRecordStays(t *testing.T) {
 
 func TestAPositionOutlivesATornWrite(t *testing.T) {
 	d := newDisk()
-	q := Open(Options{FS: d})
+	q := opened(Options{FS: d})
 	r := q.Reader("a")
 	appendAll(t, q, 0, 10, 10)
 	var at []Position
@@ -455,7 +462,7 @@ func TestAPositionOutlivesATornWrite(t *testing.T) {
 
 func FuzzSegment(f *testing.F) {
 	d := newDisk()
-	q := Open(Options{FS: d})
+	q := opened(Options{FS: d})
 	q.Reader("a")
 	for n := range 3 {
 		if err := q.Append(1, number(n, 20)); err != nil {
@@ -466,7 +473,7 @@ func FuzzSegment(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d := newDisk()
 		d.files[segmentName(1)] = &diskFile{d: d, data: data}
-		q := Open(Options{FS: d})
+		q := opened(Options{FS: d})
 		r := &Reader{q: q}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // Next takes what there is and then ends

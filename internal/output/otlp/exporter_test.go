@@ -230,7 +230,8 @@ func TestCloseEndsRun(t *testing.T) {
 	})
 }
 
-func TestCloseWithoutRun(t *testing.T) {
+// A stop right after the start, before the exporter's goroutine ran, loses nothing.
+func TestCloseBeforeRun(t *testing.T) {
 	client := &fakeClient{}
 	e := build(t, Options{client: client})
 	tracer := e.tracer(shop())
@@ -239,7 +240,8 @@ func TestCloseWithoutRun(t *testing.T) {
 	if err := e.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if s := e.Stats(); s.Dropped[Shutdown] != 4 || s.Queued != 0 || !client.stopped {
+	e.Run(t.Context()) // returns
+	if s := e.Stats(); s.Exported != 4 || s.Queued != 0 || !client.stopped {
 		t.Errorf("stats: %+v", s)
 	}
 }

@@ -321,7 +321,8 @@ func (e *Exporter) exportFailed(spans int, err error) {
 }
 
 // Close ends Run, which exports what is queued until ctx ends, and the
-// connections. What was not delivered is counted as dropped.
+// connections. Where Run has not begun Close exports it. What was not delivered
+// is counted as dropped.
 func (e *Exporter) Close(ctx context.Context) error {
 	e.mu.Lock()
 	if e.closed {
@@ -340,6 +341,11 @@ func (e *Exporter) Close(ctx context.Context) error {
 			e.cancel()
 			<-running
 		}
+	} else {
+		stop := context.AfterFunc(ctx, e.cancel)
+		e.closeWindows()
+		e.flush()
+		stop()
 	}
 	e.cancel()
 	e.closeWindows()

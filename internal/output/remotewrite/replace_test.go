@@ -1,8 +1,12 @@
 package remotewrite
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,7 +48,9 @@ func TestAnotherConfigurationGoesOnWithTheQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Commit()
-		return writerOf(t, set)
+		w := writerOf(t, set)
+		<-w.begun // or the test and the old writer take snapshots at once
+		return w
 	}
 	from := base()
 	take := func(w *Writer, first, n int) {
@@ -130,6 +136,66 @@ func (spy) Enabled() bool                            { return true }
 func (s spy) Open(_ *output.Env, old output.Output) (output.Output, error) {
 	*s.running = old.(*Writer)
 	return &Writer{o: Options{Old: *s.running}}, nil
+}
+
+// A disk that hangs keeps neither a change of the configuration nor who collects the metrics, and a stop no longer than
+// its time. When it goes on, so does the queue.
+func TestAHangingDiskKeepsNoChange(t *testing.T) {
+	t.Parallel()
+	registry, turn := counters(1)
+	to := newReceiver(t)
+	var disk sync.RWMutex // whoever holds it makes the disk hang
+	set := output.NewSet(output.Env{
+		StoragePath: t.TempDir(), Scenarios: inPlace{prometheus.NewRegistry()}, Daemon: registry,
+		Disk: func() error {
+			disk.RLock()
+			defer disk.RUnlock()
+			return nil
+		},
+	})
+	change := func(fingerprint, more string) *Writer {
+		t.Helper()
+		c, err := set.Prepare(configured(fingerprint, endpointOf(t, to.URL, ", name: x"+more)), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Commit()
+		set.Collect(func(*metric.Desc, float64, ...string) {}, make(chan prometheus.Metric, 10))
+		return writerOf(t, set)
+	}
+	disk.Lock()
+	first := change("1", "")
+	disk.Unlock()
+	<-first.begun
+	turn()
+	from := base()
+	first.Snapshot(from)
+	for first.Sent().Before(from) {
+		time.Sleep(time.Millisecond)
+	}
+
+	disk.Lock()
+	for i := range 3 {
+		change(fmt.Sprint("more", i), fmt.Sprintf(", max_samples_per_send: %d", 10+i))
+	}
+	disk.Unlock()
+	last := writerOf(t, set)
+	<-last.begun
+	turn()
+	last.Snapshot(from.Add(time.Second))
+	if got := to.took(counterName(0), 2); got[0].text != "1" || got[1].text != "2" {
+		t.Errorf("the receiver has %v, want what each writer took", got)
+	}
+
+	disk.Lock()
+	last = change("late", ", max_samples_per_send: 20")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := last.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Close while the disk hangs = %v, want that the time is up", err)
+	}
+	disk.Unlock()
+	<-last.begun // it ends then, or TestMain finds its goroutines
 }
 
 // A writer that is built for a change that is given up leaves the queue on disk alone.

@@ -314,6 +314,7 @@ func newRigOf(t testing.TB, dir string, scenarios metric.Source, endpoints ...Co
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.load()
 	w.attach()
 	return &rig{w, dir, log}
 }

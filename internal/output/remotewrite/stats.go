@@ -87,9 +87,11 @@ func (w *Writer) Collect(send metric.Send, ch chan<- prometheus.Metric) {
 		send(metric.RemoteWriteSamplesRetried, float64(s.retried.Load()), s.name, s.url)
 		send(metric.RemoteWriteExemplars, float64(s.exemplars.Load()), s.name, s.url)
 		send(metric.RemoteWriteBytes, float64(s.bytes.Load()), s.name, s.url)
+		var pending int64 // unknown before the queue is read
 		if r := e.reader.Load(); r != nil {
-			send(metric.RemoteWritePendingBytes, float64(r.Pending()), s.name, s.url)
+			pending = r.Pending()
 		}
+		send(metric.RemoteWritePendingBytes, float64(pending), s.name, s.url)
 		if at := s.highest.Load(); at > 0 {
 			send(metric.RemoteWriteHighestSentTimestamp, float64(at)/1e3, s.name, s.url)
 		}

@@ -14,6 +14,7 @@ import (
 // one process at a time can have, and what is known of the series in it.
 type store struct {
 	queue   *queue.Queue
+	loaded  sync.Once
 	encoder *encoder // the ticking goroutine's
 	totals  totals
 	log     *slog.Logger
@@ -37,11 +38,11 @@ const (
 
 var skipNames = [numSkips]string{"clock", "gather", "queue"}
 
-// openStore opens the queue. It never fails: what the disk refuses is counted.
-func openStore(o *Options) *store {
+// newStore returns a store that has read nothing from disk.
+func newStore(o *Options) *store {
 	s := &store{encoder: newEncoder(), log: o.Log}
 	quiet := newQuiet(o.Now)
-	s.queue = queue.Open(queue.Options{
+	s.queue = queue.New(queue.Options{
 		FS: o.FS, MaxBytes: int64(o.Queue.MaxBytes), FsyncInterval: o.Queue.FsyncInterval.D(), Log: o.Log,
 		Fault: func(err error) {
 			s.totals.faults.Add(1)
@@ -54,9 +55,16 @@ func openStore(o *Options) *store {
 			s.log.Error("a part of the remote-write queue is damaged and lost", "segment", segment, "offset", offset, "bytes", bytes)
 		},
 	})
-	s.encoder.seed(s.queue.Last)
-	s.totals.last.Store(s.encoder.last)
 	return s
+}
+
+// load reads the queue, once. It never fails: what the disk refuses is counted.
+func (s *store) load() {
+	s.loaded.Do(func() {
+		s.queue.Load()
+		s.encoder.seed(s.queue.Last)
+		s.totals.last.Store(s.encoder.last)
+	})
 }
 
 // newQuiet returns a function that says yes to each kind of message once a minute.

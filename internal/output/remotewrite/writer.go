@@ -51,10 +51,11 @@ type Options struct {
 // A Writer takes snapshots and sends them.
 type Writer struct {
 	o         Options
-	*store    // which may be the old writer's until Start
+	*store    // which is the old writer's until it has ended
 	endpoints []*endpoint
-	running   bool
+	begun     chan struct{} // closed when the writer has the store and runs; nil before Start
 
+	// Of the goroutine that begins, and of Close after it.
 	cancel   context.CancelFunc // ends the ticks
 	ticking  sync.WaitGroup
 	cut      context.CancelFunc // ends the endpoints
@@ -86,7 +87,7 @@ func New(o Options) (*Writer, error) {
 	if o.Old != nil {
 		w.store = o.Old.store
 	} else {
-		w.store = openStore(&o)
+		w.store = newStore(&o)
 	}
 	return w, nil
 }
@@ -106,11 +107,19 @@ func (c *Config) position() string {
 }
 
 // Start takes snapshots and sends them until Close. Where there is an old writer
-// it is ended first; what it had queued is sent by this one.
+// it is ended first; what it had queued is sent by this one. All of that waits for
+// the disk, for which Start does not: a disk that hangs keeps snapshots, and no reload.
 func (w *Writer) Start() {
+	w.begun = make(chan struct{})
+	go w.begin()
+}
+
+// begin is the rest of Start.
+func (w *Writer) begin() {
+	defer close(w.begun)
 	w.takeOver()
+	w.load()
 	w.attach()
-	w.running = true
 	background := func(group *sync.WaitGroup, run ...func(context.Context)) context.CancelFunc {
 		ctx, cancel := context.WithCancel(context.Background())
 		for _, f := range run {
@@ -134,6 +143,7 @@ func (w *Writer) takeOver() {
 		return
 	}
 	w.o.Old = nil
+	<-old.begun
 	old.end()
 	if err := old.detach(); err != nil {
 		w.o.Log.Warn("close the positions of remote write", "err", err)
@@ -203,12 +213,19 @@ func (w *Writer) gather() error {
 // endpoints send until ctx ends: what they do not send stays in the queue. A
 // writer that was never started only frees what is its own.
 func (w *Writer) Close(ctx context.Context) error {
-	if !w.running {
+	if w.begun == nil {
 		w.closeIdle()
-		if w.o.Old != nil {
-			return nil // the store is the old writer's
-		}
-		return w.queue.Close()
+		return nil // the store was not opened, or is the old writer's
+	}
+	select {
+	case <-w.begun:
+	case <-ctx.Done():
+		go func() {
+			<-w.begun
+			w.end()
+			_, _ = w.detach(), w.queue.Close() // too late for anybody to be told
+		}()
+		return fmt.Errorf("the queue of remote write is not read yet: %w", ctx.Err())
 	}
 	w.cancel()
 	w.ticking.Wait()
@@ -231,7 +248,6 @@ func (w *Writer) end() {
 	w.sending.Wait()
 	w.stopSync()
 	w.syncing.Wait()
-	w.running = false
 }
 
 // detach closes the positions of the endpoints and their connections.
