@@ -65,14 +65,14 @@ func (v *visited) agrees(t *testing.T, m daemon.Metrics, endpoints map[string]ma
 	}
 }
 
-// examples returns the flows that a page of docs shows, each as a configuration of one flow, with its line.
-func examples(t *testing.T, page string) (texts []string, lines []int) {
+// examples returns the flows that a page of docs shows in fences of a language, each as a configuration of one flow, with its line.
+func examples(t *testing.T, page, language string) (texts []string, lines []int) {
 	t.Helper()
 	text, err := os.ReadFile(repository("docs", page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatchIndex(string(text), -1) {
+	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatchIndex(string(text), -1) {
 		texts = append(texts, string(text[m[2]:m[3]]))
 		lines = append(lines, 1+strings.Count(string(text[:m[2]]), "\n"))
 	}
@@ -148,7 +148,7 @@ func TestTheExamplesOfTheLanguageRun(t *testing.T) {
 	shop := demo.New(demo.Default(), 1)
 	v := &visited{shop: shop, counts: map[string]map[string]float64{}}
 	g := newTarget(t, v.ServeHTTP, nil)
-	texts, lines := examples(t, "scenarios.md")
+	texts, lines := examples(t, "scenarios.md", "yaml")
 	if len(texts) < 10 {
 		t.Fatalf("%d examples, that cannot be all", len(texts))
 	}
@@ -258,6 +258,14 @@ func sent(m daemon.Metrics, step string, labels ...string) (n float64) {
 	return n
 }
 
+// messages sums up the messages of a direction on the streams that the steps of a name opened.
+func messages(m daemon.Metrics, step, direction string) (n float64) {
+	for _, s := range m.Series("perfd_messages_total", "step="+step, "direction="+direction) {
+		n += s.GetCounter().GetValue()
+	}
+	return n
+}
+
 // succeeded reports each series of failures that is not zero.
 func succeeded(t *testing.T, m daemon.Metrics) {
 	t.Helper()
@@ -346,7 +354,9 @@ func TestTheConstructsRunSmall(t *testing.T) {
 	v.agrees(t, m, endpoints)
 }
 
-func TestTheMicroservicesRunSmall(t *testing.T) {
+// startServices starts the demo's microservices.
+func startServices(t *testing.T) *demo.Services {
+	t.Helper()
 	services, err := demo.NewServices(demo.ServicesOptions{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -360,6 +370,33 @@ func TestTheMicroservicesRunSmall(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return services
+}
+
+// The flows on streams of gRPC that the reference shows run against the demo's services, and every message that is sent comes back.
+func TestTheExamplesOfStreamsRun(t *testing.T) {
+	services := startServices(t)
+	texts, lines := examples(t, "scenarios.md", "yaml services")
+	if len(texts) == 0 {
+		t.Fatal("there is no example")
+	}
+	config, _ := scenariosOf(t, services.URL("inventory"), texts, lines)
+	config = strings.Replace(config, "targets:\n", "targets:\n"+
+		"    - {name: inventory, url: \""+services.URL("inventory")+"\"}\n    - {name: notification, url: \""+services.URL("notification")+"\"}\n", 1)
+	m := runAll(t, config)
+	succeeded(t, m)
+	for step, opens := range map[string]float64{"watch stock": 3, "tell": 1} {
+		if got, least := messages(m, step, "received"), opens*sent(m, step); got < least || least == 0 {
+			t.Errorf("%s: %v messages came on %v streams", step, got, sent(m, step))
+		}
+	}
+	if sent, came := messages(m, "tell", "sent"), messages(m, "tell", "received"); sent != came {
+		t.Errorf("%v messages were sent and %v came back", sent, came)
+	}
+}
+
+func TestTheMicroservicesRunSmall(t *testing.T) {
+	services := startServices(t)
 	var env []string
 	for _, name := range demo.ServiceNames {
 		env = append(env, strings.ToUpper(name)+"_URL="+services.URL(name))
@@ -371,20 +408,51 @@ func TestTheMicroservicesRunSmall(t *testing.T) {
 		"login": {"user", "POST /api/auth/login"}, "create": {"order", "POST /api/orders"}, "charge": {"payment", "POST /api/payments"},
 		"browse": {"catalog", "GET /api/products"}, "add to cart": {"cart", "POST /api/cart/items"},
 	} {
-		// Both faces of an endpoint count in one.
+		// Both faces of an endpoint count in one, and so does each message of a stream.
 		rpc := sent(m, "rpc "+strings.Replace(step, "login", "sign in", 1))
+		switch step {
+		case "login":
+			rpc += sent(m, "stream sign in")
+		case "add to cart":
+			rpc += messages(m, "begin a cart", "sent")
+		}
 		if got, want := sent(m, step)+rpc, answersOf(counts[at[0]], at[1]); got != want || got == rpc || rpc == 0 {
 			t.Errorf("%s: perfd says it sent %v, %v of them by gRPC, %s answered %v", step, got, rpc, at[0], want)
 		}
 	}
-	if got, want := sent(m, "quantity")+sent(m, "stock")+sent(m, "rpc stock"), answersOf(counts["inventory"], "GET /api/inventory/{id}"); got != want || got == 0 {
+	watched := messages(m, "watch stock", "received")
+	if got, want := sent(m, "quantity")+sent(m, "stock")+sent(m, "rpc stock")+watched, answersOf(counts["inventory"], "GET /api/inventory/{id}"); got != want || got == 0 {
 		t.Errorf("stock: perfd says it sent %v, inventory answered %v", got, want)
+	}
+	// Of each stream as many messages come as the server sends: five of the stock, an answer to each notification, one cart.
+	for step, each := range map[string]float64{"watch stock": 5, "converse": 3, "begin a cart": 1} {
+		if got, want := messages(m, step, "received"), each*sent(m, step); got != want || got == 0 {
+			t.Errorf("%s: perfd says that %v messages came, want %v", step, got, want)
+		}
+	}
+	for family, want := range map[string]float64{
+		"perfd_message_gap_seconds": 4*sent(m, "watch stock") + 2*sent(m, "converse"), "perfd_message_round_trip_seconds": 3 * sent(m, "converse"),
+	} {
+		n := 0.0
+		for _, s := range m.Series(family) {
+			n += float64(s.GetHistogram().GetSampleCount())
+		}
+		if n != want {
+			t.Errorf("%s has %v observations, want %v", family, n, want)
+		}
+	}
+	for _, family := range []string{"perfd_messages_missing_total", "perfd_messages_unmet_total"} {
+		for _, s := range m.Series(family) {
+			if s.GetCounter().GetValue() != 0 {
+				t.Errorf("%s: %v", family, s)
+			}
+		}
 	}
 	// The cart asks the user service whose cart it is, and order tells the customer: these endpoints have other clients too.
 	if got, want := sent(m, "profile"), answersOf(counts["user"], "GET /api/users/profile"); got == 0 || got > want {
 		t.Errorf("profile: perfd says it sent %v, user answered %v", got, want)
 	}
-	if got, want := sent(m, "send")+sent(m, "notify")+sent(m, "rpc notify"), answersOf(counts["notification"], "POST /api/notifications"); got == 0 || got > want {
+	if got, want := sent(m, "send")+sent(m, "notify")+sent(m, "rpc notify")+messages(m, "converse", "received"), answersOf(counts["notification"], "POST /api/notifications"); got == 0 || got > want {
 		t.Errorf("notifications: perfd says it sent %v, notification answered %v", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/bufbuild/protocompile"
 	"google.golang.org/grpc"
@@ -24,6 +26,7 @@ import (
 	reflectionalphapb "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
@@ -41,11 +44,11 @@ var rpcs = map[string]struct {
 }{
 	"user":         {"demo.v1.Users", map[string]string{"SignIn": "POST /api/auth/login", "Profile": "GET /api/users/profile"}},
 	"catalog":      {"demo.v1.Catalog", map[string]string{"List": "GET /api/products?q={q}&limit={limit}", "Get": "GET /api/products/{productId}"}},
-	"cart":         {"demo.v1.Carts", map[string]string{"Add": "POST /api/cart/items"}},
+	"cart":         {"demo.v1.Carts", map[string]string{"Add": "POST /api/cart/items", "Fill": "POST /api/cart/items"}},
 	"order":        {"demo.v1.Orders", map[string]string{"Create": "POST /api/orders", "Get": "GET /api/orders/{orderId}"}},
 	"payment":      {"demo.v1.Payments", map[string]string{"Charge": "POST /api/payments"}},
-	"inventory":    {"demo.v1.Inventory", map[string]string{"Get": "GET /api/inventory/{productId}"}},
-	"notification": {"demo.v1.Notifications", map[string]string{"Send": "POST /api/notifications"}},
+	"inventory":    {"demo.v1.Inventory", map[string]string{"Get": "GET /api/inventory/{productId}", "Watch": "GET /api/inventory/{productId}"}},
+	"notification": {"demo.v1.Notifications", map[string]string{"Send": "POST /api/notifications", "Converse": "POST /api/notifications"}},
 }
 
 // described returns the descriptors of the gRPC faces.
@@ -99,6 +102,12 @@ func newRPC(s *Service) (*grpc.Server, error) {
 			return nil, fmt.Errorf("%s has no route", m.md.FullName())
 		}
 		m.method, m.path, _ = strings.Cut(route, " ")
+		if m.md.IsStreamingClient() || m.md.IsStreamingServer() {
+			desc.Streams = append(desc.Streams, grpc.StreamDesc{
+				StreamName: string(m.md.Name()), Handler: m.stream, ClientStreams: m.md.IsStreamingClient(), ServerStreams: m.md.IsStreamingServer(),
+			})
+			continue
+		}
 		desc.Methods = append(desc.Methods, grpc.MethodDesc{MethodName: string(m.md.Name()), Handler: m.handle})
 	}
 	g := grpc.NewServer()
@@ -123,6 +132,11 @@ func (m rpc) handle(_ any, ctx context.Context, decode func(any) error, _ grpc.U
 	if err := decode(in); err != nil {
 		return nil, err
 	}
+	return m.answer(ctx, in)
+}
+
+// answer returns the route's answer to a message.
+func (m rpc) answer(ctx context.Context, in proto.Message) (*dynamicpb.Message, error) {
 	body, err := protojson.Marshal(in)
 	if err != nil {
 		return nil, err
@@ -144,6 +158,63 @@ func (m rpc) handle(_ any, ctx context.Context, decode func(any) error, _ grpc.U
 		return nil, status.Error(codes.Internal, err.Error())
 	}
 	return out, nil
+}
+
+// stream asks the service's own route: for each message of a client, whose last answer is the one of a method that answers
+// once, or time and again for a message that says how often.
+func (m rpc) stream(_ any, s grpc.ServerStream) error {
+	var last *dynamicpb.Message
+	for {
+		in := dynamicpb.NewMessage(m.md.Input())
+		switch err := s.RecvMsg(in); {
+		case errors.Is(err, io.EOF) && last != nil && !m.md.IsStreamingServer():
+			return s.SendMsg(last)
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case !m.md.IsStreamingClient():
+			return m.watch(s, in)
+		}
+		var err error
+		if last, err = m.answer(s.Context(), in); err != nil {
+			return err
+		}
+		if m.md.IsStreamingServer() {
+			if err := s.SendMsg(last); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// watchEvery is how often a message is sent to a client that does not say.
+const watchEvery = time.Second
+
+// watch answers a message time and again, with a number that rises by 1: count times, or for ever where that is 0.
+func (m rpc) watch(s grpc.ServerStream, in *dynamicpb.Message) error {
+	number := func(name protoreflect.Name) int64 { return in.Get(in.Descriptor().Fields().ByName(name)).Int() }
+	every := watchEvery
+	if ms := number("every_ms"); ms > 0 {
+		every = time.Duration(ms) * time.Millisecond
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for seq, count := int64(1), number("count"); ; seq++ {
+		out, err := m.answer(s.Context(), in)
+		if err != nil {
+			return err
+		}
+		out.Set(out.Descriptor().Fields().ByName("seq"), protoreflect.ValueOfInt64(seq))
+		if err := s.SendMsg(out); err != nil || seq == count {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-s.Context().Done():
+			return status.FromContextError(s.Context().Err()).Err()
+		}
+	}
 }
 
 var fieldInPath = regexp.MustCompile(`\{(\w+)\}`)

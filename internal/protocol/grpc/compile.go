@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	_ "google.golang.org/grpc/encoding/gzip" // answers may come so
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/perfd/perfd/internal/block"
@@ -28,8 +29,63 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 	if t == nil {
 		t = DefaultTarget()
 	}
-	service, method := splitMethod(c.Method.S)
-	s := &step{service: service, method: method, path: "/" + service + "/" + method}
+	s := c.step(k, t)
+	var on *streamStep
+	if c.streams() {
+		on = c.stream(s, k)
+		s = &on.step
+	}
+	files := t.Descriptors.open(k)
+	if k.Errors.Len() > before || c.Method.Path == "" && on == nil {
+		return nil
+	}
+	if t.Descriptors.inFiles() && (c.Method.Path != "" || on.send != nil) {
+		md, wrong := t.methodOf(files, s, k.Scenario, c.Stream)
+		switch {
+		case wrong != nil:
+			k.Errors.Add(c.Method.Pos, c.Method.Path, "%s", wrong.text).Hint = wrong.hint
+			return nil
+		case c.Method.Path == "":
+			if md != nil { // else the step that opens the stream comes later, or is another target's
+				on.bindSend(md, dynamicpb.NewTypes(files), k.Errors)
+			}
+		default:
+			s.bound = s.bind(md, dynamicpb.NewTypes(files), k.Errors)
+		}
+	}
+	switch {
+	case k.Errors.Len() > before:
+		return nil
+	case on != nil:
+		return on
+	}
+	return s
+}
+
+// methodOf returns the step's method. For a step without one it is that of the stream which it uses, nil if that is not known.
+func (t *TargetConfig) methodOf(files *protoregistry.Files, s *step, scenario, stream string) (protoreflect.MethodDescriptor, *mistake) {
+	key := [2]string{scenario, stream}
+	if s.method == "" {
+		md, _ := t.streams.Load(key)
+		known, _ := md.(protoreflect.MethodDescriptor)
+		return known, nil
+	}
+	md, wrong := methodOf(files, s.service, s.method)
+	if s.stream != nil && wrong == nil {
+		t.streams.Store(key, md)
+	}
+	return md, wrong
+}
+
+// step compiles what all requests have.
+func (c *Config) step(k *protocol.Compiler, t *TargetConfig) *step {
+	s := &step{at: c.Method}
+	if c.Method.Path == "" {
+		s.at = block.Text{}
+	} else {
+		s.service, s.method = splitMethod(c.Method.S)
+		s.path = "/" + s.service + "/" + s.method
+	}
 	s.to = t.endpoint(k)
 	s.metadata = c.metadata(k, t)
 	s.credential = c.credential(k, t)
@@ -39,35 +95,65 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 	}
 	if c.Message != nil {
 		s.message = newTree(c.Message, k.Symbols, k.Errors)
-	} else {
-		s.message = &tree{node: &block.Node{Kind: block.Map, Pos: c.Method.Pos, Path: c.Method.Path}}
-	}
-	files := t.Descriptors.open(k)
-	if k.Errors.Len() > before || c.Method.Path == "" {
-		return nil
-	}
-	if t.Descriptors.inFiles() {
-		md, wrong := methodOf(files, service, method)
-		if wrong != nil {
-			k.Errors.Add(c.Method.Pos, c.Method.Path, "%s", wrong.text).Hint = wrong.hint
-			return nil
-		}
-		s.bound = s.bind(md, dynamicpb.NewTypes(files), k.Errors)
-	}
-	if k.Errors.Len() > before {
-		return nil
 	}
 	return s
 }
 
-// bind compiles the step's message by its method's descriptor. Mistakes go to errs.
+// stream compiles what the step does on a stream.
+func (c *Config) stream(of *step, k *protocol.Compiler) *streamStep {
+	s := &streamStep{
+		step: step{
+			to: of.to, service: of.service, method: of.method, path: of.path, at: of.at, message: of.message,
+			metadata: of.metadata, options: of.options, credential: of.credential,
+		},
+		key: protocol.Key{Kind: Kind.Name, Name: "stream " + c.Stream}, opens: of.method != "",
+		rules: protocol.ParseStreamRules(c.Sequence, c.Each, k.Errors), reconnect: c.Reconnect, lifetime: c.Lifetime.D(),
+		listen: int64(c.Listen), ends: c.Close == closeEnd, cancels: c.Close == closeCancel,
+	}
+	s.stream = s
+	if c.Send != nil {
+		s.send = newTree(c.Send, k.Symbols, k.Errors)
+	}
+	if c.Receive.Path != "" {
+		if s.receives = true; c.Receive.S != "any" {
+			s.receive = expr.ParseCondition(c.Receive, k.Symbols, k.Errors)
+		}
+	}
+	if c.Echo.Path != "" {
+		if s.echoes = true; c.Echo.S != "body" {
+			s.echo = expr.ParseExtraction(c.Echo, k.Symbols, k.Errors)
+		}
+	}
+	return s
+}
+
+// bind compiles the step's messages by its method's descriptor. Mistakes go to errs.
 func (s *step) bind(md protoreflect.MethodDescriptor, types *dynamicpb.Types, errs *block.Errors) *bound {
 	b := binder{types: types, errs: errs}
-	if md.IsStreamingClient() || md.IsStreamingServer() {
-		errs.Add(s.message.node.Pos, s.message.node.Path, "%s.%s is a stream, and a step of grpc sends one message and takes one", s.service, s.method)
+	out := &bound{method: md, types: types}
+	name := s.service + "." + s.method
+	switch streaming := md.IsStreamingClient() || md.IsStreamingServer(); {
+	case streaming && s.stream == nil:
+		errs.Add(s.at.Pos, s.at.Path, "%s streams, and the step does not say what it does on the stream", name).
+			Hint = "write stream to open one, or receive, listen or close: end beside it"
+		return nil
+	case !streaming && s.stream != nil:
+		errs.Add(s.at.Pos, s.at.Path, "%s takes one message and answers one: it has no stream", name).Hint = "leave out the keys of streams"
 		return nil
 	}
-	return &bound{first: newPayload(b.bind(s.message, md.Input())), method: md, types: types}
+	switch {
+	case s.message != nil:
+		out.first = newPayload(b.bind(s.message, md.Input()))
+		out.greets = true
+	case !md.IsStreamingClient():
+		empty := &tree{node: &block.Node{Kind: block.Map, Pos: s.at.Pos, Path: s.at.Path}}
+		out.first = newPayload(b.bind(empty, md.Input()))
+		out.greets = true
+	}
+	if s.stream != nil {
+		s.stream.bindSend(md, types, errs)
+	}
+	return out
 }
 
 // endpoint compiles where requests go.

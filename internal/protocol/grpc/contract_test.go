@@ -185,3 +185,51 @@ func answerAll(c net.Conn) {
 		}
 	}
 }
+
+func TestContractOfStreams(t *testing.T) {
+	set := interopSet(t)
+	for name, target := range map[string]string{
+		"a channel each": "{descriptors: {protoset: [" + set + "]}}",
+		"shared":         "{descriptors: {protoset: [" + set + "]}, channels: 1}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			protocoltest.Run(t, protocoltest.Subject{
+				Step: func(t testing.TB, addr string) protocol.Step {
+					return mustCompile(t, "http://"+addr, target, `{method: grpc.testing.TestService/FullDuplexCall, send: {}, receive: any}`, nil)
+				},
+				Greet:       greet,
+				Answer:      answerMessages,
+				Ask:         func(c net.Conn) { _ = (&frames{c: c}).message() },
+				Garbage:     "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+				Allocations: 60,
+				Pushes:      true,
+			})
+		})
+	}
+}
+
+// message reads to the end of a message in one frame.
+func (f *frames) message() error {
+	for {
+		if err := f.next(); err != nil || f.kind == frameData {
+			return err
+		}
+	}
+}
+
+// answerMessages answers each message by an empty one until the client leaves.
+func answerMessages(c net.Conn) {
+	f := &frames{c: c}
+	var out []byte
+	begun := map[uint32]bool{}
+	for f.message() == nil {
+		if out = out[:0]; !begun[f.stream] {
+			out = appendFrame(out, frameHeaders, flagEndHeaders, f.stream, answerHead)
+			begun[f.stream] = true
+		}
+		out = appendFrame(out, frameData, 0, f.stream, "\x00\x00\x00\x00\x00")
+		if _, err := c.Write(out); err != nil {
+			return
+		}
+	}
+}

@@ -466,7 +466,7 @@ func TestMistakesOfTheConfiguration(t *testing.T) {
 		{"{descriptors: {proto: [none.proto]}}", `{method: a.B/C}`, "descriptors.proto[0]: "},
 		{"{descriptors: {proto: [edition2024.proto], import_paths: [testdata]}}", `{method: a.B/C}`, "edition2024.proto:1:11: edition value \"2024\" not recognized"},
 		{"{descriptors: {proto: [edition2024.proto], import_paths: [testdata]}}", `{method: a.B/C}`, "hint: perfd compiles proto2, proto3 and edition 2023; let protoc or buf compile the files and give the result as protoset"},
-		{"{descriptors: {proto: [kinds.proto], import_paths: [testdata]}}", `{method: perfd.test.Mirror/Watch}`, "perfd.test.Mirror.Watch is a stream"},
+		{"{descriptors: {proto: [kinds.proto], import_paths: [testdata]}}", `{method: perfd.test.Mirror/Watch}`, "perfd.test.Mirror.Watch streams, and the step does not say what it does on the stream"},
 	} {
 		_, err := compile(t, "http://127.0.0.1:1", c.target, c.step, nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

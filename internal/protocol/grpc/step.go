@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
@@ -28,9 +29,11 @@ import (
 // A step is a compiled request, shared by all VUs.
 type step struct {
 	to              *endpoint
-	service, method string
+	service, method string // empty for a step that uses a stream
 	path            string
-	message         *tree
+	at              block.Text  // where the method is written
+	message         *tree       // nil for an empty one, or none where the client streams
+	stream          *streamStep // whose step it is; nil for one without a stream
 	metadata        []field
 	options         []grpc.CallOption
 	credential      string // name of the entry of credentials, empty for none
@@ -41,7 +44,8 @@ type step struct {
 
 // bound is what a step is by its method's descriptor. It is immutable.
 type bound struct {
-	first  payload // the message of the request
+	first  payload // the message of the request, or the first of a stream
+	greets bool    // there is a first
 	method protoreflect.MethodDescriptor
 	types  *dynamicpb.Types
 	read   int64 // when the server described it, ns since zero; 0 if files do
@@ -271,15 +275,20 @@ func (s *step) fields(c *protocol.Call, w *scratch, v *credential.Value) ([]stri
 		w.text = protocol.AppendTraceparent(w.text[:0], &c.Result)
 		list = append(list, "traceparent", string(w.text))
 	}
-	if v != nil {
-		fields := s.sent.Load()
-		if fields == nil || fields.of != v {
-			fields = &credentialFields{v, fieldsOf(v.Header)}
-			s.sent.Store(fields)
-		}
-		list = append(list, fields.list...)
+	return append(list, s.proof(v)...), nil
+}
+
+// proof returns the metadata of a credential's value, none of nil.
+func (s *step) proof(v *credential.Value) []string {
+	if v == nil {
+		return nil
 	}
-	return list, nil
+	fields := s.sent.Load()
+	if fields == nil || fields.of != v {
+		fields = &credentialFields{v, fieldsOf(v.Header)}
+		s.sent.Store(fields)
+	}
+	return fields.list
 }
 
 var errNotPrintable = errors.New("must be printable ASCII")
