@@ -219,12 +219,17 @@ func decodeStruct(n *Node, v reflect.Value, errs *Errors) {
 	}
 	before := errs.Len()
 	known := Fields(v.Type())
+	hinter, _ := reflect.TypeAssert[Hinter](v.Addr())
 	for _, k := range n.Keys {
+		found := errs.Len()
 		if f := FieldNamed(known, k.Name); f != nil {
 			decodeValue(k.Value, v.FieldByIndex(f.index), errs)
-			continue
+		} else {
+			UnknownKey(k, n.Path, FieldNames(known), errs)
 		}
-		UnknownKey(k, n.Path, FieldNames(known), errs)
+		if hinter != nil {
+			errs.hint(found, n.Path, k, hinter)
+		}
 	}
 	for _, f := range known {
 		if f.Required && n.Get(f.Name) == nil {
@@ -238,6 +243,23 @@ func decodeStruct(n *Node, v reflect.Value, errs *Errors) {
 		var more Errors
 		val.Validate(n, &more)
 		errs.AddUnrelated(&more, before, n.Pos)
+	}
+}
+
+// A Hinter is a struct that knows what is written in its place by those who know other tools.
+type Hinter interface {
+	// HintOf returns the hint for a key that the struct does not have, or whose value is not of its kind; empty for
+	// none.
+	HintOf(k Key) string
+}
+
+// hint gives the mistake that a key of a block at a path is, if one was added since errs had a length, the hint of habit.
+func (e *Errors) hint(before int, in string, k Key, by Hinter) {
+	if len(e.list) == before || e.list[before].Path != Join(in, k.Name) {
+		return
+	}
+	if hint := by.HintOf(k); hint != "" {
+		e.list[before].Hint = hint
 	}
 }
 

@@ -66,13 +66,32 @@ func (d *Duration) parse(n *Node) (string, string) {
 	}
 	v, err := ParseDuration(n.Scalar)
 	if n.Kind != String || err != nil {
-		return "must be a duration such as 300ms, 5m or 7d, got " + n.Found(), ""
+		return "must be a duration such as 300ms, 5m or 7d, got " + n.Found(), spelled(n)
 	}
 	if v < 0 {
 		return "must not be negative, got " + n.Found(), ""
 	}
 	*d = Duration(v)
 	return "", ""
+}
+
+// spelledOut is a number with the word of a unit.
+var spelledOut = regexp.MustCompile(`(?i)^(\d+(?:\.\d+)?)\s*(ms|milli|s|m|h|d)[a-z]*$`)
+
+// spelled returns the hint for a duration whose unit is written out, empty for another.
+func spelled(n *Node) string {
+	m := spelledOut.FindStringSubmatch(n.Scalar)
+	if m == nil || n.Hidden {
+		return ""
+	}
+	unit := strings.ToLower(m[2])
+	if unit == "milli" {
+		unit = "ms"
+	}
+	if m[1]+unit == n.Scalar {
+		return "" // it is too long
+	}
+	return "write " + m[1] + unit
 }
 
 // D returns d as a time.Duration.

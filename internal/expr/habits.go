@@ -26,6 +26,9 @@ var habitNames = []struct {
 	{[]string{"responseBody", "text", "content"}, "write body"},
 	{[]string{"__VU", "__threadNum"}, "write vu"},
 	{[]string{"__ITER"}, "write iteration"},
+	{[]string{"exec"}, "write vu or iteration"},
+	{[]string{"data", "row", "feeder", "csv"}, "a row has the name of its entry of data: ${users.email}"},
+	{[]string{"session", "vars", "variables", "context"}, "a variable is known by its name alone: ${token}"},
 	{[]string{"__ENV", "env", "ENV", "process"}, "write ${env:NAME}, which is read when the configuration is loaded"},
 	{[]string{"True"}, "write true"},
 	{[]string{"False"}, "write false"},
@@ -40,6 +43,7 @@ var habitMethods = map[string]string{
 	"includes": "write x contains y", "contains": "write x contains y", "startsWith": "write x startsWith y", "endsWith": "write x endsWith y",
 	"match": `write x matches "pattern"`, "test": `write x matches "pattern"`, "matches": `write x matches "pattern"`,
 	"size": "write len(x)", "length": "write len(x)", "count": "write len(x)", "toString": "write string(x)",
+	"stringify":   "write json: {…} in http, whose values may hold ${…}",
 	"toUpperCase": "write upper(x)", "toLowerCase": "write lower(x)", "trim": "write trim(x)", "json": "write json.id for the member id of the answer",
 	"random": "write random_int(1, 10), or random(list)", "floor": "write int(x)", "round": "write round(x)", "now": "write now_unix() or now()",
 	"find": `write css(".price"), or css("a.next", "href") for an attribute`, "attr": `write css("a.next", "href")`, "text": `write css(".price")`,
@@ -124,6 +128,7 @@ var (
 	assigned  = regexp.MustCompile(`(^|[^=!<>])=([^=]|$)`)
 	words     = regexp.MustCompile(`\s(AND|OR|And|Or)\s|(^|\s)(NOT|Not)\s`)
 	lengthOf  = regexp.MustCompile(`([A-Za-z_][\w.\[\]]*)\.length\b($|[^(])`)
+	spoken    = regexp.MustCompile(`\s(equals?|equal to|is)\s`)
 	mustaches = regexp.MustCompile(`\{\{\s*([A-Za-z_$][\w.$]*)\s*\}\}`)
 )
 
@@ -148,6 +153,8 @@ func habit(text string) *mistake {
 		return &mistake{"an expression assigns nothing", "write == to compare"}
 	case strings.ContainsAny(bare, "AON") && words.MatchString(bare):
 		return &mistake{"words of expressions are in lower case", "write and, or, not"}
+	case (has("equals") || has(" is ")) && spoken.MatchString(bare):
+		return &mistake{"an expression compares by signs", `write status == 200, or body contains "ok"`}
 	case has("${"):
 		return &mistake{"this is an expression by itself, without ${…} in it", `write user.name == "x", without ${ and }`}
 	}

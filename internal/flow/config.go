@@ -7,6 +7,7 @@
 package flow
 
 import (
+	"cmp"
 	"maps"
 	"reflect"
 	"slices"
@@ -136,7 +137,7 @@ func (c *Config) DecodeBlock(n *block.Node, errs *block.Errors) {
 	}
 	for _, item := range n.Items {
 		if item.Kind != block.Map {
-			errs.Add(item.Pos, item.Path, "a step must be a mapping, got %s", item.Found()).Hint = "write {name: list, http: {url: /products}}"
+			errs.Add(item.Pos, item.Path, "a step must be a mapping, got %s", item.Found()).Hint = cmp.Or(hintOf(item.Scalar), "write {name: list, http: {url: /products}}")
 			continue
 		}
 		c.Items = append(c.Items, Item{item, decodeItem(item, errs)})

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -168,6 +169,9 @@ func (o *Over) names() (names []block.Text) {
 	return names
 }
 
+// overKeys are the keys of the mapping that an Over may be.
+type overKeys Over
+
 // DecodeBlock decodes a number of passes, or a mapping.
 func (o *Over) DecodeBlock(n *block.Node, errs *block.Errors) {
 	if n.Kind != block.Map {
@@ -176,8 +180,7 @@ func (o *Over) DecodeBlock(n *block.Node, errs *block.Errors) {
 		return
 	}
 	before := errs.Len()
-	type plain Over
-	block.Decode(n, (*plain)(o), errs)
+	block.Decode(n, (*overKeys)(o), errs)
 	if errs.Len() > before {
 		return
 	}
@@ -388,13 +391,16 @@ func (r *Retry) Validate(n *block.Node, errs *block.Errors) {
 	}
 }
 
+// A retryOnly is the mapping that an OnFailure may be.
+type retryOnly struct {
+	Retry *Retry `yaml:"retry" block:"required"`
+}
+
 // DecodeBlock decodes a word, or a mapping of retry.
 func (o *OnFailure) DecodeBlock(n *block.Node, errs *block.Errors) {
 	o.Then = Continue
 	if n.Kind == block.Map {
-		only := struct {
-			Retry *Retry `yaml:"retry" block:"required"`
-		}{}
+		var only retryOnly
 		block.Decode(n, &only, errs)
 		if o.Retry = only.Retry; o.Retry != nil {
 			o.Then = o.Retry.Then
@@ -404,7 +410,7 @@ func (o *OnFailure) DecodeBlock(n *block.Node, errs *block.Errors) {
 	words := []string{Continue, StopIteration, retry}
 	switch {
 	case !slices.Contains(words, n.Scalar):
-		errs.Add(n.Pos, n.Path, "must be continue, stop_iteration or retry, got %s", n.Found()).Hint = block.Nearest(n.Scalar, words)
+		errs.Add(n.Pos, n.Path, "must be continue, stop_iteration or retry, got %s", n.Found()).Hint = cmp.Or(onFailureHabits[n.Scalar], block.Nearest(n.Scalar, words))
 	case n.Scalar == retry:
 		o.Retry = &Retry{}
 		o.Retry.Validate(&block.Node{Kind: block.Map, Pos: n.Pos, Path: n.Path}, errs)

@@ -13,7 +13,7 @@ var habits = []struct {
 	hint string
 }{
 	{[]string{"sleep", "pause", "wait", "delay", "thinktime", "think_time"}, "write think: 1s, or think: {uniform: [1s, 4s]}"},
-	{[]string{"if", "unless", "doIf"}, "write when: condition, with steps: […] beside it"},
+	{[]string{"if", "unless", "doIf", "ifTrue", "ifFalse", "condition", "skip_if", "only_if"}, "write when: condition, with steps: […] beside it"},
 	{[]string{"else", "then"}, "steps: and else: stand beside when: or chance:, in one entry"},
 	{[]string{"loop", "for", "foreach", "while", "times", "during"}, "write repeat: 3, or repeat: {while: …, at_most: 100}, {each: …, as: item, at_most: 100} or {during: 30s}, with steps: […] beside it"},
 	{[]string{"batch", "concurrent", "async", "all"}, "write parallel: with a list of lists of steps"},
@@ -22,12 +22,20 @@ var habits = []struct {
 	{[]string{"transaction", "section", "tag"}, "write group: name, with steps: […] beside it"},
 	{[]string{"var", "vars", "let", "const", "variables", "assign"}, "write set: {name: value}"},
 	{[]string{"log", "print", "console", "echo"}, "a flow writes no log: checks and failures are counted and kept, and perfd once prints them"},
-	{[]string{"call", "include", "run", "exec", "flow"}, "write use: name, for an entry of flows"},
+	{[]string{"exec"}, "write {name: list, http: {url: /products}} as the entry itself, or use: name for an entry of flows"},
+	{[]string{"call", "include", "run", "flow"}, "write use: name, for an entry of flows"},
 	{[]string{"break", "exit", "return", "stop", "abort"}, "write stop_iteration: true, or fail: why"},
+	{[]string{"exitHereIfFailed", "exitHere", "exitBlockOnFail", "on_error", "onError", "continue_on_error", "ignore_errors", "abort_on_fail"}, "write on_failure: stop_iteration (or continue, or retry) in the step that may fail"},
+	{[]string{"rendezVous", "rendezvous", "barrier", "synchronize", "waitFor"}, "virtual users do not wait for one another: load that comes at once is a workload's, as shared-iterations or the shape spike"},
+	{[]string{"thresholds", "threshold", "sla", "slo", "criteria"}, "write objectives: [{name: fast, that: p(95) < 500ms}], in the step or beside flow"},
+	{[]string{"catch_response", "catchResponse", "expected_status", "expectedStatus", "success"}, "write expect: status in [200, 404]"},
+	{[]string{"feed", "feeder", "csv", "dataset"}, "write data: {users: {file: users.csv}} at the top of the document; each iteration has a row as ${users.email}, next: [users] takes another"},
+	{[]string{"weighted", "distribute", "mix"}, "write choose: [{weight: 3, steps: […]}, {weight: 1, steps: […]}]"},
+	{[]string{"comment", "description", "doc", "note"}, "write a comment: # text"},
 	{[]string{"once", "onceOnly", "init"}, "write once_per_vu: […]"},
 	{[]string{"setup", "teardown", "before", "after"}, "setup: and teardown: stand beside flow:, in the scenario"},
 	{[]string{"get", "post", "put", "delete", "patch", "GET", "POST", "PUT", "DELETE", "PATCH", "url", "method", "request", "path"}, "write http: {method: GET, url: /path}"},
-	{[]string{"retry", "retries"}, "write on_failure: {retry: {attempts: 3}}"},
+	{[]string{"retry", "retries", "tryMax", "try", "attempts"}, "write on_failure: {retry: {attempts: 3}}"},
 	{[]string{"assert", "assertions", "asserts", "check", "validate"}, "write checks: {name: condition}, or expect: condition"},
 	{[]string{"capture", "save", "saveAs", "save_as"}, "write extract: {name: json.path}"},
 	{[]string{"metrics", "metric", "counter", "rate", "gauge", "trend", "measure", "record", "emit", "increment"}, "write add: {name: value}, for a metric that the scenario declares: metrics: {name: counter}, or rate, gauge or trend"},
@@ -54,6 +62,62 @@ func habit(n *block.Node, errs *block.Errors) bool {
 		}
 	}
 	return false
+}
+
+// HintOf returns the hint for what is not a list of entries.
+func (*Choose) HintOf(k block.Key) string {
+	if k.Name == "choose" {
+		return "write choose: [{weight: 3, steps: […]}, {weight: 1, steps: […]}]"
+	}
+	return hintOfSteps(k)
+}
+
+// HintOf returns the hint for a key that holds the steps elsewhere.
+func (*Group) HintOf(k block.Key) string { return hintOfSteps(k) }
+
+// HintOf returns the hint for a key that holds the steps elsewhere.
+func (*Repeat) HintOf(k block.Key) string { return hintOfSteps(k) }
+
+// HintOf returns the hint for a key that holds the steps elsewhere.
+func (*When) HintOf(k block.Key) string { return hintOfSteps(k) }
+
+// HintOf returns the hint for a key that holds the steps elsewhere.
+func (*Chance) HintOf(k block.Key) string { return hintOfSteps(k) }
+
+// hintOfSteps returns the hint for a key by which other tools call the steps of a construct, empty for another.
+func hintOfSteps(k block.Key) string {
+	switch k.Name {
+	case "children", "do", "body", "actions", "requests", "tasks", "items", "flow", "run", "exec", "then":
+		return "write steps: […]"
+	}
+	return ""
+}
+
+// HintOf returns the hint for keys of loops elsewhere.
+func (*overKeys) HintOf(k block.Key) string {
+	switch k.Name {
+	case "in", "items", "list", "over", "of":
+		return "write each: products, as: product, at_most: 100"
+	case "times", "n", "iterations":
+		return "write repeat: 3, or count: …, at_most: 100"
+	case "counter", "i", "counterName", "var":
+		return "write index: n"
+	case "max", "limit", "max_iterations":
+		return "write at_most: 100"
+	case "until":
+		return "write while: condition, at_most: 100, with the opposite condition"
+	case "for", "duration":
+		return "write during: 30s"
+	}
+	return ""
+}
+
+// HintOf returns the hint for a number of attempts without its key.
+func (*retryOnly) HintOf(k block.Key) string {
+	if k.Name == retry && k.Value.Kind != block.Map {
+		return "write retry: {attempts: 3}, or on_failure: retry"
+	}
+	return ""
 }
 
 // shapes reports keys of a step whose values have the shape that other tools have there. It returns the keys that are right.
@@ -123,4 +187,10 @@ func misplaced(n *block.Node, key string, errs *block.Errors) bool {
 	}
 	errs.Add(v.Pos, v.Path, "steps stand beside %s, in the same entry", key).Hint = hint
 	return true
+}
+
+// onFailureHabits are words of other tools for what follows a failure.
+var onFailureHabits = map[string]string{
+	"abort": "write stop_iteration", "stop": "write stop_iteration", "exit": "write stop_iteration", "fail": "write stop_iteration", "break": "write stop_iteration",
+	"stop_thread": "write stop_iteration", "start_next_loop": "write stop_iteration", "ignore": "write continue", "next": "write continue", "skip": "write continue",
 }

@@ -3,6 +3,7 @@ package flow
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/perfd/perfd/internal/block"
@@ -33,9 +34,42 @@ type distributions struct {
 	Exponential *exponential      `yaml:"exponential" doc:"Exponentially distributed."`
 }
 
+// HintOf returns the name of a distribution that other tools call otherwise.
+func (*distributions) HintOf(k block.Key) string {
+	switch k.Name {
+	case "gaussian", "gauss", "norm":
+		return "write normal: {mean: 2s, sd: 500ms}"
+	case "random", "between", "range", "rand":
+		return "write uniform: [1s, 4s]"
+	case "constant", "exactly":
+		return "write fixed: 1s, or the duration alone"
+	case "poisson", "exp":
+		return "write exponential: {mean: 2s}"
+	case "uniform":
+		return "write uniform: [1s, 4s]"
+	}
+	return ""
+}
+
+// HintOf returns the word for the deviation.
+func (*normal) HintOf(k block.Key) string {
+	switch k.Name {
+	case "stddev", "std", "stdDev", "std_dev", "sigma", "deviation":
+		return "write sd: 500ms, the standard deviation"
+	}
+	return ""
+}
+
 // DecodeBlock decodes a duration, or a mapping that names one distribution.
 func (t *Think) DecodeBlock(n *block.Node, errs *block.Errors) {
-	if n.Kind != block.Map {
+	switch {
+	case n.Kind == block.List:
+		errs.Add(n.Pos, n.Path, "must be a duration or a distribution, got a list").Hint = "write {uniform: [1s, 4s]}"
+		return
+	case n.Kind != block.Map && strings.ContainsAny(n.Scalar, "(-,$"):
+		errs.Add(n.Pos, n.Path, "must be a duration or a distribution, got %s", n.Found()).Hint = "write 1s, or {uniform: [1s, 4s]}"
+		return
+	case n.Kind != block.Map:
 		var d block.Duration
 		block.Decode(n, &d, errs)
 		t.fix(d.D())

@@ -20,6 +20,9 @@ func (c *Compiler) CheckURL(t *expr.Template, at block.Text) (query bool) {
 		if strings.Contains(text, "#") {
 			c.Errors.Add(at.Pos, at.Path, "holds a fragment, which is never sent").Hint = "write %23 for a #"
 		}
+		if strings.Contains(text, "{{") {
+			return // which is reported as the notation of other tools
+		}
 		if i := strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f }); i >= 0 {
 			r := []rune(text[i:])[0]
 			c.Errors.Add(at.Pos, at.Path, "holds %q, which must be percent-encoded", r).Hint = "write " + url.PathEscape(string(r))

@@ -93,6 +93,21 @@ func TestCookiesStayOverIterations(t *testing.T) {
 	}
 }
 
+// A cookie of the configuration is sent where those of answers are not.
+func TestAnOwnCookie(t *testing.T) {
+	var got []string
+	r := newRig(t, serve(t, func(w http.ResponseWriter, req *http.Request) {
+		got = append(got, req.Header.Get("Cookie"))
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: "7"})
+	}))
+	r.get("{url: /}")
+	r.get(`{url: /, cookies: false, headers: {Cookie: "mine=1"}}`)
+	r.get("{url: /}")
+	if want := []string{"", "mine=1", "session=7"}; !slices.Equal(got, want) {
+		t.Errorf("the requests had the cookies %q, want %q", got, want)
+	}
+}
+
 // A scenario may forget or keep cookies whatever its target does.
 func TestAScenarioSaysHowLongCookiesStay(t *testing.T) {
 	target := DefaultTarget()

@@ -30,6 +30,7 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 		stays:       t.CookiesReset == protocol.ResetNever,
 		connections: t.Connections,
 	}
+	checkOwnCookies(c.Headers, s.cookies, k.Errors)
 	s.tls = t.TLS.Open(k)
 	a := c.address(k)
 	if s.credential = c.credential(k, t, &a); s.credential != "" {

@@ -174,16 +174,26 @@ func (t *TargetConfig) Validate(n *block.Node, errs *block.Errors) {
 	checkMaxHeader(t.MaxHeader, n, errs)
 	checkEncodings(t.Encodings, t.Gzip, n, errs)
 	checkFields(t.Headers, errs)
+	checkOwnCookies(t.Headers, t.Cookies, errs)
 	checkCookiesReset(t.CookiesReset, n, errs)
 	if at := n.Get("cookies_reset"); at != nil && !t.Cookies {
 		errs.Add(at.Pos, at.Path, "there are none to forget: cookies is false")
 	}
 }
 
-// checkCookiesReset checks the value of cookies_reset.
+// checkOwnCookies reports a field Cookie where cookies of answers are sent.
+func checkOwnCookies(list block.Entries[block.Text], sent bool, errs *block.Errors) {
+	for _, e := range list {
+		if sent && strings.EqualFold(e.Name.S, "Cookie") {
+			errs.Add(e.Name.Pos, e.Name.Path, "Cookie is written by perfd itself, of what answers set").Hint = "write cookies: false beside headers to send your own"
+		}
+	}
+}
+
+// checkCookiesReset checks the value of cookies_reset, where it is written.
 func checkCookiesReset(reset string, n *block.Node, errs *block.Errors) {
-	if resets := []string{protocol.ResetIteration, protocol.ResetNever}; !slices.Contains(resets, reset) {
-		at := n.Get("cookies_reset")
+	at := n.Get("cookies_reset")
+	if resets := []string{protocol.ResetIteration, protocol.ResetNever}; at != nil && !slices.Contains(resets, reset) {
 		errs.Add(at.Pos, at.Path, "must be iteration or never, got %s", at.Found()).Hint = block.Nearest(reset, resets)
 	}
 }
@@ -271,7 +281,7 @@ func checkRedirects(n int, in *block.Node, errs *block.Errors) {
 }
 
 // own lists the header fields that perfd writes itself.
-var own = []string{"Content-Length", "Transfer-Encoding", "Connection", "X-Perfd", "Cookie"}
+var own = []string{"Content-Length", "Transfer-Encoding", "Connection", "X-Perfd"}
 
 // checkFields reports invalid names, and those of fields that perfd writes itself.
 func checkFields(list block.Entries[block.Text], errs *block.Errors) {
