@@ -592,6 +592,38 @@ func TestATraceIsBounded(t *testing.T) {
 	}
 }
 
+// A trace is used again for other iterations, which see nothing of the one before.
+func TestATraceForgets(t *testing.T) {
+	var trace load.Trace
+	trace.Reset(load.Iteration{VU: 1, Outcome: load.Stopped})
+	for i := range 70 {
+		trace.Add(&load.Result{Step: i, Cause: load.Timeout, Code: 500}, []byte("/first"), errors.New("too late"))
+	}
+	trace.Reset(load.Iteration{VU: 2})
+	for i := range 2 {
+		trace.Add(&load.Result{Step: i, Code: 200}, []byte(fmt.Sprint("/", i)), nil)
+	}
+	var fresh load.Trace
+	fresh.Reset(load.Iteration{VU: 2})
+	for i := range 2 {
+		fresh.Add(&load.Result{Step: i, Code: 200}, []byte(fmt.Sprint("/", i)), nil)
+	}
+	if d := cmp.Diff(fresh.Clone(), trace.Clone(), cmp.AllowUnexported(load.Trace{}, load.TraceRequest{})); d != "" {
+		t.Errorf("a trace that was used before (-new +used):\n%s", d)
+	}
+}
+
+// BenchmarkTrace is what an iteration of one request pays for its trace until it ends.
+func BenchmarkTrace(b *testing.B) {
+	b.ReportAllocs()
+	var trace load.Trace
+	r, address := load.Result{Due: 1, Sent: 2, Done: 3}, []byte("http://shop.example/products/17")
+	for b.Loop() {
+		trace.Reset(load.Iteration{VU: 1, Due: 1})
+		trace.Add(&r, address, nil)
+	}
+}
+
 func TestThinkTimes(t *testing.T) {
 	for _, c := range []struct {
 		yaml      string

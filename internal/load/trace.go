@@ -27,10 +27,14 @@ const (
 	maxError         = 256     // bytes
 )
 
-// Reset empties the trace for an iteration.
+// Reset empties the trace for an iteration. Of the requests before, only what points to
+// other memory is cleared: to clear all of them costs as much as to write them.
 func (t *Trace) Reset(it Iteration) {
-	clear(t.Requests)
-	*t = Trace{Iteration: it, Requests: t.Requests[:0], text: t.text[:0]}
+	for i := range t.Requests {
+		t.Requests[i].Error = ""
+	}
+	t.Iteration = it
+	t.Requests, t.Left, t.text = t.Requests[:0], 0, t.text[:0]
 }
 
 // Add appends a request with its address, as the request's protocol writes
@@ -40,7 +44,15 @@ func (t *Trace) Add(r *Result, address []byte, why error) {
 		t.Left++
 		return
 	}
-	n := TraceRequest{Result: *r, from: len(t.text)}
+	at := len(t.Requests)
+	if at == cap(t.Requests) {
+		t.Requests = append(t.Requests, TraceRequest{})
+	} else {
+		t.Requests = t.Requests[:at+1]
+	}
+	// It is written in place: a copy of it on the stack is half of what Add costs.
+	n := &t.Requests[at]
+	n.Result, n.from = *r, len(t.text)
 	if len(address) <= maxAddress && len(t.text)+len(address) <= maxTraceText {
 		t.text = append(t.text, address...)
 	}
@@ -49,7 +61,6 @@ func (t *Trace) Add(r *Result, address []byte, why error) {
 		n.Error = why.Error()
 		n.Error = n.Error[:min(len(n.Error), maxError)]
 	}
-	t.Requests = append(t.Requests, n)
 }
 
 // Address returns the address of request i, empty if it was too long to keep.
