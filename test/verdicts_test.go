@@ -325,7 +325,7 @@ func get(t *testing.T, d *daemon.Daemon, path string, data any) {
 // send posts JSON.
 func send(t *testing.T, d *daemon.Daemon, path, body string) (code int, answer string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.URL+path, strings.NewReader(body))
 	if err != nil {

@@ -195,7 +195,7 @@ func TestAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
 // answers asks for everything that must not wait for the disk, over and over until an instant.
 func (b *badDay) answers(t *testing.T, end time.Time) {
 	t.Helper()
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 45 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for first := true; first || time.Now().Before(end); first = false {
 		for _, path := range []string{
 			"/metrics", "/-/healthy", "/-/ready", "/", "/scenarios/steady", "/api/v1/status", "/api/v1/scenarios", "/api/v1/findings",
@@ -218,7 +218,7 @@ func TestReadingFromAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
 	config, target, storage := badConfig[:strings.Index(badConfig, "remote_write")], answering(t), tempStorage(t)
 	before := buildBadDay(t, config, target, "", storage)
 	before.Start()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(45 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if r, running := before.fleet.Scenario("steady").Run(); running && r.Now.Started > 10 {
 			break
 		}

@@ -126,7 +126,7 @@ scenarios:
 		answers[path] = string(body)
 		return string(body)
 	}
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(45 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		shown := get("/api/v1/failures?limit=1000")
 		if strings.Contains(shown, "expectation") && strings.Contains(shown, `"refused"`) && strings.Contains(shown, "query") &&
 			strings.Contains(spans.String(), "refused") && strings.Contains(log.String(), "remote write") && samples.String() != "" {
