@@ -86,6 +86,18 @@ var mayBeEmpty = map[string]string{
 	"releases.json/Beside the twin B": "no scenario of the demo has a twin",
 	"releases.json/Beside the twin C": "no scenario of the demo has a twin",
 
+	"scenario.json/Messages A":                                "no step of the demo opens a stream",
+	"scenario.json/p95 of what is timed of messages A":        "no step of the demo opens a stream",
+	"scenario.json/p95 of what is timed of messages B":        "no step of the demo opens a stream",
+	"scenario.json/p95 of what is timed of messages C":        "no step of the demo opens a stream",
+	"scenario.json/p95 of what is timed of messages D":        "no step of the demo opens a stream",
+	"scenario.json/p95 of what is timed of messages E":        "no step of the demo opens a stream",
+	"scenario.json/Messages that are not as they should be A": "no step of the demo opens a stream",
+	"scenario.json/Messages that are not as they should be B": "no step of the demo opens a stream",
+	"scenario.json/Messages that are not as they should be C": "no step of the demo opens a stream",
+	"scenario.json/Messages that are not as they should be D": "no step of the demo opens a stream",
+	"scenario.json/Streams that ended A":                      "no step of the demo opens a stream",
+
 	"scenario.json/p95 duration of groups A": "the demo has no groups",
 	"scenario.json/Groups that failed A":     "the demo has no groups",
 	"scenario.json/Rates A":                  "the demo has no metrics of its own",

@@ -204,7 +204,7 @@ func small(t *testing.T, file string) string {
 	return string(out)
 }
 
-// hurry makes all think times of a tree ten milliseconds.
+// hurry makes all think times of a tree ten milliseconds, and streams listen for no longer than a tenth of a second.
 func hurry(tree any) {
 	switch n := tree.(type) {
 	case []any:
@@ -214,6 +214,9 @@ func hurry(tree any) {
 	case map[string]any:
 		if n["think"] != nil {
 			n["think"] = "10ms"
+		}
+		if n["listen"] != nil {
+			n["listen"] = "100ms"
 		}
 		for _, value := range n {
 			hurry(value)
@@ -295,6 +298,7 @@ func TestTheShopForTenThousandUsersRunsSmall(t *testing.T) {
 	for step, endpoints := range map[string][]string{
 		"login": {"POST /auth/login"}, "list products": {"GET /products"}, "show product": {"GET /products/{id}"},
 		"search": {"GET /search"}, "report": {"POST /reports/generate"}, "complex query": {"GET /analytics/sales"},
+		"stream":              {"GET /realtime"},
 		"intensive operation": {"GET /api/intensive-operation-0", "GET /api/intensive-operation-1", "GET /api/intensive-operation-2"},
 	} {
 		want := 0.0
@@ -308,6 +312,9 @@ func TestTheShopForTenThousandUsersRunsSmall(t *testing.T) {
 	added := sent(m, "add to cart", "scenario=baseline") + sent(m, "add", "scenario=stress")
 	if want := answersOf(counts, "POST /cart/items"); added != want || added == 0 {
 		t.Errorf("carts: perfd says it sent %v, the shop answered %v", added, want)
+	}
+	if n := m.Value("perfd_messages_total", "scenario=realtime", "direction=received"); n == 0 || m.Value("perfd_messages_missing_total", "scenario=realtime") > 0 {
+		t.Errorf("%v messages came, and %v are missing", n, m.Value("perfd_messages_missing_total", "scenario=realtime"))
 	}
 }
 

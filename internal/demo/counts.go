@@ -75,7 +75,7 @@ type statusWriter struct {
 }
 
 func (w *statusWriter) WriteHeader(code int) {
-	if w.code == 0 && code >= 200 { // others are followed by the status
+	if w.code == 0 && (code >= 200 || code == http.StatusSwitchingProtocols) { // others are followed by the status
 		w.code = code
 		if w.known != nil {
 			w.known(code)

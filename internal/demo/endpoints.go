@@ -32,6 +32,7 @@ var endpoints = []endpoint{
 	{"GET /orders/{id}", showOrder},
 	{"DELETE /orders/{id}", cancelOrder},
 	{"GET /search", search},
+	{"GET /realtime", realtime},
 	{"POST /reports/generate", report},
 	{"GET /reports/{id}", showReport},
 	{"GET /analytics/sales", analytics},
@@ -161,6 +162,7 @@ func order(s *Shop, w http.ResponseWriter, r *http.Request, body []byte) {
 		wrong(w, http.StatusBadRequest, err.Error())
 	default:
 		w.Header().Set("Location", "/orders/"+strconv.Itoa(p.ID))
+		s.streams.ordered(user, p.ID, p.Status)
 		reply(w, http.StatusCreated, p)
 	}
 }
@@ -187,6 +189,7 @@ func cancelOrder(s *Shop, w http.ResponseWriter, r *http.Request, _ []byte) {
 	case !s.trade.cancel(idOf(r), user, s.truth()):
 		wrong(w, http.StatusNotFound, "no such order")
 	default:
+		s.streams.ordered(user, idOf(r), "cancelled")
 		w.WriteHeader(http.StatusNoContent)
 	}
 }

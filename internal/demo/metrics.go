@@ -15,6 +15,20 @@ type metrics struct {
 	answers  answers
 	inFlight prometheus.Gauge
 	leaked   prometheus.Counter
+
+	// Of streams.
+	streams         prometheus.Gauge
+	messages, bytes *prometheus.CounterVec // label direction
+	skipped         prometheus.Counter
+}
+
+// came counts a message that a client sent, and went one that was sent to it.
+func (m *metrics) came(size int) { m.message("received", size) }
+func (m *metrics) went(size int) { m.message("sent", size) }
+
+func (m *metrics) message(direction string, size int) {
+	m.messages.WithLabelValues(direction).Inc()
+	m.bytes.WithLabelValues(direction).Add(float64(size))
 }
 
 // liveHeap is what the last collection left, the series to look for leaks in.
@@ -28,8 +42,13 @@ func newMetrics(s *Shop) metrics {
 		answers:  newAnswers("shop_responses_total"),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "shop_requests_in_flight", Help: "Requests under way."}),
 		leaked:   prometheus.NewCounter(prometheus.CounterOpts{Name: "shop_leaked_bytes_total", Help: "Memory that requests have leaked."}),
+
+		streams:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "shop_streams_open", Help: "Streams of GET /realtime that are open."}),
+		messages: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shop_messages_total", Help: "Messages of streams."}, []string{"direction"}),
+		bytes:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shop_message_bytes_total", Help: "Bytes of these messages."}, []string{"direction"}),
+		skipped:  prometheus.NewCounter(prometheus.CounterOpts{Name: "shop_messages_skipped_total", Help: "Numbers of messages that a stream was too far behind to be sent."}),
 	}
-	m.registry.MustRegister(m.requests, m.failures, m.answers, m.inFlight, m.leaked, releaseCollector{
+	m.registry.MustRegister(m.requests, m.failures, m.answers, m.inFlight, m.leaked, m.streams, m.messages, m.bytes, m.skipped, releaseCollector{
 		&s.faults, prometheus.NewDesc("shop_release_info", "The shop's release.", []string{"release"}, nil),
 	})
 	return m

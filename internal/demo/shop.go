@@ -34,6 +34,7 @@ type Shop struct {
 	tracer  trace.Tracer // nil for none
 	signer  signer
 	trade   trade
+	streams hub
 	key     keys
 
 	// The lock of the faults guards the script, too.
@@ -61,9 +62,12 @@ func (s *Shop) RequireKey(key string) { s.key = keys{key: key, required: true} }
 func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // Serve serves the shop on a listener until ctx ends, which lets go of the
-// requests that are held at that instant. No request is under way when it returns.
+// requests that are held at that instant and tells the clients of streams that it goes. No request is under way, and
+// no stream open, when it returns.
 func (s *Shop) Serve(ctx context.Context, l net.Listener) error {
-	if err := serve(ctx, l, s); err != nil {
+	err := serve(ctx, l, s)
+	s.streams.open.Wait()
+	if err != nil {
 		return fmt.Errorf("demo shop: %w", err)
 	}
 	return nil

@@ -26,7 +26,7 @@ type Config struct {
 	Credentials  block.Text                `yaml:"credentials" doc:"Name of the entry of credentials that the opening request is sent with, or none (default: the target's)."`
 	Subprotocols []block.Text              `yaml:"subprotocols" doc:"Subprotocols to offer, the preferred first. The server must choose one."`
 	OnOpen       []Message                 `yaml:"on_open" doc:"Messages to send whenever the stream was opened, again after each reconnect too: subscriptions, say."`
-	PingEvery    block.Duration            `yaml:"ping_every" doc:"Send a ping this often as long as the stream is open."`
+	PingEvery    block.Duration            `yaml:"ping_every" scale:"time" doc:"Send a ping this often as long as the stream is open."`
 	Sequence     block.Text                `yaml:"sequence" doc:"The number of a message in the stream's sequence, such as json.seq: messages that are missing, come late or twice are counted. It reads the message only."`
 	Each         block.Text                `yaml:"each" doc:"Condition that every message must meet, such as json.type != nil; the step during which one does not fails. It reads the message only."`
 	Reconnect    *protocol.Reconnect       `yaml:"reconnect" doc:"Open a stream that was lost again (default: the next step that needs it fails)."`
@@ -34,7 +34,7 @@ type Config struct {
 	Send    *Message       `yaml:"send" doc:"The message to send."`
 	Receive block.Text     `yaml:"receive" doc:"Wait for the message that meets this condition, such as json.type == 'order', or for any. The step's expect, checks and extract read that message. Messages that came since the step before are looked at first."`
 	Echo    block.Text     `yaml:"echo" doc:"Wait for the message in which this has the value that it has in the message that was sent: json.id, or body."`
-	Listen  block.Duration `yaml:"listen" doc:"Go on taking messages for this long. The step's timeout does not count meanwhile."`
+	Listen  block.Duration `yaml:"listen" scale:"time" doc:"Go on taking messages for this long. The step's timeout does not count meanwhile."`
 	Ping    bool           `yaml:"ping" doc:"Send a ping and wait for its pong."`
 	Close   *int           `yaml:"close" doc:"Close the stream with this code, such as 1000, and wait for the server to close it too."`
 }
