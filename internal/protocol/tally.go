@@ -3,6 +3,7 @@ package protocol
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/perfd/perfd/internal/block"
@@ -60,16 +61,24 @@ type Tally struct {
 
 // A messageView is a message as the rules of its stream read it.
 type messageView struct {
-	body []byte
-	size int64
+	body   []byte
+	size   int64
+	fields func(name string) (string, bool) // nil for none
 }
 
-func (v *messageView) Code() int                    { return 0 }
-func (v *messageView) Body() []byte                 { return v.body }
-func (v *messageView) Header(string) (string, bool) { return "", false }
-func (v *messageView) Duration() time.Duration      { return 0 }
-func (v *messageView) Size() int64                  { return v.size }
-func (v *messageView) Sum() uint64                  { return 0 }
+func (v *messageView) Code() int               { return 0 }
+func (v *messageView) Body() []byte            { return v.body }
+func (v *messageView) Duration() time.Duration { return 0 }
+func (v *messageView) Size() int64             { return v.size }
+func (v *messageView) Sum() uint64             { return 0 }
+
+// Header returns a field of the message.
+func (v *messageView) Header(name string) (string, bool) {
+	if v.fields == nil {
+		return "", false
+	}
+	return v.fields(name)
+}
 
 // Begin makes the account that of a stream which the call opens.
 func (t *Tally) Begin(c *Call, rules StreamRules) {
@@ -78,6 +87,9 @@ func (t *Tally) Begin(c *Call, rules StreamRules) {
 		t.scope = &expr.Scope{}
 	}
 }
+
+// Fields says how the rules read a field, such as an id, of the message that came last. Begin forgets it.
+func (t *Tally) Fields(read func(name string) (string, bool)) { t.view.fields = read }
 
 // Opened says that the stream was opened, or opened again.
 func (t *Tally) Opened(at int64) { t.opened, t.last = at, 0 }
@@ -143,11 +155,13 @@ func (t *Tally) Received(at int64, size int, body []byte) {
 	if t.scope == nil {
 		return
 	}
-	t.view = messageView{body, int64(size)}
+	t.view.body, t.view.size = body, int64(size)
 	if t.rules.Sequence != nil {
 		if v, err := t.rules.Sequence.Eval(t.scope, &t.view); err == nil {
 			if n, ok := v.Measure(); ok {
 				t.number(int64(n))
+			} else if n, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
+				t.number(n)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ func (c *conn) readBody(f framing) error {
 		return nil
 	}
 	x.hash.Reset()
-	x.body = bodyReader{c: c, f: f, left: f.length}
+	x.body = bodyReader{in: &x.in, from: c, maxHead: x.MaxHead, f: f, left: f.length}
 	defer func() { x.body = bodyReader{} }()
 	if decode {
 		return x.decode(f.coded)
@@ -67,11 +67,14 @@ func (x *Exchange) take(p []byte) error {
 
 // A bodyReader removes the framing of a body.
 type bodyReader struct {
-	c       *conn
+	in      *input
+	from    interface{ fill() error } // reads more into in
+	maxHead int                       // bytes of trailers, 0 for the default
 	f       framing
 	left    int64  // of the body, or of the chunk under way
 	inChunk bool   // a chunk is under way
 	lineDue bool   // the line end after a chunk is still unread
+	trails  bool   // the last chunk was read
 	rest    []byte // of a piece that did not fit into the argument of Read
 	err     error  // the last error of next
 }
@@ -109,6 +112,9 @@ func (b *bodyReader) nextOfRest() ([]byte, error) {
 }
 
 func (b *bodyReader) nextOfChunk() ([]byte, error) {
+	if b.trails {
+		return nil, b.trailers()
+	}
 	if !b.inChunk {
 		line, err := b.line(smallBuffer)
 		if err != nil {
@@ -119,6 +125,7 @@ func (b *bodyReader) nextOfChunk() ([]byte, error) {
 			return nil, &ProtocolError{fmt.Sprintf("not a chunk's size: %.40q", line)}
 		}
 		if n == 0 {
+			b.trails = true
 			return nil, b.trailers()
 		}
 		b.inChunk, b.left = true, n
@@ -136,7 +143,7 @@ func (b *bodyReader) nextOfChunk() ([]byte, error) {
 
 // trailers reads the lines after the last chunk and returns io.EOF after the last of them.
 func (b *bodyReader) trailers() error {
-	for left := cmp.Or(b.c.x.MaxHead, defaultHead); ; {
+	for left := cmp.Or(b.maxHead, defaultHead); ; {
 		line, err := b.line(left)
 		if err != nil {
 			return err
@@ -153,12 +160,12 @@ func (b *bodyReader) trailers() error {
 
 // piece returns unread bytes of the body, at most left; it reads if there are none.
 func (b *bodyReader) piece() ([]byte, error) {
-	in := &b.c.x.in
+	in := b.in
 	if in.r == in.w {
 		if b.left < 0 || b.left > smallBuffer {
 			in.widen()
 		}
-		if err := b.c.fill(); err != nil {
+		if err := b.from.fill(); err != nil {
 			return nil, err
 		}
 	}
@@ -172,7 +179,7 @@ func (b *bodyReader) piece() ([]byte, error) {
 
 // line returns the next line of chunked framing without its end; a line longer than most is an error.
 func (b *bodyReader) line(most int) ([]byte, error) {
-	in := &b.c.x.in
+	in := b.in
 	for {
 		p := in.unread()
 		if i := bytes.IndexByte(p, '\n'); i >= 0 && i <= most {
@@ -190,7 +197,7 @@ func (b *bodyReader) line(most int) ([]byte, error) {
 		if len(p) > most {
 			return nil, &ProtocolError{"a line of chunked framing is too long"}
 		}
-		if err := b.c.fill(); err != nil {
+		if err := b.from.fill(); err != nil {
 			return nil, cutOff(err)
 		}
 	}

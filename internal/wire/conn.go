@@ -229,6 +229,11 @@ func (c *conn) receive() (reusable bool, err error) {
 	if x.HeadOnly || x.status == 204 || x.status == 304 {
 		f = framing{close: f.close}
 	}
+	if x.Into != nil && x.status/100 == 2 && !f.empty() {
+		x.Into.adopt(c, f)
+		x.Adopted = true
+		return true, nil
+	}
 	if err := c.readBody(f); err != nil {
 		return false, err
 	}

@@ -37,6 +37,11 @@ type Exchange struct {
 	// configuration. The zero address is for what the configuration names.
 	From netip.Addr
 
+	// Into takes over the connection of an answer that is a success and has a body, which is then not read; nil for
+	// nobody. Adopted says that it did so.
+	Into    *Stream
+	Adopted bool
+
 	// The answer.
 	status   int
 	cookies  bool
@@ -66,6 +71,7 @@ func (x *Exchange) Reset() {
 	if cap(x.kept) > keptSpare {
 		x.kept = nil
 	}
+	x.Adopted = false
 	x.status, x.cookies, x.whole, x.kept, x.size, x.duration = 0, false, nil, x.kept[:0], 0, 0
 	x.scanned, x.received, x.first = 0, 0, 0
 	x.writing, x.peek, x.written, x.ioErr = false, false, 0, nil

@@ -19,6 +19,9 @@ type framing struct {
 // untilClose reports whether the body ends with the connection.
 func (f *framing) untilClose() bool { return !f.chunked && f.length < 0 }
 
+// empty reports whether there is no body.
+func (f *framing) empty() bool { return !f.chunked && f.length == 0 }
+
 // headEnd returns the length of the head at the front of p, -1 if p does not hold
 // its end. It searches from an offset on.
 func headEnd(p []byte, from int) int {

@@ -122,6 +122,20 @@ func (d *redialer) close(why load.CloseReason) {
 	d.t.Counts.Closed[why].Add(1)
 }
 
+// move gives the connection to another redialer, which has none.
+func (d *redialer) move(to *redialer) {
+	d.mu.Lock()
+	nc := d.nc
+	d.nc = nil
+	d.mu.Unlock()
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	to.origin, to.from, to.maxAge, to.left = d.origin, d.from, d.maxAge, d.left
+	to.nc, to.raw, to.tls, to.addr, to.session = nc, d.raw, d.tls, d.addr, d.session
+	to.opened, to.used, to.checked, to.armed, to.before = d.opened, d.used, d.checked, 0, d.before
+	d.raw, d.tls = nil, nil
+}
+
 // connected returns with an open connection, and reports whether it was open
 // before. It adds the phases of opening one to r.
 func (d *redialer) connected(now, deadline int64, r *load.Result) (reused bool, err error) {

@@ -36,6 +36,9 @@ type Stream struct {
 	try   bool // the callback reads once and does not wait
 	ioErr error
 
+	body bodyReader // of the answer that comes on the stream
+	by   int64      // deadline of body
+
 	// SentBytes and ReceivedBytes count since the stream was made, on all its connections.
 	SentBytes, ReceivedBytes int64
 }
@@ -318,6 +321,7 @@ func (s *Stream) write(p []byte, deadline int64) error {
 type Head struct {
 	Status int
 	text   []byte
+	f      framing
 }
 
 // Values yields the value of each header field of a name.
@@ -353,13 +357,76 @@ func (s *Stream) ReadHead(most int, deadline int64) (*Head, error) {
 		}
 		h := &Head{text: append([]byte(nil), p[:n]...)}
 		s.in.r += n
-		code, _, err := parseHead(h.text)
+		code, f, err := parseHead(h.text)
 		if err != nil {
 			return nil, err
 		}
 		if code >= 200 || code == 101 {
-			h.Status = code
+			h.Status, h.f = code, f
 			return h, nil
 		}
 	}
+}
+
+// adopt takes over the connection of an exchange, with the body of its answer.
+func (s *Stream) adopt(c *conn, f framing) {
+	c.move(&s.redialer)
+	s.torn = false
+	s.in.drop()
+	x := c.x
+	for rest := x.in.unread(); len(rest) > 0; {
+		n := copy(s.in.room(), rest)
+		s.in.w += n
+		rest = rest[n:]
+	}
+	x.in.r = x.in.w
+	s.answer(f)
+}
+
+func (s *Stream) answer(f framing) {
+	s.body = bodyReader{in: &s.in, from: s, f: f, left: f.length}
+}
+
+// fill reads more of the body.
+func (s *Stream) fill() error { return s.Fill(s.by) }
+
+// Answer begins the body of an answer whose head was read.
+func (s *Stream) Answer(h *Head) { s.answer(h.f) }
+
+// Coded reports whether the body has content codings, which a stream does not decode.
+func (s *Stream) Coded() bool { return s.body.f.coded.n > 0 || s.body.f.coded.other }
+
+// Chunked reports whether the body comes in chunks.
+func (s *Stream) Chunked() bool { return s.body.f.chunked }
+
+// Piece returns the next bytes of the body, for which it waits until the deadline, and whether they are the end of a
+// chunk. They are valid until the next call. io.EOF is the end of the body; after a deadline or a recall it goes on.
+func (s *Stream) Piece(deadline int64) (p []byte, last bool, err error) {
+	s.by = deadline
+	if !errors.Is(s.body.err, io.EOF) {
+		s.body.err = nil
+	}
+	p, err = s.body.next()
+	return p, !s.body.inChunk, err
+}
+
+// Return gives the connection back to the agent when the body has ended, or closes it where it cannot be used again.
+func (a *Agent) Return(s *Stream) {
+	f := &s.body.f
+	if !errors.Is(s.body.err, io.EOF) {
+		s.Shut(load.ClosedEnd)
+		return
+	}
+	if f.close || f.untilClose() || s.in.r != s.in.w || a.t.pool(&s.origin) != nil {
+		s.Shut(load.ClosedByAnswer)
+		return
+	}
+	s.in.drop()
+	c := a.conn(&s.origin, a.now())
+	if c.nc != nil {
+		s.Shut(load.ClosedEnd)
+		return
+	}
+	s.move(&c.redialer)
+	c.used = c.now()
 }

@@ -47,7 +47,13 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 	if f.host == nil {
 		f.host = []segment{literal("Host: " + a.host + "\r\n")}
 	}
+	if c.Events != nil {
+		s.codings = 0
+	}
 	s.head = merge([]segment{literal(s.method + " ")}, a.target, []segment{literal(" HTTP/1.1\r\n")}, f.host, f.own, f.others)
+	if c.Events != nil {
+		return c.Events.compile(k, s, c.URL.Path != "")
+	}
 	return s
 }
 
@@ -183,6 +189,8 @@ func (c *Config) headers(k *protocol.Compiler, t *TargetConfig) fields {
 // encodings returns the content codings to ask for: the step's own, else the target's.
 func (c *Config) encodings(t *TargetConfig) []string {
 	switch {
+	case c.Events != nil:
+		return nil
 	case c.Encodings != nil:
 		return c.Encodings
 	case c.Gzip != nil && *c.Gzip, c.Gzip == nil && t.Encodings == nil && t.Gzip:

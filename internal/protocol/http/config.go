@@ -32,7 +32,7 @@ var Kind = protocol.Kind{
 // A Config is the http block of a step.
 type Config struct {
 	Method    string                    `yaml:"method" doc:"Request method (default GET, or POST where there is a body), such as PUT or PURGE."`
-	URL       block.Text                `yaml:"url" block:"required" doc:"Path and query below the target's url, or a whole URL; may hold ${…}, whose values are percent-encoded."`
+	URL       block.Text                `yaml:"url" doc:"Path and query below the target's url, or a whole URL; may hold ${…}, whose values are percent-encoded. Obligatory, but in a step that goes on with a stream of events."`
 	Query     block.Entries[values]     `yaml:"query" doc:"Query parameters, added to those of url and encoded; a list sends one for each of its items."`
 	Headers   block.Entries[block.Text] `yaml:"headers" doc:"Header fields; they take the place of the target's of the same name."`
 	Body      *block.Text               `yaml:"body" doc:"Body as text."`
@@ -46,6 +46,7 @@ type Config struct {
 	MaxRead   block.Size                `yaml:"max_read" doc:"Largest body that expressions may read, such as 4MiB; a larger one fails as overload (default: the target's)."`
 	MaxHeader block.Size                `yaml:"max_header" doc:"Longest head of an answer; a longer one fails as overload (default: the target's)."`
 	Cookies   *bool                     `yaml:"cookies" doc:"Send and keep cookies (default: the target's)."`
+	Events    *Events                   `yaml:"events" doc:"Read the answer event by event: server-sent events, NDJSON, or chunks. The stream stays open for later steps, and is attended while the virtual user thinks."`
 	// Credentials names an entry of credentials, or is none.
 	Credentials block.Text `yaml:"credentials" doc:"Name of the entry of credentials that the request is sent with, or none (default: the target's; none where the request goes to another host, or has the same header field of its own)."`
 }
@@ -222,6 +223,7 @@ func (c *Config) Validate(n *block.Node, errs *block.Errors) {
 	}
 	checkEncodings(c.Encodings, c.Gzip != nil, n, errs)
 	checkFields(c.Headers, errs)
+	c.validateEvents(n, errs)
 	if given := c.bodies(); len(given) > 1 {
 		errs.Add(n.Pos, n.Path, "a request has one body, got %s", strings.Join(given, " and "))
 	}

@@ -35,8 +35,11 @@ func TestContract(t *testing.T) {
 
 // answerAll answers requests without a body until the client leaves.
 func answerAll(c net.Conn) {
+	answerWith(c, []byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"))
+}
+
+func answerWith(c net.Conn, answer []byte) {
 	p, n := make([]byte, 4096), 0
-	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 	for {
 		m, err := c.Read(p[n:])
 		if err != nil {

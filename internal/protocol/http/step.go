@@ -116,6 +116,21 @@ func (t *transport) Close() error {
 }
 
 func (s *step) open(v *protocol.VU) (protocol.Session, error) {
+	t, err := s.shared(v)
+	if err != nil {
+		return nil, err
+	}
+	sess := &session{agent: wire.NewAgent(t.Transport, v.ID), renew: s.connections.Renewed(), stays: s.stays}
+	whole, err := v.Shared(s.key, s.open)
+	if err != nil {
+		return nil, err
+	}
+	sess.of, _ = whole.(*session)
+	return sess, nil
+}
+
+// shared returns the transport of the run and target.
+func (s *step) shared(v *protocol.VU) (*transport, error) {
 	env := v.Env
 	if hasLineEnd([]byte(env.UserAgent)) || hasLineEnd([]byte(env.Identity())) {
 		return nil, errLineEnd
@@ -134,13 +149,7 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 	if !ok {
 		return nil, fmt.Errorf("the shared resource %v is a %T", s.key, shared)
 	}
-	sess := &session{agent: wire.NewAgent(t.Transport, v.ID), renew: s.connections.Renewed(), stays: s.stays}
-	whole, err := v.Shared(s.key, s.open)
-	if err != nil {
-		return nil, err
-	}
-	sess.of, _ = whole.(*session)
-	return sess, nil
+	return t, nil
 }
 
 // Do performs the request.
@@ -382,4 +391,5 @@ func (s *step) Judge(c *protocol.Call) load.Cause {
 
 type statusError struct{ code int }
 
-func (e *statusError) Error() string { return "status " + strconv.Itoa(e.code) }
+func (e *statusError) Error() string   { return "status " + strconv.Itoa(e.code) }
+func (*statusError) Cause() load.Cause { return load.Status }

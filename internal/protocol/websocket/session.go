@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -32,18 +31,13 @@ const (
 // A session is one VU's stream. Between requests it is attended by a goroutine, which
 // owns it until it is recalled; otherwise the VU owns it.
 type session struct {
-	stream *wire.Stream
-	of     *opening
-	env    *protocol.Env
-	vu     int
+	stream     *wire.Stream
+	of         *opening
+	attendance *protocol.Attendance
 
-	attended  bool
-	back      chan struct{} // of capacity 1: the attendant gives the session back
-	kick      chan struct{} // of capacity 1: ends a wait between attempts to open
-	awaits    bool          // the next pong is waited for
-	gone      atomic.Bool   // the attendant has nothing to attend to any more
-	listening bool          // messages are taken as they come, and none waits to be received
-	until     int64         // when listening ends
+	awaits    bool  // the next pong is waited for
+	listening bool  // messages are taken as they come, and none waits to be received
+	until     int64 // when listening ends
 
 	// What opens the stream again; nil where nothing does.
 	hello, greetings []byte
@@ -71,29 +65,20 @@ type session struct {
 }
 
 func newSession(o *opening, t *wire.Transport, v *protocol.VU) *session {
-	s := &session{
-		stream: wire.NewStream(t, o.origin, v.ID), of: o, env: v.Env, vu: v.ID,
-		back: make(chan struct{}, 1), kick: make(chan struct{}, 1), state: uint64(v.ID)<<32 | 0x9e3779b9,
-	}
+	s := &session{stream: wire.NewStream(t, o.origin, v.ID), of: o, state: uint64(v.ID)<<32 | 0x9e3779b9}
+	s.attendance = protocol.NewAttendance(s.stream, s.attend)
 	return s
 }
 
 // Interrupt makes the request under way return soon.
 func (s *session) Interrupt() {
 	s.stream.Interrupt()
-	s.nudge()
-}
-
-func (s *session) nudge() {
-	select {
-	case s.kick <- struct{}{}:
-	default:
-	}
+	s.attendance.Nudge()
 }
 
 // Close ends the stream, with a close frame where that takes no time.
 func (s *session) Close() {
-	s.take()
+	s.attendance.Take()
 	s.end(closeNormal)
 }
 
@@ -108,38 +93,15 @@ func (s *session) end(code uint16) {
 
 // Attend lends the session to a goroutine until it is used again.
 func (s *session) Attend() {
-	if s.attended || !s.stream.IsOpen() && !s.reopens() {
-		return
+	if !s.attendance.Lent() && (s.stream.IsOpen() || s.reopens()) {
+		s.attendance.Lend()
 	}
-	s.attended = true
-	s.gone.Store(false)
-	go s.attend()
 }
 
 // reopens reports whether a stream that was lost is opened again.
 func (s *session) reopens() bool { return s.lost != nil && s.of.reconnect != nil && s.hello != nil }
 
-// take takes the session back from its attendant.
-func (s *session) take() {
-	if !s.attended {
-		return
-	}
-	s.stream.Recall()
-	s.nudge()
-	<-s.back
-	s.stream.Recalled()
-	s.attended = false
-	select {
-	case <-s.kick:
-	default:
-	}
-}
-
 func (s *session) attend() {
-	defer func() {
-		s.gone.Store(true)
-		s.back <- struct{}{}
-	}()
 	for {
 		if !s.stream.IsOpen() {
 			if !s.reopens() {
@@ -164,9 +126,6 @@ func (s *session) attend() {
 		}
 	}
 }
-
-// isLost reports whether a session that is attended has lost its stream for good.
-func (s *session) isLost() bool { return s.attended && s.gone.Load() }
 
 // stopped reports whether an error is no loss of the stream: its reader is to stop.
 func (s *session) stopped(err error) bool {
@@ -314,7 +273,7 @@ func (s *session) reopen(deadline int64, r *load.Result) error {
 	o := s.of.reconnect
 	since := s.lostAt
 	for attempt := 1; ; attempt++ {
-		if err := s.pause(o.Wait(attempt, s.draw()), deadline); err != nil {
+		if err := s.attendance.Pause(o.Wait(attempt, s.draw()), deadline); err != nil {
 			return err
 		}
 		by := deadline
@@ -339,24 +298,6 @@ func (s *session) reopen(deadline int64, r *load.Result) error {
 			return err
 		}
 		s.lost, s.lostAt = err, since
-	}
-}
-
-// pause waits, unless the session is to stop.
-func (s *session) pause(ns, deadline int64) error {
-	if deadline != wire.Forever && s.stream.Now()+ns >= deadline {
-		ns = max(1, deadline-s.stream.Now())
-	}
-	timer := time.NewTimer(time.Duration(ns))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		if deadline != wire.Forever && s.stream.Now() >= deadline {
-			return os.ErrDeadlineExceeded
-		}
-		return nil
-	case <-s.kick:
-		return wire.ErrRecalled
 	}
 }
 

@@ -137,7 +137,7 @@ func (s *step) Do(c *protocol.Call) {
 		}
 	} else if err == nil {
 		r.Sent = sess.stream.Now()
-		sess.take()
+		sess.attendance.Take()
 		if err = s.perform(c, sess, a); err == nil && c.Again > 0 {
 			return
 		}
@@ -426,11 +426,11 @@ func (s *step) matches(c *protocol.Call, a *answer, payload []byte) bool {
 func (s *step) goOn(c *protocol.Call, sess *session) error {
 	now := sess.stream.Now()
 	over := now >= sess.until
-	if !over && !sess.isLost() {
+	if !over && !sess.attendance.Ended() {
 		c.Again = time.Duration(min(now+lookAgain, sess.until))
 		return nil
 	}
-	sess.take()
+	sess.attendance.Take()
 	sess.listening = false
 	c.Result.Done = sess.stream.Now()
 	switch {

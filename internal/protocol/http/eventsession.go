@@ -1,0 +1,373 @@
+package http
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/perfd/perfd/internal/expr"
+	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
+)
+
+const (
+	reopening = int64(10 * time.Second) // how long one attempt to open a stream again may take while nobody waits
+	mostRetry = int64(5 * time.Minute)  // the longest wait that a server may ask for where max_wait says nothing
+)
+
+// An eventSession is one VU's stream of events. Between requests it is attended by a goroutine, which owns it until it is
+// recalled; otherwise the VU owns it.
+type eventSession struct {
+	stream     *wire.Stream
+	of         *eventStep // that opened the stream
+	attendance *protocol.Attendance
+	tally      protocol.Tally
+	reader     eventReader
+
+	request []byte // that opens the stream again, nil where nothing does
+	head    int    // length of its head without the empty line
+	maxHead int
+
+	opened    bool // the request under way has opened a stream
+	listening bool // events are taken as they come, and none waits to be received
+	until     int64
+	ended     bool // the answer has ended
+	filled    int64
+	first     int64 // when the first bytes came since the request under way began, 0 for none
+	lost      error // why the stream was lost; nil for one that is open or was closed
+	lostAt    int64
+	state     uint64 // of the source of waits
+	counted   struct{ sent, received int64 }
+	packed    []byte
+	fields    func(name string) (string, bool) // of the last event, bound once
+}
+
+func newEventSession(t *wire.Transport, o wire.Origin, vu int) *eventSession {
+	s := &eventSession{stream: wire.NewStream(t, o, vu), state: uint64(vu)<<32 | 0x9e3779b9}
+	s.attendance = protocol.NewAttendance(s.stream, s.attend)
+	s.fields = func(name string) (string, bool) {
+		e := s.event()
+		return e.field(name)
+	}
+	return s
+}
+
+// Interrupt makes the request under way return soon.
+func (s *eventSession) Interrupt() {
+	s.stream.Interrupt()
+	s.attendance.Nudge()
+}
+
+// Close ends the stream.
+func (s *eventSession) Close() {
+	s.attendance.Take()
+	s.end()
+}
+
+// end closes the stream from this side.
+func (s *eventSession) end() {
+	if s.stream.IsOpen() {
+		s.stream.Shut(load.ClosedEnd)
+		s.gone()
+	}
+	s.lost, s.request = nil, nil
+}
+
+// gone counts the end of a stream whose connection it has no more.
+func (s *eventSession) gone() {
+	s.tally.Closed(s.stream.Now(), 0)
+	s.lost, s.request = nil, nil
+}
+
+// Attend lends the session to a goroutine until it is used again.
+func (s *eventSession) Attend() {
+	if !s.attendance.Lent() && (s.stream.IsOpen() || s.reopens()) {
+		s.attendance.Lend()
+	}
+}
+
+// reopens reports whether a stream that was lost is opened again.
+func (s *eventSession) reopens() bool { return s.lost != nil && s.request != nil }
+
+func (s *eventSession) attend() {
+	for {
+		if !s.stream.IsOpen() {
+			if !s.reopens() {
+				return
+			}
+			var r load.Result
+			if s.reopen(wire.Forever, &r) != nil {
+				return
+			}
+		}
+		switch err := s.next(wire.Forever); {
+		case err == nil:
+			s.tally.Record()
+			if !s.listening {
+				s.keep()
+			}
+		case s.stopped(err):
+			return
+		default:
+			s.lose(err)
+		}
+	}
+}
+
+// stopped reports whether an error is no loss of the stream: its reader is to stop.
+func (s *eventSession) stopped(err error) bool {
+	return errors.Is(err, wire.ErrRecalled) || wire.Classify(err) == load.Canceled
+}
+
+// draw returns a number from the session's own source (xorshift64*, Vigna 2016): what comes while a VU thinks must not
+// change what the VU draws.
+func (s *eventSession) draw() uint64 {
+	s.state ^= s.state >> 12
+	s.state ^= s.state << 25
+	s.state ^= s.state >> 27
+	return s.state * 2685821657736338717
+}
+
+// begun notes that the stream is open, by a request that was sent at an instant. The first event is waited for from then
+// on.
+func (s *eventSession) begun(sent int64) {
+	s.filled = s.stream.Now()
+	s.ended, s.lost = false, nil
+	s.tally.Opened(sent)
+}
+
+// keepRequest keeps the request that was sent last, where it may be sent again.
+func (s *eventSession) keepRequest(w *scratch) {
+	s.request = nil
+	if s.of.reconnect == nil || w.x.Stream != nil {
+		return
+	}
+	s.request = bytes.Clone(w.x.Out)
+	s.head = bytes.Index(s.request, []byte("\r\n\r\n")) + 2
+}
+
+// event returns the event that next has found.
+func (s *eventSession) event() event {
+	return event{s.reader.data, s.reader.kind, s.reader.id}
+}
+
+// keep keeps the event until it is received, in a form of which unpack finds the parts: type and id hold no line ends.
+func (s *eventSession) keep() {
+	e := s.event()
+	s.packed = append(append(append(append(append(s.packed[:0], e.kind...), '\n'), e.id...), '\n'), e.data...)
+	s.tally.Keep(s.packed)
+	if cap(s.packed) > spareEvent {
+		s.packed = nil
+	}
+}
+
+func unpack(p []byte) (e event) {
+	e.kind, p, _ = bytes.Cut(p, []byte("\n"))
+	e.id, e.data, _ = bytes.Cut(p, []byte("\n"))
+	return e
+}
+
+// next finds the next event, and notes what is known of it.
+func (s *eventSession) next(deadline int64) error {
+	last := false
+	for {
+		found, err := s.reader.next(last)
+		if err != nil {
+			return err
+		}
+		if !found && s.ended {
+			return errEnded
+		}
+		if found {
+			s.tally.Received(s.filled, len(s.reader.data), s.reader.data)
+			return nil
+		}
+		var p []byte
+		before := s.stream.ReceivedBytes
+		p, last, err = s.stream.Piece(deadline)
+		if now := s.stream.ReceivedBytes; now > before {
+			s.filled = s.stream.Now()
+			if s.first == 0 {
+				s.first = s.filled
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			s.ended = true
+			if found, err = s.reader.end(); err != nil {
+				return err
+			}
+			if found {
+				s.tally.Received(s.filled, len(s.reader.data), s.reader.data)
+				return nil
+			}
+			return errEnded
+		}
+		if err != nil {
+			return err
+		}
+		s.reader.feed(p)
+	}
+}
+
+// catchUp takes what has come while nobody waited, by the deadline where more comes all the time.
+func (s *eventSession) catchUp(deadline int64) error {
+	if s.stream.Now()-s.filled < idleCheck && len(s.stream.Unread()) == 0 {
+		return nil
+	}
+	for s.stream.Now() < deadline {
+		came, err := s.stream.Poll()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		for {
+			switch nerr := s.next(0); {
+			case nerr == nil:
+				s.tally.Record()
+				s.keep()
+				continue
+			case !errors.Is(nerr, os.ErrDeadlineExceeded):
+				return nerr
+			}
+			break
+		}
+		if err != nil {
+			return errEnded
+		}
+		if !came {
+			return nil
+		}
+		s.filled = s.stream.Now()
+	}
+	return nil
+}
+
+// lose ends a stream on which something went wrong, or that the server ended.
+func (s *eventSession) lose(err error) {
+	if !s.stream.IsOpen() {
+		return
+	}
+	why := load.ClosedError
+	if errors.Is(err, io.EOF) {
+		why = load.ClosedByPeer
+	}
+	s.stream.Shut(why)
+	s.lostAt = s.stream.Now()
+	s.tally.Closed(s.lostAt, 0)
+	s.lost = err
+}
+
+// reopen opens a stream that was lost, with waits between attempts. An error that is no stop means that there is no
+// attempt left, or no time.
+func (s *eventSession) reopen(deadline int64, r *load.Result) error {
+	o := s.of.reconnect
+	since := s.lostAt
+	for attempt := 1; ; attempt++ {
+		wait := o.Wait(attempt, s.draw())
+		if asked := s.reader.retry * int64(time.Millisecond); asked > wait {
+			most := mostRetry
+			if o.MaxWait > 0 {
+				most = int64(o.MaxWait)
+			}
+			wait = max(wait, min(asked, most))
+		}
+		if err := s.attendance.Pause(wait, deadline); err != nil {
+			return err
+		}
+		by := deadline
+		if by == wire.Forever {
+			by = s.stream.Now() + reopening
+		}
+		err := s.stream.Admit(by, r)
+		if err == nil {
+			err = s.connect(by, r)
+		}
+		switch over := o.Attempts > 0 && attempt >= o.Attempts || s.request == nil; {
+		case err == nil:
+			s.tally.Reconnected(since)
+			return nil
+		case s.stopped(err):
+			return err
+		case over, s.stream.Now() >= deadline:
+			if s.lost = err; over {
+				s.request = nil
+			}
+			return err
+		}
+		s.lost, s.lostAt = err, since
+	}
+}
+
+// connect opens a connection and sends the request on it again.
+func (s *eventSession) connect(deadline int64, r *load.Result) error {
+	if err := s.stream.Open(deadline, r); err != nil {
+		return err
+	}
+	err := s.ask(deadline)
+	if err != nil {
+		s.stream.Shut(load.ClosedError)
+	}
+	return err
+}
+
+// ask sends the request again.
+func (s *eventSession) ask(deadline int64) error {
+	request := append(make([]byte, 0, len(s.request)+len(s.reader.id)+24), s.request[:s.head]...)
+	if len(s.reader.id) > 0 {
+		request = append(append(append(request, "Last-Event-ID: "...), s.reader.id...), "\r\n"...)
+	}
+	request = append(request, s.request[s.head:]...)
+	if err := s.stream.Exchange(request, deadline); err != nil {
+		return err
+	}
+	head, err := s.stream.ReadHead(s.maxHead, deadline)
+	if err != nil {
+		return err
+	}
+	if head.Status != 200 {
+		if head.Status == 204 { // the server asks to come no more (HTML, section 9.2.5)
+			s.request = nil
+		}
+		return &statusError{head.Status}
+	}
+	s.stream.Answer(head)
+	var contentType []byte
+	for contentType = range head.Values("Content-Type") {
+		break
+	}
+	f, err := s.of.formatOf(contentType, s.stream)
+	if err != nil {
+		return err
+	}
+	s.reader.begin(f, s.of.most)
+	s.begun(s.stream.Now())
+	return nil
+}
+
+// finish notes in the result what the request has cost. Opened says that it was sent by the step itself.
+func (s *eventSession) finish(c *protocol.Call, a *eventAnswer, opened bool) {
+	r := &c.Result
+	if r.Done <= r.Sent {
+		r.Done = s.stream.Now()
+	}
+	r.SentBytes += s.stream.SentBytes - s.counted.sent
+	r.ReceivedBytes += s.stream.ReceivedBytes - s.counted.received
+	s.counted.sent, s.counted.received = s.stream.SentBytes, s.stream.ReceivedBytes
+	a.stream, s.tally.Since = s.tally.Since, expr.Stream{}
+	var known int64
+	for _, d := range r.Phases {
+		known += d
+	}
+	began := r.Sent + known
+	switch {
+	case opened: // the head of the answer has come
+		r.Phases[load.PhaseTransfer] += max(0, r.Done-began)
+	case s.first >= began && s.first <= r.Done:
+		r.Phases[load.PhaseFirstByte] += s.first - began
+		r.Phases[load.PhaseTransfer] += r.Done - s.first
+	default:
+		r.Phases[load.PhaseFirstByte] += max(0, r.Done-began)
+	}
+}
