@@ -161,7 +161,8 @@ type Result struct {
 	Due, Sent, Done int64 // ns since the engine's zero; Due ≤ Sent ≤ Done
 
 	Cause Cause
-	Code  int32 // the protocol's answer code; 0 where there was no answer
+	Code  int32 // the protocol's answer code; 0 where there was no answer, or where that is a code: Coded says so
+	Coded bool  // there was an answer whose code is Code, which may be 0
 
 	Phases [NumPhases]int64 // ns
 	Waited int64            // ns spent before Sent on perfd's account: waiting for a token of a rate limit, reading descriptors

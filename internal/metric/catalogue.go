@@ -94,7 +94,7 @@ var (
 		"Attempts that failed and were followed by another; requests of steps whose `on_failure` is retry count once, whatever their attempts.",
 		"scenario", "step")
 	Responses = requests.counter("perfd_responses_total", "",
-		"Answers by the protocol's code.",
+		"Answers by the protocol's code. It may be 0, as gRPC's OK is.",
 		"scenario", "step", "code")
 	RequestDuration = requests.histogram("perfd_request_duration_seconds",
 		"Time from sending a request to the end of its answer, of requests that did not fail.",

@@ -129,7 +129,7 @@ func (c *stepCell) record(r *load.Result, maxCodes int) {
 	if r.Checks != 0 {
 		c.countChecks(r)
 	}
-	if r.Code != 0 {
+	if r.Code != 0 || r.Coded {
 		c.countCode(r.Code, maxCodes)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -387,5 +388,20 @@ func TestDurationsOverRangeAreCounted(t *testing.T) {
 	}
 	if got := h.Bucket[len(h.Bucket)-1].GetCumulativeCount(); got != 0 {
 		t.Errorf("classic bucket up to a minute = %d, want 0", got)
+	}
+}
+
+// An answer whose code is 0 counts as one; a request without an answer does not.
+func TestAnAnswerOfCodeZero(t *testing.T) {
+	r := New(Options{})
+	s := open(t, r, Scenario{Name: "s", Steps: []Series{{Step: "stock", Target: "t", Protocol: "grpc"}}})
+	for vu := range 3 {
+		s.Record(vu, &load.Result{Done: 1e6, Coded: true})
+	}
+	s.Record(0, &load.Result{Done: 1e6, Cause: load.Refused})
+	s.Record(0, &load.Result{Done: 1e6, Cause: load.Status, Code: 14, Coded: true})
+	want := map[string]float64{"code=0,scenario=s,step=stock": 3, "code=14,scenario=s,step=stock": 1}
+	if got := values(t, r, "perfd_responses_total"); !maps.Equal(got, want) {
+		t.Errorf("perfd_responses_total = %v, want %v", got, want)
 	}
 }

@@ -178,6 +178,9 @@ func TestUnaryByEachDescription(t *testing.T) {
 				if call.Result.Cause != load.None {
 					t.Fatalf("cause %v: %v", call.Result.Cause, call.Err)
 				}
+				if !call.Result.Coded || call.Result.Code != 0 {
+					t.Errorf("code %d, an answer's: %t, want OK", call.Result.Code, call.Result.Coded)
+				}
 				if got, want := string(call.Response.Body()), `{"payload":{"type":"COMPRESSABLE","body":"AAAA"},"username":"","oauthScope":"","serverId":"","grpclbRouteType":"GRPCLB_ROUTE_TYPE_UNKNOWN","hostname":""}`; got != want {
 					t.Errorf("body = %s\nwant   %s", got, want)
 				}

@@ -190,7 +190,7 @@ func (s *step) Do(c *protocol.Call) {
 		}
 		return
 	}
-	c.Result.Code = int32(w.answer.code) //nolint:gosec // a code is small
+	c.Result.Code, c.Result.Coded = int32(w.answer.code), true //nolint:gosec // a code is small
 	c.Response = &w.answer
 }
 

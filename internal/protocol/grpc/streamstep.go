@@ -159,7 +159,7 @@ func (s *streamStep) fail(c *protocol.Call, err error) {
 		r.Cause = load.Closed
 	}
 	if end, ok := errors.AsType[*endError](err); ok {
-		r.Code = int32(end.code) //nolint:gosec // a code is small
+		r.Code, r.Coded = int32(end.code), true //nolint:gosec // a code is small
 	}
 }
 
@@ -542,6 +542,7 @@ func (s *streamStep) leave(c *protocol.Call, st *stream, l *leg, w *streamScratc
 func (s *streamStep) over(c *protocol.Call, st *stream, w *streamScratch, by *statusError) error {
 	c.Result.Done = st.clock()
 	w.answer.code, w.answer.message = int(by.code), by.message
+	c.Result.Coded = true
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.last, st.lost, st.gone = nil, nil, true
