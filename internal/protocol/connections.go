@@ -100,6 +100,25 @@ func (t TLS) Unopened() TLS {
 	return t
 }
 
+// Anonymous returns the block without a client certificate, unopened.
+func (t TLS) Anonymous() TLS {
+	t.CertFile, t.KeyFile, t.opened = block.Text{}, block.Text{}, nil
+	return t
+}
+
+// With opens the block with another client certificate; names of files start from a folder.
+func (t *TLS) With(dir, cert, key string) (*wire.TLS, error) {
+	return wire.NewTLS(t.options(&Compiler{Dir: dir}, cert, key))
+}
+
+func (t *TLS) options(k *Compiler, cert, key string) wire.TLSOptions {
+	return wire.TLSOptions{
+		CAFile: k.Path(t.CAFile.S), CertFile: k.Path(cert), KeyFile: k.Path(key),
+		ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify, MinVersion: tlsVersions[t.MinVersion],
+		NoResumption: !t.SessionResumption,
+	}
+}
+
 // Open returns the TLS of whatever connects to the target. Its files are opened once, so that
 // those which change are read and complained about once. All of them are optional.
 func (t *TLS) Open(k *Compiler) *wire.TLS {
@@ -115,11 +134,7 @@ func (t *TLS) open(k *Compiler) *wire.TLS {
 	if (t.CertFile.S == "") != (t.KeyFile.S == "") {
 		return nil // Validate reports it
 	}
-	o := wire.TLSOptions{
-		CAFile: k.Path(t.CAFile.S), CertFile: k.Path(t.CertFile.S), KeyFile: k.Path(t.KeyFile.S),
-		ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify, MinVersion: tlsVersions[t.MinVersion],
-		NoResumption: !t.SessionResumption,
-	}
+	o := t.options(k, t.CertFile.S, t.KeyFile.S)
 	mistakes := o.Mistakes()
 	for _, m := range mistakes {
 		at := map[string]block.Text{"ca_file": t.CAFile, "cert_file": t.CertFile, "key_file": t.KeyFile}[m.Option]

@@ -18,7 +18,10 @@ func (t *TargetConfig) Client(k *protocol.Compiler) *protocol.Client {
 		value *expr.Template
 	}
 	var fields []field
-	c := &protocol.Client{TLS: t.TLS.Open(k)}
+	c := &protocol.Client{}
+	if !ofRows(&t.TLS) { // which Validate reports
+		c.TLS = t.TLS.Open(k)
+	}
 	var written []string // by the target's credential
 	if k.Credential != nil {
 		if d := k.Credential(k.Credentials); d != nil {

@@ -31,7 +31,16 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 		connections: t.Connections,
 	}
 	checkOwnCookies(c.Headers, s.cookies, k.Errors)
-	s.tls = t.TLS.Open(k)
+	if s.identities = newIdentities(k, &t.TLS); s.identities != nil {
+		if c.Events != nil {
+			at := t.TLS.CertFile
+			k.Errors.Add(at.Pos, at.Path, "streams of events are not opened with a client certificate of each row").Hint = "write events in a scenario of its own, with one certificate"
+		}
+		bare := t.TLS.Anonymous()
+		s.tls = bare.Open(k)
+	} else {
+		s.tls = t.TLS.Open(k)
+	}
 	a := c.address(k)
 	if s.credential = c.credential(k, t, &a); s.credential != "" {
 		a.target = append(a.target, credentialQuery(a.asks))

@@ -127,7 +127,7 @@ func (c *Connections) share(shards int) int {
 // A ScenarioConfig is the http block of a scenario.
 type ScenarioConfig struct {
 	Connections  Connections  `yaml:"connections" doc:"Whose connections are and how they live, over what the target says."`
-	TLS          protocol.TLS `yaml:"tls" doc:"TLS of https, over what the target says."`
+	TLS          protocol.TLS `yaml:"tls" doc:"TLS of https, over what the target says. Names in cert_file and key_file may hold ${…}: each virtual user presents the client certificate of its row."`
 	CookiesReset string       `yaml:"cookies_reset" doc:"When cookies are forgotten, over what the target says: iteration or never."`
 
 	of *TargetConfig
@@ -144,6 +144,7 @@ func newScenario(target any) protocol.ScenarioBlock {
 // Validate checks what needs no other part of the configuration.
 func (s *ScenarioConfig) Validate(n *block.Node, errs *block.Errors) {
 	checkCookiesReset(s.CookiesReset, n, errs)
+	checkCertificates(&s.TLS, s.Connections.Pool, errs)
 }
 
 // Target returns the target's block with what the scenario says in its place.
@@ -176,6 +177,9 @@ func (t *TargetConfig) Validate(n *block.Node, errs *block.Errors) {
 	checkEncodings(t.Encodings, t.Gzip, n, errs)
 	checkFields(t.Headers, errs)
 	checkOwnCookies(t.Headers, t.Cookies, errs)
+	if ofRows(&t.TLS) {
+		errs.Add(t.TLS.CertFile.Pos, t.TLS.CertFile.Path, "a target has no rows that name client certificates").Hint = "write http: {tls: {cert_file: …, key_file: …}} in the scenario"
+	}
 	checkCookiesReset(t.CookiesReset, n, errs)
 	if at := n.Get("cookies_reset"); at != nil && !t.Cookies {
 		errs.Add(at.Pos, at.Path, "there are none to forget: cookies is false")

@@ -22,6 +22,7 @@ type step struct {
 	key         protocol.Key
 	origin      wire.Origin
 	tls         *wire.TLS
+	identities  *identities // nil where the client certificate, if any, is that of tls
 	connections Connections
 
 	method    string
@@ -63,12 +64,17 @@ const scratchSpare = 64 << 10 // bytes; a larger buffer is not kept for the next
 
 // session is one VU's user agent and cookies for one target.
 type session struct {
-	agent *wire.Agent
-	renew bool     // each iteration has new connections
-	stays bool     // cookies outlast their iteration
-	of    *session // of the VU whose branch this session's is, nil for none; it has the cookies
-	mu    sync.Mutex
-	jar   wire.Jar // mu guards it, for branches
+	transport *transport
+	agent     *wire.Agent // mu guards that it is replaced, and its use by others than the VU
+	over      bool        // it was interrupted
+	renew     bool        // each iteration has new connections
+	stays     bool        // cookies outlast their iteration
+	of        *session    // of the VU whose branch this session's is, nil for none; it has the cookies
+	mu        sync.Mutex
+	jar       wire.Jar // mu guards it, for branches
+
+	presents certificate // the client certificate that the agent presents, where it is one of a row
+	names    []byte      // the room for its names
 }
 
 // cookies returns the session that has the cookies, locked.
@@ -94,8 +100,26 @@ func (s *session) SetCookie(field []byte, o *wire.Origin, path []byte) {
 	held.jar.Set(field, o, path, time.Now())
 }
 
-func (s *session) Interrupt() { s.agent.Interrupt() }
-func (s *session) Close()     { s.agent.Close() }
+// Interrupt makes the request under way return soon.
+func (s *session) Interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	s.agent.Interrupt()
+}
+
+// Close closes the connections.
+func (s *session) Close() { s.agent.Close() }
+
+// replace closes the connections and has another agent open others.
+func (s *session) replace(agent *wire.Agent) {
+	s.agent.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.agent = agent; s.over {
+		agent.Interrupt()
+	}
+}
 
 // Reset forgets cookies unless they stay, and closes connections if each iteration has new ones.
 func (s *session) Reset() {
@@ -108,7 +132,11 @@ func (s *session) Reset() {
 }
 
 // transport is shared by the sessions of one run and target.
-type transport struct{ *wire.Transport }
+type transport struct {
+	*wire.Transport
+	another func(*wire.TLS) *wire.Transport
+	opened  opened
+}
 
 func (t *transport) Close() error {
 	t.Transport.Close()
@@ -120,7 +148,7 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	sess := &session{agent: wire.NewAgent(t.Transport, v.ID), renew: s.connections.Renewed(), stays: s.stays}
+	sess := &session{transport: t, agent: wire.NewAgent(t.Transport, v.ID), renew: s.connections.Renewed(), stays: s.stays}
 	whole, err := v.Shared(s.key, s.open)
 	if err != nil {
 		return nil, err
@@ -136,11 +164,14 @@ func (s *step) shared(v *protocol.VU) (*transport, error) {
 		return nil, errLineEnd
 	}
 	shared, err := env.Shared(s.key, func() (io.Closer, error) {
-		t := env.Transport()
-		t.TLS, t.NextProtos = s.tls, []string{"http/1.1"}
-		s.connections.Set(t)
-		t.Pool = s.connections.share(env.Shards)
-		return &transport{t}, nil
+		another := func(with *wire.TLS) *wire.Transport {
+			t := env.Transport()
+			t.TLS, t.NextProtos = with, []string{"http/1.1"}
+			s.connections.Set(t)
+			t.Pool = s.connections.share(env.Shards)
+			return t
+		}
+		return &transport{Transport: another(s.tls), another: another}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -209,6 +240,11 @@ func (s *step) perform(c *protocol.Call, w *scratch) error {
 		return err
 	}
 	sess := held.(*session) //nolint:forcetypeassert // no other protocol uses the key
+	if s.identities != nil {
+		if err := s.identities.present(sess, sess.transport, c.Scope, c.VU.ID); err != nil {
+			return err
+		}
+	}
 	x := &w.x
 	x.KeepBody, x.MaxKept, x.Decode, x.Deadline, x.Follows = c.Keep.Body, s.maxRead, s.codings, int64(c.Deadline), false
 	x.From, x.MaxHead = netip.Addr{}, s.maxHeader
