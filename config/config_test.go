@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -37,6 +38,29 @@ func TestEveryConfigurationLoads(t *testing.T) {
 				t.Error("has no scenarios")
 			}
 		})
+	}
+}
+
+// Each executor and each shape has a file of its own that shows it.
+func TestEachExecutorAndShapeHasAnExample(t *testing.T) {
+	var names []string
+	for _, e := range kinds.Executors {
+		names = append(names, e.Name)
+	}
+	for _, s := range kinds.Shapes {
+		if s.Name != "stages" { // which the ramping executors show
+			names = append(names, s.Name)
+		}
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join("examples", "workloads", "each", strings.ReplaceAll(name, "_", "-")+".yaml"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !strings.Contains(string(text), "executor: "+name+",") && !strings.Contains(string(text), " "+name+": {") {
+			t.Errorf("the example of %s does not use it:\n%s", name, text)
+		}
 	}
 }
 

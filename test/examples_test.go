@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -227,13 +228,19 @@ func hurry(tree any) {
 // runAll starts the scenarios of a configuration and waits until each has ended.
 func runAll(t *testing.T, config string, env ...string) daemon.Metrics {
 	t.Helper()
+	return runAllWith(t, daemon.Options{Config: config, Env: env})
+}
+
+// runAllWith is runAll of a daemon with other options.
+func runAllWith(t *testing.T, o daemon.Options) daemon.Metrics {
+	t.Helper()
 	var doc struct {
 		Scenarios []struct{ Name string }
 	}
-	if err := yaml.Unmarshal([]byte(config), &doc); err != nil {
+	if err := yaml.Unmarshal([]byte(o.Config), &doc); err != nil {
 		t.Fatal(err)
 	}
-	d := startWith(t, daemon.Options{Config: config, Env: env})
+	d := startWith(t, o)
 	for _, s := range doc.Scenarios {
 		post(t, d, "/api/v1/scenarios/"+s.Name+"/start")
 	}
@@ -359,6 +366,53 @@ func TestTheConstructsRunSmall(t *testing.T) {
 	m := runAll(t, string(text))
 	succeeded(t, m)
 	v.agrees(t, m, endpoints)
+}
+
+// TestTheWorkloadsRunFast performs the example of each executor and shape within seconds: each sends something, those that count iterations
+// make as many as they say, nothing fails, and what perfd says it sent is what the shop answered.
+func TestTheWorkloadsRunFast(t *testing.T) {
+	shop := demo.New(demo.Default(), 1)
+	g := newTarget(t, shop.ServeHTTP, nil)
+	files, err := filepath.Glob(repository("config", "examples", "workloads", "each", "*.yaml"))
+	if err != nil || len(files) < 13 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	traffic, err := filepath.Abs(repository("config", "examples", "traffic.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scenarios []any
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var one struct{ Scenarios []any }
+		if err := yaml.Unmarshal(bytes.ReplaceAll(text, []byte("../traffic.csv"), []byte(traffic)), &one); err != nil {
+			t.Fatal(err)
+		}
+		scenarios = append(scenarios, one.Scenarios...)
+	}
+	config, err := yaml.Marshal(map[string]any{
+		"targets":   []any{map[string]any{"name": "shop", "url": g.URL, "limits": map[string]any{"request_rate": "300/s"}}},
+		"scenarios": scenarios,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := runAllWith(t, daemon.Options{Config: string(config), Flags: []string{"--time-scale=120", "--load-scale=0.2"}})
+	succeeded(t, m)
+	for _, s := range scenarios {
+		name := s.(map[string]any)["name"].(string)
+		got := m.Value("perfd_iterations_total", "scenario="+name)
+		want := map[string]float64{"shared-iterations": 200, "per-vu-iterations": 10}[name]
+		if got == 0 || want > 0 && got != want {
+			t.Errorf("%s: %v iterations, want %v, or any where that is 0", name, got, want)
+		}
+	}
+	if said, answered := sent(m, "list products"), answersOf(shop.Counts(), "GET /products"); said != answered {
+		t.Errorf("perfd says it sent %v requests, the shop answered %v", said, answered)
+	}
 }
 
 // startServices starts the demo's microservices.
