@@ -5,11 +5,14 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -119,7 +122,8 @@ func scenariosOf(t *testing.T, url string, texts []string, lines []int) (config 
 	return string(out), endpoints
 }
 
-// steps notes the endpoint of each request within a tree by the name of its step.
+// steps notes the endpoint of each request within a tree by the name of its step. A step without an address goes on with
+// an answer.
 func steps(tree any, into map[string]string) {
 	switch n := tree.(type) {
 	case []any:
@@ -134,7 +138,9 @@ func steps(tree any, into map[string]string) {
 			} else if method == "" {
 				method = "GET"
 			}
-			into[n["name"].(string)] = endpoint(method, req["url"].(string))
+			if at, ok := req["url"].(string); ok {
+				into[n["name"].(string)] = endpoint(method, at)
+			}
 			return
 		}
 		for _, value := range n {
@@ -146,7 +152,7 @@ func steps(tree any, into map[string]string) {
 // TestTheExamplesOfTheLanguageRun performs each flow that the reference shows against the demo shop: nothing fails, and
 // what perfd says it sent to each endpoint is what the shop counted.
 func TestTheExamplesOfTheLanguageRun(t *testing.T) {
-	shop := demo.New(demo.Default(), 1)
+	shop := demo.New(faultless(), 1)
 	v := &visited{shop: shop, counts: map[string]map[string]float64{}}
 	g := newTarget(t, v.ServeHTTP, nil)
 	texts, lines := examples(t, "scenarios.md", "yaml")
@@ -276,6 +282,13 @@ func messages(m daemon.Metrics, step, direction string) (n float64) {
 	return n
 }
 
+// faultless are the knobs of a demo target whose requests take the time that they usually take, and never fail.
+func faultless() demo.Knobs {
+	k := demo.Default()
+	k.ErrorRatio = nil
+	return k
+}
+
 // succeeded reports each series of failures that is not zero.
 func succeeded(t *testing.T, m daemon.Metrics) {
 	t.Helper()
@@ -297,7 +310,7 @@ func answersOf(c demo.Counts, endpoint string) (n float64) {
 }
 
 func TestTheShopForTenThousandUsersRunsSmall(t *testing.T) {
-	shop := demo.New(demo.Default(), 1)
+	shop := demo.New(faultless(), 1)
 	g := newTarget(t, shop.ServeHTTP, nil)
 	m := runAll(t, small(t, "shop.yaml"), "BASE_URL="+g.URL)
 	succeeded(t, m)
@@ -328,7 +341,7 @@ func TestTheShopForTenThousandUsersRunsSmall(t *testing.T) {
 // The examples of single constructs run beside each other: nothing fails, each does what it shows, and what perfd says it
 // sent is what the shop answered.
 func TestTheConstructsRunSmall(t *testing.T) {
-	shop := demo.New(demo.Default(), 1)
+	shop := demo.New(faultless(), 1)
 	v := &visited{shop: shop, counts: map[string]map[string]float64{}}
 	g := newTarget(t, v.ServeHTTP, nil)
 	files, err := filepath.Glob(repository("config", "examples", "flows", "constructs", "*.yaml"))
@@ -366,12 +379,40 @@ func TestTheConstructsRunSmall(t *testing.T) {
 	m := runAll(t, string(text))
 	succeeded(t, m)
 	v.agrees(t, m, endpoints)
+	// Each question is answered by as many words as events or as lines, and what the shop sent of the feed is what came but for
+	// what was under way when it was left.
+	words, lines, feed := messages(m, "ask", "received"), messages(m, "ask for lines", "received"), messages(m, "feed", "received")
+	if each := words / sent(m, "ask"); each < 8 || each != math.Trunc(each) || each != lines/sent(m, "ask for lines") {
+		t.Errorf("%v events and %v lines of %v and %v answers", words, lines, sent(m, "ask"), sent(m, "ask for lines"))
+	}
+	said := shopValue(t, shop, `shop_messages_total{direction="sent"}`)
+	if under := said - words - lines - feed; feed == 0 || under < 0 || under > 2*sent(m, "feed") {
+		t.Errorf("%v events of the feed, %v in all, the shop sent %v", feed, feed+words+lines, said)
+	}
+}
+
+// shopValue is a sample of what the demo shop exposes.
+func shopValue(t *testing.T, shop *demo.Shop, series string) float64 {
+	t.Helper()
+	w := httptest.NewRecorder()
+	shop.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for line := range strings.Lines(w.Body.String()) {
+		if text, ok := strings.CutPrefix(line, series+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+	}
+	t.Fatalf("the shop exposes no %s", series)
+	return 0
 }
 
 // TestTheWorkloadsRunFast performs the example of each executor and shape within seconds: each sends something, those that count iterations
 // make as many as they say, nothing fails, and what perfd says it sent is what the shop answered.
 func TestTheWorkloadsRunFast(t *testing.T) {
-	shop := demo.New(demo.Default(), 1)
+	shop := demo.New(faultless(), 1)
 	g := newTarget(t, shop.ServeHTTP, nil)
 	files, err := filepath.Glob(repository("config", "examples", "workloads", "each", "*.yaml"))
 	if err != nil || len(files) < 13 {
@@ -520,7 +561,7 @@ func TestTheMicroservicesRunSmall(t *testing.T) {
 
 // Both shops of a twin answer the same number of requests to each endpoint, which perfd counts apart.
 func TestTheTwinRunsSmall(t *testing.T) {
-	shop, stable := demo.New(demo.Default(), 1), demo.New(demo.Default(), 2)
+	shop, stable := demo.New(faultless(), 1), demo.New(faultless(), 2)
 	m := runAll(t, small(t, "twin.yaml"), "SHOP_URL="+newTarget(t, shop.ServeHTTP, nil).URL, "STABLE_URL="+newTarget(t, stable.ServeHTTP, nil).URL)
 	succeeded(t, m)
 	for step, endpoint := range map[string]string{"login": "POST /auth/login", "list products": "GET /products", "show product": "GET /products/{id}"} {

@@ -33,6 +33,8 @@ var endpoints = []endpoint{
 	{"DELETE /orders/{id}", cancelOrder},
 	{"GET /search", search},
 	{"GET /realtime", realtime},
+	{"GET /feed", feed},
+	{"POST /assistant", assistant},
 	{"POST /reports/generate", report},
 	{"GET /reports/{id}", showReport},
 	{"GET /analytics/sales", analytics},

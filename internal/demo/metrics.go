@@ -43,7 +43,7 @@ func newMetrics(s *Shop) metrics {
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "shop_requests_in_flight", Help: "Requests under way."}),
 		leaked:   prometheus.NewCounter(prometheus.CounterOpts{Name: "shop_leaked_bytes_total", Help: "Memory that requests have leaked."}),
 
-		streams:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "shop_streams_open", Help: "Streams of GET /realtime that are open."}),
+		streams:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "shop_streams_open", Help: "Streams that are open: WebSockets, and answers that are events."}),
 		messages: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shop_messages_total", Help: "Messages of streams."}, []string{"direction"}),
 		bytes:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shop_message_bytes_total", Help: "Bytes of these messages."}, []string{"direction"}),
 		skipped:  prometheus.NewCounter(prometheus.CounterOpts{Name: "shop_messages_skipped_total", Help: "Numbers of messages that a stream was too far behind to be sent."}),

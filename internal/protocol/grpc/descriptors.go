@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/bufbuild/protocompile"
 	"github.com/bufbuild/protocompile/reporter"
@@ -27,6 +28,7 @@ type Descriptors struct {
 	Proto       []block.Text `yaml:"proto" doc:"Files of definitions (.proto), by the names that others import them by."`
 	ImportPaths []block.Text `yaml:"import_paths" doc:"Folders that proto and its imports are looked for in (default: the configuration file's)."`
 
+	mu     sync.Mutex // scenarios of a target are compiled side by side
 	opened *protoregistry.Files
 }
 
@@ -36,8 +38,10 @@ func (d *Descriptors) inFiles() bool { return len(d.Protoset)+len(d.Proto) > 0 }
 // largestProtoset bounds a file of descriptors, in bytes.
 const largestProtoset = 64 << 20
 
-// open reads the files once. Mistakes go to k.Errors, and then it returns nil.
+// open reads the files once. Mistakes go to k.Errors, and then it returns nil. It is safe for concurrent use.
 func (d *Descriptors) open(k *protocol.Compiler) *protoregistry.Files {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.opened != nil || !d.inFiles() {
 		return d.opened
 	}
