@@ -198,8 +198,10 @@ func TestReloadOfObjectivesTouchesNoLoad(t *testing.T) {
 	r.until("windows with the new objective", func() bool {
 		return r.value("perfd_objective_events_total", "objective", "p95")+r.value("perfd_objective_excluded_total", "objective", "p95") > 50
 	})
-	if bad := r.value("perfd_objective_bad_total", "objective", "p95"); bad > 0 {
-		t.Errorf("%v requests are over a limit that is longer than their timeout", bad)
+	// What a busy machine drops is over any limit.
+	bad := r.value("perfd_objective_bad_total", "objective", "p95")
+	if dropped := r.value("perfd_iterations_dropped_total", "scenario", "steady"); bad > dropped {
+		t.Errorf("%v requests are over a limit that is longer than their timeout, and %v were dropped", bad, dropped)
 	}
 }
 

@@ -339,8 +339,33 @@ func (c *conn) Write(p []byte) (int, error) {
 	c.of.sent.Add(int64(len(p)))
 	n, err := c.Conn.Write(p)
 	c.of.sent.Add(int64(n - len(p)))
+	if err != nil && c.of.line.to.origin.TLS && c.failure.Load() == nil {
+		err = c.refused(err)
+	}
 	c.note(err)
 	return n, err
+}
+
+// alertWait is how long a TLS alert may take to be read after a write failed because the server is gone.
+const alertWait = 100 * time.Millisecond
+
+// refused returns why a write failed: a server that refuses a client's certificate says so after the client's part of the
+// handshake (RFC 8446 section 4.4.2.4), so that a write may find the connection broken before the alert was read.
+func (c *conn) refused(err error) error {
+	if c.SetReadDeadline(time.Now().Add(alertWait)) != nil {
+		return err
+	}
+	var rest [256]byte
+	for {
+		_, said := c.Conn.Read(rest[:])
+		switch {
+		case said == nil:
+		case wire.Classify(said) == load.TLS:
+			return said
+		default:
+			return err
+		}
+	}
 }
 
 // note keeps the first error that is not of Close.
