@@ -114,16 +114,7 @@ func (c *Config) stream(of *step, k *protocol.Compiler) *streamStep {
 	if c.Send != nil {
 		s.send = newTree(c.Send, k.Symbols, k.Errors)
 	}
-	if c.Receive.Path != "" {
-		if s.receives = true; c.Receive.S != "any" {
-			s.receive = expr.ParseCondition(c.Receive, k.Symbols, k.Errors)
-		}
-	}
-	if c.Echo.Path != "" {
-		if s.echoes = true; c.Echo.S != "body" {
-			s.echo = expr.ParseExtraction(c.Echo, k.Symbols, k.Errors)
-		}
-	}
+	s.wanted = protocol.ParseWanted(c.Receive, c.Echo, k)
 	return s
 }
 

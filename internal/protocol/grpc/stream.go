@@ -21,8 +21,7 @@ import (
 )
 
 const (
-	reopening = int64(10 * time.Second) // how long one attempt to open a stream again may take
-	idleSpare = 1 << 10                 // bytes; a stream that waits holds no larger buffer
+	idleSpare = 1 << 10 // bytes; a stream that waits holds no larger buffer
 )
 
 // A stream is one VU's stream of messages. Its reader, a goroutine that is there from the
@@ -48,9 +47,9 @@ type stream struct {
 	listening bool
 	until     int64 // when listening ends
 
-	room  []byte // of a message as JSON; the reader's
-	tries int    // attempts to open the stream since something came on it; the reader's
-	state uint64 // of the source of waits; likewise
+	room   []byte          // of a message as JSON; the reader's
+	tries  int             // attempts to open the stream since something came on it; the reader's
+	source protocol.Source // of waits; likewise
 
 	mu    sync.Mutex
 	tally protocol.Tally
@@ -136,15 +135,6 @@ func (s *stream) join() {
 }
 
 func (s *stream) clock() int64 { return int64(s.env.Now()) }
-
-// draw returns a number from the stream's own source (xorshift64*, Vigna 2016): what is done while a VU
-// thinks must not change what the VU draws.
-func (s *stream) draw() uint64 {
-	s.state ^= s.state >> 12
-	s.state ^= s.state << 25
-	s.state ^= s.state >> 27
-	return s.state * 2685821657736338717
-}
 
 // open opens the stream by the call's deadline, in place of one that is open, and returns its leg.
 func (s *stream) open(c *protocol.Call, of *streamStep, w *streamScratch) (*leg, error) {
@@ -450,7 +440,7 @@ func (s *stream) finish(l *leg, err error) {
 	}
 	l.cancel()
 	l.ended = e
-	if now-l.opened > reopening {
+	if now-l.opened > protocol.Reopening {
 		s.tries = 0
 	}
 	s.mu.Lock()
@@ -476,7 +466,7 @@ func (s *stream) reopen() *leg {
 		err := s.pause()
 		var l *leg
 		if err == nil {
-			l, err = s.connect(s.clock()+reopening, nil)
+			l, err = s.connect(s.clock()+protocol.Reopening, nil)
 		}
 		s.mu.Lock()
 		if err == nil {
@@ -506,7 +496,7 @@ func (s *stream) again() bool {
 
 // pause waits for the next attempt, and for its token: the target's limit holds for what opens a stream again, too.
 func (s *stream) pause() error {
-	if err := s.sleep(time.Duration(s.of.reconnect.Wait(s.tries, s.draw()))); err != nil {
+	if err := s.sleep(time.Duration(s.of.reconnect.Wait(s.tries, s.source.Draw()))); err != nil {
 		return err
 	}
 	if s.env.Redirect == nil {

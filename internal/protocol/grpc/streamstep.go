@@ -1,7 +1,6 @@
 package grpc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,17 +31,12 @@ type streamStep struct {
 	lifetime  time.Duration       // 0 for ever
 
 	send      *tree // nil for none
-	receives  bool
-	receive   *expr.Condition // of the message that is received; nil for any
-	echoes    bool
-	echo      *expr.Extraction // whose value the answer has too; nil is the body
-	listen    int64            // ns, 0 for none
+	wanted    protocol.Wanted
+	listen    int64 // ns, 0 for none
 	ends      bool
 	cancels   bool
 	sendBound atomic.Pointer[boundSend]
 }
-
-const lookAgain = int64(time.Second) // how often a step that listens looks whether the stream is still there
 
 var errNotOpen = errors.New("no stream is open: a step with method opens one")
 
@@ -85,7 +79,7 @@ func (s *streamStep) openStream(v *protocol.VU) (protocol.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &stream{conn: conn, env: v.Env, vu: v.ID, of: s, gone: true, state: uint64(v.ID)<<32 | 0x9e3779b9}
+	out := &stream{conn: conn, env: v.Env, vu: v.ID, of: s, gone: true, source: protocol.NewSource(v.ID)}
 	out.root, out.quit = context.WithCancel(conn.ctx)
 	return out, nil
 }
@@ -179,18 +173,7 @@ func (s *streamStep) finish(c *protocol.Call, st *stream, w *streamScratch, err 
 	c.Address = w.path
 	w.answer.stream = st.tally.Since
 	st.tally.Since = expr.Stream{}
-	var opening int64
-	for _, d := range r.Phases {
-		opening += d
-	}
-	// What follows the opening is the wait for the first message, and what comes after it.
-	began := r.Sent + opening
-	if first := st.first; first >= began && first <= r.Done {
-		r.Phases[load.PhaseFirstByte] += first - began
-		r.Phases[load.PhaseTransfer] += r.Done - first
-	} else {
-		r.Phases[load.PhaseFirstByte] += max(0, r.Done-began)
-	}
+	protocol.SplitWait(r, st.first)
 }
 
 // perform makes sure that there is a stream, and does what the step is for.
@@ -222,7 +205,7 @@ func (s *stream) touched() bool {
 
 // does reports whether the step does more than to open a stream.
 func (s *streamStep) does() bool {
-	return s.send != nil || s.receives || s.listen > 0 || s.ends || s.cancels
+	return s.send != nil || s.wanted.Receives || s.listen > 0 || s.ends || s.cancels
 }
 
 // ready opens the stream where that is to be done, and returns its leg and whether that was open before. It returns no
@@ -254,7 +237,7 @@ func (s *streamStep) ready(c *protocol.Call, st *stream, w *streamScratch) (l *l
 		return l, true, nil
 	case ended && s.ends && !s.opens:
 		return nil, false, s.over(c, st, w, end.statusError)
-	case last != nil && s.receives && s.send == nil && !s.opens:
+	case last != nil && s.wanted.Receives && s.send == nil && !s.opens:
 		return last, true, nil // what came before the end may wait
 	case s.opens:
 		l, err = st.open(c, s, w)
@@ -293,7 +276,7 @@ func (s *streamStep) act(c *protocol.Call, st *stream, l *leg, w *streamScratch)
 		}
 	}
 	switch {
-	case s.receives || s.echoes:
+	case s.wanted.Receives || s.wanted.Echoes:
 		if done, err := s.look(c, st, l, w); done || err != nil {
 			return err
 		}
@@ -345,25 +328,16 @@ func (s *streamStep) write(c *protocol.Call, l *leg, w *streamScratch) error {
 	if w.room, err = p.fill(&w.out, w.room, c.Scope); err != nil {
 		return err
 	}
-	if !s.echoes {
+	if !s.wanted.Echoes {
 		return nil
 	}
 	w.sent, err = appendJSON(w.sent[:0], w.out.bytes, l.bound.method.Input(), l.bound.types, nil)
 	if err != nil {
 		return err
 	}
-	if s.echo == nil {
-		w.own = append(w.own[:0], w.sent...)
-		return nil
-	}
 	w.view = answer{body: w.sent}
-	v, err := s.echo.Eval(c.Scope, &w.view)
-	c.Scope.Answered()
-	if err != nil {
-		return &expr.ValueError{Text: "the message that is sent: " + err.Error()}
-	}
-	w.own = v.Append(w.own[:0])
-	return nil
+	w.own, err = s.wanted.AppendOwn(w.own[:0], c.Scope, &w.view)
+	return err
 }
 
 // post sends the message that write made.
@@ -385,7 +359,7 @@ func (s *streamStep) post(c *protocol.Call, st *stream, l *leg, w *streamScratch
 
 // look looks for the message among those that came before, and reports whether it is there.
 func (s *streamStep) look(c *protocol.Call, st *stream, l *leg, w *streamScratch) (found bool, err error) {
-	w.want.reads = c.Keep.Body || s.echoes || s.receive != nil && s.receive.Keep().Body
+	w.want.reads = c.Keep.Body || s.wanted.Reads()
 	w.want.is = func(raw, body []byte) bool { return s.matches(c, w, raw, body) }
 	x := st.exchange(l.channel)
 	st.mu.Lock()
@@ -447,25 +421,9 @@ func (s *streamStep) take(c *protocol.Call, st *stream, l *leg, w *streamScratch
 
 // matches reports whether a message is the one that the step waits for.
 func (s *streamStep) matches(c *protocol.Call, w *streamScratch, raw, body []byte) bool {
-	switch {
-	case s.echoes && s.echo == nil:
-		return bytes.Equal(body, w.own)
-	case s.receive == nil && !s.echoes:
-		return true
-	}
 	w.view = answer{raw: raw, body: body}
 	defer func() { w.view = answer{} }()
-	defer c.Scope.Answered()
-	if s.echoes {
-		v, err := s.echo.Eval(c.Scope, &w.view)
-		if err != nil {
-			return false
-		}
-		w.other = v.Append(w.other[:0])
-		return bytes.Equal(w.other, w.own)
-	}
-	ok, _ := s.receive.Eval(c.Scope, &w.view)
-	return ok
+	return s.wanted.Is(c.Scope, &w.view, w.own, &w.other)
 }
 
 // goOn goes on listening. In between the VU holds no goroutine.
@@ -476,7 +434,7 @@ func (s *streamStep) goOn(c *protocol.Call, st *stream) error {
 	st.mu.Unlock()
 	over := now >= st.until
 	if !over && (open || !gone) {
-		c.Again = time.Duration(min(now+lookAgain, st.until))
+		c.Again = time.Duration(min(now+protocol.LookAgain, st.until))
 		return nil
 	}
 	st.listening = false
@@ -568,7 +526,7 @@ type boundSend struct {
 
 // bindSend compiles the message of send by a method's descriptor. Mistakes go to errs.
 func (s *streamStep) bindSend(md protoreflect.MethodDescriptor, types *dynamicpb.Types, errs *block.Errors) {
-	if (s.receives || s.echoes || s.listen > 0) && !md.IsStreamingServer() {
+	if (s.wanted.Receives || s.wanted.Echoes || s.listen > 0) && !md.IsStreamingServer() {
 		errs.Add(s.at.Pos, s.at.Path, "%s answers by one message when all were sent", md.FullName()).Hint = "wait for it by close: end"
 	}
 	if s.send == nil {

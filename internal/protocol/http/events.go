@@ -117,11 +117,7 @@ func (e *Events) compile(k *protocol.Compiler, request *step, opens bool) protoc
 		sequence.S = `header("id")`
 	}
 	s.rules = protocol.ParseStreamRules(sequence, e.Each, k.Errors)
-	if e.Receive.Path != "" {
-		if s.receives = true; e.Receive.S != "any" {
-			s.receive = expr.ParseCondition(e.Receive, k.Symbols, k.Errors)
-		}
-	}
+	s.wanted = protocol.ParseWanted(e.Receive, block.Text{}, k)
 	if k.Errors.Len() > before {
 		return nil
 	}
@@ -139,16 +135,14 @@ type eventStep struct {
 	rules     protocol.StreamRules
 	reconnect *protocol.Reconnect // nil for none
 
-	receives bool
-	receive  *expr.Condition // of the event that is received; nil for any
-	count    int
-	listen   int64 // ns, 0 for none
-	ends     bool
-	closes   bool
+	wanted protocol.Wanted // the event that is received
+	count  int
+	listen int64 // ns, 0 for none
+	ends   bool
+	closes bool
 }
 
 const (
-	lookAgain = int64(time.Second)      // how often a step that listens looks whether the stream is still there
 	mostAfter = 16                      // pieces that are read after the last event for the end of the answer
 	idleCheck = int64(time.Millisecond) // after such a rest it is looked what has come
 )
@@ -335,7 +329,7 @@ func (s *eventStep) perform(c *protocol.Call, sess *eventSession, a *eventAnswer
 
 // does reports whether the step does more than to open a stream.
 func (s *eventStep) does() bool {
-	return s.receives || s.count > 0 || s.listen > 0
+	return s.wanted.Receives || s.count > 0 || s.listen > 0
 }
 
 // ask sends the request, and reports whether its answer is a stream. Any other answer is c.Response.
@@ -407,7 +401,7 @@ func (s *eventStep) act(c *protocol.Call, sess *eventSession, a *eventAnswer) er
 	case s.listen > 0:
 		sess.listening, sess.until = true, sess.stream.Now()+s.listen
 		return s.goOn(c, sess)
-	case s.receives || s.count > 0:
+	case s.wanted.Receives || s.count > 0:
 		return s.await(c, sess, a)
 	case s.ends:
 		s.lastKept(sess, a)
@@ -444,7 +438,7 @@ func (s *eventStep) await(c *protocol.Call, sess *eventSession, a *eventAnswer) 
 	n := max(1, s.count)
 	wanted := func(kept []byte) bool {
 		a.event = unpack(kept)
-		return s.matches(c, a)
+		return s.wanted.Is(c.Scope, a, nil, nil)
 	}
 	for n > 0 {
 		var found bool
@@ -462,7 +456,7 @@ func (s *eventStep) await(c *protocol.Call, sess *eventSession, a *eventAnswer) 
 		}
 		sess.tally.Record()
 		a.event = sess.event()
-		if s.matches(c, a) {
+		if s.wanted.Is(c.Scope, a, nil, nil) {
 			c.Result.Done = max(c.Result.Sent, sess.filled)
 			n--
 		}
@@ -470,22 +464,12 @@ func (s *eventStep) await(c *protocol.Call, sess *eventSession, a *eventAnswer) 
 	return nil
 }
 
-// matches reports whether an event is one that the step waits for.
-func (s *eventStep) matches(c *protocol.Call, a *eventAnswer) bool {
-	if s.receive == nil {
-		return true
-	}
-	defer c.Scope.Answered()
-	ok, _ := s.receive.Eval(c.Scope, a)
-	return ok
-}
-
 // goOn goes on listening. In between the session is attended, and the VU holds no goroutine.
 func (s *eventStep) goOn(c *protocol.Call, sess *eventSession) error {
 	now := sess.stream.Now()
 	over := now >= sess.until
 	if !over && !sess.attendance.Ended() {
-		c.Again = time.Duration(min(now+lookAgain, sess.until))
+		c.Again = time.Duration(min(now+protocol.LookAgain, sess.until))
 		return nil
 	}
 	sess.attendance.Take()

@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	reopening = int64(10 * time.Second) // how long one attempt to open a stream again may take while nobody waits
-	mostRetry = int64(5 * time.Minute)  // the longest wait that a server may ask for where max_wait says nothing
+	mostRetry = int64(5 * time.Minute) // the longest wait that a server may ask for where max_wait says nothing
 )
 
 // An eventSession is one VU's stream of events. Between requests it is attended by a goroutine, which owns it until it is
@@ -39,14 +38,14 @@ type eventSession struct {
 	first     int64 // when the first bytes came since the request under way began, 0 for none
 	lost      error // why the stream was lost; nil for one that is open or was closed
 	lostAt    int64
-	state     uint64 // of the source of waits
+	source    protocol.Source // of waits
 	counted   struct{ sent, received int64 }
 	packed    []byte
 	fields    func(name string) (string, bool) // of the last event, bound once
 }
 
 func newEventSession(t *wire.Transport, o wire.Origin, vu int) *eventSession {
-	s := &eventSession{stream: wire.NewStream(t, o, vu), state: uint64(vu)<<32 | 0x9e3779b9}
+	s := &eventSession{stream: wire.NewStream(t, o, vu), source: protocol.NewSource(vu)}
 	s.attendance = protocol.NewAttendance(s.stream, s.attend)
 	s.fields = func(name string) (string, bool) {
 		e := s.event()
@@ -120,15 +119,6 @@ func (s *eventSession) attend() {
 // stopped reports whether an error is no loss of the stream: its reader is to stop.
 func (s *eventSession) stopped(err error) bool {
 	return errors.Is(err, wire.ErrRecalled) || wire.Classify(err) == load.Canceled
-}
-
-// draw returns a number from the session's own source (xorshift64*, Vigna 2016): what comes while a VU thinks must not
-// change what the VU draws.
-func (s *eventSession) draw() uint64 {
-	s.state ^= s.state >> 12
-	s.state ^= s.state << 25
-	s.state ^= s.state >> 27
-	return s.state * 2685821657736338717
 }
 
 // begun notes that the stream is open, by a request that was sent at an instant. The first event is waited for from then
@@ -265,7 +255,7 @@ func (s *eventSession) reopen(deadline int64, r *load.Result) error {
 	o := s.of.reconnect
 	since := s.lostAt
 	for attempt := 1; ; attempt++ {
-		wait := o.Wait(attempt, s.draw())
+		wait := o.Wait(attempt, s.source.Draw())
 		if asked := s.reader.retry * int64(time.Millisecond); asked > wait {
 			most := mostRetry
 			if o.MaxWait > 0 {
@@ -278,7 +268,7 @@ func (s *eventSession) reopen(deadline int64, r *load.Result) error {
 		}
 		by := deadline
 		if by == wire.Forever {
-			by = s.stream.Now() + reopening
+			by = s.stream.Now() + protocol.Reopening
 		}
 		err := s.stream.Admit(by, r)
 		if err == nil {
@@ -356,18 +346,9 @@ func (s *eventSession) finish(c *protocol.Call, a *eventAnswer, opened bool) {
 	r.ReceivedBytes += s.stream.ReceivedBytes - s.counted.received
 	s.counted.sent, s.counted.received = s.stream.SentBytes, s.stream.ReceivedBytes
 	a.stream, s.tally.Since = s.tally.Since, expr.Stream{}
-	var known int64
-	for _, d := range r.Phases {
-		known += d
+	first := s.first
+	if opened {
+		first = protocol.Explained(r) // the head of the answer has come
 	}
-	began := r.Sent + known
-	switch {
-	case opened: // the head of the answer has come
-		r.Phases[load.PhaseTransfer] += max(0, r.Done-began)
-	case s.first >= began && s.first <= r.Done:
-		r.Phases[load.PhaseFirstByte] += s.first - began
-		r.Phases[load.PhaseTransfer] += r.Done - s.first
-	default:
-		r.Phases[load.PhaseFirstByte] += max(0, r.Done-began)
-	}
+	protocol.SplitWait(r, first)
 }

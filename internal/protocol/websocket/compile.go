@@ -89,16 +89,7 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 	if c.Close != nil {
 		s.closes = *c.Close
 	}
-	if c.Receive.Path != "" {
-		if s.receives = true; c.Receive.S != "any" {
-			s.receive = expr.ParseCondition(c.Receive, k.Symbols, k.Errors)
-		}
-	}
-	if c.Echo.Path != "" {
-		if s.echoes = true; c.Echo.S != "body" {
-			s.echo = expr.ParseExtraction(c.Echo, k.Symbols, k.Errors)
-		}
-	}
+	s.wanted = protocol.ParseWanted(c.Receive, c.Echo, k)
 	if k.Errors.Len() > before {
 		return nil
 	}

@@ -24,7 +24,6 @@ import (
 const (
 	politeness  = int64(10 * time.Second)       // how long an answer to a ping may take to be written while nobody waits
 	farewell    = int64(100 * time.Millisecond) // how long the last close frame of a VU that ends may take to be written
-	reopening   = int64(10 * time.Second)       // how long one attempt to open a stream again may take while nobody waits
 	longestHead = 64 << 10                      // bytes of the answer to an opening request
 )
 
@@ -59,13 +58,13 @@ type session struct {
 	pingAt    int64 // when the next ping is due, 0 for none
 	pinged    int64 // when the ping that is not answered was sent, 0 for none
 	pings     uint64
-	state     uint64 // of the source of masks and waits
+	source    protocol.Source // of masks and waits
 	counted   struct{ sent, received int64 }
 	tally     protocol.Tally
 }
 
 func newSession(o *opening, t *wire.Transport, v *protocol.VU) *session {
-	s := &session{stream: wire.NewStream(t, o.origin, v.ID), of: o, state: uint64(v.ID)<<32 | 0x9e3779b9}
+	s := &session{stream: wire.NewStream(t, o.origin, v.ID), of: o, source: protocol.NewSource(v.ID)}
 	s.attendance = protocol.NewAttendance(s.stream, s.attend)
 	return s
 }
@@ -132,15 +131,6 @@ func (s *session) stopped(err error) bool {
 	return errors.Is(err, wire.ErrRecalled) || wire.Classify(err) == load.Canceled
 }
 
-// draw returns a number from the session's own source (xorshift64*, Vigna 2016): what comes while a VU
-// thinks must not change what the VU draws.
-func (s *session) draw() uint64 {
-	s.state ^= s.state >> 12
-	s.state ^= s.state << 25
-	s.state ^= s.state >> 27
-	return s.state * 2685821657736338717
-}
-
 // open opens the stream for the first time, by a step's deadline.
 func (s *session) open(c *protocol.Call) error {
 	s.end(closeNormal)
@@ -155,7 +145,7 @@ func (s *session) open(c *protocol.Call) error {
 		if err != nil {
 			return err
 		}
-		s.greetings = appendFrame(s.greetings, m.first, uint32(s.draw()), payload)
+		s.greetings = appendFrame(s.greetings, m.first, uint32(s.source.Draw()), payload)
 		s.greeted++
 		s.greetedBytes += int64(len(payload))
 	}
@@ -273,12 +263,12 @@ func (s *session) reopen(deadline int64, r *load.Result) error {
 	o := s.of.reconnect
 	since := s.lostAt
 	for attempt := 1; ; attempt++ {
-		if err := s.attendance.Pause(o.Wait(attempt, s.draw()), deadline); err != nil {
+		if err := s.attendance.Pause(o.Wait(attempt, s.source.Draw()), deadline); err != nil {
 			return err
 		}
 		by := deadline
 		if by == wire.Forever {
-			by = s.stream.Now() + reopening
+			by = s.stream.Now() + protocol.Reopening
 		}
 		err := s.stream.Admit(by, r)
 		if err == nil {
@@ -337,7 +327,7 @@ func (s *session) closed(code int32, why load.CloseReason) {
 func (s *session) tell(code uint16, deadline int64) {
 	var p [2]byte
 	binary.BigEndian.PutUint16(p[:], code)
-	_ = s.stream.Write(appendFrame(nil, opClose, uint32(s.draw()), p[:]), deadline) // the stream ends either way
+	_ = s.stream.Write(appendFrame(nil, opClose, uint32(s.source.Draw()), p[:]), deadline) // the stream ends either way
 }
 
 // next returns the next message, and what is known of it in the tally's Event. The payload is valid until the next call. Pings are
@@ -498,7 +488,7 @@ func (s *session) sendPing(deadline int64) error {
 		s.pingAt = now + int64(s.of.pingEvery)
 	}
 	s.pinged = now
-	return s.stream.Write(appendFrame(frame[:0], opPing, uint32(s.draw()), p[:]), within(deadline, now))
+	return s.stream.Write(appendFrame(frame[:0], opPing, uint32(s.source.Draw()), p[:]), within(deadline, now))
 }
 
 // within is by when a control frame is to be written that stands between messages until a deadline, which may have passed.
@@ -514,7 +504,7 @@ func (s *session) control(op byte, payload []byte, deadline int64) error {
 	switch op {
 	case opPing:
 		var frame [maxHeader + maxControl]byte
-		return s.stream.Write(appendFrame(frame[:0], opPong, uint32(s.draw()), payload), within(deadline, s.stream.Now()))
+		return s.stream.Write(appendFrame(frame[:0], opPong, uint32(s.source.Draw()), payload), within(deadline, s.stream.Now()))
 	case opPong:
 		if s.pinged > 0 && len(payload) == 8 && binary.BigEndian.Uint64(payload) == s.pings {
 			s.tally.Event.At = s.filled

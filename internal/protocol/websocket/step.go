@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -22,18 +21,14 @@ type step struct {
 	key     protocol.Key
 	opening *opening // nil for a step without url
 
-	send     *message // nil for none
-	receives bool
-	receive  *expr.Condition // of the message that is received; nil for any
-	echoes   bool
-	echo     *expr.Extraction // whose value the answer has too; nil is the body
-	listen   int64            // ns, 0 for none
-	ping     bool
-	closes   int // code, 0 for none
+	send   *message // nil for none
+	wanted protocol.Wanted
+	listen int64 // ns, 0 for none
+	ping   bool
+	closes int // code, 0 for none
 }
 
 const (
-	lookAgain = int64(time.Second)      // how often a step that listens looks whether the stream is still there
 	idleCheck = int64(time.Millisecond) // after such a rest it is looked what has come, before something is sent
 	closing   = int64(5 * time.Second)  // how long the server may take to answer a close frame
 	spare     = 64 << 10                // bytes; a larger buffer is not kept for the next request
@@ -176,18 +171,7 @@ func (s *step) finish(c *protocol.Call, sess *session, a *answer, err error) {
 	r.ReceivedBytes = sess.stream.ReceivedBytes - sess.counted.received
 	sess.counted.sent, sess.counted.received = sess.stream.SentBytes, sess.stream.ReceivedBytes
 	a.stream, sess.tally.Since = sess.tally.Since, expr.Stream{}
-	var opening int64
-	for _, d := range r.Phases {
-		opening += d
-	}
-	// What follows the opening is the wait for the first bytes, and what comes after them.
-	began := r.Sent + opening
-	if first := sess.first; first >= began && first <= r.Done {
-		r.Phases[load.PhaseFirstByte] += first - began
-		r.Phases[load.PhaseTransfer] += r.Done - first
-	} else {
-		r.Phases[load.PhaseFirstByte] += max(0, r.Done-began)
-	}
+	protocol.SplitWait(r, sess.first)
 }
 
 // perform makes sure that there is a stream, and does what the step is for.
@@ -235,7 +219,7 @@ func isValue(err error) bool {
 
 // does reports whether the step does more than to open a stream.
 func (s *step) does() bool {
-	return s.send != nil || s.receives || s.listen > 0 || s.ping || s.closes > 0
+	return s.send != nil || s.wanted.Receives || s.listen > 0 || s.ping || s.closes > 0
 }
 
 // ready opens the stream where that is to be done, and reports whether it was open before. What has come meanwhile is
@@ -310,7 +294,7 @@ func (s *step) act(c *protocol.Call, sess *session, a *answer) error {
 	case s.listen > 0:
 		sess.listening, sess.until = true, sess.stream.Now()+s.listen
 		return s.goOn(c, sess)
-	case s.receives || s.echoes:
+	case s.wanted.Receives || s.wanted.Echoes:
 		return s.await(c, sess, a, sent)
 	case s.ping:
 		return s.pong(c, sess)
@@ -328,14 +312,16 @@ func (s *step) write(c *protocol.Call, sess *session, a *answer, now int64) (err
 	if a.payload, err = s.send.append(a.payload[:0], c.Scope); err != nil {
 		return err
 	}
-	if s.echoes {
-		if err = s.expected(c, a); err != nil {
+	if s.wanted.Echoes {
+		a.body = a.payload
+		a.own, err = s.wanted.AppendOwn(a.own[:0], c.Scope, a)
+		if a.body = nil; err != nil {
 			return err
 		}
 	}
-	a.frame = appendFrame(a.frame[:0], s.send.first, uint32(sess.draw()), a.payload)
+	a.frame = appendFrame(a.frame[:0], s.send.first, uint32(sess.source.Draw()), a.payload)
 	sess.tally.Sent(now, 1, int64(len(a.payload)))
-	if (s.receives || s.echoes) && len(sess.stream.Unread()) == 0 && !sess.in {
+	if (s.wanted.Receives || s.wanted.Echoes) && len(sess.stream.Unread()) == 0 && !sess.in {
 		sess.pend = a.frame
 		return nil
 	}
@@ -382,44 +368,11 @@ func (s *step) await(c *protocol.Call, sess *session, a *answer, sent int64) err
 	}
 }
 
-// expected notes the value that the answer must have.
-func (s *step) expected(c *protocol.Call, a *answer) error {
-	if s.echo == nil {
-		a.own = append(a.own[:0], a.payload...)
-		return nil
-	}
-	a.body = a.payload
-	v, err := s.echo.Eval(c.Scope, a)
-	c.Scope.Answered()
-	a.body = nil
-	if err != nil {
-		return &expr.ValueError{Text: "the message that is sent: " + err.Error()}
-	}
-	a.own = v.Append(a.own[:0])
-	return nil
-}
-
 // matches reports whether a message is the one that the step waits for.
 func (s *step) matches(c *protocol.Call, a *answer, payload []byte) bool {
-	switch {
-	case s.echoes && s.echo == nil:
-		return bytes.Equal(payload, a.own)
-	case s.receive == nil && !s.echoes:
-		return true
-	}
 	a.body = payload
 	defer func() { a.body = nil }()
-	defer c.Scope.Answered()
-	if s.echoes {
-		v, err := s.echo.Eval(c.Scope, a)
-		if err != nil {
-			return false
-		}
-		a.other = v.Append(a.other[:0])
-		return bytes.Equal(a.other, a.own)
-	}
-	ok, _ := s.receive.Eval(c.Scope, a)
-	return ok
+	return s.wanted.Is(c.Scope, a, a.own, &a.other)
 }
 
 // goOn goes on listening. In between the session is attended, and the VU holds no goroutine.
@@ -427,7 +380,7 @@ func (s *step) goOn(c *protocol.Call, sess *session) error {
 	now := sess.stream.Now()
 	over := now >= sess.until
 	if !over && !sess.attendance.Ended() {
-		c.Again = time.Duration(min(now+lookAgain, sess.until))
+		c.Again = time.Duration(min(now+protocol.LookAgain, sess.until))
 		return nil
 	}
 	sess.attendance.Take()
