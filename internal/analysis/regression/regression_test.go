@@ -381,6 +381,18 @@ func TestStepsFoundFirstAreMendedWithTheirScenario(t *testing.T) {
 	}
 }
 
+// A regression that was mended says nothing of one that the same release brings when it comes back.
+func TestAReleaseThatComesBackIsProvenAnew(t *testing.T) {
+	at := analysistest.Zero
+	p := newPair("")
+	p.mended.release, p.mended.at = "v1.1.0", at.Add(time.Hour)
+	for want, st := range map[bool]*confirmed{true: {release: "v1.1.0", at: at}, false: {release: "v1.1.0", at: at.Add(2 * time.Hour)}} {
+		if p.outlived(st) != want || p.outlived(&confirmed{release: "v1.2.0", at: st.at}) {
+			t.Errorf("a regression by v1.1.0 from %v on is mended with the scenario's: %t, want %t", st.at, !want, want)
+		}
+	}
+}
+
 func TestRollingBackMendsIt(t *testing.T) {
 	r, _ := regressed(t, 6)
 	r.release("v1.0.0")

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -370,6 +372,37 @@ func TestRestart(t *testing.T) {
 	}
 	if n := u.Env.Connections.Opened.Load(); n != 3 {
 		t.Errorf("%d connections, want 3", n)
+	}
+}
+
+// A broken is a connection whose writes fail, and that has an error to read.
+type broken struct {
+	net.Conn
+	said error
+}
+
+func (broken) Write([]byte) (int, error)       { return 0, syscall.EPIPE }
+func (b broken) Read([]byte) (int, error)      { return 0, b.said }
+func (broken) SetReadDeadline(time.Time) error { return nil }
+
+// The alert by which a server refuses a certificate says why a write failed that came first.
+func TestWhyAWriteFails(t *testing.T) {
+	alert := &net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}
+	for _, c := range []struct {
+		name string
+		tls  bool
+		said error
+		want load.Cause
+	}{
+		{"an alert", true, alert, load.TLS},
+		{"nothing else", true, io.EOF, load.Reset},
+		{"no TLS", false, alert, load.Reset},
+	} {
+		nc := &conn{Conn: broken{said: c.said}, of: &channel{line: &line{to: &endpoint{origin: wire.Origin{TLS: c.tls}}}}}
+		_, err := nc.Write([]byte("x"))
+		if got := wire.Classify(err); got != c.want || wire.Classify(*nc.failure.Load()) != c.want {
+			t.Errorf("%s: %v (%v), want %v", c.name, got, err, c.want)
+		}
 	}
 }
 

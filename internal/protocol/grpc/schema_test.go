@@ -13,6 +13,7 @@ import (
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/perfd/perfd/internal/load"
@@ -134,10 +135,16 @@ func TestARedeployedServerIsDescribedAgain(t *testing.T) {
 			if r := &u.call.Result; r.Waited <= 0 || r.Sent-r.Due-r.Waited > int64(time.Second) {
 				t.Errorf("due %d, sent %d, of which %d for descriptors", r.Due, r.Sent, r.Waited)
 			}
-			read := u.Env.Now()
 			first.stop(t)
-			time.Sleep(time.Duration(rereadAfter) - (u.Env.Now() - read)) // a description holds for so long
 			serveProto(t, listen(t, address), head+c.message, reply(c.answer))
+			// A description holds for a while, in which a message may make no sense.
+			for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+				if call := u.do(s, nil); call.Result.Cause == load.None && string(call.Response.Body()) == c.want {
+					break
+				} else if time.Since(begin) > 45*time.Second {
+					t.Fatalf("%v: %v, want %s", call.Result.Cause, call.Err, c.want)
+				}
+			}
 			for range 3 {
 				if got := body(t, u.do(s, nil)); got != c.want {
 					t.Errorf("body = %s, want %s", got, c.want)
@@ -149,6 +156,27 @@ func TestARedeployedServerIsDescribedAgain(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// However often a server is connected to again, it is not asked at every request.
+func TestADescriptionHoldsForAWhile(t *testing.T) {
+	s := &schema{services: map[string]*description{"made.Stock": {files: &protoregistry.Files{}, read: 100}}}
+	for _, c := range []struct {
+		what      string
+		service   string
+		read, now int64
+		want      bool
+	}{
+		{"another service", "made.Other", 100, 100 + 2*rereadAfter, false},
+		{"what was described since", "made.Stock", 50, 100 + 2*rereadAfter, false},
+		{"just after", "made.Stock", 100, 99 + rereadAfter, false},
+		{"in time", "made.Stock", 100, 100 + rereadAfter, true},
+		{"once more", "made.Stock", 100, 100 + 2*rereadAfter, false},
+	} {
+		if got := s.drop(c.service, c.read, c.now); got != c.want {
+			t.Errorf("%s: is described again: %t, want %t", c.what, got, c.want)
+		}
 	}
 }
 

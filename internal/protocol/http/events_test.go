@@ -322,7 +322,7 @@ func (f *feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestAStreamIsAttendedAndResumed(t *testing.T) {
 	t.Parallel()
 	f := newFeed()
-	f.retry = "retry: 1\n\n"
+	f.retry = "retry: 200\n\n"
 	u := newSubscriber(t, serve(t, f.ServeHTTP))
 	u.must(`{url: /, events: {sequence: id, each: json.n > 0, reconnect: {back_off: 1ms}}}`)
 	f.add(3)
@@ -332,9 +332,13 @@ func TestAStreamIsAttendedAndResumed(t *testing.T) {
 	u.vu.Rest() // and the virtual user thinks
 	f.add(10)
 	eventually(t, "13 events", func() bool { return u.account.received() == 13 })
+	dropped := time.Now()
 	f.drop()
 	f.add(10)
 	eventually(t, "23 events", func() bool { return u.account.received() == 23 })
+	if took := time.Since(dropped); took < 200*time.Millisecond {
+		t.Errorf("the stream was asked for again after %v, and the server had asked to wait for 200ms", took)
+	}
 	if got := u.must(`{events: {count: 21}}`); got != `{"n": 23}` {
 		t.Errorf("the last of those that waited is %q", got)
 	}
