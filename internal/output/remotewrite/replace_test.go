@@ -170,8 +170,10 @@ func TestAHangingDiskKeepsNoChange(t *testing.T) {
 	turn()
 	from := base()
 	first.Snapshot(from)
-	for first.Sent().Before(from) {
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(45 * time.Second); first.Sent().Before(from); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing is sent")
+		}
 	}
 
 	disk.Lock()

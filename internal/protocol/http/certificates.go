@@ -99,6 +99,11 @@ func (t *transport) with(i *identities, names certificate) (*wire.Transport, err
 func (o *opened) get(names certificate) *wire.Transport {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.find(names)
+}
+
+// find returns the transport of a certificate, nil for none. The caller holds mu.
+func (o *opened) find(names certificate) *wire.Transport {
 	at := o.by[names]
 	if at == nil {
 		return nil
@@ -109,11 +114,11 @@ func (o *opened) get(names certificate) *wire.Transport {
 
 // add keeps a transport, unless another VU has opened the same certificate meanwhile. It returns the one that is kept.
 func (o *opened) add(w *withCertificate) *wire.Transport {
-	if have := o.get(w.names); have != nil {
-		return have
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if have := o.find(w.names); have != nil {
+		return have
+	}
 	if o.by == nil {
 		o.by = map[certificate]*list.Element{}
 	}

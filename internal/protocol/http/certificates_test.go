@@ -10,7 +10,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/wire"
 )
 
 // TestClientCertificatesOfRows has a virtual user present the certificate of each row: the server counts the subjects of its requests and
@@ -130,5 +133,28 @@ func TestMistakesOfClientCertificatesOfRows(t *testing.T) {
 		if err := errs.Err(); (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
+	}
+}
+
+// Users who open a certificate at the same time share what the first of them has opened, and the oldest give way.
+func TestOpenedCertificatesAreSharedAndBounded(t *testing.T) {
+	var o opened
+	first := make(chan *wire.Transport, 20)
+	var all sync.WaitGroup
+	for range cap(first) {
+		all.Go(func() { first <- o.add(&withCertificate{certificate{"a", "a"}, &wire.Transport{}}) })
+	}
+	all.Wait()
+	kept := o.get(certificate{"a", "a"})
+	for range cap(first) {
+		if got := <-first; got != kept {
+			t.Fatal("two users have opened the same certificate")
+		}
+	}
+	for i := range keptCertificates {
+		o.add(&withCertificate{certificate{cert: strconv.Itoa(i)}, &wire.Transport{}})
+	}
+	if o.used.Len() != keptCertificates || len(o.by) != keptCertificates || o.get(certificate{"a", "a"}) != nil || o.get(certificate{cert: "0"}) == nil {
+		t.Errorf("%d are kept, want the newest %d", o.used.Len(), keptCertificates)
 	}
 }
