@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -30,14 +31,14 @@ func parse(t *testing.T, texts ...string) (blocks []block.Text, k *Compiler) {
 
 func TestATallyCountsAndTimesMessages(t *testing.T) {
 	texts, k := parse(t, "json.seq", "json.seq != 9")
-	rules := ParseStreamRules(texts[0], texts[1], k.Errors)
+	rules := ParseStreamRules(texts[0], "", texts[1], k.Errors)
 	if err := k.Errors.Err(); err != nil {
 		t.Fatal(err)
 	}
 	var got told
 	var tally Tally
 	tally.Begin(&Call{VU: &VU{}, Messages: &got}, rules)
-	tally.Opened(5)
+	tally.Opened(5, false)
 	for _, m := range []struct {
 		at  int64
 		seq string
@@ -63,6 +64,38 @@ func TestATallyCountsAndTimesMessages(t *testing.T) {
 	}
 	if err := tally.Judged(); err == nil {
 		t.Error("a message that does not meet the condition is not judged")
+	}
+}
+
+// A sequence is one of each connection or of the stream: numbers that begin anew are no repetitions, and those that go on are missing.
+func TestASequencePerConnectionOrStream(t *testing.T) {
+	for _, c := range []struct {
+		name, per         string
+		resumes           bool
+		first, again      []int
+		missing, repeated uint64
+	}{
+		{"begins anew", "", false, []int{1, 2, 3}, []int{1, 2, 4}, 1, 0},
+		{"begins anew, by the key", PerConnection, true, []int{1, 2, 3}, []int{1, 2, 4}, 1, 0},
+		{"goes on, as the server was asked", "", true, []int{1, 2, 3}, []int{3, 6}, 2, 1},
+		{"goes on, by the key", PerStream, false, []int{1, 2, 3}, []int{5, 6}, 1, 0},
+	} {
+		texts, k := parse(t, "json.seq", "")
+		var tally Tally
+		tally.Begin(&Call{VU: &VU{}}, ParseStreamRules(texts[0], c.per, texts[1], k.Errors))
+		take := func(numbers []int) {
+			for _, n := range numbers {
+				tally.Received(1, 1, fmt.Appendf(nil, `{"seq": %d}`, n))
+				tally.Record()
+			}
+		}
+		tally.Opened(1, false)
+		take(c.first)
+		tally.Opened(2, c.resumes)
+		take(c.again)
+		if got := tally.Since; got.Missing != c.missing || got.Repeated != c.repeated || got.Reordered != 0 {
+			t.Errorf("%s: %d missing, %d repeated, %d late; want %d, %d, 0", c.name, got.Missing, got.Repeated, got.Reordered, c.missing, c.repeated)
+		}
 	}
 }
 

@@ -21,12 +21,33 @@ const (
 // message only: messages come while the virtual user does something else.
 type StreamRules struct {
 	Sequence *expr.Extraction // the number of a message in the stream's sequence; nil for none
+	Per      string           // what has a sequence, as of sequence_per; empty where the opening says it
 	Each     *expr.Condition  // that every message must meet; nil for none
 }
 
+// What has a sequence of numbers of its own: each connection, or the stream on all connections that it has after losses.
+const (
+	PerConnection = "connection"
+	PerStream     = "stream"
+)
+
+// ValidateSequence checks the keys sequence and sequence_per of the block of a stream.
+func ValidateSequence(at *block.Node, errs *block.Errors) {
+	n := at.Get("sequence_per")
+	if n == nil {
+		return
+	}
+	if known := []string{PerConnection, PerStream}; !slices.Contains(known, n.Scalar) {
+		errs.Add(n.Pos, n.Path, "must be connection or stream, got %s", n.Found()).Hint = block.Nearest(n.Scalar, known)
+	} else if at.Get("sequence") == nil {
+		errs.Add(n.Pos, n.Path, "is said of a sequence, and there is none").Hint = "write sequence: json.seq"
+	}
+}
+
 // ParseStreamRules compiles the rules of a stream. Empty texts are none.
-func ParseStreamRules(sequence, each block.Text, errs *block.Errors) (r StreamRules) {
+func ParseStreamRules(sequence block.Text, per string, each block.Text, errs *block.Errors) (r StreamRules) {
 	none := expr.NewSymbols(nil)
+	r.Per = per
 	if sequence.Path != "" {
 		r.Sequence = expr.ParseExtraction(sequence, none, errs)
 	}
@@ -91,8 +112,14 @@ func (t *Tally) Begin(c *Call, rules StreamRules) {
 // Fields says how the rules read a field, such as an id, of the message that came last. Begin forgets it.
 func (t *Tally) Fields(read func(name string) (string, bool)) { t.view.fields = read }
 
-// Opened says that the stream was opened, or opened again.
-func (t *Tally) Opened(at int64) { t.opened, t.last = at, 0 }
+// Opened says that the stream was opened, or opened again. Resumes says that the server was asked to go on after the
+// last message that came; unless the rules say otherwise, it numbers messages from the begin of each connection where it was not.
+func (t *Tally) Opened(at int64, resumes bool) {
+	t.opened, t.last = at, 0
+	if per := t.rules.Per; per != PerStream && (per == PerConnection || !resumes) {
+		t.numbered = false
+	}
+}
 
 // Reconnected records that the stream, which was lost at an instant, is open again.
 func (t *Tally) Reconnected(lost int64) {

@@ -107,7 +107,7 @@ func (c *Config) stream(of *step, k *protocol.Compiler) *streamStep {
 			metadata: of.metadata, options: of.options, credential: of.credential,
 		},
 		key: protocol.Key{Kind: Kind.Name, Name: "stream " + c.Stream}, opens: of.method != "",
-		rules: protocol.ParseStreamRules(c.Sequence, c.Each, k.Errors), reconnect: c.Reconnect, lifetime: c.Lifetime.D(),
+		rules: protocol.ParseStreamRules(c.Sequence, c.SequencePer, c.Each, k.Errors), reconnect: c.Reconnect, lifetime: c.Lifetime.D(),
 		listen: int64(c.Listen), ends: c.Close == closeEnd, cancels: c.Close == closeCancel,
 	}
 	s.stream = s

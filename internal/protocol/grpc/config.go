@@ -38,11 +38,12 @@ type Config struct {
 	Compression string                    `yaml:"compression" doc:"none or gzip (default: the target's)."`
 	Credentials block.Text                `yaml:"credentials" doc:"Name of the entry of credentials that the request is sent with, or none (default: the target's; none where the request has the same metadata of its own)."`
 
-	Stream    string              `yaml:"stream" doc:"Name of the stream, of which a virtual user may have several."`
-	Lifetime  block.Duration      `yaml:"lifetime" doc:"How long the stream may last, sent along as grpc-timeout (default: for ever). A step's timeout is how long the step may take."`
-	Sequence  block.Text          `yaml:"sequence" doc:"The number of a message in the stream's sequence, such as json.seq: messages that are missing, come late or twice are counted. It reads the message only."`
-	Each      block.Text          `yaml:"each" doc:"Condition that every message must meet, such as json.price > 0; the step during which one does not fails. It reads the message only."`
-	Reconnect *protocol.Reconnect `yaml:"reconnect" doc:"Open a stream that was lost, or that the server ended, again (default: the next step that needs it fails)."`
+	Stream      string              `yaml:"stream" doc:"Name of the stream, of which a virtual user may have several."`
+	Lifetime    block.Duration      `yaml:"lifetime" doc:"How long the stream may last, sent along as grpc-timeout (default: for ever). A step's timeout is how long the step may take."`
+	Sequence    block.Text          `yaml:"sequence" doc:"The number of a message in the stream's sequence, such as json.seq: messages that are missing, come late or twice are counted. It reads the message only."`
+	SequencePer string              `yaml:"sequence_per" doc:"connection (default) where the numbers begin anew whenever the stream is opened again, stream where they go on: what is missed meanwhile is missing then."`
+	Each        block.Text          `yaml:"each" doc:"Condition that every message must meet, such as json.price > 0; the step during which one does not fails. It reads the message only."`
+	Reconnect   *protocol.Reconnect `yaml:"reconnect" doc:"Open a stream that was lost, or that the server ended, again (default: the next step that needs it fails)."`
 
 	Send    *block.Node    `yaml:"send" doc:"The message to send on the stream, written as message is."`
 	Receive block.Text     `yaml:"receive" doc:"Wait for the message that meets this condition, such as json.status == 'PAID', or for any. The step's expect, checks and extract read that message. Messages that came since the step before are looked at first."`
@@ -58,13 +59,13 @@ const (
 
 // Keys of a step that say how a stream is opened, and of one that waits for something on it.
 var (
-	ofOpening = []string{"message", "metadata", "compression", "credentials", "lifetime", "sequence", "each", "reconnect"}
+	ofOpening = []string{"message", "metadata", "compression", "credentials", "lifetime", "sequence", "sequence_per", "each", "reconnect"}
 	ofWaiting = []string{"receive", "echo", "listen", "close"}
 )
 
 // streams reports whether the step is one on a stream.
 func (c *Config) streams() bool {
-	return c.Stream != "" || c.Lifetime != 0 || c.Sequence.Path != "" || c.Each.Path != "" || c.Reconnect != nil ||
+	return c.Stream != "" || c.Lifetime != 0 || c.Sequence.Path != "" || c.SequencePer != "" || c.Each.Path != "" || c.Reconnect != nil ||
 		c.Send != nil || c.Receive.Path != "" || c.Echo.Path != "" || c.Listen != 0 || c.Close != ""
 }
 
@@ -168,6 +169,7 @@ func (c *Config) validateStream(n *block.Node, errs *block.Errors) {
 			}
 		}
 	}
+	protocol.ValidateSequence(n, errs)
 	var waits []string
 	for _, key := range ofWaiting {
 		if n.Get(key) != nil {

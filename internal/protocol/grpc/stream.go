@@ -246,7 +246,7 @@ func (s *stream) connect(deadline int64, c *protocol.Call) (l *leg, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now, s.last, s.lost = l, l, nil
-	s.tally.Opened(l.opened)
+	s.tally.Opened(l.opened, false)
 	if l.bound.greets {
 		s.tally.Sent(l.opened, 1, int64(len(s.hello)))
 		s.tally.Record()

@@ -59,6 +59,13 @@ func (k *talker) count(of func(*load.Message) int) (n int) {
 func sent(m *load.Message) int     { return int(m.Count[load.Sent]) }
 func received(m *load.Message) int { return int(m.Count[load.Received]) }
 
+func repeated(m *load.Message) int {
+	if m.Repeated {
+		return 1
+	}
+	return 0
+}
+
 // timed counts what was timed.
 func timed(t load.MessageTiming) func(*load.Message) int {
 	return func(m *load.Message) int { return min(1, int(m.Timed[t])) }
@@ -340,7 +347,7 @@ func TestAStreamIsOpenedAgain(t *testing.T) {
 		mu.Lock()
 		asked = append(asked, text+strings.Join(md.Get("x-team"), ","))
 		mu.Unlock()
-		if err := k.send(`{"id": 1}`); err != nil {
+		if err := k.send(`{"id": 1, "seq": 1}`); err != nil {
 			return err
 		}
 		<-k.Context().Done()
@@ -348,7 +355,7 @@ func TestAStreamIsOpenedAgain(t *testing.T) {
 	}}
 	now := serveProto(t, l, talkProto, watch)
 	k := &talker{user: newUser(t), t: t, address: l.Addr().String()}
-	k.must(`{method: made.Talk/Watch, stream: live, message: {text: a}, metadata: {x-team: red}, reconnect: {back_off: 1ms, max_wait: 20ms}, receive: any}`)
+	k.must(`{method: made.Talk/Watch, stream: live, message: {text: a}, metadata: {x-team: red}, sequence: json.seq, reconnect: {back_off: 1ms, max_wait: 20ms}, receive: any}`)
 	for i := range 2 {
 		now.stop(t)
 		eventually(t, "the loss", func() bool { return k.count(closedBy(codes.Unavailable)) == i+1 })
@@ -361,6 +368,9 @@ func TestAStreamIsOpenedAgain(t *testing.T) {
 			t.Errorf("stream = %+v", s)
 		}
 	}
+	if n := k.count(func(m *load.Message) int { return int(m.Missing) }); n != 0 || k.count(repeated) != 0 {
+		t.Errorf("%d messages are missing and %d repeated, and the server numbers those of each call from 1", n, k.count(repeated))
+	}
 	if n := k.count(timed(load.Reconnect)); n != 2 {
 		t.Errorf("%d reconnects were timed, want 2", n)
 	}
@@ -368,6 +378,53 @@ func TestAStreamIsOpenedAgain(t *testing.T) {
 	defer mu.Unlock()
 	if got, want := strings.Join(asked, " "), `{"text":"a"}red {"text":"a"}red {"text":"a"}red`; got != want {
 		t.Errorf("asked %s, want %s", got, want)
+	}
+}
+
+// A message that is sent again, since the server had closed the connection before it read it, is one message.
+func TestAMessageThatIsSentAgainCountsOnce(t *testing.T) {
+	l := listen(t, "127.0.0.1:0")
+	got := make(chan int, 1) // messages that came
+	go func() {
+		n := 0
+		defer func() { got <- n }()
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			first := n == 0
+			if greet(c) {
+				f := &frames{c: c}
+				var out []byte
+				for f.message() == nil {
+					if n++; first {
+						break
+					}
+					out = appendFrame(out[:0], frameHeaders, flagEndHeaders, f.stream, answerHead)
+					out = appendFrame(out, frameData, 0, f.stream, "\x00\x00\x00\x00\x00")
+					if _, err := c.Write(out); err != nil {
+						break
+					}
+				}
+			}
+			_ = c.Close()
+		}
+	}()
+	k := &talker{user: newUser(t), t: t, address: l.Addr().String(), target: "{descriptors: {protoset: [" + interopSet(t) + "]}}"}
+	k.must(`{method: grpc.testing.TestService/FullDuplexCall, stream: s}`)
+	k.must(`{method: grpc.testing.TestService/FullDuplexCall, stream: s, send: {}, receive: any}`)
+	if n := k.count(sent); n != 1 || k.since().Sent != 1 {
+		t.Errorf("%d messages were counted, %d by the step; want 1", n, k.since().Sent)
+	}
+	k.must(`{stream: s, send: {}}`)
+	if n := k.count(sent); n != 2 {
+		t.Errorf("%d messages were counted with the next, want 2", n)
+	}
+	k.VU.Close()
+	_ = l.Close()
+	if n := <-got; n != 3 {
+		t.Errorf("the server got %d messages, want the first twice, and the second", n)
 	}
 }
 

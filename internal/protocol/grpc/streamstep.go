@@ -69,6 +69,7 @@ type streamScratch struct {
 	own    []byte // the value that the answer must have
 	other  []byte
 	sent   []byte // the message that is sent, as JSON
+	posted bool   // the message of the request was sent and counted
 }
 
 func (s *streamStep) openStream(v *protocol.VU) (protocol.Session, error) {
@@ -182,6 +183,7 @@ func (s *streamStep) perform(c *protocol.Call, st *stream, w *streamScratch) err
 	if err != nil || l == nil {
 		return err
 	}
+	w.posted = false
 	err = s.act(c, st, l, w)
 	if !reused || !s.opens || err == nil || !isClosed(l.over) || l.status != nil || st.touched() {
 		return err
@@ -350,6 +352,10 @@ func (s *streamStep) post(c *protocol.Call, st *stream, l *leg, w *streamScratch
 		return err
 	}
 	c.Result.Done = st.clock()
+	if w.posted { // on the connection that was closed: it is one message
+		return nil
+	}
+	w.posted = true
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.tally.Sent(at, 1, size)

@@ -25,12 +25,13 @@ import (
 
 // Events says that an answer is a stream of events, which are read one by one.
 type Events struct {
-	Stream    string              `yaml:"stream" doc:"Name of the stream, where a virtual user has several."`
-	Format    string              `yaml:"format" doc:"How events stand in the answer: sse (server-sent events), lines (one a line, as NDJSON) or chunks (of chunked coding) (default: sse or lines, as the content type says)."`
-	Sequence  block.Text          `yaml:"sequence" doc:"The number of an event in the stream's sequence, such as json.seq, or id for the event's id: events that are missing, come late or twice are counted. It reads the event only."`
-	Each      block.Text          `yaml:"each" doc:"Condition that every event must meet, such as json.type != nil; the step during which one does not fails. It reads the event only."`
-	MaxEvent  block.Size          `yaml:"max_event" doc:"Largest event that is taken; a larger one fails as overload (default 1MiB)."`
-	Reconnect *protocol.Reconnect `yaml:"reconnect" doc:"Send the request again when the stream was lost or ended, with the id of the last event as Last-Event-ID and not before the server's retry (default: the next step that needs it fails)."`
+	Stream      string              `yaml:"stream" doc:"Name of the stream, where a virtual user has several."`
+	Format      string              `yaml:"format" doc:"How events stand in the answer: sse (server-sent events), lines (one a line, as NDJSON) or chunks (of chunked coding) (default: sse or lines, as the content type says)."`
+	Sequence    block.Text          `yaml:"sequence" doc:"The number of an event in the stream's sequence, such as json.seq, or id for the event's id: events that are missing, come late or twice are counted. It reads the event only."`
+	SequencePer string              `yaml:"sequence_per" doc:"connection where the numbers begin anew whenever the request was sent again, stream where they go on: what is missed meanwhile is missing then (default: stream of events with an id, from which the server is asked to go on, else connection)."`
+	Each        block.Text          `yaml:"each" doc:"Condition that every event must meet, such as json.type != nil; the step during which one does not fails. It reads the event only."`
+	MaxEvent    block.Size          `yaml:"max_event" doc:"Largest event that is taken; a larger one fails as overload (default 1MiB)."`
+	Reconnect   *protocol.Reconnect `yaml:"reconnect" doc:"Send the request again when the stream was lost or ended, with the id of the last event as Last-Event-ID and not before the server's retry (default: the next step that needs it fails)."`
 
 	Receive block.Text     `yaml:"receive" doc:"Wait for the event that meets this condition, such as json.type == 'order', or for any. The step's expect, checks and extract read that event. Events that came since the step before are looked at first."`
 	Count   int            `yaml:"count" doc:"Wait for this many events."`
@@ -43,7 +44,7 @@ type Events struct {
 const maxEvent = 1 << 20
 
 // ofOpening are the keys that say how a stream is opened.
-var ofOpening = []string{"format", "sequence", "each", "max_event", "reconnect"}
+var ofOpening = []string{"format", "sequence", "sequence_per", "each", "max_event", "reconnect"}
 
 // Validate checks what needs no other part of the configuration.
 func (e *Events) Validate(at *block.Node, errs *block.Errors) {
@@ -64,6 +65,7 @@ func (e *Events) Validate(at *block.Node, errs *block.Errors) {
 			errs.Add(n.Pos, n.Path, "must be true").Hint = "leave it out for none"
 		}
 	}
+	protocol.ValidateSequence(at, errs)
 	var waits []string
 	for _, key := range []string{"receive", "count", "listen", "end"} {
 		if at.Get(key) != nil {
@@ -116,7 +118,7 @@ func (e *Events) compile(k *protocol.Compiler, request *step, opens bool) protoc
 	if sequence.S == "id" {
 		sequence.S = `header("id")`
 	}
-	s.rules = protocol.ParseStreamRules(sequence, e.Each, k.Errors)
+	s.rules = protocol.ParseStreamRules(sequence, e.SequencePer, e.Each, k.Errors)
 	s.wanted = protocol.ParseWanted(e.Receive, block.Text{}, k)
 	if k.Errors.Len() > before {
 		return nil
@@ -362,7 +364,7 @@ func (s *eventStep) ask(c *protocol.Call, sess *eventSession, a *eventAnswer) (i
 	sess.reader.begin(f, s.most)
 	sess.tally.Begin(c, s.rules)
 	sess.tally.Fields(sess.fields)
-	sess.begun(sent)
+	sess.begun(sent, false)
 	sess.keepRequest(w)
 	return true, nil
 }

@@ -122,11 +122,11 @@ func (s *eventSession) stopped(err error) bool {
 }
 
 // begun notes that the stream is open, by a request that was sent at an instant. The first event is waited for from then
-// on.
-func (s *eventSession) begun(sent int64) {
+// on. Resumes says that it named the last event.
+func (s *eventSession) begun(sent int64, resumes bool) {
 	s.filled = s.stream.Now()
 	s.ended, s.lost = false, nil
-	s.tally.Opened(sent)
+	s.tally.Opened(sent, resumes)
 }
 
 // keepRequest keeps the request that was sent last, where it may be sent again.
@@ -332,7 +332,7 @@ func (s *eventSession) ask(deadline int64) error {
 		return err
 	}
 	s.reader.begin(f, s.of.most)
-	s.begun(s.stream.Now())
+	s.begun(s.stream.Now(), len(s.reader.id) > 0)
 	return nil
 }
 

@@ -127,7 +127,7 @@ func (c *Config) opening(k *protocol.Compiler) *opening {
 	for i := range c.OnOpen {
 		o.greetings = append(o.greetings, c.OnOpen[i].compile(k))
 	}
-	o.rules = protocol.ParseStreamRules(c.Sequence, c.Each, k.Errors)
+	o.rules = protocol.ParseStreamRules(c.Sequence, c.SequencePer, c.Each, k.Errors)
 	o.credential = c.credential(k, o)
 	return o
 }

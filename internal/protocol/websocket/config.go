@@ -28,6 +28,7 @@ type Config struct {
 	OnOpen       []Message                 `yaml:"on_open" doc:"Messages to send whenever the stream was opened, again after each reconnect too: subscriptions, say."`
 	PingEvery    block.Duration            `yaml:"ping_every" scale:"time" doc:"Send a ping this often as long as the stream is open."`
 	Sequence     block.Text                `yaml:"sequence" doc:"The number of a message in the stream's sequence, such as json.seq: messages that are missing, come late or twice are counted. It reads the message only."`
+	SequencePer  string                    `yaml:"sequence_per" doc:"connection (default) where the numbers begin anew whenever the stream is opened again, stream where they go on: what is missed meanwhile is missing then."`
 	Each         block.Text                `yaml:"each" doc:"Condition that every message must meet, such as json.type != nil; the step during which one does not fails. It reads the message only."`
 	Reconnect    *protocol.Reconnect       `yaml:"reconnect" doc:"Open a stream that was lost again (default: the next step that needs it fails)."`
 
@@ -77,7 +78,7 @@ func (m *Message) Validate(at *block.Node, errs *block.Errors) {
 }
 
 // ofOpening are the keys that say how a stream is opened.
-var ofOpening = []string{"headers", "credentials", "subprotocols", "on_open", "ping_every", "sequence", "each", "reconnect"}
+var ofOpening = []string{"headers", "credentials", "subprotocols", "on_open", "ping_every", "sequence", "sequence_per", "each", "reconnect"}
 
 // Validate checks what needs no other part of the configuration.
 func (c *Config) Validate(at *block.Node, errs *block.Errors) {
@@ -88,6 +89,7 @@ func (c *Config) Validate(at *block.Node, errs *block.Errors) {
 			}
 		}
 	}
+	protocol.ValidateSequence(at, errs)
 	var waits []string
 	for _, key := range []string{"receive", "echo", "listen", "ping", "close"} {
 		if at.Get(key) != nil {

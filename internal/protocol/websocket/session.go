@@ -180,7 +180,7 @@ func (s *session) connect(deadline int64, r *load.Result, c *protocol.Call) erro
 	}
 	s.op, s.in, s.left, s.fragments, s.text, s.pend = 0, false, 0, 0, nil, nil
 	opened := s.stream.Now()
-	s.tally.Opened(opened)
+	s.tally.Opened(opened, false)
 	s.filled, s.lost, s.pinged, s.pingAt = opened, nil, 0, 0
 	if s.of.pingEvery > 0 {
 		s.pingAt = opened + int64(s.of.pingEvery)

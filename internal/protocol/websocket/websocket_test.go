@@ -304,6 +304,13 @@ func TestListening(t *testing.T) {
 }
 
 func TestAStreamThatIsLostIsOpenedAgain(t *testing.T) {
+	for per, missing := range map[string]uint64{"connection": 0, "stream": 2} {
+		t.Run("sequence per "+per, func(t *testing.T) { testReconnect(t, per, missing) })
+	}
+}
+
+// testReconnect loses a stream after message 1, and receives message 4 on the next.
+func testReconnect(t *testing.T, per string, missing uint64) {
 	var opened atomic.Int32
 	s := serve(t, func(ctx context.Context, c *websocket.Conn) error {
 		_, p, err := c.Read(ctx)
@@ -318,9 +325,9 @@ func TestAStreamThatIsLostIsOpenedAgain(t *testing.T) {
 		return echo(ctx, c)
 	})
 	u := newUser(t, s.URL)
-	c := u.must(`{url: /, on_open: [{json: {type: subscribe}}], sequence: json.seq, reconnect: {back_off: 5ms}, listen: 300ms}`)
-	if st := c.Response.(expr.Streamed).Stream(); st.Reconnects != 1 || st.Missing != 2 || st.Received != 2 || st.Sent != 2 {
-		t.Errorf("stream %+v, want 1 reconnect, 2 missing, 2 received and 2 sent", st)
+	c := u.must(`{url: /, on_open: [{json: {type: subscribe}}], sequence: json.seq, sequence_per: ` + per + `, reconnect: {back_off: 5ms}, listen: 300ms}`)
+	if st := c.Response.(expr.Streamed).Stream(); st.Reconnects != 1 || st.Missing != missing || st.Received != 2 || st.Sent != 2 {
+		t.Errorf("stream %+v, want 1 reconnect, %d missing, 2 received and 2 sent", st, missing)
 	}
 	if u.count.timed[load.Reconnect] == nil || !slices.Equal(u.count.codes, []int32{1012}) {
 		t.Errorf("reconnects %v, closes by %v", u.count.timed[load.Reconnect], u.count.codes)
