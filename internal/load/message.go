@@ -14,11 +14,12 @@ const (
 	RoundTrip                          // from a message that was sent to the one that answers it
 	PingRoundTrip                      // from a ping of the protocol to its pong
 	Reconnect                          // from the loss of the stream to its next opening
+	Lifetime                           // from the opening of the stream to its end
 	NumMessageTimings
 )
 
 var messageTimingNames = [NumMessageTimings]string{
-	"message_first", "message_gap", "message_round_trip", "message_ping", "message_reconnect",
+	"message_first", "message_gap", "message_round_trip", "message_ping", "message_reconnect", "stream_lifetime",
 }
 
 // String returns the name by which objectives speak of the timing.
@@ -86,5 +87,6 @@ type Message struct {
 	Touched Disturbance
 }
 
-// Began returns the earliest instant that a timing of the message began at.
-func (m *Message) Began() int64 { return m.At - max(0, slices.Max(m.Timed[:])) }
+// Began returns the earliest instant that a timing of the message began at, but for that of a lifetime: what disturbed perfd
+// while a stream was open says nothing of how long it was.
+func (m *Message) Began() int64 { return m.At - max(0, slices.Max(m.Timed[:Lifetime])) }

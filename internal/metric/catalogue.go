@@ -142,7 +142,7 @@ var (
 		"Messages that did not meet the condition on every message of the stream.",
 		"scenario", "step")
 	StreamCloses = requests.counter("perfd_stream_closes_total", "",
-		"Streams that ended, by the code that the protocol gave for it; 0 is an end without one.",
+		"Streams that ended, by the code that the protocol gave for it: gRPC's status, of which 0 is OK, or the code of a close; 0 is an end without one of any other protocol than gRPC.",
 		"scenario", "step", "code")
 	MessageFirst = requests.histogram("perfd_message_first_seconds",
 		"Time from the opening of a stream to its first message.",
@@ -158,6 +158,9 @@ var (
 		"scenario", "step")
 	MessageReconnect = requests.histogram("perfd_message_reconnect_seconds",
 		"Time from the loss of a stream to its next opening.",
+		"scenario", "step")
+	StreamLifetime = requests.histogram("perfd_stream_lifetime_seconds",
+		"Time from the opening of a stream to its end, of streams that have ended.",
 		"scenario", "step")
 	CustomCounter = requests.counter("perfd_custom_total", "",
 		"Sum of what was added to a counter of the scenario's own.",

@@ -25,7 +25,7 @@ var severities = []string{Warning, Critical, Info}
 // A Config is one item of the objectives of a scenario or of a step.
 type Config struct {
 	Name     block.Text     `yaml:"name" block:"required" doc:"Name of the objective: the label of its metrics, unique within the scenario."`
-	That     block.Text     `yaml:"that" block:"required" doc:"What must hold: p(95) < 500ms, error_ratio < 0.1%, availability > 99.9%, check_ratio > 99%, check_ratio(\"name\") > 99%, rate > 50/s, login_success > 99% of a rate or p(95) of processing_time < 2s of a trend among the scenario's metrics, or in a step that opens streams p(99) of message_gap < 1s, as of message_first, message_round_trip, message_ping and message_reconnect."`
+	That     block.Text     `yaml:"that" block:"required" doc:"What must hold: p(95) < 500ms, error_ratio < 0.1%, availability > 99.9%, check_ratio > 99%, check_ratio(\"name\") > 99%, rate > 50/s, login_success > 99% of a rate or p(95) of processing_time < 2s of a trend among the scenario's metrics, or in a step that opens streams p(99) of message_gap < 1s, as of message_first, message_round_trip, message_ping, message_reconnect and stream_lifetime."`
 	Window   block.Duration `yaml:"window" scale:"time" doc:"Span of the value that is shown (default 5m). Verdicts rest on all that was measured since they last began anew."`
 	Severity string         `yaml:"severity" doc:"warning (default), critical or info: the label by which alerts are routed."`
 }

@@ -150,6 +150,7 @@ func (t *Tally) Answered(sent, at int64) {
 // Closed records the end of the stream.
 func (t *Tally) Closed(at int64, code int32) {
 	t.Event.At, t.Event.Closed, t.Event.Code = at, true, code
+	t.Event.Timed[load.Lifetime] = max(1, at-t.opened)
 	t.Record()
 }
 

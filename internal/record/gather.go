@@ -274,6 +274,7 @@ var families = func() []family {
 		ofTiming(metric.MessageRoundTrip, load.RoundTrip),
 		ofTiming(metric.MessagePing, load.PingRoundTrip),
 		ofTiming(metric.MessageReconnect, load.Reconnect),
+		ofTiming(metric.StreamLifetime, load.Lifetime),
 
 		ofGroup(metric.Groups, func(m *message, s *step) { m.counter(float64(s.requests)) }),
 		ofGroup(metric.GroupFailures, failures),

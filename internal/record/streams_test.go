@@ -37,7 +37,9 @@ func TestMessages(t *testing.T) {
 		late.Timed[load.MessageGap], late.Touched, late.Repeated, late.Unmet = 1000*ms, load.ByGap, true, true
 		s.Message(vu, &late)
 		s.Message(vu, &load.Message{Count: [2]uint64{load.Sent: 1}, Bytes: [2]int64{load.Sent: 7}})
-		s.Message(vu, &load.Message{Closed: true, Code: 1001})
+		end := load.Message{Closed: true, Code: 1001}
+		end.Timed[load.Lifetime] = 3000 * ms
+		s.Message(vu, &end)
 	}
 	for name, want := range map[string]map[string]float64{
 		"perfd_messages_total":           {"direction=received,scenario=s,step=live": 24, "direction=sent,scenario=s,step=live": 8},
@@ -63,7 +65,7 @@ func TestMessages(t *testing.T) {
 		sum   float64
 	}{
 		"perfd_message_first_seconds": {8, 2}, "perfd_message_gap_seconds": {16, 12}, "perfd_message_round_trip_seconds": {},
-		"perfd_message_ping_seconds": {}, "perfd_message_reconnect_seconds": {},
+		"perfd_message_ping_seconds": {}, "perfd_message_reconnect_seconds": {}, "perfd_stream_lifetime_seconds": {8, 24},
 	} {
 		h := gathered(t, r, name)["scenario=s,step=live"].GetHistogram()
 		if h == nil || h.GetSampleCount() != want.count || h.GetSampleSum() != want.sum {

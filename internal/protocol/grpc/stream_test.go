@@ -187,7 +187,7 @@ func TestAStreamBothWays(t *testing.T) {
 	k.fails(`{stream: talk, send: {id: 10}}`, load.Closed, "no stream is open")
 	for what, got := range map[string][2]int{
 		"sent": {k.count(sent), 4}, "received": {k.count(received), 4}, "round trips": {k.count(timed(load.RoundTrip)), 2},
-		"first": {k.count(timed(load.FirstMessage)), 1}, "gaps": {k.count(timed(load.MessageGap)), 3}, "ends": {k.count(closedBy(codes.OK)), 1},
+		"first": {k.count(timed(load.FirstMessage)), 1}, "gaps": {k.count(timed(load.MessageGap)), 3}, "ends": {k.count(closedBy(codes.OK)), 1}, "lifetimes": {k.count(timed(load.Lifetime)), 1},
 	} {
 		if got[0] != got[1] {
 			t.Errorf("%s: %d, want %d", what, got[0], got[1])

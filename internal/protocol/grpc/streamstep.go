@@ -45,7 +45,7 @@ func (s *streamStep) Timings() []load.MessageTiming {
 	if !s.opens {
 		return nil
 	}
-	t := []load.MessageTiming{load.FirstMessage, load.MessageGap, load.RoundTrip}
+	t := []load.MessageTiming{load.FirstMessage, load.MessageGap, load.RoundTrip, load.Lifetime}
 	if s.reconnect != nil {
 		t = append(t, load.Reconnect)
 	}

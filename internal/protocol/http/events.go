@@ -153,13 +153,14 @@ var errNoStream = errors.New("no stream of events is open: a step with url opens
 
 // Timings are those of the streams that the step opens.
 func (s *eventStep) Timings() []load.MessageTiming {
-	switch {
-	case !s.opens:
+	if !s.opens {
 		return nil
-	case s.reconnect != nil:
-		return []load.MessageTiming{load.FirstMessage, load.MessageGap, load.Reconnect}
 	}
-	return []load.MessageTiming{load.FirstMessage, load.MessageGap}
+	t := []load.MessageTiming{load.FirstMessage, load.MessageGap, load.Lifetime}
+	if s.reconnect != nil {
+		t = append(t, load.Reconnect)
+	}
+	return t
 }
 
 // Span describes the request where there is one.

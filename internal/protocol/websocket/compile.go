@@ -348,7 +348,7 @@ func (o *opening) appendRequest(dst []byte, c *protocol.Call) (_ []byte, key int
 
 // timings are those of every stream that the opening opens.
 func (o *opening) timings() []load.MessageTiming {
-	t := []load.MessageTiming{load.FirstMessage, load.MessageGap, load.RoundTrip, load.PingRoundTrip}
+	t := []load.MessageTiming{load.FirstMessage, load.MessageGap, load.RoundTrip, load.PingRoundTrip, load.Lifetime}
 	if o.reconnect != nil {
 		t = append(t, load.Reconnect)
 	}

@@ -329,6 +329,9 @@ func testReconnect(t *testing.T, per string, missing uint64) {
 	if st := c.Response.(expr.Streamed).Stream(); st.Reconnects != 1 || st.Missing != missing || st.Received != 2 || st.Sent != 2 {
 		t.Errorf("stream %+v, want 1 reconnect, %d missing, 2 received and 2 sent", st, missing)
 	}
+	if lives := u.count.timed[load.Lifetime]; len(lives) != 1 || lives[0] >= int64(300*time.Millisecond) {
+		t.Errorf("streams lived %v ns, want one that has ended, within 300 ms", lives)
+	}
 	if u.count.timed[load.Reconnect] == nil || !slices.Equal(u.count.codes, []int32{1012}) {
 		t.Errorf("reconnects %v, closes by %v", u.count.timed[load.Reconnect], u.count.codes)
 	}
