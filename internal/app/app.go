@@ -242,7 +242,8 @@ func New(opts Options) (_ *App, err error) {
 	if err := a.listen(); err != nil {
 		return nil, err
 	}
-	boundGarbage(doc) // last: collections while all of it is built would slow the start
+	restore := boundGarbage(doc) // last: collections while all of it is built would slow the start
+	a.life.onStop("collector", func(context.Context) error { restore(); return nil })
 	return a, nil
 }
 

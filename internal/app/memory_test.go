@@ -4,10 +4,51 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
+	"time"
 )
+
+// A heap is collected seldom where requests leave garbage and little is alive, as Go does where much is.
+func TestGarbageHasRoom(t *testing.T) {
+	for alive, want := range map[uint64]int{0: mostGC, 8 << 20: 800, 16 << 20: 400, 64 << 20: 100, 1 << 30: 100} {
+		if got := percentFor(alive); got != want {
+			t.Errorf("a heap of which %d bytes are alive grows by %d %%, want %d", alive, got, want)
+		}
+	}
+	t.Setenv("GOGC", "")
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	file := filepath.Join(t.TempDir(), "perfd.yaml")
+	must(t, os.WriteFile(file, []byte(`targets: [{name: shop, url: "http://127.0.0.1:1"}]
+scenarios:
+  - {name: s, test: load, target: shop, schedule: {manual: true}, workload: {executor: constant-vus}, flow: [{name: a, grpc: {method: a.B/C}}]}
+`), 0o600))
+	doc, err := Load(Options{ConfigFile: file})
+	must(t, err)
+	restore := boundGarbage(doc)
+	if got := debug.SetGCPercent(100); got <= 100 {
+		t.Errorf("beside a step of gRPC a small heap grows by %d %%, want more than 100", got)
+	}
+	held := make([]byte, 256<<20)
+	debug.SetGCPercent(300)
+	for begin := time.Now(); ; {
+		runtime.GC() // it is adjusted after a collection
+		time.Sleep(time.Millisecond)
+		if debug.SetGCPercent(300) == 100 {
+			break
+		}
+		if time.Since(begin) > 30*time.Second {
+			t.Fatal("a heap that has become large still grows by more than 100 %")
+		}
+	}
+	runtime.KeepAlive(held)
+	restore()
+	if got := debug.SetGCPercent(100); got != 100 {
+		t.Errorf("after the stop the heap grows by %d %%, want 100", got)
+	}
+}
 
 func TestManyStepsAreCollectedSooner(t *testing.T) {
 	t.Setenv("GOGC", "")
@@ -27,7 +68,7 @@ func TestManyStepsAreCollectedSooner(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		boundGarbage(doc)
+		defer boundGarbage(doc)()
 		return debug.SetGCPercent(100)
 	}
 	if got := percent(manySteps/100 - 1); got != 100 {

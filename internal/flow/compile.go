@@ -46,6 +46,7 @@ type Options struct {
 // A StepDesc describes one step of a Program.
 type StepDesc struct {
 	Label, Target, Protocol string
+	Garbage                 bool // as of the protocol's kind
 	// Credential names the credential of the requests, empty for none.
 	Credential string
 	Checks     []string
@@ -459,7 +460,7 @@ func (r *Request) compile(k *compiler, at *block.Node, in place) {
 		if errs.Len() == before && target != nil {
 			st.do = config.Compile(k.protocol(label, kind.Name, target, s))
 		}
-		desc.Protocol = kind.Name
+		desc.Protocol, desc.Garbage = kind.Name, kind.Garbage
 		st.judge, _ = st.do.(protocol.Judge)
 		desc.Span, _ = st.do.(protocol.SpanMapper)
 		if a, ok := st.do.(protocol.Authorized); ok {

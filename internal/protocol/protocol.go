@@ -38,6 +38,8 @@ type Kind struct {
 	// Scenario returns a new block of a scenario, which says what its steps have other than the target's block that is
 	// given, and is decoded over that; nil if scenarios have none.
 	Scenario func(target any) ScenarioBlock
+	// Garbage says that requests leave garbage, as those of a bought client do: a small heap is collected less often then.
+	Garbage bool
 }
 
 // A ScenarioBlock is the block of a scenario for the steps of a protocol.

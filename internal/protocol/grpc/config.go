@@ -28,6 +28,8 @@ var Kind = protocol.Kind{
 	Name:   "grpc",
 	Step:   func() protocol.Config { return &Config{} },
 	Target: func() any { return DefaultTarget() },
+
+	Garbage: true,
 }
 
 // A Config is the grpc block of a step.
