@@ -122,6 +122,10 @@ bench-vs: deps-bench ## requests per second of CPU beside the perfd of the commi
 # Where bench-large writes profiles of the daemon; nowhere where it is empty.
 PROFILES ?=
 
+.PHONY: bench-streams
+bench-streams: deps-bench ## CPU of requests of gRPC and messages of streams beside bare loops and ghz, memory of 15,000 WebSockets (ten minutes)
+	$(GO) run ./bench/streams -rounds $(ROUNDS) -ghz
+
 .PHONY: bench-large
 bench-large: ## 500 scenarios of 20 steps: ready, reload, scrape and memory beside their bars (two minutes)
 	$(GO) run ./bench/large $(if $(PROFILES),-profiles $(PROFILES))
@@ -133,6 +137,10 @@ microbench: ## Go benchmarks of the hot paths; compare two outputs with .tools/b
 .PHONY: soak
 soak: ## 500 requests/s for SOAK (15m): memory, goroutines and descriptors stay flat
 	$(GO) run ./bench/soak -duration $(SOAK)
+
+.PHONY: soak-streams
+soak-streams: ## 1,000 streams of gRPC and 1,000 WebSockets for SOAK (15m), with a restart of their server: nothing is lost, memory is flat
+	$(GO) run ./bench/soak -streams 1000 -duration $(SOAK)
 
 # The seed of the simulations of make nightly: the day's date.
 SEED ?= $(shell date -u +%Y%m%d)

@@ -23,13 +23,21 @@ const judged = 10 * time.Minute
 
 func main() {
 	shop := flag.Bool("shop", false, "be the shop: the soak starts itself with this")
+	streams := flag.Int("streams", 0, "hold this many streams of gRPC and as many WebSockets instead, whose server restarts in the middle")
+	web := flag.String("feeds.web", "", "be the server of the streams, with WebSockets at this address: likewise")
+	rpc := flag.String("feeds.grpc", "", "and gRPC at this one")
 	duration := flag.Duration("duration", 15*time.Minute, "length of the soak; the first third is warm-up")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var err error
-	if *shop {
+	switch {
+	case *shop:
 		err = serveShop(ctx)
-	} else {
+	case *web != "":
+		err = serveFeeds(ctx, *web, *rpc)
+	case *streams > 0:
+		err = holdStreams(ctx, *streams, *duration)
+	default:
 		err = run(ctx, *duration)
 	}
 	cancel()

@@ -1,6 +1,9 @@
 // Command soak puts 500 requests/s on the demo shop, in a process of its own,
 // and holds that a daemon meant to run for months does not grow: memory by the
 // bound of its slope, goroutines and descriptors by count.
+//
+// With -streams it holds streams instead, whose server is killed and started again in the middle: every stream is there again, what
+// was missing, late or repeated is what the server made, and memory, goroutines and descriptors are what they were.
 package main
 
 import (

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/perfd/perfd/bench/nginx"
+	"github.com/perfd/perfd/bench/ratio"
 )
 
 // connections is how many each generator has.
@@ -56,34 +57,11 @@ func (b *bench) compare(ctx context.Context, list []generator) (float64, error) 
 	}
 	for k, g := range list[1:] {
 		for l := range k + 1 {
-			printRatio(g.name+" to "+list[l].name, quotients(ratios[k+1], ratios[l]))
+			ratio.Print(g.name+" to "+list[l].name, ratio.Quotients(ratios[k+1], ratios[l]))
 		}
 	}
-	median, _, _, _ := interval(ratios[1])
+	median, _, _, _ := ratio.Interval(ratios[1])
 	return median, nil
-}
-
-// quotients divides round by round.
-func quotients(a, b []float64) []float64 {
-	var q []float64
-	for i := range a {
-		q = append(q, a[i]/b[i])
-	}
-	return q
-}
-
-// printRatio prints the median of ratios, and whether another run would find it within 3 %.
-func printRatio(what string, ratios []float64) {
-	median, low, high, sure := interval(ratios)
-	fmt.Printf("median:  %s %.3f", what, median)
-	switch {
-	case !sure:
-		fmt.Printf(", too few rounds for an interval\n")
-	case (high-low)/2 > 0.03*median:
-		fmt.Printf(" (%.3f to %.3f): not repeatable within 3 %%, take more rounds or a quieter machine\n", low, high)
-	default:
-		fmt.Printf(" (%.3f to %.3f)\n", low, high)
-	}
 }
 
 // round measures each generator twice against a server of its own, forwards and

@@ -1,4 +1,4 @@
-package main
+package ratio
 
 import "testing"
 
@@ -14,11 +14,11 @@ func TestRanksAreThoseOfTheBinomialDistribution(t *testing.T) {
 }
 
 func TestIntervalIsOfOrderStatistics(t *testing.T) {
-	median, low, high, sure := interval([]float64{9, 1, 8, 2, 7, 3, 6, 4, 5})
+	median, low, high, sure := Interval([]float64{9, 1, 8, 2, 7, 3, 6, 4, 5})
 	if median != 5 || low != 2 || high != 8 || !sure {
 		t.Errorf("interval of 1 to 9 = %v (%v to %v), %v; want 5 (2 to 8)", median, low, high, sure)
 	}
-	median, low, high, sure = interval([]float64{3, 1, 2, 4})
+	median, low, high, sure = Interval([]float64{3, 1, 2, 4})
 	if median != 2.5 || low != 1 || high != 4 || sure {
 		t.Errorf("interval of four values = %v (%v to %v), %v; want 2.5 (1 to 4), not sure", median, low, high, sure)
 	}
