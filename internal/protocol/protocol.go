@@ -18,8 +18,6 @@ import (
 	"sync"
 	"time"
 
-	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/expr"
@@ -117,14 +115,6 @@ type Step interface{ Do(*Call) }
 type Judge interface {
 	// Judge returns load.None or the cause of failure for an answered call.
 	Judge(*Call) load.Cause
-}
-
-// SpanMapper is implemented by a Step that has conventions for spans.
-type SpanMapper interface {
-	// Span gives the span of a request its name and attributes; ids, times and
-	// kind are set. Address is what Call.Address was. Span runs in the exporter,
-	// never beside requests.
-	Span(r *load.Result, address []byte, span *tracepb.Span)
 }
 
 // Authorized is implemented by a Step whose requests may need a credential.

@@ -11,6 +11,7 @@ import (
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/flow"
@@ -47,11 +48,32 @@ func (c *fakeClient) UploadTraces(ctx context.Context, rs []*tracepb.ResourceSpa
 			return err
 		}
 	}
+	// As a collector reads it.
+	raw, err := proto.Marshal(rs[0])
+	if err != nil {
+		return err
+	}
+	last := &tracepb.ResourceSpans{}
+	if err := proto.Unmarshal(raw, last); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last = rs[0]
-	c.requests = append(c.requests, rs[0].ScopeSpans[0].Spans)
+	c.last = last
+	c.requests = append(c.requests, last.ScopeSpans[0].Spans)
 	return nil
+}
+
+// spansOf returns the spans of an item.
+func spansOf(t *testing.T, i *item) []*tracepb.Span {
+	t.Helper()
+	var e encoder
+	i.encode(&e)
+	var out tracepb.ScopeSpans
+	if err := e.into(&out, true); err != nil {
+		t.Fatal(err)
+	}
+	return out.Spans
 }
 
 // sent returns the spans of each request so far.

@@ -67,7 +67,8 @@ type Exporter struct {
 	idle     func() // closes idle connections
 	now      func() time.Time
 	log      *slog.Logger
-	strike   func(string) string
+	json     bool // the client writes JSON
+	encoder  encoder
 	report   func(output.Exported) // nil for nobody
 	resource *resourcepb.Resource
 	scope    *commonpb.InstrumentationScope
@@ -111,7 +112,7 @@ func New(o Options) (*Exporter, error) {
 	c, env := &o.Config, environment{o.Environ, o.Log}
 	ratio := or(c.SamplingRatio, env.ratio)
 	e := &Exporter{
-		client: o.client, idle: func() {}, now: o.Now, log: o.Log, strike: o.Strike, report: o.Exported,
+		client: o.client, idle: func() {}, now: o.Now, log: o.Log, encoder: encoder{strike: o.Strike}, report: o.Exported,
 		resource:     resource(o.Version, o.Instance, env),
 		scope:        &commonpb.InstrumentationScope{Name: scopeName, Version: valid(o.Version)},
 		bound:        uint64(ratio * (1 << 63)),
@@ -128,7 +129,7 @@ func New(o Options) (*Exporter, error) {
 		if err != nil {
 			return nil, err
 		}
-		e.log = e.log.With(at.shown()...)
+		e.log, e.json = e.log.With(at.shown()...), at.protocol == protocolJSON
 		if e.client, e.idle, err = newClient(&o, &at, env, e.timeout); err != nil {
 			return nil, err
 		}
@@ -160,7 +161,7 @@ func firstOf[T int | time.Duration](configured, environment func() T, otherwise 
 }
 
 // RunEnded queues the span of a run.
-func (e *Exporter) RunEnded(r output.RunSpan) { e.put(item{span: runSpan(&r)}) }
+func (e *Exporter) RunEnded(r output.RunSpan) { e.put(item{run: &r}) }
 
 // Stats returns the counts at this moment.
 func (e *Exporter) Stats() Stats {
@@ -276,20 +277,18 @@ func (e *Exporter) export(whole bool) int {
 		return 0
 	}
 	defer e.queue.done(n)
-	spans := make([]*tracepb.Span, 0, n)
+	e.encoder.reset()
 	for i := range batch {
-		spans = append(spans, batch[i].make()...)
+		batch[i].encode(&e.encoder)
 	}
-	if e.strike != nil {
-		secrets := remembering(e.strike)
-		for _, s := range spans {
-			strike(s, secrets)
-		}
+	spans := &tracepb.ScopeSpans{Scope: e.scope, SchemaUrl: schemaURL}
+	if err := e.encoder.into(spans, e.json); err != nil {
+		e.exportFailed(n, err)
+		return n
 	}
 	ctx, cancel := context.WithTimeout(e.uploads, e.timeout)
 	err := e.client.UploadTraces(ctx, []*tracepb.ResourceSpans{{
-		Resource: e.resource, SchemaUrl: schemaURL,
-		ScopeSpans: []*tracepb.ScopeSpans{{Scope: e.scope, Spans: spans, SchemaUrl: schemaURL}},
+		Resource: e.resource, SchemaUrl: schemaURL, ScopeSpans: []*tracepb.ScopeSpans{spans},
 	}})
 	cancel()
 	if err != nil {

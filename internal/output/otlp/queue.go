@@ -4,9 +4,8 @@ import (
 	"slices"
 	"sync"
 
-	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/output"
 )
 
 // A Reason says why spans were not exported.
@@ -31,13 +30,13 @@ func (r Reason) String() string {
 	return "unknown"
 }
 
-// An item is what is exported as a whole: the trace of an iteration, or one
-// span that is made already.
+// An item is what is exported as a whole: the trace of an iteration, or a run,
+// which is one span.
 type item struct {
 	tracer *Tracer
 	trace  *load.Trace // nobody else's
 	late   bool        // not chosen at the head
-	span   *tracepb.Span
+	run    *output.RunSpan
 }
 
 // spans is how many spans the item becomes.

@@ -38,17 +38,17 @@ func rootSpan(trace load.TraceID) load.SpanID {
 	return id
 }
 
-// make returns the item's spans: an iteration's, and then those of its requests.
-func (i *item) make() []*tracepb.Span {
+// encode appends the item's spans: an iteration's, and then those of its requests.
+func (i *item) encode(e *encoder) {
 	if i.trace == nil {
-		return []*tracepb.Span{i.span}
+		encodeRun(e, i.run)
+		return
 	}
-	out := make([]*tracepb.Span, 0, i.spans())
-	out = append(out, i.iteration())
+	e.follow(i.tracer, i.late)
+	i.iteration(e)
 	for n := range i.trace.Requests {
-		out = append(out, i.request(n))
+		i.request(e, n)
 	}
-	return out
 }
 
 // report calls exported for each span of an iteration, which the collector has.
@@ -72,25 +72,20 @@ func (i *item) report(exported func(output.Exported)) {
 	})
 }
 
-func (i *item) iteration() *tracepb.Span {
+func (i *item) iteration(e *encoder) {
 	trace, s := i.trace, &i.tracer.run
-	id := rootSpan(trace.Trace)
-	span := &tracepb.Span{
-		TraceId: slices.Clone(trace.Trace[:]), SpanId: id[:], Flags: i.flags(),
-		Name: s.Scenario, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
-		StartTimeUnixNano: unix(s.Wall(trace.Start)), EndTimeUnixNano: unix(s.Wall(trace.End)),
-		Attributes: append(slices.Grow(slices.Clone(i.common()), 3),
-			text("perfd.outcome", outcome(trace.Outcome)),
-			seconds("perfd.lateness", trace.Start-trace.Due)),
-	}
+	e.begin(trace.Trace, rootSpan(trace.Trace), i.flags(), tracepb.Span_SPAN_KIND_INTERNAL, s.Wall(trace.Start), s.Wall(trace.End))
+	e.name(e.scenario)
+	e.raw(e.common)
+	e.attribute("perfd.outcome", outcome(trace.Outcome))
+	e.seconds("perfd.lateness", trace.Start-trace.Due)
 	if trace.Left > 0 {
-		span.Attributes = append(span.Attributes, number("perfd.requests_left_out", int64(trace.Left)))
+		e.number("perfd.requests_left_out", int64(trace.Left))
 	}
 	if trace.Outcome == load.Stopped || i.cause() != load.None {
-		span.Status = &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR}
+		e.failed("")
 	}
-	makeValid(span)
-	return span
+	e.end()
 }
 
 func outcome(o load.Outcome) string {
@@ -115,49 +110,60 @@ func (i *item) cause() load.Cause {
 	return load.None
 }
 
-func (i *item) request(n int) *tracepb.Span {
+func (i *item) request(e *encoder, n int) {
 	r, s := &i.trace.Requests[n], &i.tracer.run
+	e.begin(i.trace.Trace, r.Span, i.flags(), tracepb.Span_SPAN_KIND_CLIENT, s.Wall(r.Sent), s.Wall(r.Done))
+	e.parent(rootSpan(i.trace.Trace))
 	step := i.step(n)
-	parent := rootSpan(i.trace.Trace)
-	span := &tracepb.Span{
-		TraceId: slices.Clone(i.trace.Trace[:]), SpanId: slices.Clone(r.Span[:]), ParentSpanId: parent[:], Flags: i.flags(),
-		Name: step.Label, Kind: tracepb.Span_SPAN_KIND_CLIENT,
-		StartTimeUnixNano: unix(s.Wall(r.Sent)), EndTimeUnixNano: unix(s.Wall(r.Done)),
-	}
-	shared := i.common()
-	span.Attributes = make([]*commonpb.KeyValue, 0, len(shared)+mostOwn)
+	e.own.Name, e.own.Attributes = step.Label, e.own.Attributes[:0]
 	if step.Span != nil {
-		i.describe(step.Span, n, span)
+		i.describe(step.Span, n, &e.own)
 	}
-	span.Attributes = append(span.Attributes, shared...)
-	span.Attributes = append(span.Attributes, text("perfd.step", step.Label), text("perfd.target", step.Target))
+	e.name(e.text(e.own.Name))
+	for k := range e.own.Attributes {
+		if a := &e.own.Attributes[k]; a.Numeric {
+			e.number(valid(a.Key), a.Number)
+		} else {
+			e.attribute(valid(a.Key), e.text(a.Text))
+		}
+	}
+	e.raw(e.common)
+	e.raw(e.step(int(r.Step), &step))
 	if r.Cause != load.None { // canceled too, which is no failure but must not pass for an answer
-		span.Attributes = append(span.Attributes, text("perfd.cause", r.Cause.String()))
+		e.attribute("perfd.cause", r.Cause.String())
 	}
 	for p, ns := range r.Phases {
 		if ns > 0 {
-			span.Attributes = append(span.Attributes, seconds("perfd.phase."+load.Phase(p).String(), ns))
+			e.seconds(phaseKeys[p], ns)
 		}
 	}
 	if n == 0 {
-		span.Attributes = append(span.Attributes, seconds("perfd.lateness", r.Sent-r.Due))
+		e.seconds("perfd.lateness", r.Sent-r.Due)
 	}
 	if failed(r.Cause) {
-		span.Status = &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR}
-		if r.Cause != load.Status { // which the answer's code says already
-			span.Status.Message = r.Error
+		message := r.Error
+		if r.Cause == load.Status { // which the answer's code says already
+			message = ""
 		}
+		e.failed(e.text(message))
 	}
-	makeValid(span)
-	return span
+	e.end()
 }
+
+// phaseKeys are the attributes of the phases.
+var phaseKeys = func() (keys [load.NumPhases]string) {
+	for p := range keys {
+		keys[p] = "perfd.phase." + load.Phase(p).String()
+	}
+	return keys
+}()
 
 // describe lets the step's protocol give the span its name and attributes. A
 // fault there must not end the exporter, and the daemon with it.
-func (i *item) describe(by protocol.SpanMapper, n int, span *tracepb.Span) {
+func (i *item) describe(by protocol.SpanMapper, n int, span *protocol.Span) {
 	defer func() {
 		if p := recover(); p != nil {
-			span.Attributes = append(span.Attributes, text("perfd.fault", fmt.Sprint(p)))
+			span.AddText("perfd.fault", fmt.Sprint(p))
 		}
 	}()
 	by.Span(&i.trace.Requests[n].Result, i.trace.Address(n), span)
@@ -177,98 +183,30 @@ func (i *item) flags() uint32 {
 	return flagLocal | flagSampled
 }
 
-// common returns what is on every span of an iteration, for all of them.
-func (i *item) common() []*commonpb.KeyValue {
-	if i.late {
-		return i.tracer.common[1]
-	}
-	return i.tracer.common[0]
+// identity appends the attributes that every span has.
+func identity(e *encoder, scenario, run, test string) {
+	e.attribute("user_agent.synthetic.type", "test")
+	e.attribute("perfd.scenario", e.text(scenario))
+	e.attribute("perfd.run", e.text(run))
+	e.attribute("perfd.test", e.text(test))
 }
 
-// common makes what is on every span of a run's iterations that were sampled at the head, or late.
-func common(r *output.Run, sampled string) []*commonpb.KeyValue {
-	out := identity(r.Scenario, r.ID, r.Test)
+// encodeRun appends the span of a run as a whole.
+func encodeRun(e *encoder, r *output.RunSpan) {
+	e.begin(r.Trace, rootSpan(r.Trace), flagLocal|flagSampled, tracepb.Span_SPAN_KIND_INTERNAL, r.Start, r.End)
+	e.name(e.text("run " + r.Scenario))
+	identity(e, r.Scenario, r.Run, r.Test)
+	e.attribute("perfd.result", e.text(r.Result))
 	if r.Release != "" {
-		out = append(out, text("perfd.release", r.Release))
+		e.attribute("perfd.release", e.text(r.Release))
 	}
-	out = append(out, text("perfd.sampled", sampled))
-	for _, a := range out {
-		makeValueValid(a.Value)
+	if r.Result == "fail" || r.Result == "error" {
+		e.failed("")
 	}
-	return out
-}
-
-// mostOwn is how many attributes a span has of its own, but for rare ones.
-const mostOwn = 16
-
-// identity returns the attributes that every span has.
-func identity(scenario, run, test string) []*commonpb.KeyValue {
-	return []*commonpb.KeyValue{
-		text("user_agent.synthetic.type", "test"),
-		text("perfd.scenario", scenario), text("perfd.run", run), text("perfd.test", test),
-	}
+	e.end()
 }
 
 func unix(t time.Time) uint64 { return uint64(max(0, t.UnixNano())) }
-
-// runSpan makes the span of a run as a whole.
-func runSpan(r *output.RunSpan) *tracepb.Span {
-	id := rootSpan(r.Trace)
-	span := &tracepb.Span{
-		TraceId: slices.Clone(r.Trace[:]), SpanId: id[:], Flags: flagLocal | flagSampled,
-		Name: "run " + r.Scenario, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
-		StartTimeUnixNano: unix(r.Start), EndTimeUnixNano: unix(r.End),
-		Attributes: append(identity(r.Scenario, r.Run, r.Test), text("perfd.result", r.Result)),
-	}
-	if r.Release != "" {
-		span.Attributes = append(span.Attributes, text("perfd.release", r.Release))
-	}
-	if r.Result == "fail" || r.Result == "error" {
-		span.Status = &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR}
-	}
-	makeValid(span)
-	return span
-}
-
-func text(key, value string) *commonpb.KeyValue {
-	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: value}}}
-}
-
-func number(key string, value int64) *commonpb.KeyValue {
-	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: value}}}
-}
-
-func double(key string, value float64) *commonpb.KeyValue {
-	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_DoubleValue{DoubleValue: value}}}
-}
-
-func seconds(key string, ns int64) *commonpb.KeyValue {
-	return double(key, time.Duration(ns).Seconds())
-}
-
-// makeValid replaces what is not UTF-8: one such byte, in an error that was cut
-// or an address as the target sent it, would keep a whole batch from being encoded.
-func makeValid(span *tracepb.Span) {
-	span.Name = valid(span.Name)
-	if span.Status != nil {
-		span.Status.Message = valid(span.Status.Message)
-	}
-	for _, a := range span.Attributes {
-		a.Key = valid(a.Key)
-		makeValueValid(a.Value)
-	}
-}
-
-func makeValueValid(v *commonpb.AnyValue) {
-	switch v := v.GetValue().(type) {
-	case *commonpb.AnyValue_StringValue:
-		v.StringValue = valid(v.StringValue)
-	case *commonpb.AnyValue_ArrayValue:
-		for _, each := range v.ArrayValue.GetValues() {
-			makeValueValid(each)
-		}
-	}
-}
 
 func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
@@ -283,7 +221,7 @@ func resource(version, instance string, env environment) *resourcepb.Resource {
 		if values[i] == "" || slices.Contains(names[i+1:], name) {
 			continue
 		}
-		out.Attributes = append(out.Attributes, text(valid(name), valid(values[i])))
+		out.Attributes = append(out.Attributes, &commonpb.KeyValue{Key: valid(name), Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: valid(values[i])}}})
 	}
 	return out
 }

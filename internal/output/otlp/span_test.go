@@ -9,18 +9,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/output"
+	"github.com/perfd/perfd/internal/protocol"
 )
 
 // httpLike names a span by its method and shows its address.
 type httpLike struct{}
 
-func (httpLike) Span(_ *load.Result, address []byte, span *tracepb.Span) {
+func (httpLike) Span(_ *load.Result, address []byte, span *protocol.Span) {
 	span.Name = "GET /{id}"
-	span.Attributes = append(span.Attributes, text("url.full", string(address)))
+	span.AddText("url.full", string(address))
 }
 
 func TestSpansOfAnIteration(t *testing.T) {
@@ -49,8 +49,10 @@ func TestSpansOfAnIteration(t *testing.T) {
 		if len(spans) != 5 {
 			t.Fatalf("got %d spans", len(spans))
 		}
-		if _, err := proto.Marshal(client.last); err != nil {
-			t.Fatalf("the request cannot be encoded: %v", err)
+		for i, s := range spans {
+			if unknown := s.ProtoReflect().GetUnknown(); len(unknown) > 0 {
+				t.Errorf("span %d has fields that no collector knows: %x", i, unknown)
+			}
 		}
 		root := load.SpanID{1, 2, 3, 4, 5, 6, 7, 8 ^ 9}
 		at := func(n int64) uint64 { return uint64(zero.UnixNano() + n*ms) }
@@ -130,7 +132,7 @@ func TestOutcomeAndStatusOfAnIteration(t *testing.T) {
 		tr := iteration(true, 10)
 		tr.Outcome, tr.Requests[0].Cause = c.outcome, c.cause
 		i := item{tracer: &Tracer{run: shop()}, trace: tr}
-		root := i.make()[0]
+		root := spansOf(t, &i)[0]
 		if got := attributes(root)["perfd.outcome"]; got != c.name {
 			t.Errorf("%v: outcome %v", c, got)
 		}
@@ -149,14 +151,14 @@ func TestRootSpanIsNeverZero(t *testing.T) {
 
 type faulty struct{}
 
-func (faulty) Span(*load.Result, []byte, *tracepb.Span) { panic("a fault of a protocol") }
+func (faulty) Span(*load.Result, []byte, *protocol.Span) { panic("a fault of a protocol") }
 
 func TestAFaultOfAProtocolCostsItsAttributesOnly(t *testing.T) {
 	i := item{
 		tracer: &Tracer{run: output.Run{Scenario: "shop", Steps: []output.Step{{Label: "get", Span: faulty{}}}}},
 		trace:  &load.Trace{Requests: []load.TraceRequest{{}}},
 	}
-	spans := i.make()
+	spans := spansOf(t, &i)
 	if len(spans) != 2 || spans[1].Name != "get" || attributes(spans[1])["perfd.fault"] != "a fault of a protocol" {
 		t.Errorf("spans = %v, want the request's with its label and the fault", spans)
 	}

@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
-
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/output"
 )
@@ -22,7 +20,6 @@ const window = 10 * time.Second
 type Tracer struct {
 	exporter *Exporter
 	run      output.Run
-	common   [2][]*commonpb.KeyValue // what is on every span of an iteration: chosen at its head, and later; never changed
 
 	// The open window, by step. Two loads show that nearly all requests are neither slowest
 	// nor the first to fail; the others take mu and look again.
@@ -48,7 +45,7 @@ func (e *Exporter) Tracer(r *output.Run) output.Tracer { return e.tracer(*r) }
 func (e *Exporter) tracer(r output.Run) *Tracer {
 	r.Steps = slices.Clone(r.Steps)
 	return &Tracer{
-		exporter: e, run: r, common: [2][]*commonpb.KeyValue{common(&r, "head"), common(&r, "late")},
+		exporter: e, run: r,
 		steps: make([]stepWindow, len(r.Steps)), slowest: make([]*load.Trace, len(r.Steps)),
 	}
 }

@@ -155,6 +155,26 @@ func TestHTTPByTheEnvironment(t *testing.T) {
 	}
 }
 
+// The client writes JSON of messages that it knows, and not of encoded ones.
+func TestHTTPWithJSON(t *testing.T) {
+	var body string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw, _ := io.ReadAll(r.Body)
+		body = string(raw)
+		w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
+		_, _ = w.Write([]byte("{}"))
+	}))
+	defer server.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+	if s := export(t, Options{Environ: os.Getenv}); s.Exported != 3 {
+		t.Fatalf("stats: %+v", s)
+	}
+	if got := strings.Count(body, `"spanId"`); got != 3 || !strings.Contains(body, `"perfd.outcome"`) {
+		t.Errorf("%d spans in %s", got, body)
+	}
+}
+
 func TestHTTPPartialSuccess(t *testing.T) {
 	var got received
 	server := httptest.NewServer(got.handler(t, 1))

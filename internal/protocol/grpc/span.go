@@ -3,36 +3,29 @@ package grpc
 import (
 	"strconv"
 
-	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
-	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc/codes"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol"
 )
 
 // Span follows OpenTelemetry's semantic conventions for client spans of gRPC.
-func (s *step) Span(r *load.Result, _ []byte, span *tracepb.Span) {
+func (s *step) Span(r *load.Result, _ []byte, span *protocol.Span) {
 	span.Name = s.service + "/" + s.method
-	text := func(key, value string) {
-		span.Attributes = append(span.Attributes, &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: value}}})
-	}
-	number := func(key string, value int64) {
-		span.Attributes = append(span.Attributes, &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: value}}})
-	}
-	text("rpc.system", "grpc")
-	text("rpc.service", s.service)
-	text("rpc.method", s.method)
-	text("server.address", s.to.origin.Host)
-	number("server.port", int64(s.to.origin.Port))
+	span.AddText("rpc.system", "grpc")
+	span.AddText("rpc.service", s.service)
+	span.AddText("rpc.method", s.method)
+	span.AddText("server.address", s.to.origin.Host)
+	span.AddNumber("server.port", int64(s.to.origin.Port))
 	if r.Code != 0 || r.Cause == load.None {
-		number("rpc.grpc.status_code", int64(r.Code))
+		span.AddNumber("rpc.grpc.status_code", int64(r.Code))
 	}
 	switch {
 	case r.Cause == load.None || r.Cause == load.Canceled:
 	case r.Code != 0:
-		text("error.type", codeName(codes.Code(uint32(r.Code)))) //nolint:gosec // it was one
+		span.AddText("error.type", codeName(codes.Code(uint32(r.Code)))) //nolint:gosec // it was one
 	default:
-		text("error.type", r.Cause.String())
+		span.AddText("error.type", r.Cause.String())
 	}
 }
 

@@ -49,6 +49,7 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 	s.codings = f.codings
 	s.origin, s.own, s.contentType = a.origin, f.own, f.contentType
 	s.template = a.template
+	s.spans = s.spanning()
 	c.body(k, s)
 	if k.Errors.Len() > before {
 		return nil

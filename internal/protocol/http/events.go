@@ -13,8 +13,6 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
-	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/expr"
@@ -164,7 +162,7 @@ func (s *eventStep) Timings() []load.MessageTiming {
 }
 
 // Span describes the request where there is one.
-func (s *eventStep) Span(r *load.Result, address []byte, span *tracepb.Span) {
+func (s *eventStep) Span(r *load.Result, address []byte, span *protocol.Span) {
 	if span.Name = "events"; s.opens {
 		s.step.Span(r, address, span)
 	}

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
-	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
@@ -73,13 +71,12 @@ func TestSpansFollowTheConventions(t *testing.T) {
 		if call.Result.Code >= 400 {
 			call.Result.Cause = load.Status
 		}
-		var span tracepb.Span
+		var span protocol.Span
 		s.(protocol.SpanMapper).Span(&call.Result, call.Address, &span)
 		got := map[string]string{}
 		for _, a := range span.Attributes {
-			got[a.Key] = a.Value.GetStringValue()
-			if n, ok := a.Value.Value.(*commonpb.AnyValue_IntValue); ok {
-				got[a.Key] = strconv.FormatInt(n.IntValue, 10)
+			if got[a.Key] = a.Text; a.Numeric {
+				got[a.Key] = strconv.FormatInt(a.Number, 10)
 			}
 		}
 		maps.Copy(c.want, common)

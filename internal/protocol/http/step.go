@@ -29,6 +29,7 @@ type step struct {
 	maxRead   int    // bytes of a body that expressions read
 	maxHeader int    // bytes of an answer's head
 	template  string // the path for spans, empty where it holds a secret
+	spans     spanning
 	redirects int
 	codings   wire.Codings // that answers may come in
 	cookies   bool
