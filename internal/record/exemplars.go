@@ -40,21 +40,62 @@ func (r *Recorder) Exemplar(x Exemplar) {
 	}
 }
 
-// exemplars are those of one series. They are made once and shown until others take their places.
+// exemplars are those of one series. They are shown until others take their places.
 type exemplars struct {
-	classic []shown // by bucket; the last has no bound
-	native  []*dto.Exemplar
-	whole   []bool // whether the traces of native are
+	classic []*shown // by bucket, nil for none; the last has no bound
+	native  []*shown
+	made    []*dto.Exemplar // of native
+	open    bool            // some were not made yet
 }
 
-// A shown is an exemplar and whether its trace is whole.
+// A shown is an exemplar that is shown, once it is made: between two Gathers
+// most lose their places to others before anybody sees them.
 type shown struct {
-	*dto.Exemplar
-	whole bool
+	from  *Exemplar // nil when it is made
+	took  time.Duration
+	at    time.Time
+	whole bool // its trace is
+	made  *dto.Exemplar
+}
+
+// message returns what is shown.
+func (s *shown) message() *dto.Exemplar {
+	if s == nil {
+		return nil
+	}
+	if x := s.from; x != nil {
+		s.made, s.from = &dto.Exemplar{
+			Label: []*dto.LabelPair{
+				label("trace_id", hex.EncodeToString(x.Trace[:])), label("span_id", hex.EncodeToString(x.Span[:])),
+			},
+			Value: new(s.took.Seconds()), Timestamp: timestamppb.New(x.At),
+		}, nil
+	}
+	return s.made
+}
+
+// finish makes those that keep their places.
+func (e *exemplars) finish() {
+	e.open = false
+	for _, s := range e.classic {
+		s.message()
+	}
+	e.made = e.made[:0]
+	for _, s := range e.native {
+		e.made = append(e.made, s.message())
+	}
 }
 
 // attachExemplars shows what was taken since the last Gather. The caller holds mu.
 func (r *Recorder) attachExemplars() {
+	var open []*exemplars
+	enter := func(d *distribution, x *Exemplar, took time.Duration, b *bounds) {
+		d.exemplar(x, took, b)
+		if e := d.exemplars; e != nil && !e.open {
+			e.open = true
+			open = append(open, e)
+		}
+	}
 	for i := range r.exemplars {
 		x := &r.exemplars[i]
 		sc := r.scenarios[x.Scenario]
@@ -63,7 +104,7 @@ func (r *Recorder) attachExemplars() {
 		}
 		if x.Step == "" {
 			if x.Cause == load.None {
-				sc.duration.exemplar(x, x.Duration, iterationBounds)
+				enter(&sc.duration, x, x.Duration, iterationBounds)
 			}
 			continue
 		}
@@ -71,11 +112,14 @@ func (r *Recorder) attachExemplars() {
 		switch {
 		case st == nil:
 		case x.Cause == load.None:
-			st.duration.exemplar(x, x.Duration, r.bounds)
-			st.response.exemplar(x, x.ResponseTime, r.bounds)
+			enter(&st.duration, x, x.Duration, r.bounds)
+			enter(&st.response, x, x.ResponseTime, r.bounds)
 		default:
-			st.failure.exemplar(x, x.Duration, r.bounds)
+			enter(&st.failure, x, x.Duration, r.bounds)
 		}
+	}
+	for _, e := range open {
+		e.finish()
 	}
 	r.exemplars = r.exemplars[:0]
 }
@@ -85,32 +129,25 @@ func (d *distribution) exemplar(x *Exemplar, took time.Duration, b *bounds) {
 	if d.count == 0 {
 		return // it is of a past that the series does not have
 	}
-	fresh := &dto.Exemplar{
-		Label: []*dto.LabelPair{
-			label("trace_id", hex.EncodeToString(x.Trace[:])), label("span_id", hex.EncodeToString(x.Span[:])),
-		},
-		Value: new(took.Seconds()), Timestamp: timestamppb.New(x.At),
-	}
+	fresh := &shown{from: x, took: took, at: x.At, whole: x.Sampled}
 	if d.exemplars == nil {
-		d.exemplars = &exemplars{classic: make([]shown, b.buckets())}
+		d.exemplars = &exemplars{classic: make([]*shown, b.buckets())}
 	}
 	e := d.exemplars
-	if old := &e.classic[b.bucket(int64(took))]; old.Exemplar == nil || x.Sampled || !old.whole || x.At.Sub(old.Timestamp.AsTime()) > exemplarAge {
-		*old = shown{fresh, x.Sampled}
+	if old := &e.classic[b.bucket(int64(took))]; *old == nil || x.Sampled || !(*old).whole || x.At.Sub((*old).at) > exemplarAge {
+		*old = fresh
 	}
 	if n := len(e.native); n == nativeExemplars {
 		// The oldest goes; a series of late ones does not push out those whose traces are whole.
 		gone := 0
 		if !x.Sampled {
-			for gone = 0; gone < n && e.whole[gone] && x.At.Sub(e.native[gone].Timestamp.AsTime()) <= exemplarAge; gone++ {
+			for gone = 0; gone < n && e.native[gone].whole && x.At.Sub(e.native[gone].at) <= exemplarAge; gone++ {
 			}
 			if gone == n {
 				return
 			}
 		}
 		e.native = append(e.native[:gone], e.native[gone+1:]...)
-		e.whole = append(e.whole[:gone], e.whole[gone+1:]...)
 	}
 	e.native = append(e.native, fresh)
-	e.whole = append(e.whole, x.Sampled)
 }

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/hex"
 	"math"
+	"runtime"
 	"testing"
 	"time"
 
@@ -89,5 +90,35 @@ func TestExemplarsStandInTheirBuckets(t *testing.T) {
 	_, native := exemplarsOf(t, r, "perfd_request_duration_seconds", "get")
 	if len(native) != nativeExemplars || native[9] != hex.EncodeToString([]byte{0x20 + 39}) {
 		t.Errorf("native exemplars = %v, want the ten newest", native)
+	}
+}
+
+// Of the exemplars that come between two Gathers only those that are shown are made: it is few of thousands.
+func TestExemplarsThatNobodySeesAreNotMade(t *testing.T) {
+	r := New(Options{})
+	s, err := r.Open(Scenario{Name: "a", Steps: []Series{{Step: "get", Target: "t", Protocol: "http"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.Record(0, &load.Result{Done: int64(7 * time.Millisecond)})
+	r.Fold(time.Now())
+	for range r.Gather() { // makes room that stays
+	}
+	const n = 1000
+	for range 2 {
+		for i := range n {
+			r.Exemplar(Exemplar{Scenario: "a", Step: "get", Duration: 7 * time.Millisecond, ResponseTime: 7 * time.Millisecond, Trace: load.TraceID{byte(i)}, At: time.Now(), Sampled: true})
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r.arrange()
+		runtime.ReadMemStats(&after)
+		if got := after.Mallocs - before.Mallocs; got > 3*n {
+			t.Errorf("%d exemplars of two series took %d allocations, want 3 each at most", n, got)
+		}
+	}
+	if _, native := exemplarsOf(t, r, "perfd_request_duration_seconds", "get"); len(native) != nativeExemplars {
+		t.Errorf("native exemplars: %v", native)
 	}
 }

@@ -145,7 +145,7 @@ func (m *message) values(d *distribution, b *bounds, sum float64) {
 		h.Bucket = m.cumulative(d, b)
 	}
 	if x := d.exemplars; x != nil {
-		h.Exemplars = x.native
+		h.Exemplars = x.made
 	}
 	m.native(&d.native, b.scale)
 	m.metric.Counter, m.metric.Gauge, m.metric.Histogram = nil, nil, h
@@ -170,9 +170,9 @@ func (m *message) cumulative(d *distribution, b *bounds) []*dto.Bucket {
 		return m.buckets[:len(b.le)]
 	}
 	for i := range b.le {
-		m.buckets[i].Exemplar = x.classic[i].Exemplar
+		m.buckets[i].Exemplar = x.classic[i].message()
 	}
-	last := x.classic[len(b.le)].Exemplar
+	last := x.classic[len(b.le)].message()
 	if last == nil {
 		return m.buckets[:len(b.le)]
 	}
