@@ -43,13 +43,11 @@ func (k *compiler) feed(name string) *feed {
 	return f
 }
 
-// dealer returns what deals a feeder's rows to the run.
+// dealer returns what deals a feeder's rows to the run. The caller holds mu.
 func (rt *Runtime) dealer(f *feeder.Feeder) *feeder.Dealer {
 	if rt.Pair != nil && rt.Arrival != nil {
 		return rt.Pair.dealer(f, rt)
 	}
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
 	d := rt.dealers[f]
 	if d == nil {
 		if rt.dealers == nil {
@@ -65,7 +63,7 @@ func (rt *Runtime) dealer(f *feeder.Feeder) *feeder.Dealer {
 func (v *VU) deal(f *feed) error {
 	var row expr.Value
 	var err error
-	if d := v.dealers[f.index]; v.rt.Pair != nil && v.rt.Arrival != nil && d.InTurn() {
+	if d := v.common.dealers[f.index]; v.rt.Pair != nil && v.rt.Arrival != nil && d.InTurn() {
 		v.takes++
 		row, err = d.Deal(v.rt.Pair.turn(turnKey{d, v.paired, v.takes}), v.global(), &v.rand)
 	} else {

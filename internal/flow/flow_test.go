@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -731,6 +732,32 @@ flow:
 	}); n > 0 {
 		t.Errorf("an iteration allocates %v times, want 0", n)
 	}
+}
+
+// What all virtual users of a run have in common takes no memory of each.
+func TestAVirtualUserThatThinksIsSmall(t *testing.T) {
+	p := must(t, `flow: [{think: 1h}, {name: a, fake: {send: x}}]`)
+	run := newPerformer()
+	run.rt.Env = func(string) *protocol.Env {
+		return &protocol.Env{Identity: func() string { return run.rt.Now().String() }}
+	}
+	run.rt.Limiter = func(string) Limiter { return &limiter{} }
+	const n = 1000
+	users := make([]*VU, n)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range users {
+		users[i] = p.NewVU(i, run.rt)
+		users[i].Begin(0)
+		if _, done := users[i].Go(); done {
+			t.Fatal("the user does not think")
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if per := (after.TotalAlloc - before.TotalAlloc) / n; per > 400 {
+		t.Errorf("a virtual user that thinks has %d bytes of its own, want 400 at most", per)
+	}
+	runtime.KeepAlive(users)
 }
 
 // idle is a tracer that keeps nothing.

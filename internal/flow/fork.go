@@ -150,7 +150,7 @@ func (v *VU) lanes(n int) []*VU {
 		lane.scope.VU = v.scope.VU
 		lane.scope.Rand = &lane.users[0].Rand
 		lane.rand = *rand.New(lane.scope.Rand)
-		lane.limiters, lane.dealers = v.limiters, v.dealers
+		lane.common = v.common
 		if b.stopped {
 			lane.Interrupt()
 		}

@@ -34,7 +34,7 @@ type Limiter interface {
 // changed once a VU uses it.
 type Runtime struct {
 	Sink Sink
-	// Env returns a target's environment.
+	// Env returns a target's environment, which all VUs share. It is asked once for each target.
 	Env func(target string) *protocol.Env
 	// Limiter returns a target's limiter, nil for none; nil limits nothing.
 	Limiter func(target string) Limiter
@@ -68,6 +68,7 @@ type Runtime struct {
 
 	mu      sync.Mutex
 	dealers map[*feeder.Feeder]*feeder.Dealer
+	common  map[*Program]*common
 	spent   atomic.Bool   // a feeder has no more rows: no iteration begins
 	begun   atomic.Uint64 // iterations of a closed model with a Pair
 
@@ -103,21 +104,56 @@ type VU struct {
 
 	lasting *lasting // nil before the first
 
-	inner   *state           // of the program's constructs; nil where it has none
-	branch  bool             // of another VU
-	quit    bool             // stop_iteration was reached
-	failure load.Cause       // of the first request that failed since the innermost group began
-	dealers []*feeder.Dealer // by feed
-	noRow   error            // why the iteration that begins has no row
-	paired  uint64           // what the iteration, or branch, is to a Pair
-	takes   uint32           // rows that it has taken
+	inner   *state     // of the program's constructs; nil where it has none
+	branch  bool       // of another VU
+	quit    bool       // stop_iteration was reached
+	failure load.Cause // of the first request that failed since the innermost group began
+	noRow   error      // why the iteration that begins has no row
+	paired  uint64     // what the iteration, or branch, is to a Pair
+	takes   uint32     // rows that it has taken
 
-	outcome  load.Outcome
-	traceID  load.TraceID
-	sampled  bool
-	trace    *load.Trace // of the iteration under way; nil without a tracer
-	stopped  atomic.Bool
-	limiters []Limiter // by target
+	outcome load.Outcome
+	traceID load.TraceID
+	sampled bool
+	trace   *load.Trace // of the iteration under way; nil without a tracer
+	stopped atomic.Bool
+	common  *common
+}
+
+// A common is what all VUs of a program have in common, so that none has memory of its own for it.
+type common struct {
+	envs     []*protocol.Env  // by target
+	limiters []Limiter        // by target; nil where there is none at all
+	dealers  []*feeder.Dealer // by feed
+}
+
+// commonOf returns what all VUs of a program have in common.
+func (rt *Runtime) commonOf(p *Program) *common {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if c := rt.common[p]; c != nil {
+		return c
+	}
+	c := &common{}
+	for i, target := range p.targets {
+		c.envs = append(c.envs, rt.Env(target))
+		if rt.Limiter != nil {
+			if l := rt.Limiter(target); l != nil {
+				if c.limiters == nil {
+					c.limiters = make([]Limiter, len(p.targets))
+				}
+				c.limiters[i] = l
+			}
+		}
+	}
+	for _, f := range p.feeds {
+		c.dealers = append(c.dealers, rt.dealer(f.from))
+	}
+	if rt.common == nil {
+		rt.common = map[*Program]*common{}
+	}
+	rt.common[p] = c
+	return c
 }
 
 // newVU returns a VU with its states.
@@ -133,20 +169,9 @@ func (p *Program) newVU(rt *Runtime) *VU {
 // NewVU returns virtual user number id of the program. It opens nothing.
 func (p *Program) NewVU(id int, rt *Runtime) *VU {
 	v := p.newVU(rt)
-	for i, target := range p.targets {
-		v.users[i].ID = id
-		v.users[i].Env = rt.Env(target)
-		if rt.Limiter != nil {
-			if l := rt.Limiter(target); l != nil {
-				if v.limiters == nil {
-					v.limiters = make([]Limiter, len(p.targets))
-				}
-				v.limiters[i] = l
-			}
-		}
-	}
-	for _, f := range p.feeds {
-		v.dealers = append(v.dealers, rt.dealer(f.from))
+	v.common = rt.commonOf(p)
+	for i, env := range v.common.envs {
+		v.users[i].ID, v.users[i].Env = id, env
 	}
 	v.scope.VU = v.global()
 	v.scope.Rand = &v.users[0].Rand
@@ -415,21 +440,21 @@ func (v *VU) panicked(p any, call *protocol.Call) {
 // take takes the token of the next request unless it is taken, and returns how long to wait, for it or for another
 // attempt. The wait of an iteration that was admitted is lateness, as any other time that perfd begins one late by.
 func (v *VU) take(s *step) (wait time.Duration) {
-	if v.token || v.limiters == nil || v.lasting != nil && v.lasting.on {
+	if v.token || v.common.limiters == nil || v.lasting != nil && v.lasting.on {
 		return 0
 	}
 	if v.first {
 		v.first = false
 		if first := v.p.steps[0].target; s.target == first {
 			v.token = true
-			if l := v.limiters[first]; l != nil {
+			if l := v.common.limiters[first]; l != nil {
 				wait = l.Admitted(v.rt.Now())
 			}
 			return wait
 		}
 		// The token was of another target: a branch of the flow begins elsewhere.
 	}
-	l := v.limiters[s.target]
+	l := v.common.limiters[s.target]
 	if l == nil {
 		return 0
 	}

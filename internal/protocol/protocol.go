@@ -235,7 +235,6 @@ type VU struct {
 
 	mu          sync.Mutex // guards writes of sessions, and interrupted; the owner reads sessions without it
 	sessions    []held
-	attended    []Attended // those of the sessions that are
 	interrupted bool
 	of          *VU // whose branch this is, nil for none
 }
@@ -267,7 +266,7 @@ func (v *VU) Shared(k Key, open func(*VU) (Session, error)) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.of.sessions = append(v.of.sessions, held{k, s})
+	v.of.sessions = append(v.of.sessions, holding(k, s))
 	if v.of.interrupted {
 		s.Interrupt()
 	}
@@ -275,8 +274,14 @@ func (v *VU) Shared(k Key, open func(*VU) (Session, error)) (Session, error) {
 }
 
 type held struct {
-	key     Key
-	session Session
+	key      Key
+	session  Session
+	attended bool // it is an Attended
+}
+
+func holding(k Key, s Session) held {
+	_, attended := s.(Attended)
+	return held{k, s, attended}
 }
 
 // Session returns the VU's session under a key, opening it on first use.
@@ -291,10 +296,7 @@ func (v *VU) Session(k Key, open func(*VU) (Session, error)) (Session, error) {
 		return nil, err
 	}
 	v.mu.Lock()
-	v.sessions = append(v.sessions, held{k, s})
-	if a, ok := s.(Attended); ok {
-		v.attended = append(v.attended, a)
-	}
+	v.sessions = append(v.sessions, holding(k, s))
 	interrupted := v.interrupted
 	v.mu.Unlock()
 	if interrupted {
@@ -310,7 +312,6 @@ func (v *VU) Drop(s Session) {
 	n := len(v.sessions)
 	v.sessions = slices.DeleteFunc(v.sessions, func(h held) bool { return h.session == s })
 	dropped := len(v.sessions) < n
-	v.attended = slices.DeleteFunc(v.attended, func(a Attended) bool { return Session(a) == s })
 	v.mu.Unlock()
 	if dropped {
 		s.Close()
@@ -330,8 +331,10 @@ func (v *VU) Interrupt() {
 
 // Rest has the sessions attended that something may come for, until they are used again.
 func (v *VU) Rest() {
-	for _, a := range v.attended {
-		a.Attend()
+	for i := range v.sessions {
+		if h := &v.sessions[i]; h.attended {
+			h.session.(Attended).Attend()
+		}
 	}
 }
 
@@ -352,7 +355,7 @@ func (v *VU) Close() {
 	for i := range v.sessions {
 		v.sessions[i].session.Close()
 	}
-	v.sessions, v.attended = nil, nil
+	v.sessions = nil
 }
 
 // A Call is one request under way. It is reused for request after request, and
