@@ -57,7 +57,7 @@ func run(ctx context.Context) error {
 	breached := false
 	for _, m := range []measurement{
 		{
-			name: "thinking", vus: 50_000, most: 1536,
+			name: "thinking", vus: 50_000, most: 1 << 10,
 			flow: "[{think: 2h}, {name: get, http: {url: /}}]",
 		},
 		{name: "with a live connection, after a ramp", vus: 10_000, most: 4 << 10, connected: true, flow: visits},
@@ -170,7 +170,13 @@ scenarios:
 		return 0, err
 	}
 	if n := last.Value("perfd_request_failures_total"); n > 0 {
-		return 0, fmt.Errorf("%v requests failed", n)
+		why := ""
+		for _, s := range last.Series("perfd_request_failures_total") {
+			if failed := s.GetCounter().GetValue(); failed > 0 {
+				why += fmt.Sprintf(", %v:%v", failed, s.Label)
+			}
+		}
+		return 0, fmt.Errorf("%v requests failed%s", n, why)
 	}
 	slices.Sort(seen)
 	return seen[len(seen)/2], nil

@@ -4,6 +4,7 @@
 //	throughput            perfd, and perfd with traces, beside wrk; lateness
 //	throughput -vs PATH   perfd beside another binary of it
 //	throughput -traced    perfd with traces of 1 % beside itself without
+//	throughput -lateness  lateness alone
 //
 // nginx has core 0, the generator core 1 and GOMAXPROCS=1. The figure is
 // requests per second of the generator's CPU, recording on, so that it does not
@@ -63,6 +64,7 @@ type settings struct {
 	disturbance float64
 	vs          string
 	traced      bool
+	late        bool
 	bar         float64
 }
 
@@ -73,6 +75,7 @@ func main() {
 	flag.Float64Var(&s.disturbance, "disturbance", 0.02, "share of the machine that others may take in a round; more repeats it, as often as there are rounds")
 	flag.StringVar(&s.vs, "vs", "", "another perfd binary to compare with, instead of wrk")
 	flag.BoolVar(&s.traced, "traced", false, "perfd with traces beside itself without, instead of wrk")
+	flag.BoolVar(&s.late, "lateness", false, "measure lateness only")
 	flag.Float64Var(&s.bar, "bar", 0, "least ratio; exit 1 below it (default 0.85 beside wrk, 0.98 beside another perfd, 0.97 with traces)")
 	flag.Parse()
 	if s.bar == 0 {
@@ -107,6 +110,9 @@ func run(ctx context.Context, s settings) error {
 		return err
 	}
 	b := &bench{dir: dir, settings: s}
+	if s.late {
+		return b.lateness(ctx, binary)
+	}
 	var baseline generator
 	var others []generator
 	// Takes spans and forgets them.
