@@ -71,6 +71,10 @@ type Output interface {
 	Close(ctx context.Context) error
 }
 
+// Lingering is implemented by an Output whose Close may return, because its time is
+// up, before the output has let go of its files. Released is closed when it has.
+type Lingering interface{ Released() <-chan struct{} }
+
 // A WindowWriter is an Output that takes windows. WriteWindow is called by one
 // goroutine at a time, in the order of time, between Start and Close; it may
 // block until ctx ends, which costs this output's own windows only. The window

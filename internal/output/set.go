@@ -26,8 +26,8 @@ type Configured struct {
 	Fingerprint string
 }
 
-// drainWait bounds how long a change of the configuration waits until an output
-// that it replaces or ends has delivered what it holds.
+// drainWait bounds how long an output that a change of the configuration replaces
+// or ends may take to deliver what it holds.
 const drainWait = 2 * time.Second
 
 // A Set is the running outputs. Prepare builds what another configuration asks
@@ -38,6 +38,9 @@ type Set struct {
 	env     Env
 	losses  map[string]*losses // by the output's name; kept over reloads
 	pending *Change
+	// ending are the outputs, by name, that the configuration has no longer, and that no later output of
+	// their name waits for. They deliver what they hold, or have done so.
+	ending map[string]*running
 
 	// mu is held by Write and Commit, so that no window is put into a feed that has ended.
 	mu   sync.RWMutex
@@ -56,6 +59,9 @@ type running struct {
 	dir    string
 	output Output
 	feed   *feed // nil for an output that takes no windows
+
+	started chan struct{} // closed when the output was started
+	ended   chan struct{} // closed when it was closed; of an output in Set.ending
 }
 
 // NewSet returns a Set without outputs.
@@ -63,7 +69,7 @@ func NewSet(env Env) *Set {
 	if env.Log == nil {
 		env.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Set{env: env, losses: map[string]*losses{}}
+	s := &Set{env: env, losses: map[string]*losses{}, ending: map[string]*running{}}
 	s.live.Store(&generation{})
 	return s
 }
@@ -132,7 +138,7 @@ func (s *Set) open(want Configured, dir string, was *running) (*running, error) 
 	if err != nil {
 		return nil, fmt.Errorf("output %s: %w", want.Kind.Name, err)
 	}
-	r := &running{Configured: want, dir: dir, output: o}
+	r := &running{Configured: want, dir: dir, output: o, started: make(chan struct{}), ended: make(chan struct{})}
 	if err := r.fits(); err != nil {
 		return nil, errors.Join(err, o.Close(context.Background()))
 	}
@@ -188,7 +194,9 @@ func (c *Change) done() {
 
 // Commit changes to the prepared outputs: windows and traces go to them from
 // then on, those that are replaced or not wanted deliver what they hold, for a
-// bounded time, and the new ones start.
+// bounded time, and the new ones start. Nobody waits for those that are not
+// wanted, whose disk or receiver may hang, but a later output of the same name:
+// it starts when they have ended, since it may have their files.
 func (c *Change) Commit() {
 	if c.next == nil {
 		return
@@ -197,23 +205,69 @@ func (c *Change) Commit() {
 	s.mu.Lock()
 	old := s.live.Swap(c.next)
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), drainWait)
-	defer cancel()
 	for _, r := range c.fresh {
-		if was := old.named(r.Kind.Name); was != nil && was.feed != nil {
-			was.feed.end(ctx)
-		}
-		r.output.Start()
-		if r.feed != nil {
-			go r.feed.run(r.output.(WindowWriter))
+		was := old.named(r.Kind.Name)
+		switch before := s.ending[r.Kind.Name]; {
+		case was != nil:
+			r.startAfter(was.started, was.feed)
+		case before != nil:
+			r.startAfter(before.ended, nil)
+			delete(s.ending, r.Kind.Name)
+		default:
+			r.startAfter(nil, nil)
 		}
 	}
 	for _, r := range c.ended {
-		s.close(ctx, r)
+		s.ending[r.Kind.Name] = r
+		go func() {
+			defer close(r.ended)
+			<-r.started
+			ctx, cancel := context.WithTimeout(context.Background(), drainWait)
+			defer cancel()
+			s.close(ctx, r)
+			if l, ok := r.output.(Lingering); ok {
+				<-l.Released()
+			}
+		}()
 	}
 	c.done()
 }
 
+// startAfter starts the output when something has happened, nil for nothing, and the windows of
+// the output before it are written, nil for none. Where it did not happen yet nobody waits for it.
+func (r *running) startAfter(happened <-chan struct{}, before *feed) {
+	start := func() {
+		if before != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), drainWait)
+			defer cancel()
+			before.end(ctx)
+		}
+		r.start()
+	}
+	if happened == nil {
+		start()
+		return
+	}
+	select {
+	case <-happened:
+		start()
+	default:
+		go func() {
+			<-happened
+			start()
+		}()
+	}
+}
+
+func (r *running) start() {
+	r.output.Start()
+	if r.feed != nil {
+		go r.feed.run(r.output.(WindowWriter))
+	}
+	close(r.started)
+}
+
+// close ends an output that was started.
 func (s *Set) close(ctx context.Context, r *running) {
 	if r.feed != nil {
 		r.feed.end(ctx)
@@ -223,8 +277,9 @@ func (s *Set) close(ctx context.Context, r *running) {
 	}
 }
 
-// Stop ends all outputs, which deliver what they hold until ctx ends. Those that
-// take snapshots end last: their last one has what the others counted.
+// Stop ends all outputs, which deliver what they hold until ctx ends, and waits so
+// long for those that are ending already. Those that take snapshots end last: their
+// last one has what the others counted.
 func (s *Set) Stop(ctx context.Context) error {
 	if s.pending != nil {
 		s.pending.Abort()
@@ -234,7 +289,22 @@ func (s *Set) Stop(ctx context.Context) error {
 	s.mu.Unlock()
 	rank := func(r *running) int { return int(r.Kind.Takes & Snapshots) }
 	for _, r := range slices.SortedStableFunc(slices.Values(old.running), func(a, b *running) int { return rank(a) - rank(b) }) {
-		s.close(ctx, r)
+		select {
+		case <-r.started:
+			s.close(ctx, r)
+		case <-ctx.Done():
+			s.env.Log.Warn("an output was not started before its end: one of its name still ends", "output", r.Kind.Name)
+			go func() {
+				<-r.started
+				s.close(ctx, r)
+			}()
+		}
+	}
+	for _, r := range s.ending { // what waits for others of its name is among those above
+		select {
+		case <-r.ended:
+		case <-ctx.Done():
+		}
 	}
 	return nil
 }

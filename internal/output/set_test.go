@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,13 +20,20 @@ import (
 )
 
 // A journal is what happened to the fake outputs of a test, in order.
-type journal struct{ lines []string }
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
 
 func (j *journal) add(format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.lines = append(j.lines, fmt.Sprintf(format, args...))
 }
 
 func (j *journal) take() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	lines := j.lines
 	j.lines = nil
 	return lines
@@ -35,7 +45,8 @@ type fakeConfig struct {
 	name    string
 	off     bool
 	fails   error
-	narrow  bool // opens an output that takes nothing
+	narrow  bool          // opens an output that takes nothing
+	hangs   chan struct{} // that its Close waits for, whatever its time; nil for nothing
 }
 
 func (*fakeConfig) Check(*block.Node, string, *block.Errors) {}
@@ -80,6 +91,9 @@ func (f *fake) Start() {
 func (f *fake) Collect(send metric.Send, _ chan<- prometheus.Metric) { send(metric.Paused, 1) }
 
 func (f *fake) Close(context.Context) error {
+	if f.c.hangs != nil {
+		<-f.c.hangs
+	}
 	f.c.journal.add("close %s", f.c.name)
 	return nil
 }
@@ -152,6 +166,7 @@ func TestAChangeReplacesWhatChanged(t *testing.T) {
 	a2 := s.fake("a")
 
 	prepare(t, s, j.configured("b", "1", everything)).Commit()
+	<-s.ending["a"].ended
 	expect(t, "a without configuration", j.take(), "close a2")
 	expect(t, "what the ended output took", a2.sink.took, "3")
 
@@ -272,6 +287,55 @@ func TestTracersFollowReloads(t *testing.T) {
 	if err := s.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Nobody waits for an output that the configuration has no longer, but those of its name that come
+// later, and a stop, as long as it has time.
+func TestAnOutputThatHangsWhileItEndsKeepsNoChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &journal{}
+		s := NewSet(Env{})
+		hanging := func(version string) (Configured, chan struct{}) {
+			c, goOn := j.configured("a", version, everything), make(chan struct{})
+			c.Config.(*fakeConfig).hangs = goOn
+			return c, goOn
+		}
+		began := time.Now()
+		change := func(list ...Configured) *Set {
+			prepare(t, s, list...).Commit()
+			synctest.Wait()
+			return s
+		}
+		one, goOn := hanging("1")
+		change(one)
+		first := s.fake("a")
+		windows(s, "1")
+		change()
+		expect(t, "an output that hangs while it ends", j.take(), "open a1 in dir", "start a1")
+		second := change(j.configured("a", "2", everything)).fake("a")
+		windows(s, "2")
+		third := change(j.configured("a", "3", everything)).fake("a")
+		windows(s, "3")
+		change()
+		fourth := change(j.configured("a", "4", everything)).fake("a")
+		windows(s, "4")
+		expect(t, "outputs that wait for it", j.take(), "open a2 in dir", "open a3 in dir", "open a4 in dir")
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the changes waited %v", took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_ = s.Stop(ctx)
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("the stop took %v, want its second", took)
+		}
+		close(goOn)
+		synctest.Wait()
+		expect(t, "all after it has ended", j.take(), "close a1", "start a2", "a3 ends a2", "start a3", "close a3", "start a4", "close a4")
+		for i, f := range []*fake{first, second, third, fourth} {
+			expect(t, "what it took", f.sink.took[:1], fmt.Sprint(i+1))
+		}
+	})
 }
 
 // The last snapshot has what the others counted.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -135,7 +136,7 @@ func (spy) Enabled() bool                            { return true }
 
 func (s spy) Open(_ *output.Env, old output.Output) (output.Output, error) {
 	*s.running = old.(*Writer)
-	return &Writer{o: Options{Old: *s.running}}, nil
+	return New(Options{Old: *s.running})
 }
 
 // A disk that hangs keeps neither a change of the configuration nor who collects the metrics, and a stop no longer than
@@ -198,6 +199,97 @@ func TestAHangingDiskKeepsNoChange(t *testing.T) {
 	}
 	disk.Unlock()
 	<-last.begun // it ends then, or TestMain finds its goroutines
+}
+
+// lines are what is logged.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+// A disk that hangs keeps no change that has no endpoint any more, and a writer that comes after it leaves
+// the queue alone until the one before has let go of it. Nothing in it is lost.
+func TestAWriterThatEndsOnAHangingDiskKeepsNoChange(t *testing.T) {
+	t.Parallel()
+	for _, read := range []bool{true, false} { // whether the queue was read before the disk hangs
+		registry, turn := counters(1)
+		to := newReceiver(t)
+		var disk sync.RWMutex // whoever holds it makes the disk hang
+		logged := make(lines, 100)
+		set := output.NewSet(output.Env{
+			StoragePath: t.TempDir(), Scenarios: inPlace{prometheus.NewRegistry()}, Daemon: registry,
+			Disk: func() error {
+				disk.RLock()
+				defer disk.RUnlock()
+				return nil
+			},
+			Log: slog.New(slog.NewTextHandler(logged, nil)),
+		})
+		change := func(list []output.Configured) {
+			t.Helper()
+			c, err := set.Prepare(list, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				c.Commit()
+			}()
+			select {
+			case <-done:
+			case <-time.After(30 * time.Second):
+				disk.Unlock()
+				t.Fatal("the change waits for the disk")
+			}
+		}
+		if !read {
+			disk.Lock()
+		}
+		change(configured("1", endpointOf(t, to.URL, ", name: x")))
+		first := writerOf(t, set)
+		if read {
+			<-first.begun
+			disk.Lock()
+		}
+		turn()
+		change(nil)
+		change(configured("2", endpointOf(t, to.URL, ", name: x")))
+		second := writerOf(t, set)
+		for end, late := time.After(30*time.Second), read; !late; { // until Close has given up
+			select {
+			case line := <-logged:
+				late = strings.Contains(line, "is not read yet")
+			case <-end:
+				t.Fatal("Close does not give up")
+			}
+		}
+		disk.Unlock()
+		<-second.begun
+		select {
+		case <-first.Released():
+		default:
+			t.Error("the second writer has begun while the first has the queue")
+		}
+		turn()
+		second.Snapshot(time.Now().Add(time.Minute))
+		want := []string{"1", "stale", "2"}
+		if !read {
+			want = want[2:] // the first writer was closed before it could take anything
+		}
+		var texts []string
+		for _, s := range to.took(counterName(0), len(want)) {
+			texts = append(texts, s.text)
+		}
+		if diff := cmp.Diff(want, texts); diff != "" {
+			t.Errorf("queue read %v: what the receiver has (-want +got):\n%s", read, diff)
+		}
+		if err := set.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // A writer that is built for a change that is given up leaves the queue on disk alone.

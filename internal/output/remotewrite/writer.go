@@ -53,7 +53,9 @@ type Writer struct {
 	o         Options
 	*store    // which is the old writer's until it has ended
 	endpoints []*endpoint
-	begun     chan struct{} // closed when the writer has the store and runs; nil before Start
+	started   bool          // Start was called
+	begun     chan struct{} // closed when the writer has the store and runs
+	released  chan struct{} // closed when Close has let go of the store
 
 	// Of the goroutine that begins, and of Close after it.
 	cancel   context.CancelFunc // ends the ticks
@@ -72,7 +74,7 @@ func New(o Options) (*Writer, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	w := &Writer{o: o}
+	w := &Writer{o: o, begun: make(chan struct{}), released: make(chan struct{})}
 	for _, c := range o.Endpoints {
 		e, err := newEndpoint(c, &w.o)
 		if err != nil {
@@ -110,7 +112,7 @@ func (c *Config) position() string {
 // it is ended first; what it had queued is sent by this one. All of that waits for
 // the disk, for which Start does not: a disk that hangs keeps snapshots, and no reload.
 func (w *Writer) Start() {
-	w.begun = make(chan struct{})
+	w.started = true
 	go w.begin()
 }
 
@@ -213,20 +215,23 @@ func (w *Writer) gather() error {
 // endpoints send until ctx ends: what they do not send stays in the queue. A
 // writer that was never started only frees what is its own.
 func (w *Writer) Close(ctx context.Context) error {
-	if w.begun == nil {
+	if !w.started {
 		w.closeIdle()
+		close(w.released)
 		return nil // the store was not opened, or is the old writer's
 	}
 	select {
 	case <-w.begun:
 	case <-ctx.Done():
 		go func() {
+			defer close(w.released)
 			<-w.begun
 			w.end()
 			_, _ = w.detach(), w.queue.Close() // too late for anybody to be told
 		}()
 		return fmt.Errorf("the queue of remote write is not read yet: %w", ctx.Err())
 	}
+	defer close(w.released)
 	w.cancel()
 	w.ticking.Wait()
 	if len(w.endpoints) > 0 {
@@ -238,6 +243,10 @@ func (w *Writer) Close(ctx context.Context) error {
 	w.end()
 	return errors.Join(w.detach(), w.queue.Close())
 }
+
+// Released is closed when Close has let go of the queue on disk, which it does later than it
+// returns where the disk hangs.
+func (w *Writer) Released() <-chan struct{} { return w.released }
 
 // end ends all of the writer's goroutines; requests under way are given up and
 // made again by whoever reads the queue next.
