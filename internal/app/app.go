@@ -324,6 +324,7 @@ func (a *App) Start() {
 	a.backgroundWithin("judge", a.judge.Run, a.judge.Hurry)
 	a.background("recorder", a.recorder.Run) // its last windows are judged
 	a.background("monitor", a.monitor.Run)
+	a.background("bursts", func(ctx context.Context) { collectBursts(ctx, burstQuiet) })
 	a.fleet.Start()
 	a.life.onStop("fleet", a.fleet.Stop)
 	a.suites.Start()
