@@ -132,6 +132,7 @@ func (v *VU) Perform(ctx context.Context, of *Remnant) load.Outcome {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
+			v.stopped.Store(true) // Interrupt may come a little later
 		}
 	}
 }

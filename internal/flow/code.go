@@ -134,7 +134,7 @@ func (s *Set) compile(k *compiler, _ *block.Node, in place) {
 			a.value = expr.ParseScalar(x.Value, in.symbols, k.o.Errors)
 			kind = a.value.Type()
 		}
-		a.slot = k.assign(x.Name, kind)
+		a.slot = k.assign(x.Name, kind, in)
 		k.emit(op{code: opSet, set: a})
 	}
 }
@@ -247,7 +247,8 @@ func (o *Over) passes(k *compiler, in place) (count, each *expr.Expression, item
 		if name.S == "" {
 			return -1
 		}
-		notReserved(name, errs)
+		mayBeVariable(name, errs)
+		within.passes = append(slices.Clip(within.passes), name.S)
 		return within.symbols.Declare(name.S, kind)
 	}
 	return count, each, declare(o.As, expr.Any), declare(o.Index, expr.Number), within
@@ -323,7 +324,7 @@ func (p *Parallel) compile(k *compiler, at *block.Node, in place) {
 		var within place
 		f.count, f.each, f.item, f.pass, within = p.over.passes(k, in)
 		// Passes at the same time would overwrite each other's variables: each has its own, which end with it.
-		k.variables = within.symbols
+		k.variables, within.passes = within.symbols, nil
 		done := k.line(in, "at once, %d at most: %s", f.limit, p.over.describe())
 		from := k.here()
 		k.items(&p.Steps, within)

@@ -236,7 +236,7 @@ func Check(name string, n *Named, o Options) {
 	declareData(root, o.Data)
 	inner := expr.NewSymbols(root)
 	for _, p := range n.Params {
-		notReserved(p, o.Errors)
+		mayBeVariable(p, o.Errors)
 		inner.Declare(p.S, expr.Any)
 	}
 	k.items(&n.Steps, place{prefix: name + "/", symbols: inner, times: 1, expected: 1})
@@ -245,10 +245,12 @@ func Check(name string, n *Named, o Options) {
 // identifier is what expressions can read by name.
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// notReserved reports a variable with a name that every expression defines.
-func notReserved(name block.Text, errs *block.Errors) {
+// mayBeVariable reports a name that no expression could read as a variable.
+func mayBeVariable(name block.Text, errs *block.Errors) {
 	if expr.Reserved(name.S) {
 		errs.Add(name.Pos, name.Path, "%q cannot be a variable: it means something in every expression", name.S).Hint = "give it another name"
+	} else if !identifier.MatchString(name.S) {
+		errs.Add(name.Pos, name.Path, "the name of a variable is made of letters, digits and _, got %q", name.S)
 	}
 }
 
@@ -278,6 +280,8 @@ type place struct {
 	times    int
 	expected float64
 	inner    bool // within a construct or a named flow
+	// passes are the names of the variables of the loops around it, which hide those of the flow.
+	passes []string
 }
 
 // under returns the place within a construct, where an iteration comes with a probability.
@@ -323,9 +327,10 @@ func (k *compiler) line(in place, format string, args ...any) (done func()) {
 }
 
 // assign declares a variable and notes that a step sets it.
-func (k *compiler) assign(name block.Text, t expr.Type) (slot int) {
-	if notReserved(name, k.o.Errors); !identifier.MatchString(name.S) {
-		k.o.Errors.Add(name.Pos, name.Path, "the name of a variable is made of letters, digits and _, got %q", name.S)
+func (k *compiler) assign(name block.Text, t expr.Type, in place) (slot int) {
+	mayBeVariable(name, k.o.Errors)
+	if slices.Contains(in.passes, name.S) {
+		k.o.Errors.Add(name.Pos, name.Path, "%q is a variable of the loop, which each pass sets", name.S).Hint = "give it another name"
 	}
 	slot = k.variables.Declare(name.S, t)
 	k.sets = append(k.sets, slot)
@@ -403,7 +408,7 @@ func (u *Use) compile(k *compiler, at *block.Node, in place) {
 	k.using = append(k.using, u.Use.S)
 	done := k.line(in, "use %s", label)
 	within := in.under(1)
-	within.prefix, within.symbols = in.prefix+label+"/", inner
+	within.prefix, within.symbols, within.passes = in.prefix+label+"/", inner, nil
 	k.items(&named.Steps, within)
 	done()
 	k.using = k.using[:len(k.using)-1]
@@ -478,7 +483,7 @@ func (r *Request) compile(k *compiler, at *block.Node, in place) {
 			kind = extracted[i].Type()
 		}
 		names = append(names, x.Name.S)
-		st.extracts = append(st.extracts, extract{k.assign(x.Name, kind), extracted[i]})
+		st.extracts = append(st.extracts, extract{k.assign(x.Name, kind, in), extracted[i]})
 	}
 	for _, c := range r.Checks {
 		desc.Checks = append(desc.Checks, c.Name.S)

@@ -142,6 +142,8 @@ func (c *Choose) Validate(n *block.Node, errs *block.Errors) {
 		errs.Add(list.Pos, list.Path, "must have at least one entry")
 	case sum <= 0:
 		errs.Add(list.Pos, list.Path, "one of the weights must be more than 0")
+	case math.IsInf(sum, 0):
+		errs.Add(list.Pos, list.Path, "the weights are too large to be added up").Hint = "a weight is a share of their sum: 7 and 3, or 70 and 30"
 	}
 }
 
@@ -212,6 +214,9 @@ func (o *Over) check(n *block.Node, kinds []string, errs *block.Errors) {
 	}
 	if kinds[0] == "each" && o.As.S == "" {
 		errs.Add(n.Pos, n.Path, "each needs a name for the item").Hint = "write as: item"
+	}
+	if o.As.S != "" && o.As.S == o.Index.S {
+		errs.Add(o.Index.Pos, o.Index.Path, "is the name of the item, too").Hint = "give the number of the pass another name"
 	}
 	if kinds[0] != "each" && o.As.S != "" {
 		errs.Add(o.As.Pos, o.As.Path, "is the item of each, and there is none").Hint = "index names the number of the pass"

@@ -473,6 +473,15 @@ func TestMistakesOfConstructs(t *testing.T) {
 		{"a tag that is perfd's own", "flow: [{name: a, fake: {}, tags: {step: x}}]", `label "step" is perfd's own`},
 		{"a tag that is no label", "flow: [{name: a, fake: {}, tags: {a-b: x}}]", `got "a-b"`},
 		{"a tag without end", "flow: [{name: a, fake: {}, tags: {user: \"${vu}\"}}]", "a tag is the same for all requests"},
+		{"for no time", "flow: [{repeat: {during: 0s}, steps: [" + a + "]}]", "must be more than 0"},
+		{"weights without end", "flow: [{choose: [{weight: 1e308, steps: [" + a + "]}, {weight: 1e308, steps: [{name: b, fake: {}}]}]}]", "the weights are too large"},
+		{"one name for item and pass", "flow: [{set: {l: [1]}}, {repeat: {each: l, as: x, index: x, at_most: 3}, steps: [" + a + "]}]", "is the name of the item, too"},
+		{"an item that nobody can read", "flow: [{set: {l: [1]}}, {repeat: {each: l, as: the item, at_most: 3}, steps: [" + a + "]}]", `got "the item"`},
+		{"a pass's variable set", "flow: [{repeat: {count: 3, index: i}, steps: [{set: {i: 7}}, " + a + "]}]", `"i" is a variable of the loop`},
+		{"an outer pass's variable extracted", "flow: [{repeat: {count: 3, index: i}, steps: [{group: g, steps: [{name: a, fake: {}, extract: {i: json}}]}]}]", `"i" is a variable of the loop`},
+		{"a group that is tried again", "flow: [{group: g, on_failure: retry, steps: [" + a + "]}]", "a request is tried again, not several"},
+		{"a group with a pace", "flow: [{group: g, steps: [" + a + ", {pace: 1s}]}]", "pace is of a whole iteration"},
+		{"once that is performed once", "flow: [" + a + ", {cleanup: [{once_per_vu: [{name: b, fake: {}}]}]}]", "cannot stand within cleanup"},
 		{"only constructs", "flow: [{when: true, steps: [{set: {x: 1}}]}]", "makes no request"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -495,7 +504,9 @@ type oracle struct {
 	rand *rand.Rand // draws as the VU's
 	said []string
 	vars map[string]int
+	once map[string]bool // what is done
 	over bool
+	bad  bool // it ended as failed
 }
 
 func (s *story) name() string {
@@ -520,7 +531,7 @@ func (s *story) list(b *strings.Builder, indent string, depth int, vars []string
 }
 
 func (s *story) entry(b *strings.Builder, indent string, depth int, vars *[]string) func(*oracle) {
-	kind := s.rand.IntN(9)
+	kind := s.rand.IntN(13)
 	if depth == 0 {
 		kind %= 3
 	}
@@ -603,6 +614,52 @@ func (s *story) entry(b *strings.Builder, indent string, depth int, vars *[]stri
 			}
 		}
 	}
+	switch kind {
+	case 9:
+		x, i := s.name(), s.name()
+		list := make([]int, s.rand.IntN(4))
+		for j := range list {
+			list[j] = s.rand.IntN(5)
+		}
+		fmt.Fprintf(b, "%s- set: {%s_all: %s}\n%s- repeat: {each: %s_all, as: %s, index: %s, at_most: 3}\n%s  steps:\n",
+			indent, x, strings.ReplaceAll(fmt.Sprint(list), " ", ", "), indent, x, x, i, indent)
+		body := s.list(b, deeper, depth-1, append(slices.Clone(*vars), x, i))
+		return func(o *oracle) {
+			for j, item := range list {
+				if o.vars[x], o.vars[i] = item, j+1; !o.over {
+					body(o)
+				}
+			}
+		}
+	case 10:
+		if s.rand.IntN(4) > 0 {
+			break
+		}
+		fmt.Fprintf(b, "%s- fail: x\n", indent)
+		return func(o *oracle) { o.over, o.bad = true, true }
+	case 11:
+		n := s.name()
+		fmt.Fprintf(b, "%s- once_per_vu:\n", indent)
+		body := s.list(b, deeper, depth-1, slices.Clone(*vars))
+		return func(o *oracle) {
+			if !o.once[n] {
+				body(o)
+				o.once[n] = !o.over
+			}
+		}
+	case 12:
+		n, stop := s.name(), s.rand.IntN(4) == 0
+		then := Continue
+		if stop {
+			then = StopIteration
+		}
+		fmt.Fprintf(b, "%s- {name: %s, fake: {send: %s, fail: status}, on_failure: {retry: {attempts: 2, back_off: 1ms, then: %s}}}\n", indent, n, n, then)
+		return func(o *oracle) {
+			o.said = append(o.said, n, n)
+			o.rand.Int64N(int64(time.Millisecond) + 1)
+			o.over, o.bad = stop, stop
+		}
+	}
 	name := s.name()
 	text, said := name, func(*oracle) string { return name }
 	if len(*vars) > 0 {
@@ -627,17 +684,21 @@ func TestRandomFlowsMeanWhatTheirTreesMean(t *testing.T) {
 		run := newPerformer()
 		v := must(t, b.String()).NewVU(0, run.rt)
 		draws := *v.scope.Rand
-		o := &oracle{rand: rand.New(&draws)}
+		o := &oracle{rand: rand.New(&draws), once: map[string]bool{}}
 		for range 5 {
 			run.sent = run.sent[:0]
 			run.iterate(v, run.now)
-			o.said, o.vars, o.over = []string{"first"}, map[string]int{}, false
+			o.said, o.vars, o.over, o.bad = []string{"first"}, map[string]int{}, false, false
 			means(o)
 			if d := cmp.Diff(o.said, run.sent); d != "" {
 				t.Fatalf("flow %d (-want +got):\n%s\n%s", seed, d, b.String())
 			}
-			if outcome, _ := v.Outcome(false); outcome != load.Completed {
-				t.Fatalf("flow %d ended as %v", seed, outcome)
+			want := load.Completed
+			if o.bad {
+				want = load.Stopped
+			}
+			if outcome, _ := v.Outcome(false); outcome != want {
+				t.Fatalf("flow %d ended as %v, want %v\n%s", seed, outcome, want, b.String())
 			}
 			requests += len(run.sent)
 		}

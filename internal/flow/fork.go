@@ -123,7 +123,7 @@ func (v *VU) join(f *fork, ends []ended) {
 	case stopped:
 		v.stop()
 	case v.quit:
-		v.inner.open = v.inner.open[:0]
+		v.leaveGroups()
 		v.pc = v.end
 	}
 }

@@ -89,6 +89,8 @@ func hintOfSteps(k block.Key) string {
 	switch k.Name {
 	case "children", "do", "body", "actions", "requests", "tasks", "items", "flow", "run", "exec", "then":
 		return "write steps: […]"
+	case "on_failure":
+		return "it stands in each request: a request is tried again, not several"
 	}
 	return ""
 }

@@ -108,7 +108,7 @@ func (v *VU) perform(o *op) (wake time.Duration) {
 		v.add(o.add)
 	case opStop:
 		v.quit = true
-		v.inner.open = v.inner.open[:0]
+		v.leaveGroups()
 		v.pc = v.end
 	case opFail:
 		text, err := o.text.Append(nil, &v.scope)
@@ -209,6 +209,21 @@ func (v *VU) pass(o *op) (wake time.Duration) {
 		v.scope.Set(l.pass, expr.Num(float64(st.made)))
 	}
 	return 0
+}
+
+// leaveGroups leaves the groups under way, as one does whose iteration stops and has not failed. Those in which a request
+// failed are recorded; the others have no end to measure.
+func (v *VU) leaveGroups() {
+	s := v.inner
+	for len(s.open) > 0 {
+		at := s.open[len(s.open)-1]
+		if v.failure != load.None {
+			v.endGroup(at)
+			continue
+		}
+		s.open = s.open[:len(s.open)-1]
+		v.failure = s.groups[v.p.code[at].group].before
+	}
 }
 
 // endGroup records the group that began at an instruction. It took as long as its requests and the time between them,

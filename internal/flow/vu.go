@@ -397,6 +397,9 @@ func (v *VU) stop() {
 // interrupted ends the iteration because perfd itself stops it.
 func (v *VU) interrupted() {
 	v.leave()
+	if v.inner != nil {
+		v.abandon()
+	}
 	v.outcome = load.Interrupted
 	v.pc = v.end
 }
@@ -420,6 +423,9 @@ func (v *VU) fault(cause load.Cause, why error) {
 // and the sessions of the request's target are closed.
 func (v *VU) panicked(p any, call *protocol.Call) {
 	v.outcome = load.Stopped
+	if v.inner != nil {
+		v.inner.attempts = attempts{} // this was the last
+	}
 	r := load.Result{
 		Due: int64(v.due), Sent: int64(v.due), Done: int64(v.rt.Now()), Cause: load.Internal,
 		Trace: v.traceID, Sampled: v.sampled,
