@@ -25,8 +25,9 @@ type Scenario struct {
 	Targets []string
 	// Twin is its baseline, nil for none.
 	Twin *Twin
-	// Steps are the labels of the flow's steps, in their order.
-	Steps []string
+	// Steps are the labels of the flow's steps, in their order, and of the metrics of the scenario's own whose values are
+	// as requests are. Metrics are these.
+	Steps, Metrics []string
 	// Objectives are the scenario's own, then those of its steps.
 	Objectives []objective.Objective
 	// Blocks are what Kind.Block returned, filled from the configuration, by the name of the analysis.

@@ -55,6 +55,9 @@ func (d *Document) Description() *analysis.Description {
 		for _, step := range s.Program.Steps {
 			if step.Metric == nil || step.Metric.AsRequests() {
 				one.Steps = append(one.Steps, step.Label)
+				if step.Metric != nil {
+					one.Metrics = append(one.Metrics, step.Label)
+				}
 			}
 		}
 		out.Scenarios = append(out.Scenarios, one)

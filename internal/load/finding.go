@@ -1,6 +1,9 @@
 package load
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // A Verdict is the outcome of a judgement. The zero value is Inconclusive: no data is never a pass.
 type Verdict uint8
@@ -75,7 +78,7 @@ type Finding struct {
 
 	Scenario  string `json:"scenario,omitempty"`
 	Step      string `json:"step,omitempty"`
-	Metric    string `json:"metric,omitempty"` // of the scenario's own, instead of a step
+	Metric    string `json:"metric,omitempty"` // of the scenario's own, instead of a step; Series is either
 	Target    string `json:"target,omitempty"`
 	Objective string `json:"objective,omitempty"`
 	Statistic string `json:"statistic,omitempty"` // p50, p95, p99, error_ratio, rate
@@ -112,6 +115,10 @@ type Finding struct {
 	// Parts are the findings that one of KindRun sums up.
 	Parts []Finding `json:"parts,omitempty"`
 }
+
+// Series is the step or the metric of the scenario's own that the finding is about, by which its windows are called; empty
+// for the scenario as a whole.
+func (f *Finding) Series() string { return cmp.Or(f.Step, f.Metric) }
 
 // A Fact is one number behind a finding.
 type Fact struct {

@@ -15,7 +15,7 @@ func (a *Analysis) Explain(f *load.Finding) []analysis.Step {
 	if s == nil || f.Run != "" || f.Kind != load.KindRegression && f.Kind != load.KindChange {
 		return nil
 	}
-	p := s.pair(f.Step)
+	p := s.pair(f.Series())
 	if p == nil {
 		return nil
 	}

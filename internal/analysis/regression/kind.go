@@ -30,7 +30,7 @@ var Kind = analysis.Kind{
 func (a *Analysis) Configure(d *analysis.Description) {
 	var list []Scenario
 	for _, s := range d.Scenarios {
-		c := Scenario{Name: s.Name, Target: s.Target, Steps: s.Steps, Test: s.Test}
+		c := Scenario{Name: s.Name, Target: s.Target, Steps: s.Steps, Metrics: s.Metrics, Test: s.Test}
 		if b, ok := s.Blocks[Kind.Name].(*Config); ok {
 			c.Margin, c.Interval = float64(b.Margin), time.Duration(b.Interval)
 		}

@@ -18,6 +18,7 @@ const (
 // A pair is one step of a scenario, or the scenario as a whole where step is empty.
 type pair struct {
 	step   string
+	metric bool // step is a metric of the scenario's own
 	target string
 
 	fine, tail folder // for p95 and what is below, for p99

@@ -33,6 +33,7 @@ const DefaultInterval = time.Minute
 type Scenario struct {
 	Name, Target string
 	Steps        []string
+	Metrics      []string      // those of Steps that are metrics of the scenario's own
 	Margin       float64       // practical margin; 0 is DefaultMargin
 	Interval     time.Duration // least length of an interval; 0 is DefaultInterval
 	Test         string        // what the scenario is for
@@ -73,8 +74,12 @@ type scenario struct {
 	extents  map[load.Kind]extent
 	findings []load.Finding
 	said     []statement // of releases, the newest last
+	ran      []ran       // the newest last
 	dirty    bool
 }
+
+// A ran is a release that a run saw.
+type ran struct{ run, release string }
 
 // A statement is the last that was said of a release.
 type statement struct {
@@ -112,6 +117,7 @@ func (a *Analysis) configure(list []Scenario) {
 			if p == nil {
 				p = newPair(step)
 			}
+			p.metric = slices.Contains(c.Metrics, step)
 			p.fine.length, p.tail.length = c.Interval, c.Interval
 			pairs = append(pairs, p)
 		}
@@ -149,6 +155,10 @@ func (a *Analysis) Window(w *load.Window) {
 	}
 	young := a.settling[target]
 	if w.Flags.Excluded() == "" && (w.Release != young.release || !w.Start.Before(young.until)) {
+		if now := (ran{w.Run, w.Release}); w.Step == "" && !slices.Contains(s.ran, now) {
+			s.ran = append(s.ran, now)
+			s.ran = s.ran[max(0, len(s.ran)-keptStatements):]
+		}
 		p.add(w, origin{release: w.Release, observer: s.observer, chain: s.chain})
 	}
 	if w.Step == "" {
@@ -253,7 +263,8 @@ func (a *Analysis) Judge(at time.Time) []load.Finding {
 	return out
 }
 
-// Run says how the release of a run compares with those before it.
+// Run says how the release with which a run began compares with those before it, and which of those that came while it
+// was under way are worse: a run that has an end is not cut by a release.
 func (a *Analysis) Run(e load.Event, at time.Time) []load.Finding {
 	s := a.scenarios[e.Scenario]
 	if s == nil {
@@ -267,6 +278,16 @@ func (a *Analysis) Run(e load.Event, at time.Time) []load.Finding {
 	for _, said := range s.said {
 		if said.release == e.Release {
 			out = slices.Clone(said.findings)
+		}
+	}
+	for _, said := range s.said {
+		if said.release == e.Release || !slices.Contains(s.ran, ran{e.Run, said.release}) {
+			continue
+		}
+		for _, f := range said.findings {
+			if f.Verdict == load.Fail && !slices.ContainsFunc(out, func(o load.Finding) bool { return o.ID == f.ID }) {
+				out = append(out, f)
+			}
 		}
 	}
 	for i := range out {

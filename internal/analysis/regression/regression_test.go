@@ -282,6 +282,44 @@ func TestARunSaysHowItsReleaseCompares(t *testing.T) {
 	}
 }
 
+// A run that has an end is not cut by a release: what is worse since one that came within it is said of it, too.
+func TestARunSaysWhatCameWithinIt(t *testing.T) {
+	r := newRig(t, 4)
+	r.feed(time.Hour)
+	e := r.event(load.RunEnded, "a") // of the release with which it began
+	r.load.Circumstances.Release = "v1.1.0"
+	r.a.Event(load.Event{At: r.load.Now, Kind: load.ReleaseChanged, Target: "shop", Release: "v1.1.0", Previous: "v1.0.0", Settled: r.load.Now.Add(30 * time.Second)})
+	r.slower(1.15)
+	_, fs := r.until(time.Hour)
+	f := one(t, fs, load.KindRegression, load.Fail)
+	e.At = r.load.Now
+	r.a.Event(e)
+	if g := one(t, r.a.Run(e, r.load.Now), load.KindRegression, load.Fail); g.Run != e.Run || g.ID != f.ID || g.Release != "v1.1.0" {
+		t.Errorf("run %q of %+v, want %q of %q", g.Run, g, e.Run, f.ID)
+	}
+	e.Run = "another"
+	if fs := r.a.Run(e, r.load.Now); len(fs) != 0 {
+		t.Errorf("a run that ended before the release says %s", texts(fs))
+	}
+}
+
+// What is found of a metric of the scenario's own is about no step.
+func TestAMetricIsNoStep(t *testing.T) {
+	r := newRig(t, 2)
+	r.a.configure([]Scenario{{Name: "shop-soak", Target: "shop", Steps: r.load.Steps, Metrics: []string{"login"}, Test: "endurance"}})
+	r.feed(time.Hour)
+	r.release("v1.1.0")
+	r.slow["login"] = 1.25
+	_, fs := r.until(time.Hour)
+	f := one(t, fs, load.KindRegression, load.Fail)
+	if f.Step != "" || f.Metric != "login" || !strings.Contains(f.Sentence, " of login of shop-soak is ") || strings.Contains(f.Sentence, "shop-soak/") {
+		t.Errorf("finding of step %q, metric %q: %s", f.Step, f.Metric, f.Sentence)
+	}
+	if len(r.a.Explain(&f)) == 0 {
+		t.Error("nothing explains it")
+	}
+}
+
 func TestALaterReleaseMendsIt(t *testing.T) {
 	r, f := regressed(t, 5)
 	r.feed(time.Hour)

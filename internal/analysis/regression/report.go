@@ -87,17 +87,29 @@ func (s *scenario) say(release string, compared bool) {
 
 // name is what a pair is called in sentences.
 func (s *scenario) name(p *pair) string {
-	if p.step == "" {
+	switch {
+	case p.step == "":
 		return s.Name
+	case p.metric:
+		return p.step + " of " + s.Name
 	}
 	return s.Name + "/" + p.step
+}
+
+// place is the step, or the metric of the scenario's own, that a pair is about.
+func (p *pair) place() (step, metric string) {
+	if p.metric {
+		return "", p.step
+	}
+	return p.step, ""
 }
 
 // regression is the finding of a regression that holds.
 func (s *scenario) regression(p *pair) load.Finding {
 	st := p.confirmed
+	step, own := p.place()
 	f := load.Finding{
-		ID: regressionID(s.Name, p.step, st.release), Kind: load.KindRegression, Verdict: load.Fail, Scenario: s.Name, Step: p.step, Target: p.target,
+		ID: regressionID(s.Name, p.step, st.release), Kind: load.KindRegression, Verdict: load.Fail, Scenario: s.Name, Step: step, Metric: own, Target: p.target,
 		Statistic: st.statistic, Release: st.release, Baseline: st.since, Since: st.at, Confidence: thresholds.Confidence, Unit: "ratio", Limit: load.Number(s.Margin),
 	}
 	r := p.latest(st.statistic)
@@ -341,8 +353,9 @@ func (p *pair) nextLook(base *deployment) string {
 // change is the finding of a change that no release explains.
 func (s *scenario) change(p *pair) load.Finding {
 	m := p.moved
+	step, own := p.place()
 	f := load.Finding{
-		ID: changeID(s.Name, p.step, m.at), Kind: load.KindChange, Verdict: load.Fail, Scenario: s.Name, Step: p.step, Target: p.target, Statistic: m.statistic,
+		ID: changeID(s.Name, p.step, m.at), Kind: load.KindChange, Verdict: load.Fail, Scenario: s.Name, Step: step, Metric: own, Target: p.target, Statistic: m.statistic,
 		Since: m.at, Value: load.Number(m.to(m.after)), Lower: load.Number(m.in.Lower), Upper: load.Number(m.in.Upper),
 		Limit: load.Number(limit(m.statistic, m.before, s.Margin)), Confidence: thresholds.Confidence, Unit: "ratio",
 	}

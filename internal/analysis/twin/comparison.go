@@ -92,6 +92,7 @@ func tallyOf(w *load.Window) *tally {
 // A comparison is that of one step, or of the whole scenario, since the last release of either side.
 type comparison struct {
 	step     string // empty for the whole
+	metric   bool   // step is a metric of the scenario's own
 	target   string // of the scenario's own side
 	releases [2]string
 

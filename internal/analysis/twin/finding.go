@@ -58,7 +58,11 @@ func called(target, release string) string {
 func (s *scenario) say(f *load.Finding, is state, c *comparison, statistic int, results [len(statistics)]result) {
 	r := results[statistic]
 	name := s.name
-	if c.step != "" {
+	switch {
+	case c.metric:
+		name = c.step + " of " + name
+		f.Metric = c.step
+	case c.step != "":
 		name += "/" + c.step
 		f.Step = c.step
 	}
@@ -308,7 +312,7 @@ func (a *Analysis) Explain(f *load.Finding) []analysis.Step {
 		columns = append(columns, side+"_p50_seconds", side+"_p95_seconds", side+"_mean_seconds", side+"_typical_seconds", side+"_requests", side+"_failed")
 	}
 	for _, c := range s.comparisons {
-		if c.step != f.Step {
+		if c.step != f.Series() {
 			continue
 		}
 		rows := func(list []value) (rows [][]float64) {

@@ -45,10 +45,11 @@ type Analysis struct {
 
 // A scenario is one with a twin.
 type scenario struct {
-	name   string
-	target string
-	twin   analysis.Twin
-	steps  []string
+	name    string
+	target  string
+	twin    analysis.Twin
+	steps   []string
+	metrics []string // those of steps that are metrics of the scenario's own
 
 	waiting     map[windowKey]*load.Window // of either side, for the other's
 	comparisons []*comparison              // of the steps, then of the whole
@@ -91,8 +92,8 @@ func (a *Analysis) Configure(d *analysis.Description) {
 			continue
 		}
 		s := old[c.Name]
-		if s == nil || s.twin.Name != c.Twin.Name || s.target != c.Target || !slices.Equal(s.steps, c.Steps) {
-			s = &scenario{name: c.Name, target: c.Target, steps: c.Steps, state: unknown}
+		if s == nil || s.twin.Name != c.Twin.Name || s.target != c.Target || !slices.Equal(s.steps, c.Steps) || !slices.Equal(s.metrics, c.Metrics) {
+			s = &scenario{name: c.Name, target: c.Target, steps: c.Steps, metrics: c.Metrics, state: unknown}
 			s.reset()
 		}
 		s.twin = *c.Twin
@@ -106,7 +107,7 @@ func (s *scenario) reset() {
 	s.waiting, s.comparisons, s.state, s.worst = map[windowKey]*load.Window{}, nil, unknown, nil
 	if len(s.steps) > 1 { // the only step is the whole
 		for _, step := range s.steps {
-			s.comparisons = append(s.comparisons, &comparison{step: step})
+			s.comparisons = append(s.comparisons, &comparison{step: step, metric: slices.Contains(s.metrics, step)})
 		}
 	}
 	s.comparisons = append(s.comparisons, &comparison{})

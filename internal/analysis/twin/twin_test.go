@@ -287,8 +287,27 @@ func TestAStepAndErrorsAreNamed(t *testing.T) {
 			t.Errorf("%s: %s, %+v", c.name, is, f)
 		}
 	}
-	// One slow step of three.
+	// One slow step of three, or a metric of the scenario's own.
+	for _, metrics := range [][]string{nil, {"buy"}} {
+		is, f := oneOfThree(metrics)
+		t.Log(f.Sentence)
+		step, metric, name := "buy", "", "shop/buy "
+		if metrics != nil {
+			step, metric, name = "", "buy", "buy of shop "
+		}
+		if is != release || f.Step != step || f.Metric != metric || !strings.Contains(f.Sentence, name) {
+			t.Errorf("%s, %+v", is, f)
+		}
+	}
+}
+
+// oneOfThree is what is called where one of three steps, or metrics, is slow.
+func oneOfThree(metrics []string) (state, load.Finding) {
 	e, a := newEnv(12), newAnalysis("list", "show", "buy")
+	a.Configure(&analysis.Description{Scenarios: []analysis.Scenario{{
+		Name: "shop", Target: "shop", Steps: []string{"list", "show", "buy"}, Metrics: metrics,
+		Twin: &analysis.Twin{Name: analysis.BaselineName("shop", "stable"), Target: "stable", Margin: 0.05},
+	}}})
 	e.rate = 45
 	for range 120 {
 		begin := e.now
@@ -307,11 +326,7 @@ func TestAStepAndErrorsAreNamed(t *testing.T) {
 			}
 		}
 	}
-	is, f := e.state(a)
-	t.Log(f.Sentence)
-	if is != release || f.Step != "buy" {
-		t.Errorf("%s, %+v", is, f)
-	}
+	return e.state(a)
 }
 
 // A call ends when a better release comes, or the difference has gone.
