@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/kind/builtin"
+	"github.com/perfd/perfd/internal/protocol"
 )
 
 // unscaledKeys says why a rehearsal leaves the durations, rates and numbers of some keys of the schema as they are. One
@@ -24,6 +26,12 @@ var unscaledKeys = []struct {
 	{"waits for an answer, which takes as long as it takes", []string{
 		"$defs.flow.timeout", "$defs.flow.on_failure.retry.attempts", "$defs.flow.on_failure.retry.back_off", "$defs.flow.on_failure.retry.max_wait",
 		"$defs.flow.within", "scenarios.workload.graceful_stop", "scenarios.workload.graceful_ramp_down", "safety.back_off.after",
+	}},
+	{"is how a stream that was lost is opened again", []string{
+		"$defs.flow.websocket.reconnect.", "$defs.flow.grpc.reconnect.", "$defs.flow.http.events.reconnect.",
+	}},
+	{"is a part of what is asked, or of how the answer is read", []string{
+		"$defs.flow.http.redirects", "$defs.flow.http.events.count", "$defs.flow.websocket.close", "$defs.flow.grpc.lifetime",
 	}},
 	{"is a limit, and no load", []string{
 		"safety.max_request_rate", "targets.limits.request_rate", "scenarios.workload.max_lateness", "scenarios.validity.max_lateness",
@@ -54,11 +62,11 @@ func TestEveryKeyIsScaledOrSaysWhyNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Nor is what kinds say: how requests are made, credentials got, results judged and sent.
+	// Nor is what kinds say: how connections are made, credentials got, results judged and sent.
 	kinds := builtin.Kinds()
 	beside := []string{"credentials."}
 	for _, k := range kinds.Protocols {
-		beside = append(beside, "targets."+k.Name+".", "scenarios."+k.Name+".", "$defs.flow."+k.Name+".")
+		beside = append(beside, "targets."+k.Name+".", "scenarios."+k.Name+".")
 	}
 	for _, k := range kinds.Analyses {
 		beside = append(beside, "scenarios."+k.Name+".")
@@ -193,6 +201,74 @@ scenarios:
 		}
 		if d.Scenarios[0].Schedule.Duration > 0 && d.Scenarios[0].Schedule.Duration.D().Hours() > 1/d.Scale.Time+1e-9 {
 			t.Errorf("%s: runs last %s", c.scale, d.Scenarios[0].Schedule.Duration)
+		}
+	}
+}
+
+// What a user of streams does for a time is done for a shorter one, whichever protocol it is, and what an objective shows is of a
+// shorter time, written or not. What waits for the target is left.
+func TestStreamsAndWindowsOfARehearsal(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "perfd.yaml")
+	const text = `
+targets: [{name: shop, url: "http://127.0.0.1:9798"}]
+scenarios:
+  - name: s
+    target: shop
+    workload: {executor: constant-vus}
+    checks: {at_least: 99%}
+    objectives: [{name: as it is, that: error_ratio < 1%}, {name: written, that: "availability > 99%", window: 5m}, {name: long, that: p(95) < 1s, window: 1h}]
+    flow:
+      - {name: open, websocket: {url: /, ping_every: 1m}, timeout: 1m, checks: {is open: status == 101}}
+      - {name: watch, websocket: {listen: 1m}, timeout: 1m}
+      - {name: feed, http: {url: /feed, events: {listen: 1m, reconnect: {back_off: 1m, max_wait: 2m}}}, timeout: 1m}
+      - {name: stock, grpc: {method: a.B/C, stream: x, listen: 1m, lifetime: 1h}, timeout: 1m}
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kinds := builtin.Kinds()
+	blocks := map[string]any{} // what each protocol decoded last, by its name
+	kinds.Protocols = slices.Clone(kinds.Protocols)
+	for i := range kinds.Protocols {
+		k := &kinds.Protocols[i]
+		step := k.Step
+		k.Step = func() protocol.Config {
+			c := step()
+			blocks[k.Name] = c
+			return c
+		}
+	}
+	d, err := Load(Options{File: file, Kinds: kinds, Environ: []string{}, Flags: map[string]string{"scale.time": "60"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string][]string{"websocket": {"Listen"}, "http": {"Events", "Listen"}, "grpc": {"Listen"}} {
+		v := reflect.ValueOf(blocks[name])
+		for _, field := range path {
+			v = reflect.Indirect(v).FieldByName(field)
+		}
+		if got := v.Interface().(block.Duration).D(); got != time.Second {
+			t.Errorf("%s: %v is %v, want 1s", name, path, got)
+		}
+	}
+	events := reflect.Indirect(reflect.Indirect(reflect.ValueOf(blocks["http"])).FieldByName("Events")).FieldByName("Reconnect")
+	if got := events.Interface().(*protocol.Reconnect); got.BackOff.D() != time.Minute || got.MaxWait.D() != 2*time.Minute {
+		t.Errorf("it reconnects after %+v, want as it is written", got)
+	}
+	windows := map[string]time.Duration{}
+	for _, o := range d.Scenarios[0].Judged {
+		windows[o.Name] = o.Window
+	}
+	if want := (map[string]time.Duration{"as it is": 5 * time.Second, "written": 5 * time.Second, "long": time.Minute, "check is open": 5 * time.Second}); !maps.Equal(windows, want) {
+		t.Errorf("windows %v, want %v", windows, want)
+	}
+	d, err = Load(Options{File: file, Kinds: builtin.Kinds(), Environ: []string{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range d.Scenarios[0].Judged {
+		if want := map[string]time.Duration{"long": time.Hour}[o.Name]; o.Window != max(want, 5*time.Minute) {
+			t.Errorf("without a rehearsal the window of %s is %v", o.Name, o.Window)
 		}
 	}
 }

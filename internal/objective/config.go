@@ -35,6 +35,11 @@ const (
 	maxWindow     = 30 * 24 * time.Hour // the span of error budgets
 )
 
+// windowAt is the default window of what stands at a node. A rehearsal shortens it as it does one that is written.
+func windowAt(at *block.Node) block.Duration {
+	return max(1, block.Duration(float64(defaultWindow)*at.Scaling().Time))
+}
+
 // Validate checks the clause by itself, without the rest of the configuration.
 func (c *Config) Validate(at *block.Node, errs *block.Errors) {
 	if c.Name.S == "" {
@@ -46,7 +51,9 @@ func (c *Config) Validate(at *block.Node, errs *block.Errors) {
 		}
 		errs.Add(c.That.Pos, c.That.Path, "%s", problem).Hint = hint
 	}
-	if n := at.Get("window"); n != nil && (c.Window <= 0 || c.Window.D() > maxWindow) {
+	if n := at.Get("window"); n == nil {
+		c.Window = windowAt(at)
+	} else if c.Window <= 0 || c.Window.D() > maxWindow {
 		errs.Add(n.Pos, n.Path, "must be more than 0s and at most 30d, got %s", c.Window)
 	}
 	if n := at.Get("severity"); n != nil && !slices.Contains(severities, c.Severity) {
@@ -59,10 +66,13 @@ func (c *Config) Validate(at *block.Node, errs *block.Errors) {
 type Checks struct {
 	AtLeast  block.Ratio `yaml:"at_least" block:"required" doc:"Share of evaluations in which each check must hold, such as 99%. A check with a check_ratio objective of its own keeps that."`
 	Severity string      `yaml:"severity" doc:"warning (default), critical or info: the label by which alerts are routed."`
+
+	window block.Duration
 }
 
 // Validate checks the share.
 func (c *Checks) Validate(at *block.Node, errs *block.Errors) {
+	c.window = windowAt(at)
 	if n := at.Get("at_least"); n != nil && (c.AtLeast <= 0 || c.AtLeast >= 1) {
 		errs.Add(n.Pos, n.Path, "must be more than 0%% and less than 100%%, got %s", c.AtLeast).Hint = "no number of evaluations proves that a check never fails"
 	}
@@ -74,7 +84,7 @@ func (c *Checks) Validate(at *block.Node, errs *block.Errors) {
 // Of returns the objective of one check.
 func (c *Checks) Of(check string) Config {
 	return Config{
-		Name: block.Text{S: "check " + check}, That: block.Text{S: fmt.Sprintf("check_ratio(%q) > %s", check, c.AtLeast)}, Severity: c.Severity,
+		Name: block.Text{S: "check " + check}, That: block.Text{S: fmt.Sprintf("check_ratio(%q) > %s", check, c.AtLeast)}, Window: c.window, Severity: c.Severity,
 	}
 }
 

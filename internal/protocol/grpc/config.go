@@ -50,7 +50,7 @@ type Config struct {
 	Send    *block.Node    `yaml:"send" doc:"The message to send on the stream, written as message is."`
 	Receive block.Text     `yaml:"receive" doc:"Wait for the message that meets this condition, such as json.status == 'PAID', or for any. The step's expect, checks and extract read that message. Messages that came since the step before are looked at first."`
 	Echo    block.Text     `yaml:"echo" doc:"Wait for the message in which this has the value that it has in the message that was sent: json.id, or body."`
-	Listen  block.Duration `yaml:"listen" doc:"Go on taking messages for this long. The step's timeout does not count meanwhile."`
+	Listen  block.Duration `yaml:"listen" scale:"time" doc:"Go on taking messages for this long. The step's timeout does not count meanwhile."`
 	Close   string         `yaml:"close" doc:"end sends nothing more, takes what the server still sends and waits for its status; the step's expect, checks and extract read that and the last message. cancel gives the stream up."`
 }
 

@@ -33,7 +33,7 @@ type Events struct {
 
 	Receive block.Text     `yaml:"receive" doc:"Wait for the event that meets this condition, such as json.type == 'order', or for any. The step's expect, checks and extract read that event. Events that came since the step before are looked at first."`
 	Count   int            `yaml:"count" doc:"Wait for this many events."`
-	Listen  block.Duration `yaml:"listen" doc:"Go on taking events for this long. The step's timeout does not count meanwhile."`
+	Listen  block.Duration `yaml:"listen" scale:"time" doc:"Go on taking events for this long. The step's timeout does not count meanwhile."`
 	End     bool           `yaml:"end" doc:"Take events until the server ends the answer. The step's expect, checks and extract read the last event."`
 	Close   bool           `yaml:"close" doc:"Close the stream after that."`
 }
