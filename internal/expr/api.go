@@ -170,11 +170,20 @@ func (x *Expression) List(s *Scope) ([]Value, error) {
 		return nil, fmt.Errorf("%s: is %s, not a list", x.text, v.Type())
 	}
 	var items []Value
+	v.Items(func(item Value) { items = append(items, item) })
+	return items, nil
+}
+
+// Items calls f with each item of a list, in order, and reports whether the value is one.
+func (v Value) Items(f func(Value)) bool {
+	if v.kind != List {
+		return false
+	}
 	gjson.Parse(v.text).ForEach(func(_, item gjson.Result) bool {
-		items = append(items, jsonValue(item))
+		f(jsonValue(item))
 		return true
 	})
-	return items, nil
+	return true
 }
 
 // described is a value in words: a number itself, of others their type.

@@ -175,11 +175,12 @@ func apply(op string, x, y decimal) (decimal, bool) {
 	return decimal{}, false
 }
 
-func abs(i int64) int64 {
+// abs returns the absolute value, which of the least int64 is no int64.
+func abs(i int64) uint64 {
 	if i < 0 {
-		return -i
+		return -uint64(i)
 	}
-	return i
+	return uint64(i)
 }
 
 // quotient returns x / y: exactly if it ends within quotientDigits, else rounded to as many.
@@ -234,7 +235,7 @@ func power(x, y decimal) (decimal, bool) {
 		return decimal{}, false
 	}
 	c := x.int(0)
-	if int64(digitsOf(c))*y.small > 4*maxDigits || abs(int64(x.scale))*y.small > maxDigits {
+	if int64(digitsOf(c))*y.small > 4*maxDigits || int64(abs(int64(x.scale)))*y.small > maxDigits {
 		return decimal{}, false
 	}
 	return decimal{big: new(big.Int).Exp(c, big.NewInt(y.small), nil), scale: x.scale * int(y.small)}.least(), true

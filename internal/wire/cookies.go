@@ -76,6 +76,9 @@ func (j *Jar) Set(field []byte, o *Origin, path []byte, now time.Time) {
 	case i >= 0:
 		j.cookies[i] = c // keeps its place, as section 5.3 keeps the creation time
 	case !gone:
+		if len(j.cookies) >= maxCookies { // those that have expired go first
+			j.cookies = slices.DeleteFunc(j.cookies, func(have cookie) bool { return !have.expires.IsZero() && !have.expires.After(now) })
+		}
 		if len(j.cookies) >= maxCookies {
 			j.cookies = slices.Delete(j.cookies, 0, 1)
 		}

@@ -87,6 +87,22 @@ func TestJarIsBounded(t *testing.T) {
 	}
 }
 
+// What has expired makes room before what is alive (RFC 6265 section 5.3).
+func TestAFullJarForgetsWhatHasExpiredFirst(t *testing.T) {
+	var j Jar
+	o := &Origin{TLS: true, Host: "shop.example.com"}
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	j.Set([]byte("session=1; Path=/account"), o, []byte("/"), now)
+	for i := range maxCookies - 1 {
+		j.Set([]byte("brief"+strconv.Itoa(i)+"=1; Path=/; Max-Age=1"), o, []byte("/"), now)
+	}
+	now = now.Add(time.Minute)
+	j.Set([]byte("last=2; Path=/"), o, []byte("/"), now)
+	if got := string(j.Append(nil, o, []byte("/account"), WithinSite, now)); got != "Cookie: session=1; last=2\r\n" {
+		t.Errorf("sent %q, want the session and the last cookie", got)
+	}
+}
+
 func TestSendingCookiesAllocatesNothing(t *testing.T) {
 	var j Jar
 	o, path, now, dst := &Origin{Host: "shop.example.com"}, []byte("/a"), time.Now(), make([]byte, 0, 100)

@@ -62,8 +62,7 @@ func (c *Config) address(k *protocol.Compiler) (a address) {
 			if !query {
 				separator, query = "?", true
 			}
-			list = append(list, literal(separator+url.QueryEscape(q.Name.S)+"="),
-				slotOf(expr.ParseTemplate(value, k.Symbols, k.Errors), queryValue))
+			list = append(list, pairsOf(separator, q.Name.S, expr.ParseTemplate(value, k.Symbols, k.Errors))...)
 		}
 	}
 	a.target, a.asks = list, query

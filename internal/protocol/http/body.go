@@ -2,7 +2,6 @@ package http
 
 import (
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 
@@ -53,8 +52,7 @@ func (c *Config) form(k *protocol.Compiler) (list []segment) {
 			if len(list) == 0 {
 				separator = ""
 			}
-			list = append(list, literal(separator+url.QueryEscape(f.Name.S)+"="),
-				slotOf(expr.ParseTemplate(value, k.Symbols, k.Errors), queryValue))
+			list = append(list, pairsOf(separator, f.Name.S, expr.ParseTemplate(value, k.Symbols, k.Errors))...)
 		}
 	}
 	return list

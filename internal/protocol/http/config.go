@@ -212,8 +212,7 @@ var methods = map[string]bool{
 
 // Validate checks what needs no other part of the configuration.
 func (c *Config) Validate(n *block.Node, errs *block.Errors) {
-	if c.Method != "" && !wire.IsToken(c.Method) {
-		at := n.Get("method")
+	if at := n.Get("method"); at != nil && !wire.IsToken(c.Method) {
 		errs.Add(at.Pos, at.Path, "must be one word such as GET or PURGE, got %q", c.Method)
 	}
 	if c.Redirects != nil {

@@ -121,8 +121,13 @@ func TestWhatArrives(t *testing.T) {
 	})
 	r := newRig(t, base+"/base/")
 	r.scope.Set(r.symbols.Declare("v", expr.String), expr.Str("a/b c&d?é"))
+	r.scope.Set(r.symbols.Declare("list", expr.List), expr.FromJSON(`["x y", 9007199254740993, "&"]`))
+	r.scope.Set(r.symbols.Declare("none", expr.List), expr.FromJSON(`[]`))
+	r.scope.Set(r.symbols.Declare("any", expr.Any), expr.FromJSON(`[1.50, [2, "a"]]`))
 	r.target = `headers: {X-A: target}`
 	for _, c := range []struct{ yaml, want string }{
+		{`{url: /p, form: {a: "${list}", b: ["${any}", "${v}"], c: "is ${none}"}}`, "POST /base/p type=application/x-www-form-urlencoded body=a=x+y&a=9007199254740993&a=%26&b=1.50&b=%5B2%2C+%22a%22%5D&b=a%2Fb+c%26d%3F%C3%A9&c=is+%5B%5D x=target agent=perfd/test id=scenario/run len=93"},
+		{`{url: /p, query: {a: "${none}", b: "${any}", c: "${list}"}}`, "GET /base/p?&b=1.50&b=%5B2%2C+%22a%22%5D&c=x+y&c=9007199254740993&c=%26 type= body= x=target agent=perfd/test id=scenario/run len=0"},
 		{`{url: /p}`, "GET /base/p type= body= x=target agent=perfd/test id=scenario/run len=0"},
 		{`{url: "/p/${v}?q=${v}"}`, "GET /base/p/a%2Fb%20c&d%3F%C3%A9?q=a%2Fb+c%26d%3F%C3%A9 type= body= x=target agent=perfd/test id=scenario/run len=0"},
 		{`{url: /p, query: {q: "${v}", n: "1"}}`, "GET /base/p?q=a%2Fb+c%26d%3F%C3%A9&n=1 type= body= x=target agent=perfd/test id=scenario/run len=0"},
@@ -526,6 +531,7 @@ func TestMistakes(t *testing.T) {
 		{`{url: "http://u:p@127.0.0.1/"}`, "must not hold a password"},
 		{`{url: "/a b"}`, "percent-encoded"},
 		{`{url: /, method: "FET CH"}`, `must be one word such as GET or PURGE, got "FET CH"`},
+		{`{url: /, method: ""}`, `must be one word such as GET or PURGE, got ""`},
 		{`{url: /, body: a, json: {}}`, "a request has one body, got body and json"},
 		{`{url: /, headers: {X-Perfd: x}}`, "written by perfd itself"},
 		{`{url: /, query: {a: {b: c}}}`, "must be text"},

@@ -2,6 +2,7 @@ package http
 
 import (
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -45,6 +46,33 @@ func slotOf(t *expr.Template, encode encoding) segment {
 		}
 		return encode(dst, text), nil
 	}}
+}
+
+// pairsOf returns the segments of a field of a form or a query, behind a separator. Where the value is a list, there is a
+// field for each of its items.
+func pairsOf(separator, name string, t *expr.Template) []segment {
+	name = url.QueryEscape(name) + "="
+	if kind := t.Type(); kind != expr.List && kind != expr.Any {
+		return []segment{literal(separator + name), slotOf(t, queryValue)}
+	}
+	return []segment{literal(separator), {slot: func(dst []byte, c *protocol.Call, w *scratch) ([]byte, error) {
+		more := false
+		item := func(v expr.Value) {
+			if more {
+				dst = append(dst, '&')
+			}
+			more = true
+			dst = append(dst, name...)
+			w.text = v.Append(w.text[:0])
+			dst = queryValue(dst, w.text)
+		}
+		err := t.Each(c.Scope, func(string) {}, func(v expr.Value) {
+			if !v.Items(item) {
+				item(v)
+			}
+		})
+		return dst, err
+	}}}
 }
 
 // jsonOf returns a JSON document's segment.
