@@ -21,15 +21,19 @@ import (
 // would run in a stall runs at its end. Requests take log-normal times.
 type stallStage struct {
 	*App
-	began time.Time
-
-	// stalls, in order of time and without overlap.
-	stalls []stall
+	began   time.Time
+	machine machine
 
 	mu     sync.Mutex
 	rand   *rand.Rand
 	median time.Duration
 	cause  load.Cause // of every request's failure
+}
+
+// A machine holds what runs on it while it stalls.
+type machine struct {
+	mu     sync.Mutex
+	stalls []stall // in order of time and without overlap; mu guards it
 }
 
 type stall struct{ from, to time.Time }
@@ -65,31 +69,37 @@ func burstsOf(seed uint64, began time.Time, span time.Duration) (stalls []stall)
 }
 
 // hold returns at the end of the stall that is under way, at once where there is none.
-func (s *stallStage) hold() {
+func (m *machine) hold() {
 	now := time.Now()
-	s.mu.Lock()
-	for len(s.stalls) > 0 && !s.stalls[0].to.After(now) {
-		s.stalls = s.stalls[1:]
+	m.mu.Lock()
+	for len(m.stalls) > 0 && !m.stalls[0].to.After(now) {
+		m.stalls = m.stalls[1:]
 	}
 	var end time.Time
-	if len(s.stalls) > 0 && !s.stalls[0].from.After(now) {
-		end = s.stalls[0].to
+	if len(m.stalls) > 0 && !m.stalls[0].from.After(now) {
+		end = m.stalls[0].to
 	}
-	s.mu.Unlock()
+	m.mu.Unlock()
 	if !end.IsZero() {
 		time.Sleep(time.Until(end))
 	}
 }
 
+// waiter returns a waiter of an engine on the machine.
+func (m *machine) waiter() (engine.Waiter, error) {
+	w, err := engine.NewTimerWaiter()
+	return &stalledWaiter{w, m}, err
+}
+
 // A stalledWaiter wakes an engine no earlier than a stall ends.
 type stalledWaiter struct {
 	engine.Waiter
-	s *stallStage
+	m *machine
 }
 
 func (w *stalledWaiter) Wait(until time.Time) {
 	w.Waiter.Wait(until)
-	w.s.hold()
+	w.m.hold()
 }
 
 // Do takes the target's time, and perfd's own where a stall keeps it from reading the answer.
@@ -102,7 +112,7 @@ func (s *stallStage) Do(c *protocol.Call) {
 		took = 200 * time.Microsecond
 	}
 	time.Sleep(took)
-	s.hold()
+	s.machine.hold()
 	c.Result.Done, c.Result.Cause = int64(c.VU.Env.Now()), cause
 	if cause == load.None {
 		c.Result.Code = 200
@@ -120,18 +130,14 @@ func stalled(t *testing.T, asked string, seed uint64, stalls func(began time.Tim
 		}
 		s := &stallStage{began: time.Now(), rand: rand.New(rand.NewPCG(seed, 3)), median: 38 * time.Millisecond}
 		if stalls != nil {
-			s.stalls = stalls(s.began)
+			s.machine.stalls = stalls(s.began)
 		}
 		kinds := builtin.Kinds()
 		kinds.Protocols = append(kinds.Protocols, protocol.Kind{Name: "call", Step: func() protocol.Config { return &call{step: s} }})
 		var err error
 		s.App, err = New(Options{
 			ConfigFile: file, StoragePath: filepath.Join(dir, "data"), Shards: 1, Grace: 10 * time.Second, Log: quiet, Kinds: &kinds,
-			NewWaiter: func() (engine.Waiter, error) {
-				w, err := engine.NewTimerWaiter()
-				return &stalledWaiter{w, s}, err
-			},
-			Root: dir, Hold: s.hold,
+			NewWaiter: s.machine.waiter, Root: dir, Hold: s.machine.hold,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -162,6 +168,10 @@ func (s *stallStage) failing(objective string, within time.Duration) (after time
 
 // counted returns how many events of an objective count, and how many do not.
 func (s *stallStage) counted(objective string) (events, bad, excluded float64) {
+	return countedBy(s.App, objective)
+}
+
+func countedBy(s *App, objective string) (events, bad, excluded float64) {
 	families, err := s.registry.Gather()
 	if err != nil {
 		panic(err)
