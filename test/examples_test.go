@@ -97,6 +97,7 @@ func scenariosOf(t *testing.T, url string, texts []string, lines []int) (config 
 		if err := yaml.Unmarshal([]byte(text), &one); err != nil {
 			t.Fatalf("line %d: %v", lines[i], err)
 		}
+		placed(t, one["flow"])
 		flows, _ := one["flows"].(map[string]any)
 		maps.Copy(doc["flows"].(map[string]any), flows)
 		name := fmt.Sprintf("line-%d", lines[i])
@@ -133,18 +134,49 @@ func steps(tree any, into map[string]string) {
 	case map[string]any:
 		if req, ok := n["http"].(map[string]any); ok {
 			method, _ := req["method"].(string)
-			if method == "" && req["json"] != nil {
-				method = "POST"
-			} else if method == "" {
+			if method == "" {
 				method = "GET"
+				for _, body := range []string{"json", "form", "body", "multipart", "file"} {
+					if req[body] != nil {
+						method = "POST"
+					}
+				}
 			}
 			if at, ok := req["url"].(string); ok {
 				into[n["name"].(string)] = endpoint(method, at)
 			}
 			return
 		}
+		if ws, ok := n["websocket"].(map[string]any); ok {
+			if at, ok := ws["url"].(string); ok {
+				into[n["name"].(string)] = endpoint("GET", at)
+			}
+			return
+		}
 		for _, value := range n {
 			steps(value, into)
+		}
+	}
+}
+
+// placed makes the names of files that requests send those of config/examples.
+func placed(t *testing.T, tree any) {
+	t.Helper()
+	switch n := tree.(type) {
+	case []any:
+		for _, item := range n {
+			placed(t, item)
+		}
+	case map[string]any:
+		if name, ok := n["file"].(string); ok {
+			path, err := filepath.Abs(repository("config", "examples", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			n["file"] = path
+		}
+		for _, value := range n {
+			placed(t, value)
 		}
 	}
 }
