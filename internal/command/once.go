@@ -259,6 +259,7 @@ type stepTally struct {
 	retries          uint64
 	failures         [load.NumCauses]uint64
 	response         hist.Histogram
+	messages         *load.MessageCounts // nil where the step opens no streams
 }
 
 func (t *tally) add(w *load.Window) {
@@ -279,6 +280,12 @@ func (t *tally) add(w *load.Window) {
 			}
 		}
 		s.response.Merge(w.ResponseTime)
+		if w.Messages != nil {
+			if s.messages == nil {
+				s.messages = &load.MessageCounts{}
+			}
+			s.messages.Add(w.Messages)
+		}
 		return
 	}
 	t.own.Requests += w.Requests
@@ -338,7 +345,7 @@ func (t *tally) report(s *config.Scenario, e judge.Run, f load.Finding) report.R
 			}
 		}
 		if x := t.steps[step.Label]; x != nil {
-			row.Requests, row.Failed, row.Retries = x.requests, x.failed, x.retries
+			row.Requests, row.Failed, row.Retries, row.Messages = x.requests, x.failed, x.retries, x.messages
 			for cause, n := range x.failures {
 				row.Failures = count(row.Failures, load.Cause(cause).String(), n)
 			}

@@ -90,3 +90,21 @@ type Message struct {
 // Began returns the earliest instant that a timing of the message began at, but for that of a lifetime: what disturbed perfd
 // while a stream was open says nothing of how long it was.
 func (m *Message) Began() int64 { return m.At - max(0, slices.Max(m.Timed[:Lifetime])) }
+
+// MessageCounts are sums over the messages of streams, as far as Message says it.
+type MessageCounts struct {
+	Count, Bytes                        [NumMessageDirections]uint64
+	Missing, Reordered, Repeated, Unmet uint64
+}
+
+// Add adds other counts.
+func (c *MessageCounts) Add(o *MessageCounts) {
+	for i := range o.Count {
+		c.Count[i] += o.Count[i]
+		c.Bytes[i] += o.Bytes[i]
+	}
+	c.Missing += o.Missing
+	c.Reordered += o.Reordered
+	c.Repeated += o.Repeated
+	c.Unmet += o.Unmet
+}

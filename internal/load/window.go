@@ -111,6 +111,9 @@ type Window struct {
 
 	SentBytes, ReceivedBytes int64
 
+	// Messages counts what happened on the streams that the step opened; nil where it opens none. History keeps none.
+	Messages *MessageCounts
+
 	Checks []CheckCount
 
 	Iterations *Iterations // nil in the window of a step

@@ -248,19 +248,19 @@ var families = func() []family {
 		ofStep(metric.RequestFailureDuration, func(m *message, s *step) { m.histogram(&s.failure, m.bounds) }),
 
 		ofStream(metric.Messages, func(m *message, c *messageCell) {
-			for i, n := range c.count {
+			for i, n := range c.Count {
 				m.counter(float64(n), directionLabels[i])
 			}
 		}),
 		ofStream(metric.MessageBytes, func(m *message, c *messageCell) {
-			for i, n := range c.bytes {
+			for i, n := range c.Bytes {
 				m.counter(float64(n), directionLabels[i])
 			}
 		}),
-		ofStream(metric.MessagesMissing, func(m *message, c *messageCell) { m.counter(float64(c.missing)) }),
-		ofStream(metric.MessagesReordered, func(m *message, c *messageCell) { m.counter(float64(c.reordered)) }),
-		ofStream(metric.MessagesRepeated, func(m *message, c *messageCell) { m.counter(float64(c.repeated)) }),
-		ofStream(metric.MessagesUnmet, func(m *message, c *messageCell) { m.counter(float64(c.unmet)) }),
+		ofStream(metric.MessagesMissing, func(m *message, c *messageCell) { m.counter(float64(c.Missing)) }),
+		ofStream(metric.MessagesReordered, func(m *message, c *messageCell) { m.counter(float64(c.Reordered)) }),
+		ofStream(metric.MessagesRepeated, func(m *message, c *messageCell) { m.counter(float64(c.Repeated)) }),
+		ofStream(metric.MessagesUnmet, func(m *message, c *messageCell) { m.counter(float64(c.Unmet)) }),
 		ofStream(metric.StreamCloses, func(m *message, c *messageCell) {
 			for _, x := range c.closes {
 				m.counter(float64(x.Count), label("code", strconv.Itoa(int(x.Code))))

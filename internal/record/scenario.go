@@ -167,6 +167,12 @@ func (s *step) add(c *stepCell) {
 	for i, limit := range w.Limits {
 		w.Good[i] += c.bounds.upTo(limit, c.response.classic)
 	}
+	if m := c.messages; m != nil {
+		if w.Messages == nil { // a reload has the step open streams since the window began
+			w.Messages = &load.MessageCounts{}
+		}
+		w.Messages.Add(&m.MessageCounts)
+	}
 	if c.touched != nil {
 		w.Touched = addTouched(w.Touched, c.touched)
 		p.touched = addTouched(p.touched, c.touched)

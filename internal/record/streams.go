@@ -4,13 +4,9 @@ import "github.com/perfd/perfd/internal/load"
 
 // A messageCell counts what happened on the streams that a step opened.
 type messageCell struct {
-	count               [load.NumMessageDirections]uint64
-	bytes               [load.NumMessageDirections]uint64
-	missing             uint64
-	reordered, repeated uint64
-	unmet               uint64
-	closes              []load.CodeCount // by rising code
-	otherCloses         uint64           // with codes beyond the cap
+	load.MessageCounts
+	closes      []load.CodeCount // by rising code
+	otherCloses uint64           // with codes beyond the cap
 }
 
 // recordMessage counts what happened on a stream, all but its timings. It keeps nothing of it.
@@ -21,13 +17,13 @@ func (c *stepCell) recordMessage(m *load.Message, maxCodes int) {
 		c.messages = x
 	}
 	for i := range m.Count {
-		x.count[i] += m.Count[i]
-		x.bytes[i] += uint64(m.Bytes[i])
+		x.Count[i] += m.Count[i]
+		x.Bytes[i] += uint64(m.Bytes[i])
 	}
-	x.missing += m.Missing
-	x.reordered += one(m.Reordered)
-	x.repeated += one(m.Repeated)
-	x.unmet += one(m.Unmet)
+	x.Missing += m.Missing
+	x.Reordered += one(m.Reordered)
+	x.Repeated += one(m.Repeated)
+	x.Unmet += one(m.Unmet)
 	if m.Closed {
 		x.close(load.CodeCount{Code: m.Code, Count: 1}, maxCodes)
 	}
@@ -57,14 +53,7 @@ func (x *messageCell) close(c load.CodeCount, most int) {
 
 // add adds what another cell of the step counted.
 func (x *messageCell) add(o *messageCell, maxCodes int) {
-	for i := range o.count {
-		x.count[i] += o.count[i]
-		x.bytes[i] += o.bytes[i]
-	}
-	x.missing += o.missing
-	x.reordered += o.reordered
-	x.repeated += o.repeated
-	x.unmet += o.unmet
+	x.MessageCounts.Add(&o.MessageCounts)
 	x.otherCloses += o.otherCloses
 	for _, c := range o.closes {
 		x.close(c, maxCodes)

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -78,7 +79,14 @@ func TestMessages(t *testing.T) {
 		}
 	}
 	r.Flush()
+	counted := load.MessageCounts{Count: [2]uint64{8, 24}, Bytes: [2]uint64{56, 1600}, Missing: 24, Reordered: 8, Repeated: 8, Unmet: 8}
+	if i := slices.IndexFunc(windows, func(w *load.Window) bool { return w.Step == "live" }); i < 0 || windows[i].Messages == nil || *windows[i].Messages != counted {
+		t.Errorf("the window of the step has not %+v", counted)
+	}
 	for _, w := range windows {
+		if w.Messages != nil && w.Step != "live" {
+			t.Errorf("the window of %q has messages", w.Step)
+		}
 		if w.Step != "live message_gap" {
 			continue
 		}

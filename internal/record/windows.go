@@ -179,6 +179,9 @@ func newWindow(s *step, start time.Time) *load.Window {
 	for i, name := range s.checks {
 		w.Checks[i].Name = name
 	}
+	if s.streams {
+		w.Messages = &load.MessageCounts{}
+	}
 	return w
 }
 

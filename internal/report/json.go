@@ -38,6 +38,11 @@ func runOf(r Run) runJSON {
 			Name:     s.Name, Group: s.Group, Metric: s.Metric, Unit: s.Unit, Retries: s.Retries, Requests: s.Requests, Failed: s.Failed, ErrorRatio: number(ratio(s.Failed, s.Requests), s.Requests > 0),
 			ResponseTime: latencyJSON{number(s.P50, s.P50 > 0), number(s.P90, s.P90 > 0), number(s.P95, s.P95 > 0), number(s.P99, s.P99 > 0)},
 		}
+		if m := s.Messages; m != nil {
+			step.Messages = &messagesJSON{
+				m.Count[load.Sent], m.Count[load.Received], m.Bytes[load.Sent], m.Bytes[load.Received], m.Missing, m.Reordered, m.Repeated, m.Unmet,
+			}
+		}
 		if s.Unit != "" {
 			values := step.ResponseTime
 			step.Values, step.ResponseTime = &values, latencyJSON{number(0, false), number(0, false), number(0, false), number(0, false)}
@@ -89,6 +94,19 @@ type stepJSON struct {
 	Values *latencyJSON `json:"values,omitempty"`
 
 	Failures map[string]uint64 `json:"failed_by_cause"`
+
+	Messages *messagesJSON `json:"messages,omitempty"` // of the streams that the step opened
+}
+
+type messagesJSON struct {
+	Sent          uint64 `json:"sent"`
+	Received      uint64 `json:"received"`
+	SentBytes     uint64 `json:"sent_bytes"`
+	ReceivedBytes uint64 `json:"received_bytes"`
+	Missing       uint64 `json:"missing"`
+	Reordered     uint64 `json:"reordered"`
+	Repeated      uint64 `json:"repeated"`
+	Unmet         uint64 `json:"unmet"`
 }
 
 type checkJSON struct {

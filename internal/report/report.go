@@ -47,6 +47,9 @@ type Step struct {
 	Unit               string // of the values of such a metric, empty for seconds
 	P50, P90, P95, P99 float64
 	Failures           []Count // Failed by cause, without what is 0
+
+	// Messages are those of the streams that the step opened; nil where it opens none.
+	Messages *load.MessageCounts
 }
 
 // A Count is how often something happened for a reason.

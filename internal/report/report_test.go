@@ -75,6 +75,9 @@ func shop() Run {
 			{Name: "list products", Requests: 14820, Failed: 3, P50: 0.000871, P90: 0.0241, P95: 0.0312, P99: 0.0998},
 			{Name: "search", Requests: 14820, Failed: 15, P50: 0.061, P90: 0.312, P95: 0.42, P99: 0.71, Failures: []Count{{"timeout", 14}, {"status", 1}}},
 			{Name: "pay"},
+			{Name: "live", Requests: 40, P50: 0.002, P90: 0.003, P95: 0.003, P99: 0.004, Messages: &load.MessageCounts{
+				Count: [2]uint64{load.Sent: 80, load.Received: 12345}, Bytes: [2]uint64{load.Sent: 2400, load.Received: 3 << 20}, Missing: 3, Reordered: 1,
+			}},
 			{Name: "login_success", Metric: "rate", Requests: 200, Failed: 3, Failures: []Count{{"check", 3}}},
 			{Name: "order_size", Metric: "trend", Unit: "items", Requests: 200, P50: 3, P90: 9, P95: 12, P99: 25},
 		},

@@ -102,10 +102,27 @@ func steps(b *strings.Builder, list []Step) {
 		if s.Retries > 0 {
 			r.below = append(r.below, note{"retried", amount.Count(float64(s.Retries)) + " attempts failed and were followed by another"})
 		}
+		if s.Messages != nil {
+			r.below = append(r.below, note{"messages", messages(s.Messages)})
+		}
 		t.rows = append(t.rows, r)
 	}
 	b.WriteByte('\n')
 	t.write(b)
+}
+
+// messages writes what happened on streams, such as "12 sent, 3,400 received, 2 missing".
+func messages(m *load.MessageCounts) string {
+	parts := []string{
+		amount.Count(float64(m.Count[load.Sent])) + " sent (" + amount.Of(float64(m.Bytes[load.Sent]), "bytes") + ")",
+		amount.Count(float64(m.Count[load.Received])) + " received (" + amount.Of(float64(m.Bytes[load.Received]), "bytes") + ")",
+	}
+	for _, c := range []Count{{"missing", m.Missing}, {"late", m.Reordered}, {"repeated", m.Repeated}, {"not as each wants", m.Unmet}} {
+		if c.Count > 0 {
+			parts = append(parts, amount.Count(float64(c.Count))+" "+c.Reason)
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // checks writes the table of checks.
