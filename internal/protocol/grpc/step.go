@@ -393,7 +393,11 @@ func (x *exchange) settle(r *rpc, err error, late bool) (*statusError, error) {
 		return nil, err
 	case code == codes.Internal && (strings.HasPrefix(text, "grpc: ") || strings.HasPrefix(text, "cardinality violation")):
 		return nil, &wire.ProtocolError{Text: text}
-	case r.answered.Load(), strings.HasPrefix(text, "unexpected HTTP status code received from server"):
+	case code == codes.Internal && text == io.ErrUnexpectedEOF.Error(): // whatever status came after it
+		return nil, &partialError{}
+	case strings.HasPrefix(text, notGRPC+": 200 "):
+		return nil, &wire.ProtocolError{Text: "the server speaks no gRPC: " + strings.TrimPrefix(text, notGRPC+": 200 (OK); ")}
+	case r.answered.Load(), strings.HasPrefix(text, notGRPC):
 		return &statusError{code, text}, nil
 	case strings.HasPrefix(text, "stream terminated by RST_STREAM"):
 		return nil, &resetError{text}
@@ -417,8 +421,35 @@ func (x *exchange) broken(r *rpc, text string) error {
 			return *err
 		}
 	}
+	if text == draining {
+		return &drainedError{}
+	}
 	return &wire.ProtocolError{Text: text}
 }
+
+// draining is what grpc-go says of a request that the server will not answer, because it closes the connection.
+const draining = "the connection is draining"
+
+// A drainedError is a request on a connection that the server closes, and on another one that it closes, too.
+type drainedError struct{}
+
+func (*drainedError) Error() string {
+	return "the server closes the connection without an answer (GOAWAY)"
+}
+
+// Cause returns load.Closed.
+func (*drainedError) Cause() load.Cause { return load.Closed }
+
+// notGRPC is how grpc-go begins to say that an answer is one of HTTP alone.
+const notGRPC = "unexpected HTTP status code received from server"
+
+// A partialError is the end of an answer within a message.
+type partialError struct{}
+
+func (*partialError) Error() string { return "the answer ended within a message" }
+
+// Cause returns load.Partial.
+func (*partialError) Cause() load.Cause { return load.Partial }
 
 // A limitError is an answer that is larger than the configuration lets it be.
 type limitError struct{ text string }
