@@ -10,14 +10,23 @@ import (
 )
 
 // Span follows OpenTelemetry's semantic conventions for client spans of gRPC.
-func (s *step) Span(r *load.Result, _ []byte, span *protocol.Span) {
-	span.Name = s.service + "/" + s.method
+// The address is the path of the method, which a step on a stream may not name.
+func (s *step) Span(r *load.Result, address []byte, span *protocol.Span) {
+	service, method := s.service, s.method
+	if at := protocol.CutStream(address, span); s.method == "" {
+		service, method = splitMethod(string(at))
+	}
+	if span.Name = service + "/" + method; method == "" {
+		span.Name = "grpc" // of a stream that was not open
+	}
 	span.AddText("rpc.system", "grpc")
-	span.AddText("rpc.service", s.service)
-	span.AddText("rpc.method", s.method)
+	if method != "" {
+		span.AddText("rpc.service", service)
+		span.AddText("rpc.method", method)
+	}
 	span.AddText("server.address", s.to.origin.Host)
 	span.AddNumber("server.port", int64(s.to.origin.Port))
-	if r.Code != 0 || r.Cause == load.None {
+	if r.Code != 0 || r.Coded {
 		span.AddNumber("rpc.grpc.status_code", int64(r.Code))
 	}
 	switch {

@@ -5,14 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/interop"
+	"google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
 	"github.com/perfd/perfd/internal/expr"
@@ -515,6 +522,109 @@ func TestMistakesOfStreams(t *testing.T) {
 		_, err := compile(t, "http://127.0.0.1:1", target, step, nil)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v\nwant %s", step, err, want)
+		}
+	}
+}
+
+// The span of each request on a stream names its method, and says what was sent and came since the request before.
+func TestSpansOfStreams(t *testing.T) {
+	k := newTalker(t, map[string]func(*talk) error{"Echo": echo})
+	for _, c := range []struct {
+		step string
+		want map[string]int64
+	}{
+		{`{method: made.Talk/Echo, stream: talk}`, map[string]int64{}},
+		{`{stream: talk, send: {id: 7}, echo: json.id}`, map[string]int64{"perfd.messages.sent": 1, "perfd.messages.received": 1}},
+		{`{stream: talk, send: {id: 8}, close: end}`, map[string]int64{"perfd.messages.sent": 1, "perfd.messages.received": 1, "rpc.grpc.status_code": 0}},
+	} {
+		k.must(c.step)
+		var span protocol.Span
+		mustCompile(t, "http://"+k.address, "", c.step, nil).(protocol.SpanMapper).Span(&k.call.Result, k.call.Address, &span)
+		want := map[string]int64{"perfd.messages.sent": 0, "perfd.messages.received": 0}
+		maps.Copy(want, c.want)
+		got, method := map[string]int64{}, ""
+		for _, a := range span.Attributes {
+			switch {
+			case a.Key == "rpc.method":
+				method = a.Text
+			case strings.HasPrefix(a.Key, "perfd.") || a.Key == "rpc.grpc.status_code":
+				got[a.Key] = a.Number
+			}
+		}
+		if span.Name != "made.Talk/Echo" || method != "Echo" || !maps.Equal(want, got) {
+			t.Errorf("%s: span %q of method %q with %v, want %v", c.step, span.Name, method, got, want)
+		}
+	}
+}
+
+// A stream that is redeployed in mid-run with another description of its messages is opened again, and read by that.
+func TestAStreamIsRedeployed(t *testing.T) {
+	l := listen(t, "127.0.0.1:0")
+	address := l.Addr().String()
+	prices := func(text string) map[string]func(*talk) error {
+		return map[string]func(*talk) error{"Watch": func(k *talk) error {
+			for k.Context().Err() == nil {
+				if err := k.send(text); err != nil {
+					return err
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			return nil
+		}}
+	}
+	const head = `syntax = "proto3"; package made; message Ask { string of = 1; } service Prices { rpc Watch(Ask) returns (stream Price); } `
+	now := serveProto(t, l, head+`message Price { int32 cents = 1; }`, prices(`{"cents": 100}`))
+	k := &talker{user: newUser(t), t: t, address: address}
+	if got, want := k.must(`{method: made.Prices/Watch, stream: prices, message: {of: lamp}, reconnect: {back_off: 20ms}, receive: any}`), `{"cents":100}`; got != want {
+		t.Fatalf("received %s, want %s", got, want)
+	}
+	now.stop(t)
+	serveProto(t, listen(t, address), head+`message Price { int32 cents = 1; string currency = 2; }`, prices(`{"cents": 200, "currency": "EUR"}`))
+	eventually(t, "the stream is open again", func() bool { return k.count(timed(load.Reconnect)) == 1 })
+	// A description holds for a while, in which messages are read as before.
+	if got, want := k.must(`{stream: prices, receive: json.currency == 'EUR'}`), `{"cents":200,"currency":"EUR"}`; got != want {
+		t.Errorf("received %s, want %s", got, want)
+	}
+	if n := k.count(timed(load.Reconnect)); n != 1 {
+		t.Errorf("%d reconnects, want 1", n)
+	}
+	k.must(`{stream: prices, close: cancel}`)
+}
+
+// The services that grpc-go itself brings along are spoken to on streams of every kind.
+func TestStreamsOfInteropServices(t *testing.T) {
+	checks := health.NewServer()
+	srv := serve(t, func(g *grpc.Server) {
+		grpc_testing.RegisterTestServiceServer(g, interop.NewTestServer())
+		grpc_health_v1.RegisterHealthServer(g, checks)
+		reflection.Register(g)
+	})
+	for _, target := range []string{"{}", "{compression: gzip}"} {
+		k := &talker{user: newUser(t), t: t, address: srv.address, target: target}
+		for _, c := range []struct{ step, want string }{
+			{`{method: grpc.testing.TestService/StreamingOutputCall, message: {response_parameters: [{size: 2}, {size: 3, interval_us: 1000}]}, close: end}`, `{"payload":{"type":"COMPRESSABLE","body":"AAAA"}`},
+			{`{method: grpc.testing.TestService/StreamingInputCall, stream: in, message: {payload: {body: aGVsbG8=}}}`, ""},
+			{`{stream: in, send: {payload: {body: aGVsbG8=}}, close: end}`, `{"aggregatedPayloadSize":10}`},
+			{`{method: grpc.testing.TestService/FullDuplexCall, stream: both, send: {response_parameters: [{size: 3}]}, receive: any}`, `{"payload":{"type":"COMPRESSABLE","body":"AAAA"}`},
+			{`{stream: both, send: {response_parameters: [{size: 6}]}, receive: "json.payload.body == 'AAAAAAAA'"}`, `{"payload":{"type":"COMPRESSABLE","body":"AAAAAAAA"}`},
+			{`{stream: both, close: end}`, ""},
+			{`{method: grpc.testing.TestService/HalfDuplexCall, send: {response_parameters: [{size: 3}]}, close: end}`, `{"payload":{"type":"COMPRESSABLE","body":"AAAA"}`},
+			{`{method: grpc.health.v1.Health/Watch, stream: health, receive: any}`, `{"status":"SERVING"}`},
+			{`{method: grpc.reflection.v1.ServerReflection/ServerReflectionInfo, stream: files, send: {list_services: ""}, receive: "json.listServicesResponse.service | count == 4"}`, ""},
+			{`{stream: files, send: {file_containing_symbol: grpc.nobody.Nothing}, receive: json.errorResponse.errorCode == 5}`, ""},
+			{`{stream: files, close: end}`, ""},
+		} {
+			if got := k.must(c.step); !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s: %s, want %s…", c.step, got, c.want)
+			}
+		}
+		checks.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
+		k.must(`{stream: health, receive: json.status == 'NOT_SERVING'}`)
+		checks.SetServingStatus("", grpc_health_v1.HealthCheckResponse_SERVING)
+		k.must(`{stream: health, receive: json.status == 'SERVING'}`)
+		k.must(`{stream: health, close: cancel}`)
+		if n := k.Env.Connections.Opened.Load(); n != 1 {
+			t.Errorf("%d connections, want 1", n)
 		}
 	}
 }

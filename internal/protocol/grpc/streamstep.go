@@ -171,8 +171,9 @@ func (s *streamStep) finish(c *protocol.Call, st *stream, w *streamScratch, err 
 		r.ReceivedBytes += l.channel.received.Swap(0)
 	}
 	w.path = append(w.path[:0], st.of.path...)
-	c.Address = w.path
 	w.answer.stream = st.tally.Since
+	w.path = protocol.AppendStream(w.path, &st.tally.Since)
+	c.Address = w.path
 	st.tally.Since = expr.Stream{}
 	protocol.SplitWait(r, st.first)
 }
