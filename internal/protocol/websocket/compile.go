@@ -3,12 +3,15 @@ package websocket
 import (
 	"encoding/base64"
 	"errors"
+	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
@@ -21,11 +24,12 @@ type opening struct {
 	tls          *wire.TLS
 	host         string
 	target       *expr.Template // path and query
-	path         string         // as it is written, for spans; empty if it holds a secret
+	at           string         // host and port, and the path as it is written unless it holds a secret, for spans
 	headers      []field
 	client       *protocol.Client // the target's fields; nil for none
 	credential   string           // empty for none
 	subprotocols []string
+	deflates     bool // compression is offered
 	greetings    []*message
 	pingEvery    time.Duration
 	rules        protocol.StreamRules
@@ -98,7 +102,7 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 
 // opening compiles how the step opens a stream.
 func (c *Config) opening(k *protocol.Compiler) *opening {
-	o := &opening{pingEvery: c.PingEvery.D(), reconnect: c.Reconnect}
+	o := &opening{pingEvery: c.PingEvery.D(), reconnect: c.Reconnect, deflates: c.Compression == deflateName}
 	o.address(c.URL, k)
 	if k.Client != nil {
 		o.client = k.Client()
@@ -112,8 +116,11 @@ func (c *Config) opening(k *protocol.Compiler) *opening {
 			k.Errors.Add(h.Name.Pos, h.Name.Path, "is no name of a header field: %q", h.Name.S)
 		case strings.HasPrefix(strings.ToLower(h.Name.S), "sec-websocket-") || slices.ContainsFunc([]string{"Upgrade", "Connection", "Host"}, func(own string) bool { return strings.EqualFold(own, h.Name.S) }):
 			e := k.Errors.Add(h.Name.Pos, h.Name.Path, "%s is written by the protocol", h.Name.S)
-			if strings.EqualFold(h.Name.S, "Sec-WebSocket-Protocol") {
+			switch {
+			case strings.EqualFold(h.Name.S, "Sec-WebSocket-Protocol"):
 				e.Hint = "write subprotocols: […]"
+			case strings.EqualFold(h.Name.S, "Sec-WebSocket-Extensions"):
+				e.Hint = "write compression: " + deflateName
 			}
 		}
 		o.headers = append(o.headers, field{h.Name.S, expr.ParseTemplate(h.Value, k.Symbols, k.Errors)})
@@ -210,8 +217,10 @@ func (o *opening) address(at block.Text, k *protocol.Compiler) {
 		return
 	}
 	k.CheckURL(o.target, at)
+	o.at = net.JoinHostPort(strings.Trim(o.origin.Host, "[]"), strconv.Itoa(int(o.origin.Port)))
 	if !at.Hidden {
-		o.path, _, _ = strings.Cut(path.S, "?")
+		written, _, _ := strings.Cut(path.S, "?")
+		o.at += written
 	}
 }
 
@@ -282,13 +291,45 @@ func (o *opening) appendTarget(dst []byte, s *expr.Scope) ([]byte, error) {
 // keyLength is that of a Sec-WebSocket-Key.
 const keyLength = 24
 
-// appendRequest appends the opening request with room for its key, and returns where that is.
-func (o *opening) appendRequest(dst []byte, c *protocol.Call) (_ []byte, key int, err error) {
+// A hello is an opening request, with which a stream is opened again, too.
+type hello struct {
+	text  []byte
+	keyAt int // where its key is
+
+	by       *credential.Credential // nil for none
+	value    *credential.Value      // of by, as the fields between two offsets say it
+	from, to int
+}
+
+func (h *hello) key() []byte { return h.text[h.keyAt : h.keyAt+keyLength] }
+
+// renew has the request say the present value of its credential: the one that it was sent with first may have expired.
+func (h *hello) renew() error {
+	if h.by == nil {
+		return nil
+	}
+	now := h.by.Value()
+	switch {
+	case now == nil:
+		return errNoCredential(h.by.Name())
+	case now == h.value:
+		return nil
+	}
+	h.text = slices.Replace(h.text, h.from, h.to, now.Header...)
+	h.value, h.to = now, h.from+len(now.Header)
+	return nil
+}
+
+// appendRequest writes the opening request with room for its key.
+func (o *opening) appendRequest(h *hello, c *protocol.Call) (err error) {
+	dst, key := h.text[:0], 0
+	defer func() { h.text, h.keyAt = dst, key }()
+	h.by = nil
 	env := c.VU.Env
 	dst = append(dst, "GET "...)
 	from := len(dst)
 	if dst, err = o.appendTarget(dst, c.Scope); err != nil {
-		return dst, 0, err
+		return err
 	}
 	path := string(dst[from:])
 	dst = append(dst, " HTTP/1.1\r\n"...)
@@ -298,6 +339,9 @@ func (o *opening) appendRequest(dst []byte, c *protocol.Call) (_ []byte, key int
 	dst = append(append(dst, make([]byte, keyLength)...), "\r\n"...)
 	if len(o.subprotocols) > 0 {
 		dst = appendField(dst, "Sec-WebSocket-Protocol", strings.Join(o.subprotocols, ", "))
+	}
+	if o.deflates {
+		dst = appendField(dst, "Sec-WebSocket-Extensions", deflateOffer)
 	}
 	written := []string{}
 	add := func(name, value string) {
@@ -310,19 +354,22 @@ func (o *opening) appendRequest(dst []byte, c *protocol.Call) (_ []byte, key int
 	for _, f := range o.headers {
 		value, verr := f.value.Append(nil, c.Scope)
 		if verr != nil {
-			return dst, 0, verr
+			return verr
 		}
 		add(f.name, string(value))
 	}
 	if o.credential != "" {
-		value := env.Credentials[o.credential].Value()
+		by := env.Credentials[o.credential]
+		value := by.Value()
 		if value == nil {
-			return dst, 0, errNoCredential(o.credential)
+			return errNoCredential(o.credential)
 		}
 		if value.Sign != nil || len(value.Query) > 0 {
-			return dst, 0, &expr.ValueError{Text: "credentials " + o.credential + " sign requests or write into their query, which the opening of a stream does not have"}
+			return &expr.ValueError{Text: "credentials " + o.credential + " sign requests or write into their query, which the opening of a stream does not have"}
 		}
+		h.by, h.value, h.from = by, value, len(dst)
 		dst = append(dst, value.Header...)
+		h.to = len(dst)
 	}
 	if o.client != nil && o.client.Header != nil {
 		o.client.Header(func(name, value string) {
@@ -343,7 +390,8 @@ func (o *opening) appendRequest(dst []byte, c *protocol.Call) (_ []byte, key int
 	if jar := c.VU.Cookies(); jar != nil {
 		dst = jar.AppendCookies(dst, &o.origin, []byte(path))
 	}
-	return append(dst, "\r\n"...), key, err
+	dst = append(dst, "\r\n"...)
+	return err
 }
 
 // timings are those of every stream that the opening opens.

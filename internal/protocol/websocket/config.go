@@ -5,6 +5,7 @@
 package websocket
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/perfd/perfd/internal/block"
@@ -25,6 +26,7 @@ type Config struct {
 	Headers      block.Entries[block.Text] `yaml:"headers" doc:"Header fields of the opening request; they take the place of those of the target's http block of the same name."`
 	Credentials  block.Text                `yaml:"credentials" doc:"Name of the entry of credentials that the opening request is sent with, or none (default: the target's)."`
 	Subprotocols []block.Text              `yaml:"subprotocols" doc:"Subprotocols to offer, the preferred first. The server must choose one."`
+	Compression  string                    `yaml:"compression" doc:"none or permessage-deflate, which is offered then, without windows that last: messages are compressed if the server agrees (default none)."`
 	OnOpen       []Message                 `yaml:"on_open" doc:"Messages to send whenever the stream was opened, again after each reconnect too: subscriptions, say."`
 	PingEvery    block.Duration            `yaml:"ping_every" scale:"time" doc:"Send a ping this often as long as the stream is open."`
 	Sequence     block.Text                `yaml:"sequence" doc:"The number of a message in the stream's sequence, such as json.seq: messages that are missing, come late or twice are counted. It reads the message only."`
@@ -54,6 +56,9 @@ type TargetConfig struct {
 
 const defaultMaxMessage = 1 << 20
 
+// compressionNone is the value of compression that offers none.
+const compressionNone = "none"
+
 // DefaultTarget returns the block of a target without one.
 func DefaultTarget() *TargetConfig { return &TargetConfig{MaxMessage: defaultMaxMessage} }
 
@@ -78,7 +83,7 @@ func (m *Message) Validate(at *block.Node, errs *block.Errors) {
 }
 
 // ofOpening are the keys that say how a stream is opened.
-var ofOpening = []string{"headers", "credentials", "subprotocols", "on_open", "ping_every", "sequence", "sequence_per", "each", "reconnect"}
+var ofOpening = []string{"headers", "credentials", "subprotocols", "compression", "on_open", "ping_every", "sequence", "sequence_per", "each", "reconnect"}
 
 // Validate checks what needs no other part of the configuration.
 func (c *Config) Validate(at *block.Node, errs *block.Errors) {
@@ -90,6 +95,9 @@ func (c *Config) Validate(at *block.Node, errs *block.Errors) {
 		}
 	}
 	protocol.ValidateSequence(at, errs)
+	if n, known := at.Get("compression"), []string{compressionNone, deflateName}; n != nil && !slices.Contains(known, c.Compression) {
+		errs.Add(n.Pos, n.Path, "must be none or %s, got %s", deflateName, n.Found()).Hint = block.Nearest(c.Compression, known)
+	}
 	var waits []string
 	for _, key := range []string{"receive", "echo", "listen", "ping", "close"} {
 		if at.Get(key) != nil {

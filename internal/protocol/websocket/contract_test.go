@@ -76,12 +76,15 @@ func readHead(c net.Conn) []byte {
 }
 
 // greet agrees to what a client asks for.
-func greet(c net.Conn) bool {
+func greet(c net.Conn) bool { return greetWith(c, "") }
+
+// greetWith is greet with header fields besides.
+func greetWith(c net.Conn, fields string) bool {
 	_, rest, asked := bytes.Cut(readHead(c), []byte("Sec-WebSocket-Key: "))
 	key, _, _ := bytes.Cut(rest, []byte("\r\n"))
 	sum := sha1.Sum(append(slices.Clip(key), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
 	_, err := io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+
-		base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
+		base64.StdEncoding.EncodeToString(sum[:])+"\r\n"+fields+"\r\n")
 	return asked && err == nil
 }
 

@@ -39,20 +39,25 @@ type session struct {
 	until     int64 // when listening ends
 
 	// What opens the stream again; nil where nothing does.
-	hello, greetings []byte
-	keyAt, greeted   int
-	greetedBytes     int64
+	hello        *hello
+	greetings    []byte
+	squeezed     []byte // the greetings for a server that agrees to compression
+	greeted      int
+	greetedBytes int64
 
 	// Of the message that is being read.
 	op        byte // 0 between messages
+	packed    bool // it is compressed
 	in        bool // within a frame, whose header was read
 	fin       bool
 	left      uint64 // bytes of the frame that are not read yet
 	fragments int
-	text      []byte // of a message in several pieces
-	filled    int64  // when the last bytes came
-	first     int64  // when the first bytes came since the request under way began, 0 for none
-	lost      error  // why the stream was lost; nil for one that is open or was closed
+	text      []byte    // of a message in several pieces
+	plain     *appender // holds the last message if that was compressed; nil otherwise
+	filled    int64     // when the last bytes came
+	first     int64     // when the first bytes came since the request under way began, 0 for none
+	deflates  bool      // the server has agreed to compression
+	lost      error     // why the stream was lost; nil for one that is open or was closed
 	lostAt    int64
 	pend      []byte
 	pingAt    int64 // when the next ping is due, 0 for none
@@ -136,16 +141,22 @@ func (s *session) open(c *protocol.Call) error {
 	s.end(closeNormal)
 	s.tally.Begin(c, s.of.rules)
 	var err error
-	if s.hello, s.keyAt, err = s.of.appendRequest(s.hello[:0], c); err != nil {
+	if s.hello == nil {
+		s.hello = &hello{}
+	}
+	if err = s.of.appendRequest(s.hello, c); err != nil {
 		return err
 	}
-	s.greetings, s.greeted, s.greetedBytes = s.greetings[:0], 0, 0
+	s.greetings, s.squeezed, s.greeted, s.greetedBytes = s.greetings[:0], s.squeezed[:0], 0, 0
 	for _, m := range s.of.greetings {
 		payload, err := m.append(nil, c.Scope)
 		if err != nil {
 			return err
 		}
 		s.greetings = appendFrame(s.greetings, m.first, uint32(s.source.Draw()), payload)
+		if s.of.deflates {
+			s.squeezed = appendMessage(s.squeezed, m.first, uint32(s.source.Draw()), payload, true)
+		}
 		s.greeted++
 		s.greetedBytes += int64(len(payload))
 	}
@@ -153,10 +164,13 @@ func (s *session) open(c *protocol.Call) error {
 		return err
 	}
 	if s.of.reconnect == nil {
-		s.hello, s.greetings = nil, nil
+		s.hello, s.greetings, s.squeezed = nil, nil, nil
 	}
 	return nil
 }
+
+// unauthorized is the status of an opening whose credential was not accepted.
+const unauthorized = 401
 
 // A statusError is an answer to an opening request that opens nothing.
 type statusError struct{ code int }
@@ -188,7 +202,11 @@ func (s *session) connect(deadline int64, r *load.Result, c *protocol.Call) erro
 	if s.greeted == 0 {
 		return nil
 	}
-	if err := s.stream.Write(s.greetings, deadline); err != nil {
+	greetings := s.greetings
+	if s.deflates {
+		greetings = s.squeezed
+	}
+	if err := s.stream.Write(greetings, deadline); err != nil {
 		s.closed(0, load.ClosedError)
 		return err
 	}
@@ -201,8 +219,11 @@ func (s *session) connect(deadline int64, r *load.Result, c *protocol.Call) erro
 func (s *session) shake(deadline int64, r *load.Result, c *protocol.Call) error {
 	var key [16]byte
 	rand.Read(key[:])
-	base64.StdEncoding.Encode(s.hello[s.keyAt:s.keyAt+keyLength], key[:])
-	if err := s.stream.Exchange(s.hello, deadline); err != nil {
+	if err := s.hello.renew(); err != nil {
+		return err
+	}
+	base64.StdEncoding.Encode(s.hello.key(), key[:])
+	if err := s.stream.Exchange(s.hello.text, deadline); err != nil {
 		return err
 	}
 	head, err := s.stream.ReadHead(longestHead, deadline)
@@ -211,7 +232,7 @@ func (s *session) shake(deadline int64, r *load.Result, c *protocol.Call) error 
 	}
 	if c != nil {
 		if jar := c.VU.Cookies(); jar != nil {
-			_, target, _ := strings.Cut(string(s.hello), " ")
+			_, target, _ := strings.Cut(string(s.hello.text), " ")
 			target, _, _ = strings.Cut(target, " ")
 			path, _, _ := strings.Cut(target, "?")
 			for field := range head.Values("Set-Cookie") {
@@ -221,6 +242,9 @@ func (s *session) shake(deadline int64, r *load.Result, c *protocol.Call) error 
 		r.Code = int32(head.Status)
 		protocol.Scratch[answer](c).head = head
 	}
+	if head.Status == unauthorized && s.hello.by != nil {
+		s.hello.by.Refused(s.hello.value)
+	}
 	if head.Status != 101 {
 		return &statusError{head.Status}
 	}
@@ -229,7 +253,7 @@ func (s *session) shake(deadline int64, r *load.Result, c *protocol.Call) error 
 
 // agreed checks what the server has agreed to.
 func (s *session) agreed(head *wire.Head) error {
-	sum := sha1.Sum(append(slices.Clone(s.hello[s.keyAt:s.keyAt+keyLength]), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
+	sum := sha1.Sum(append(slices.Clone(s.hello.key()), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
 	accept := base64.StdEncoding.EncodeToString(sum[:])
 	if !head.Has("Upgrade", "websocket") || !head.Has("Connection", "upgrade") {
 		return protocolError("the server switches to another protocol than WebSocket")
@@ -244,10 +268,16 @@ func (s *session) agreed(head *wire.Head) error {
 	if v, _ := only("Sec-WebSocket-Accept"); v != accept {
 		return protocolError("the server's Sec-WebSocket-Accept is %.40q and belongs to another request", v)
 	}
-	if v, n := only("Sec-WebSocket-Extensions"); n > 0 {
+	v, n := only("Sec-WebSocket-Extensions")
+	switch s.deflates = n == 1 && s.of.deflates; {
+	case s.deflates:
+		if err := agreedDeflate(v); err != nil {
+			return err
+		}
+	case n > 0:
 		return protocolError("the server uses extension %.40q, which was not offered", v)
 	}
-	v, n := only("Sec-WebSocket-Protocol")
+	v, n = only("Sec-WebSocket-Protocol")
 	switch {
 	case n == 0 && len(s.of.subprotocols) > 0:
 		return protocolError("the server chooses none of the subprotocols %s", strings.Join(s.of.subprotocols, ", "))
@@ -320,6 +350,7 @@ func (s *session) lose(err error) {
 func (s *session) closed(code int32, why load.CloseReason) {
 	s.stream.Shut(why)
 	s.text, s.pend = nil, nil
+	s.forget()
 	s.tally.Closed(s.stream.Now(), code)
 }
 
@@ -335,6 +366,7 @@ func (s *session) tell(code uint16, deadline int64) {
 func (s *session) next(deadline int64) (payload []byte, err error) {
 	if s.op == 0 {
 		s.text = nil // of the message before: a stream that waits holds none
+		s.forget()
 	}
 	for {
 		if s.in {
@@ -343,8 +375,7 @@ func (s *session) next(deadline int64) (payload []byte, err error) {
 				return nil, err
 			}
 			if whole != nil {
-				s.tally.Received(s.filled, len(whole), whole)
-				return whole, nil
+				return s.message(whole)
 			}
 		}
 		if !s.in {
@@ -368,15 +399,9 @@ func (s *session) next(deadline int64) (payload []byte, err error) {
 					return nil, err
 				}
 				if h.fin && h.op != opContinuation && uint64(len(p)-n) >= h.length {
-					s.op = 0
 					size := n + int(h.length)
 					s.stream.Take(size)
-					payload = p[n:size:size]
-					if h.op == opText && !utf8.Valid(payload) {
-						return nil, errInvalid
-					}
-					s.tally.Received(s.filled, len(payload), payload)
-					return payload, nil
+					return s.message(p[n:size:size])
 				}
 				s.stream.Take(n)
 				s.in, s.fin, s.left = true, h.fin, h.length
@@ -389,20 +414,47 @@ func (s *session) next(deadline int64) (payload []byte, err error) {
 	}
 }
 
+// message takes the message that has come whole.
+func (s *session) message(payload []byte) (_ []byte, err error) {
+	op := s.op
+	if s.op = 0; s.packed {
+		s.plain = rooms.Get().(*appender) //nolint:forcetypeassert // it holds nothing else
+		s.plain.to, err = inflate(s.plain.to, payload, s.of.maxMessage)
+		if payload = s.plain.to; err != nil {
+			return nil, err
+		}
+	}
+	if op == opText && !utf8.Valid(payload) {
+		return nil, errInvalid
+	}
+	s.tally.Received(s.filled, len(payload), payload)
+	return payload, nil
+}
+
+// forget gives up the room of a message that was compressed.
+func (s *session) forget() {
+	if s.plain != nil {
+		release(s.plain)
+		s.plain = nil
+	}
+}
+
 var errInvalid error = &codedError{closeInvalid, &wire.ProtocolError{Text: "a text message is not valid UTF-8"}}
 
 // admit checks that a frame may come now, and that its message is not too long.
 func (s *session) admit(h *header) error {
 	switch {
-	case h.compressed:
+	case h.compressed && !s.deflates:
 		return protocolError("a message is compressed, which was not agreed on")
+	case h.compressed && h.op == opContinuation:
+		return protocolError("a message becomes compressed after it has begun")
 	case h.op == opContinuation && s.op == 0:
 		return protocolError("a frame continues a message that has not begun")
 	case h.op != opContinuation && s.op != 0:
 		return protocolError("a message begins within another")
 	}
 	if h.op != opContinuation {
-		s.op, s.fragments, s.text = h.op, 0, nil
+		s.op, s.packed, s.fragments, s.text = h.op, h.compressed, 0, nil
 	}
 	if s.fragments++; s.fragments > maxFragment {
 		return protocolError("a message has more than %d frames", maxFragment)
@@ -435,10 +487,6 @@ func (s *session) piece() (whole []byte, err error) {
 	}
 	if s.in = false; !s.fin {
 		return nil, nil
-	}
-	op := s.op
-	if s.op = 0; op == opText && !utf8.Valid(s.text) {
-		return nil, errInvalid
 	}
 	if s.text == nil {
 		s.text = []byte{}

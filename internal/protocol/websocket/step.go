@@ -58,7 +58,7 @@ type answer struct {
 	duration time.Duration
 	stream   expr.Stream
 
-	payload, frame, own, other []byte
+	payload, frame, own, other, address []byte
 }
 
 func (a *answer) Code() int               { return a.code }
@@ -171,6 +171,8 @@ func (s *step) finish(c *protocol.Call, sess *session, a *answer, err error) {
 	r.ReceivedBytes = sess.stream.ReceivedBytes - sess.counted.received
 	sess.counted.sent, sess.counted.received = sess.stream.SentBytes, sess.stream.ReceivedBytes
 	a.stream, sess.tally.Since = sess.tally.Since, expr.Stream{}
+	a.address = protocol.AppendStream(append(a.address[:0], sess.of.at...), &a.stream)
+	c.Address = a.address
 	protocol.SplitWait(r, sess.first)
 }
 
@@ -254,12 +256,9 @@ func (s *session) catchUp(deadline int64) error {
 		return nil
 	}
 	for s.stream.Now() < deadline {
-		came, err := s.stream.Poll()
-		if err != nil {
-			return err
-		}
-		if !came && len(s.stream.Unread()) == 0 {
-			return nil
+		came, ended := s.stream.Poll()
+		if ended != nil && !errors.Is(ended, io.EOF) || !came && len(s.stream.Unread()) == 0 {
+			return ended
 		}
 		if came {
 			s.filled = s.stream.Now()
@@ -276,7 +275,7 @@ func (s *session) catchUp(deadline int64) error {
 			s.tally.Keep(payload)
 		}
 		if !came {
-			return nil
+			return ended
 		}
 	}
 	return nil
@@ -319,7 +318,7 @@ func (s *step) write(c *protocol.Call, sess *session, a *answer, now int64) (err
 			return err
 		}
 	}
-	a.frame = appendFrame(a.frame[:0], s.send.first, uint32(sess.source.Draw()), a.payload)
+	a.frame = appendMessage(a.frame[:0], s.send.first, uint32(sess.source.Draw()), a.payload, sess.deflates)
 	sess.tally.Sent(now, 1, int64(len(a.payload)))
 	if (s.wanted.Receives || s.wanted.Echoes) && len(sess.stream.Unread()) == 0 && !sess.in {
 		sess.pend = a.frame

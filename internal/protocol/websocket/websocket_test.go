@@ -6,17 +6,23 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
 
+	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
@@ -364,4 +370,105 @@ func TestAnOpeningThatIsRefused(t *testing.T) {
 	}
 	u.base = serve(t, echo).URL
 	u.fails(`{url: /, stream: other, subprotocols: [unknown]}`, load.Protocol)
+}
+
+// A givenSource has one value after another.
+type givenSource struct{ n atomic.Int32 }
+
+func (s *givenSource) Fetch(context.Context, *credential.Client) (*credential.Value, error) {
+	n := s.n.Add(1)
+	return &credential.Value{Lifetime: time.Second + time.Hour*time.Duration(n-1), Header: fmt.Appendf(nil, "Authorization: Bearer %d\r\n", n)}, nil
+}
+
+// TestAReconnectProvesItselfAgain loses a stream whose token is not accepted any more when it is opened again.
+func TestAReconnectProvesItselfAgain(t *testing.T) {
+	var mu sync.Mutex
+	var shown []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		shown = append(shown, r.Header.Get("Authorization"))
+		n := len(shown)
+		mu.Unlock()
+		if n > 1 && r.Header.Get("Authorization") == "Bearer 1" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.CloseNow()
+		if n > 1 {
+			_ = echo(r.Context(), c) // until the client leaves
+		}
+		_ = c.Close(websocket.StatusServiceRestart, "deploy") // likewise
+	}))
+	defer s.Close()
+	by := credential.New(credential.Options{Name: "token", Source: &givenSource{}, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { by.Run(ctx) })
+	defer wg.Wait()
+	defer cancel()
+	<-by.Tried()
+	u := newUser(t, s.URL)
+	u.vu.Env.Credentials = map[string]*credential.Credential{"token": by}
+	var errs block.Errors
+	c := Kind.Step()
+	block.Decode(block.Parse("step.yaml", []byte(`{url: /, on_open: [{text: again}], reconnect: {back_off: 50ms}, receive: any}`), &errs), c, &errs)
+	step := c.Compile(&protocol.Compiler{
+		Base: block.Text{S: s.URL}, Symbols: expr.NewSymbols(nil), Errors: &errs, Credentials: "token",
+		Credential: func(string) *credential.Definition { return &credential.Definition{Fields: []string{"Authorization"}} },
+	})
+	if err := errs.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if c := u.do(step, 10*time.Second); c.Result.Cause != load.Closed {
+		t.Fatalf("cause %v: %v", c.Result.Cause, c.Err)
+	}
+	if got := u.must(`{receive: any}`).Response.Body(); string(got) != "again" {
+		t.Errorf("received %q", got)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if n := len(shown); n < 3 || shown[0] != "Bearer 1" || shown[1] != "Bearer 1" || shown[n-1] != "Bearer 2" {
+		t.Errorf("the server was shown %q, want the second token after the first was refused", shown)
+	}
+}
+
+// TestSpans has each request on a stream say where that leads, and what came since the request before.
+func TestSpans(t *testing.T) {
+	u := newUser(t, serve(t, echo).URL)
+	_, port, _ := strings.Cut(u.base, "http://127.0.0.1:")
+	for _, c := range []struct {
+		step, name string
+		want       map[string]string
+	}{
+		{`{url: "/live?key=hush"}`, "websocket open", map[string]string{"http.response.status_code": "101"}},
+		{`{send: {text: hello}}`, "websocket send", map[string]string{"perfd.messages.sent": "1"}},
+		{`{receive: any}`, "websocket receive", map[string]string{"perfd.messages.received": "1"}},
+		{`{send: {text: hello}, echo: body}`, "websocket echo", map[string]string{"perfd.messages.sent": "1", "perfd.messages.received": "1"}},
+		{`{ping: true}`, "websocket ping", nil},
+		{`{listen: 1ms}`, "websocket listen", nil},
+		{`{close: 4321}`, "websocket close", map[string]string{"perfd.websocket.close_code": "4321"}},
+	} {
+		u.must(c.step)
+		step := compile(t, u.base, c.step)
+		var span protocol.Span
+		step.(protocol.SpanMapper).Span(&u.call.Result, u.call.Address, &span)
+		want := map[string]string{
+			"network.protocol.name": "websocket", "server.address": "127.0.0.1", "server.port": port, "url.template": "/live",
+			"perfd.messages.sent": "0", "perfd.messages.received": "0",
+		}
+		maps.Copy(want, c.want)
+		got := map[string]string{}
+		for _, a := range span.Attributes {
+			if got[a.Key] = a.Text; a.Numeric {
+				got[a.Key] = strconv.FormatInt(a.Number, 10)
+			}
+		}
+		if diff := cmp.Diff(want, got); span.Name != c.name || diff != "" {
+			t.Errorf("%s: span %q (-want +got):\n%s", c.step, span.Name, diff)
+		}
+	}
 }
