@@ -163,7 +163,8 @@ func (s *eventStep) Timings() []load.MessageTiming {
 
 // Span describes the request where there is one.
 func (s *eventStep) Span(r *load.Result, address []byte, span *protocol.Span) {
-	if span.Name = "events"; s.opens {
+	span.Name = "events"
+	if address = protocol.CutStream(address, span); s.opens {
 		s.step.Span(r, address, span)
 	}
 }
@@ -187,7 +188,8 @@ type eventAnswer struct {
 	duration time.Duration
 	stream   expr.Stream
 
-	own []byte // an event that waited
+	own     []byte // an event that waited
+	address []byte
 }
 
 // An event is one event as expressions read it.
@@ -341,6 +343,7 @@ func (s *eventStep) ask(c *protocol.Call, sess *eventSession, a *eventAnswer) (i
 	sent := sess.stream.Now()
 	s.step.Do(c)
 	w.x.Into = nil
+	sess.address = append(sess.address[:0], c.Address...)
 	if c.Result.Cause != load.None {
 		return false, c.Err
 	}
@@ -364,7 +367,7 @@ func (s *eventStep) ask(c *protocol.Call, sess *eventSession, a *eventAnswer) (i
 	sess.tally.Begin(c, s.rules)
 	sess.tally.Fields(sess.fields)
 	sess.begun(sent, false)
-	sess.keepRequest(w)
+	sess.keepRequest(c, w)
 	return true, nil
 }
 

@@ -2,8 +2,10 @@ package http
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -16,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perfd/perfd/internal/block"
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
@@ -489,4 +492,119 @@ func TestContractOfEvents(t *testing.T) {
 		Ask:         readHead,
 		Garbage:     "220 mail.example.com ESMTP\r\n\r\n",
 	})
+}
+
+// The request of a stream that was lost shows what the credential is by then, wherever it stands in it.
+func TestAResumedStreamProvesItselfAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		first, second credential.Value
+		says          string   // the mark of the second
+		want          []string // of each request: address, Authorization, X-Signature, what follows them, body
+	}{
+		"a token": {
+			credential.Value{Lifetime: time.Second, Header: []byte("Authorization: one\r\n")}, credential.Value{Header: []byte("Authorization: the-second\r\n")}, "the-second",
+			[]string{"/?a=b one   hi", "/?a=b one  7 hi", "/?a=b the-second  7 hi"},
+		},
+		"a part of the query": {
+			credential.Value{Lifetime: time.Second, Query: []byte("key=1")}, credential.Value{Query: []byte("key=22")}, "key=22",
+			[]string{"/?a=b&key=1    hi", "/?a=b&key=1   7 hi", "/?a=b&key=22   7 hi"},
+		},
+		"a signature": {
+			credential.Value{Lifetime: time.Second, Sign: signer("x")}, credential.Value{Header: []byte("Authorization: id\r\n"), Sign: signer("y")}, " id ",
+			[]string{"/?a=b  x1POST/?a=bhi  hi", "/?a=b  x2POST/?a=bhi 7 hi", "/?a=b id y1POST/?a=bhi 7 hi"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			var got []string
+			u := newSubscriber(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				mu.Lock()
+				line := strings.Join([]string{r.URL.RequestURI(), r.Header.Get("Authorization"), r.Header.Get("X-Signature"), r.Header.Get("Last-Event-ID"), string(body)}, " ")
+				got = append(got, line)
+				n := len(got)
+				mu.Unlock()
+				if n > 1 && !strings.Contains(line, c.says) {
+					w.WriteHeader(unauthorized)
+					return
+				}
+				pushes(eventStream, fmt.Sprintf("id: 7\ndata: %d\n\n", n))(w, r)
+				if n > 1 {
+					<-r.Context().Done()
+				}
+			}))
+			source := &givenSource{}
+			source.next.Store(&c.first)
+			by := credential.New(credential.Options{Name: "proof", Source: source, Log: slog.New(slog.DiscardHandler)})
+			ctx, cancel := context.WithCancel(context.Background())
+			var wg sync.WaitGroup
+			wg.Go(func() { by.Run(ctx) })
+			t.Cleanup(func() {
+				cancel()
+				wg.Wait()
+			})
+			<-by.Tried()
+			u.credentials = map[string]*credential.Definition{"proof": {Name: block.Text{S: "proof"}, Source: source}}
+			u.env.Credentials = map[string]*credential.Credential{"proof": by}
+			u.must(`{url: "/?a=b", body: hi, credentials: proof, events: {count: 1, reconnect: {back_off: 20ms}}}`)
+			source.next.Store(&c.second)
+			u.must(`{events: {receive: any}}`)
+			mu.Lock()
+			defer mu.Unlock()
+			n := len(got)
+			if n < 3 || got[0] != c.want[0] || got[1] != c.want[1] || got[n-1] != c.want[2] {
+				t.Errorf("the server got\n%q, want\n%q", got, c.want)
+			}
+		})
+	}
+}
+
+// signer returns what signs requests, and counts them.
+func signer(by string) func([]byte, *credential.Request) ([]byte, error) {
+	var n atomic.Int32
+	return func(dst []byte, r *credential.Request) ([]byte, error) {
+		return fmt.Appendf(dst, "X-Signature: %s%d%s%s%s\r\n", by, n.Add(1), r.Method, r.Target, r.Body), nil
+	}
+}
+
+// The span of each request on a stream says what came since the one before, and where the stream leads.
+func TestSpansOfEvents(t *testing.T) {
+	t.Parallel()
+	u := newSubscriber(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		pushes(eventStream, "id: 1\ndata: a\n\n", "id: 2\ndata: b\n\n", "id: 5\ndata: c\n\n")(w, r)
+		<-r.Context().Done()
+	}))
+	for _, c := range []struct {
+		step, name string
+		want       map[string]int64
+		url        bool
+	}{
+		{`{url: "/news?key=hush", events: {count: 2, sequence: id}}`, "GET /news", map[string]int64{"perfd.messages.sent": 0, "perfd.messages.received": 2, "http.response.status_code": 200}, true},
+		{`{events: {receive: any}}`, "events", map[string]int64{"perfd.messages.sent": 0, "perfd.messages.received": 1, "perfd.messages.missing": 2}, false},
+		{`{url: /news, events: {listen: 50ms}}`, "GET /news", map[string]int64{"perfd.messages.sent": 0, "perfd.messages.received": 0, "http.response.status_code": 200}, true},
+	} {
+		u.must(c.step)
+		var span protocol.Span
+		u.step(c.step).(protocol.SpanMapper).Span(&u.call.Result, u.call.Address, &span)
+		got, url := map[string]int64{}, ""
+		for _, a := range span.Attributes {
+			switch a.Key {
+			case "server.port":
+			case "url.full":
+				url = a.Text
+			default:
+				if a.Numeric {
+					got[a.Key] = a.Number
+				}
+			}
+		}
+		if _, of := c.want["http.response.status_code"]; !of || u.call.Result.Code == 0 {
+			delete(c.want, "http.response.status_code")
+		}
+		if diff := cmp.Diff(c.want, got); span.Name != c.name || diff != "" || strings.Contains(url, "hush") || c.url != strings.Contains(url, "/news") {
+			t.Errorf("%s: span %q at %q, numbers (-want +got):\n%s", c.step, span.Name, url, diff)
+		}
+	}
 }

@@ -3,10 +3,12 @@ package http
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"time"
 
+	"github.com/perfd/perfd/internal/credential"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
@@ -26,9 +28,13 @@ type eventSession struct {
 	tally      protocol.Tally
 	reader     eventReader
 
-	request []byte // that opens the stream again, nil where nothing does
-	head    int    // length of its head without the empty line
+	request []byte                 // that opens the stream again, nil where nothing does
+	head    int                    // length of its head without the empty line
+	proof   proof                  // in it
+	by      *credential.Credential // nil for none
 	maxHead int
+
+	address []byte // of the request that was sent last, for spans
 
 	opened    bool // the request under way has opened a stream
 	listening bool // events are taken as they come, and none waits to be received
@@ -130,13 +136,57 @@ func (s *eventSession) begun(sent int64, resumes bool) {
 }
 
 // keepRequest keeps the request that was sent last, where it may be sent again.
-func (s *eventSession) keepRequest(w *scratch) {
+func (s *eventSession) keepRequest(c *protocol.Call, w *scratch) {
 	s.request = nil
 	if s.of.reconnect == nil || w.x.Stream != nil {
 		return
 	}
 	s.request = bytes.Clone(w.x.Out)
 	s.head = bytes.Index(s.request, []byte("\r\n\r\n")) + 2
+	if s.proof, s.by = w.proof, nil; s.proof.value != nil {
+		s.by = c.VU.Env.Credentials[s.of.credential]
+	}
+}
+
+// renew has the kept request say the present value of its credential: the one that it was sent with first may have expired,
+// and a signature is of its time.
+func (s *eventSession) renew() error {
+	if s.by == nil {
+		return nil
+	}
+	now, was := s.by.Value(), s.proof.value
+	switch {
+	case now == nil:
+		return fmt.Errorf("%w: %s", credential.ErrNone, s.by.Name())
+	case now == was && now.Sign == nil:
+		return nil
+	}
+	request := make([]byte, 0, len(s.request)+len(now.Header)+len(now.Query))
+	line, _, _ := bytes.Cut(s.request, []byte("\r\n"))
+	rest := len(line)
+	if at := bytes.Index(line, was.Query); at > 0 && len(was.Query) > 0 {
+		request = append(append(request, line[:at]...), now.Query...)
+		rest = at + len(was.Query)
+	} else {
+		request = append(request, line...)
+	}
+	request = append(request, s.request[rest:s.proof.from]...)
+	from := len(request)
+	request = append(request, now.Header...)
+	if now.Sign != nil {
+		method, target, _ := bytes.Cut(request, []byte(" "))
+		target, _, _ = bytes.Cut(target, []byte(" "))
+		var err error
+		request, err = now.Sign(request, &credential.Request{Method: string(method), Host: hostOf(request), Target: target, Body: s.request[s.head+2:], At: time.Now()})
+		if err != nil {
+			return err
+		}
+	}
+	to := len(request)
+	request = append(request, s.request[s.proof.to:]...)
+	s.head += len(request) - len(s.request)
+	s.request, s.proof = request, proof{now, from, to}
+	return nil
 }
 
 // event returns the event that next has found.
@@ -304,6 +354,9 @@ func (s *eventSession) connect(deadline int64, r *load.Result) error {
 
 // ask sends the request again.
 func (s *eventSession) ask(deadline int64) error {
+	if err := s.renew(); err != nil {
+		return err
+	}
 	request := append(make([]byte, 0, len(s.request)+len(s.reader.id)+24), s.request[:s.head]...)
 	if len(s.reader.id) > 0 {
 		request = append(append(append(request, "Last-Event-ID: "...), s.reader.id...), "\r\n"...)
@@ -317,6 +370,9 @@ func (s *eventSession) ask(deadline int64) error {
 		return err
 	}
 	if head.Status != 200 {
+		if head.Status == unauthorized && s.by != nil {
+			s.by.Refused(s.proof.value)
+		}
 		if head.Status == 204 { // the server asks to come no more (HTML, section 9.2.5)
 			s.request = nil
 		}
@@ -346,6 +402,8 @@ func (s *eventSession) finish(c *protocol.Call, a *eventAnswer, opened bool) {
 	r.ReceivedBytes += s.stream.ReceivedBytes - s.counted.received
 	s.counted.sent, s.counted.received = s.stream.SentBytes, s.stream.ReceivedBytes
 	a.stream, s.tally.Since = s.tally.Since, expr.Stream{}
+	a.address = protocol.AppendStream(append(a.address[:0], s.address...), &a.stream)
+	c.Address = a.address
 	first := s.first
 	if opened {
 		first = protocol.Explained(r) // the head of the answer has come

@@ -137,7 +137,7 @@ func (h *hop) admit(c *protocol.Call, sess *session) error {
 // origin has the header fields of the request before it.
 func (s *step) encodeHop(h *hop, fields []byte, c *protocol.Call, w *scratch, sess *session) (err error) {
 	x := &w.x
-	x.Stream = nil
+	x.Stream, w.proof = nil, proof{}
 	x.Out = append(x.Out[:0], h.method...)
 	x.Out = append(x.Out, ' ')
 	x.Out = append(x.Out, h.at.RequestURI()...)

@@ -57,6 +57,7 @@ type scratch struct {
 
 	at *wire.Origin // that the last request was sent to
 
+	proof proof              // what a credential wrote to the head of the last request
 	value *credential.Value  // of the step's credential
 	sign  credential.Request // what a signature is of
 }
@@ -286,6 +287,8 @@ func (s *step) appendCredential(method string, w *scratch) (err error) {
 		return nil
 	}
 	x := &w.x
+	w.proof = proof{value: w.value, from: len(x.Out)}
+	defer func() { w.proof.to = len(x.Out) }()
 	x.Out = append(x.Out, w.value.Header...)
 	if w.value.Sign == nil {
 		return nil
@@ -296,6 +299,13 @@ func (s *step) appendCredential(method string, w *scratch) (err error) {
 	}
 	x.Out, err = w.value.Sign(x.Out, &w.sign)
 	return err
+}
+
+// A proof is what a request says by the value of a credential: the fields of its head between two offsets, and perhaps a
+// part of its query. The zero proof is none.
+type proof struct {
+	value    *credential.Value
+	from, to int
 }
 
 // hostOf returns the value of the Host field of a request's head.
@@ -327,7 +337,7 @@ func (s *step) exchange(o *wire.Origin, method string, w *scratch, sess *session
 // encode writes the request to w.x.
 func (s *step) encode(c *protocol.Call, w *scratch, sess *session) error {
 	x := &w.x
-	x.Stream = nil
+	x.Stream, w.proof = nil, proof{}
 	if cap(x.Out) > 2*scratchSpare {
 		x.Out = nil
 	}
