@@ -417,7 +417,11 @@ func TestTheConstructsRunSmall(t *testing.T) {
 	if each := words / sent(m, "ask"); each < 8 || each != math.Trunc(each) || each != lines/sent(m, "ask for lines") {
 		t.Errorf("%v events and %v lines of %v and %v answers", words, lines, sent(m, "ask"), sent(m, "ask for lines"))
 	}
-	said := shopValue(t, shop, `shop_messages_total{direction="sent"}`)
+	polls := messages(m, "poll for news", "received") + messages(m, "the last news", "received")
+	if want := sent(m, "poll for news") + sent(m, "the last news"); polls != want || polls == 0 {
+		t.Errorf("%v polls brought %v events", want, polls)
+	}
+	said := shopValue(t, shop, `shop_messages_total{direction="sent"}`) - polls
 	if under := said - words - lines - feed; feed == 0 || under < 0 || under > 2*sent(m, "feed") {
 		t.Errorf("%v events of the feed, %v in all, the shop sent %v", feed, feed+words+lines, said)
 	}

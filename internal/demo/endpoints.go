@@ -34,6 +34,7 @@ var endpoints = []endpoint{
 	{"GET /search", search},
 	{"GET /realtime", realtime},
 	{"GET /feed", feed},
+	{"GET /feed/next", feedNext},
 	{"POST /assistant", assistant},
 	{"POST /reports/generate", report},
 	{"GET /reports/{id}", showReport},

@@ -14,6 +14,8 @@ const (
 	feedEvery = 100 * time.Millisecond
 	// feedKept is how many past events of the feed a client that comes back is sent.
 	feedKept = 600
+	// pollHeld is how long a request for the next event of the feed is held at most.
+	pollHeld = 2 * time.Second
 	// tokenEvery is how often the assistant says a word.
 	tokenEvery = 20 * time.Millisecond
 )
@@ -76,6 +78,40 @@ func feed(s *Shop, w http.ResponseWriter, r *http.Request, _ []byte) {
 			return
 		}
 	}
+}
+
+// feedNext answers with the event of the feed that follows another, or with the next one. It waits for that, and says so by
+// 204 where there is none in time.
+func feedNext(s *Shop, w http.ResponseWriter, r *http.Request, _ []byte) {
+	number := func() int64 { return int64(time.Since(s.opened) / feedEvery) }
+	next := number() + 1
+	if text := r.URL.Query().Get("after"); text != "" {
+		last, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || last < 0 {
+			wrong(w, http.StatusBadRequest, "after is no id of an event of the feed")
+			return
+		}
+		next = max(number()-feedKept, last+1)
+	}
+	wait := min(time.Until(s.opened.Add(time.Duration(next)*feedEvery)), pollHeld)
+	select {
+	case <-time.After(wait):
+	case <-r.Context().Done():
+		return
+	}
+	if number() < next {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	o := s.offers(catalogue[next%Products : next%Products+1])[0]
+	data, err := json.Marshal(object{"id": next, "product": o.ID, "stock": o.Stock, "price": o.Price})
+	if err != nil {
+		wrong(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	s.went(len(data))
+	_, _ = w.Write(data) // a client that left needs no answer
 }
 
 // assistant answers a question word by word: as server-sent events with [DONE] as the last, or to who accepts

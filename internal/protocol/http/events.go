@@ -29,6 +29,7 @@ type Events struct {
 	SequencePer string              `yaml:"sequence_per" doc:"connection where the numbers begin anew whenever the request was sent again, stream where they go on: what is missed meanwhile is missing then (default: stream of events with an id, from which the server is asked to go on, else connection)."`
 	Each        block.Text          `yaml:"each" doc:"Condition that every event must meet, such as json.type != nil; the step during which one does not fails. It reads the event only."`
 	MaxEvent    block.Size          `yaml:"max_event" doc:"Largest event that is taken; a larger one fails as overload (default 1MiB)."`
+	Poll        bool                `yaml:"poll" doc:"Each answer is one event, or has no body where there is none yet (long polling): the stream is what the virtual user is told by request after request. Sequence, each and stream go with it, and close."`
 	Reconnect   *protocol.Reconnect `yaml:"reconnect" doc:"Send the request again when the stream was lost or ended, with the id of the last event as Last-Event-ID and not before the server's retry (default: the next step that needs it fails)."`
 
 	Receive block.Text     `yaml:"receive" doc:"Wait for the event that meets this condition, such as json.type == 'order', or for any. The step's expect, checks and extract read that event. Events that came since the step before are looked at first."`
@@ -42,7 +43,7 @@ type Events struct {
 const maxEvent = 1 << 20
 
 // ofOpening are the keys that say how a stream is opened.
-var ofOpening = []string{"format", "sequence", "sequence_per", "each", "max_event", "reconnect"}
+var ofOpening = []string{"format", "sequence", "sequence_per", "each", "max_event", "poll", "reconnect"}
 
 // Validate checks what needs no other part of the configuration.
 func (e *Events) Validate(at *block.Node, errs *block.Errors) {
@@ -58,7 +59,7 @@ func (e *Events) Validate(at *block.Node, errs *block.Errors) {
 	if n := at.Get("listen"); n != nil && e.Listen <= 0 {
 		errs.Add(n.Pos, n.Path, "must be more than 0, got %s", n.Scalar)
 	}
-	for key, is := range map[string]bool{"end": e.End, "close": e.Close} {
+	for key, is := range map[string]bool{"end": e.End, "close": e.Close, "poll": e.Poll} {
 		if n := at.Get(key); n != nil && !is {
 			errs.Add(n.Pos, n.Path, "must be true").Hint = "leave it out for none"
 		}
@@ -73,7 +74,12 @@ func (e *Events) Validate(at *block.Node, errs *block.Errors) {
 	if len(waits) > 1 {
 		errs.Add(at.Pos, at.Path, "a step waits for one thing, got %s", strings.Join(waits, " and ")).Hint = "write a step for each"
 	}
-	if n := at.Get("reconnect"); n != nil && e.End {
+	for _, key := range []string{"format", "sequence_per", "max_event", "reconnect", "receive", "count", "listen", "end"} {
+		if n := at.Get(key); n != nil && e.Poll {
+			errs.Add(n.Pos, n.Path, "%s and poll exclude each other: an answer is one event, and the request waits for it", key).Hint = "leave one of them out; repeat the step for more events"
+		}
+	}
+	if n := at.Get("reconnect"); n != nil && e.End && !e.Poll {
 		errs.Add(n.Pos, n.Path, "end and reconnect exclude each other: with reconnect an answer that ended is asked for again").Hint = "leave one of them out"
 	}
 }
@@ -106,6 +112,9 @@ func (c *Config) validateEvents(at *block.Node, errs *block.Errors) {
 
 // compile makes a step of one that opens a stream of events, or of none where it goes on with one.
 func (e *Events) compile(k *protocol.Compiler, request *step, opens bool) protocol.Step {
+	if e.Poll && opens {
+		return e.poll(k, request)
+	}
 	before := k.Errors.Len()
 	s := &eventStep{
 		step: request, key: protocol.Key{Kind: Kind.Name, Name: "events " + e.Stream}, opens: opens,

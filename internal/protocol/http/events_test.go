@@ -464,6 +464,8 @@ func TestMistakesOfEvents(t *testing.T) {
 		`{url: /, events: {count: 1, listen: 1s}}`:     "events: a step waits for one thing, got count and listen",
 		`{url: /, events: {count: 0}}`:                 "events.count: must be at least 1, got 0",
 		`{url: /, events: {format: xml}}`:              `events.format: must be sse, lines or chunks, got "xml"`,
+		`{url: /, events: {poll: true, count: 2}}`:     "events.count: count and poll exclude each other",
+		`{events: {poll: true, close: true}}`:          "poll: is said where the stream is opened: the step has no url",
 		`{url: /, events: {end: true, reconnect: {}}}`: "events.reconnect: end and reconnect exclude each other",
 		`{url: /, events: {close: false}}`:             "events.close: must be true",
 		`{url: /, events: {max_event: 0B}}`:            "events.max_event: must be more than 0 and at most 1GiB",
@@ -606,5 +608,62 @@ func TestSpansOfEvents(t *testing.T) {
 		if diff := cmp.Diff(c.want, got); span.Name != c.name || diff != "" || strings.Contains(url, "hush") || c.url != strings.Contains(url, "/news") {
 			t.Errorf("%s: span %q at %q, numbers (-want +got):\n%s", c.step, span.Name, url, diff)
 		}
+	}
+}
+
+// Long polling is one stream over all requests, whose events are the answers with a body.
+func TestPolls(t *testing.T) {
+	t.Parallel()
+	answers := make(chan string, 10)
+	u := newSubscriber(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		switch text := <-answers; text {
+		case "":
+			w.WriteHeader(http.StatusNoContent)
+		case "broken":
+			http.Error(w, text, http.StatusServiceUnavailable)
+		default:
+			io.WriteString(w, text)
+		}
+	}))
+	const poll = `{url: /next, events: {poll: true, sequence: json.seq, each: json.seq > 0}}`
+	for _, c := range []struct {
+		answer string
+		cause  load.Cause
+		want   expr.Stream
+	}{
+		{"", load.None, expr.Stream{}},
+		{`{"seq": 1}`, load.None, expr.Stream{Received: 1}},
+		{"", load.None, expr.Stream{}},
+		{"broken", load.Status, expr.Stream{}},
+		{`{"seq": 4}`, load.None, expr.Stream{Received: 1, Missing: 2}},
+		{`{"seq": 4}`, load.None, expr.Stream{Received: 1, Repeated: 1}},
+		{`{"seq": -1}`, load.Expect, expr.Stream{}},
+		{`{"seq": 5}`, load.None, expr.Stream{Received: 1}},
+	} {
+		answers <- c.answer
+		call := u.perform(poll, 45*time.Second)
+		if call.Result.Cause == load.None {
+			call.Result.Cause = u.step(poll).(protocol.Judge).Judge(call)
+		}
+		if call.Result.Cause != c.cause {
+			t.Fatalf("%q: %v: %v, want %v", c.answer, call.Result.Cause, call.Err, c.cause)
+		}
+		if c.cause != load.None {
+			continue
+		}
+		got := *u.stream()
+		if (got.First > 0) != (c.answer == `{"seq": 1}`) || (got.LongestGap > 0) != (got.Received > 0 && got.First == 0) {
+			t.Errorf("%q: times of %+v", c.answer, got)
+		}
+		if got.First, got.LongestGap = 0, 0; got != c.want {
+			t.Errorf("%q: %+v, want %+v", c.answer, got, c.want)
+		}
+	}
+	answers <- `{"seq": 6}`
+	u.must(`{url: /next, events: {poll: true, sequence: json.seq, close: true}}`)
+	u.account.mu.Lock()
+	defer u.account.mu.Unlock()
+	if a := &u.account; a.sum.Count[load.Received] != 6 || a.sum.Missing != 2 || a.doubled != 2 || a.closes != 1 || a.timed[load.FirstMessage] != 1 || a.timed[load.MessageGap] != 5 {
+		t.Errorf("account: %+v, %d doubled, %d closes, timed %v", a.sum, a.doubled, a.closes, a.timed)
 	}
 }
