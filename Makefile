@@ -180,7 +180,7 @@ previews: tools-prometheus ## dashboards/preview/*.png from a demo of PREVIEW (1
 	cd tools && $(GO) run ./preview preview/node_modules/uplot/dist $(CURDIR)/.tools/preview $(CURDIR)/dashboards/preview
 
 .PHONY: deps
-deps: tools-prometheus tools-collector ## install what the tests need and is missing
+deps: tools-prometheus tools-collector tools-peers ## install what the tests need and is missing
 	sh tools/debian.sh gcc=gcc prometheus=prometheus prometheus-alertmanager=prometheus-alertmanager chromium=chromium
 
 .PHONY: deps-bench
@@ -201,6 +201,11 @@ tools-prometheus:
 .PHONY: tools-collector
 tools-collector:
 	@GO=$(GO) sh tools/install.sh $(TOOLS) tools/collector .
+
+.PHONY: tools-peers
+tools-peers:
+	@sh tools/debian.sh node=nodejs npm=npm
+	@sh tools/peers.sh $(CURDIR)/.tools/peers
 
 .PHONY: tools-lint
 tools-lint:

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/perfd/perfd/test/daemon"
@@ -238,4 +239,66 @@ func TestTheShopsSpansJoinPerfds(t *testing.T) {
 		t.Errorf("%d of the shop's %d spans have a span of perfd for their parent, want all of at least 30", joined, servers)
 	}
 	t.Logf("%d server spans joined", joined)
+}
+
+// The spans of requests on a stream reach a real receiver with what was sent and came since the request before.
+func TestSpansOfAStreamSayWhatCame(t *testing.T) {
+	c := startCollector(t)
+	g := newTarget(t, func(w http.ResponseWriter, r *http.Request) {
+		s, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer s.CloseNow()
+		for {
+			kind, p, err := s.Read(r.Context())
+			if err != nil {
+				return
+			}
+			for range 3 {
+				if s.Write(r.Context(), kind, p) != nil {
+					return
+				}
+			}
+		}
+	}, nil)
+	d := start(t, `
+targets: [{name: echo, url: "`+g.URL+`"}]
+scenarios:
+  - name: talk
+    target: echo
+    schedule: {manual: true, duration: 2m}
+    workload: {executor: per-vu-iterations, vus: 2, iterations: 5}
+    flow:
+      - {name: open, websocket: {url: /live}}
+      - {name: say, websocket: {send: {json: {n: 1}}}}
+      - {name: hear, websocket: {receive: any}, expect: stream.received > 0}
+      - {name: leave, websocket: {close: 1000}}
+tracing: {endpoint: "http://`+c.grpc+`", protocol: grpc, sampling_ratio: 1, delay: 500ms}
+`)
+	post(t, d, "/api/v1/scenarios/talk/start")
+	until(t, d, time.Minute, atLeast(50, "perfd_trace_spans_total"))
+	stop(t, d)
+	count := map[string]int{}
+	var sent, received float64
+	for _, s := range c.spans(t) {
+		if s.Attributes["network.protocol.name"] != "websocket" {
+			continue
+		}
+		count[s.Name]++
+		if at := s.Attributes["url.template"]; at != "/live" || s.Parent == "" || s.Kind == "" {
+			t.Errorf("span %+v", s)
+		}
+		n, _ := s.Attributes["perfd.messages.sent"].(float64)
+		m, _ := s.Attributes["perfd.messages.received"].(float64)
+		sent, received = sent+n, received+m
+	}
+	for name, want := range map[string]int{"websocket open": 10, "websocket send": 10, "websocket receive": 10, "websocket close": 10} {
+		if count[name] != want {
+			t.Errorf("%d spans %q, want %d", count[name], name, want)
+		}
+	}
+	if sent != 10 || received != 30 {
+		t.Errorf("by the spans %v messages were sent and %v came, want 10 and 30", sent, received)
+	}
 }
