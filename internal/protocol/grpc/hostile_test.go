@@ -182,7 +182,7 @@ func (e *enemy) split(p string) {
 // case has another for streams.
 func TestAServerThatBreaksTheRules(t *testing.T) {
 	const hangs = 400 * time.Millisecond
-	bomb := gzipped(t, 100<<20)
+	bomb := gzipped(t, 64<<20)
 	same := load.Cause(255)
 	set := "{max_read: 1MiB, max_header: 16KiB, descriptors: {protoset: [" + interopSet(t) + "]}}"
 	for _, h := range []struct {
@@ -360,7 +360,7 @@ func TestAServerThatBreaksTheRules(t *testing.T) {
 
 // TestWhatAHostileServerCosts holds the memory of requests whose answers are bombs, or are never taken.
 func TestWhatAHostileServerCosts(t *testing.T) {
-	bomb, set := gzipped(t, 256<<20), interopSet(t)
+	bomb, set := gzipped(t, 64<<20), interopSet(t)
 	page := strings.Repeat("a", 16<<10)
 	for name, does := range map[string]func(e *enemy){
 		"a bomb": func(e *enemy) { e.head("grpc-encoding", "gzip"); e.split(framed(1, bomb)); e.ok() },
