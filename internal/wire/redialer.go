@@ -40,6 +40,7 @@ type redialer struct {
 
 	// Of the connection.
 	raw                   syscall.RawConn
+	fd                    int      // of nc; valid while that is open
 	tls                   net.Conn // over nc; nil for plaintext
 	addr                  netip.Addr
 	opened, used, checked int64 // when it was opened, last used, last compared with DNS
@@ -131,7 +132,7 @@ func (d *redialer) move(to *redialer) {
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	to.origin, to.from, to.maxAge, to.left = d.origin, d.from, d.maxAge, d.left
-	to.nc, to.raw, to.tls, to.addr, to.session = nc, d.raw, d.tls, d.addr, d.session
+	to.nc, to.raw, to.fd, to.tls, to.addr, to.session = nc, d.raw, d.fd, d.tls, d.addr, d.session
 	to.opened, to.used, to.checked, to.armed, to.before = d.opened, d.used, d.checked, 0, d.before
 	d.raw, d.tls = nil, nil
 }
@@ -240,7 +241,9 @@ func (d *redialer) dial(ctx context.Context, r *load.Result) (*Conn, error) {
 	}
 	d.opened, d.used, d.checked, d.armed, d.before = connected, connected, connected, 0, 0
 	d.left = int64(d.t.MaxRequests) - 1
-	d.raw, err = nc.SyscallConn()
+	if d.raw, err = nc.SyscallConn(); err == nil {
+		err = d.raw.Control(func(fd uintptr) { d.fd = int(fd) })
+	}
 	if peer, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		d.addr = peer.AddrPort().Addr().Unmap()
 	}

@@ -278,6 +278,25 @@ func (s *Stream) Poll() (came bool, err error) {
 	return s.got && s.ioErr == nil, s.ioErr
 }
 
+// Rest recycles the buffer of a stream whose reader has taken all that was read.
+func (s *Stream) Rest() {
+	if s.in.r == s.in.w {
+		s.in.drop()
+	}
+}
+
+// TryWrite writes as much of p as can be written at once, to a stream without TLS.
+func (s *Stream) TryWrite(p []byte) (n int, err error) {
+	if err = s.nc.SetWriteDeadline(time.Time{}); err != nil {
+		return 0, err
+	}
+	err = s.raw.Write(func(fd uintptr) bool { n, _ = write(fd, p); return true })
+	n = max(n, 0) // what is wrong, if something is, the next write says
+	s.SentBytes += int64(n)
+	s.nc.sent.Add(int64(n))
+	return n, err
+}
+
 // Write writes all of p by the deadline.
 func (s *Stream) Write(p []byte, deadline int64) error {
 	err := s.write(p, deadline)

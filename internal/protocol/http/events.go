@@ -243,7 +243,7 @@ func (s *eventStep) openSession(v *protocol.VU) (protocol.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newEventSession(t.Transport, s.origin, v.ID), nil
+	return newEventSession(t.Transport, s.origin, v), nil
 }
 
 // Do performs the request.

@@ -19,8 +19,8 @@ const (
 	mostRetry = int64(5 * time.Minute) // the longest wait that a server may ask for where max_wait says nothing
 )
 
-// An eventSession is one VU's stream of events. Between requests it is attended by a goroutine, which owns it until it is
-// recalled; otherwise the VU owns it.
+// An eventSession is one VU's stream of events. Between requests it is attended, by a poller or a goroutine that owns it until it is
+// taken back; otherwise the VU owns it.
 type eventSession struct {
 	stream     *wire.Stream
 	of         *eventStep // that opened the stream
@@ -44,15 +44,16 @@ type eventSession struct {
 	first     int64 // when the first bytes came since the request under way began, 0 for none
 	lost      error // why the stream was lost; nil for one that is open or was closed
 	lostAt    int64
+	trouble   error           // what a look has found
 	source    protocol.Source // of waits
 	counted   struct{ sent, received int64 }
 	packed    []byte
 	fields    func(name string) (string, bool) // of the last event, bound once
 }
 
-func newEventSession(t *wire.Transport, o wire.Origin, vu int) *eventSession {
-	s := &eventSession{stream: wire.NewStream(t, o, vu), source: protocol.NewSource(vu)}
-	s.attendance = protocol.NewAttendance(s.stream, s.attend)
+func newEventSession(t *wire.Transport, o wire.Origin, v *protocol.VU) *eventSession {
+	s := &eventSession{stream: wire.NewStream(t, o, v.ID), source: protocol.NewSource(v.ID)}
+	s.attendance = protocol.NewAttendance(s.stream, v.Env.Poller(v.ID), s.attend, s.look)
 	s.fields = func(name string) (string, bool) {
 		e := s.event()
 		return e.field(name)
@@ -63,7 +64,7 @@ func newEventSession(t *wire.Transport, o wire.Origin, vu int) *eventSession {
 // Interrupt makes the request under way return soon.
 func (s *eventSession) Interrupt() {
 	s.stream.Interrupt()
-	s.attendance.Nudge()
+	s.attendance.Interrupt()
 }
 
 // Close ends the stream.
@@ -87,7 +88,7 @@ func (s *eventSession) gone() {
 	s.lost, s.request = nil, nil
 }
 
-// Attend lends the session to a goroutine until it is used again.
+// Attend has the session attended until it is used again.
 func (s *eventSession) Attend() {
 	if !s.attendance.Lent() && (s.stream.IsOpen() || s.reopens()) {
 		s.attendance.Lend()
@@ -97,28 +98,69 @@ func (s *eventSession) Attend() {
 // reopens reports whether a stream that was lost is opened again.
 func (s *eventSession) reopens() bool { return s.lost != nil && s.request != nil }
 
-func (s *eventSession) attend() {
+// attend attends to the stream in a goroutine, opens it again where it is lost, and returns where it is quiet.
+func (s *eventSession) attend() (quiet bool) {
+	err := s.trouble
+	s.trouble = nil
 	for {
-		if !s.stream.IsOpen() {
-			if !s.reopens() {
-				return
-			}
-			var r load.Result
-			if s.reopen(wire.Forever, &r) != nil {
-				return
-			}
-		}
-		switch err := s.next(wire.Forever); {
+		switch {
 		case err == nil:
-			s.tally.Record()
-			if !s.listening {
-				s.keep()
-			}
 		case s.stopped(err):
-			return
+			return false
 		default:
 			s.lose(err)
 		}
+		if !s.stream.IsOpen() {
+			if !s.reopens() {
+				return false
+			}
+			var r load.Result
+			if s.reopen(wire.Forever, &r) != nil {
+				return false
+			}
+		}
+		if s.attendance.Watches() {
+			return true
+		}
+		if err = s.next(wire.Forever); err == nil {
+			s.take()
+		}
+	}
+}
+
+// take takes an event that nobody waits for.
+func (s *eventSession) take() {
+	s.tally.Record()
+	if !s.listening {
+		s.keep()
+	}
+}
+
+// look takes what has come, without a wait.
+func (s *eventSession) look(read bool) (due int64, ok bool) {
+	if read {
+		came, err := s.stream.Poll()
+		if came {
+			s.came()
+		}
+		if s.trouble = err; errors.Is(err, io.EOF) {
+			s.trouble = errEnded
+		}
+	}
+	for {
+		err := s.next(0)
+		if err == nil {
+			s.take()
+			continue
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			s.trouble = err
+		}
+		if s.trouble != nil {
+			return 0, false
+		}
+		s.stream.Rest()
+		return 0, true
 	}
 }
 
@@ -228,11 +270,8 @@ func (s *eventSession) next(deadline int64) error {
 		var p []byte
 		before := s.stream.ReceivedBytes
 		p, last, err = s.stream.Piece(deadline)
-		if now := s.stream.ReceivedBytes; now > before {
-			s.filled = s.stream.Now()
-			if s.first == 0 {
-				s.first = s.filled
-			}
+		if s.stream.ReceivedBytes > before {
+			s.came()
 		}
 		if errors.Is(err, io.EOF) {
 			s.ended = true
@@ -249,6 +288,14 @@ func (s *eventSession) next(deadline int64) error {
 			return err
 		}
 		s.reader.feed(p)
+	}
+}
+
+// came notes that bytes have come.
+func (s *eventSession) came() {
+	s.filled = s.stream.Now()
+	if s.first == 0 {
+		s.first = s.filled
 	}
 }
 

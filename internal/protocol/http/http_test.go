@@ -64,7 +64,12 @@ func newRig(t testing.TB, base string) *rig {
 	}
 	r.vu = &protocol.VU{ID: 1, Env: r.env}
 	r.scope = &expr.Scope{Rand: rand.NewPCG(1, 1)}
-	t.Cleanup(func() { r.vu.Close() })
+	t.Cleanup(func() {
+		r.vu.Close()
+		for _, c := range shared {
+			_ = c.Close()
+		}
+	})
 	return r
 }
 

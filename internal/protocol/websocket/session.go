@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha1"
 	"encoding/base64"
@@ -27,8 +28,8 @@ const (
 	longestHead = 64 << 10                      // bytes of the answer to an opening request
 )
 
-// A session is one VU's stream. Between requests it is attended by a goroutine, which
-// owns it until it is recalled; otherwise the VU owns it.
+// A session is one VU's stream. Between requests it is attended, by a poller or a goroutine that
+// owns it until it is taken back; otherwise the VU owns it.
 type session struct {
 	stream     *wire.Stream
 	of         *opening
@@ -59,6 +60,9 @@ type session struct {
 	deflates  bool      // the server has agreed to compression
 	lost      error     // why the stream was lost; nil for one that is open or was closed
 	lostAt    int64
+	looking   bool   // nothing is waited for
+	owed      []byte // of a control frame whose begin was written
+	trouble   error  // what a look has found
 	pend      []byte
 	pingAt    int64 // when the next ping is due, 0 for none
 	pinged    int64 // when the ping that is not answered was sent, 0 for none
@@ -70,14 +74,14 @@ type session struct {
 
 func newSession(o *opening, t *wire.Transport, v *protocol.VU) *session {
 	s := &session{stream: wire.NewStream(t, o.origin, v.ID), of: o, source: protocol.NewSource(v.ID)}
-	s.attendance = protocol.NewAttendance(s.stream, s.attend)
+	s.attendance = protocol.NewAttendance(s.stream, v.Env.Poller(v.ID), s.attend, s.look)
 	return s
 }
 
 // Interrupt makes the request under way return soon.
 func (s *session) Interrupt() {
 	s.stream.Interrupt()
-	s.attendance.Nudge()
+	s.attendance.Interrupt()
 }
 
 // Close ends the stream, with a close frame where that takes no time.
@@ -95,7 +99,7 @@ func (s *session) end(code uint16) {
 	s.lost = nil
 }
 
-// Attend lends the session to a goroutine until it is used again.
+// Attend has the session attended until it is used again.
 func (s *session) Attend() {
 	if !s.attendance.Lent() && (s.stream.IsOpen() || s.reopens()) {
 		s.attendance.Lend()
@@ -105,30 +109,103 @@ func (s *session) Attend() {
 // reopens reports whether a stream that was lost is opened again.
 func (s *session) reopens() bool { return s.lost != nil && s.of.reconnect != nil && s.hello != nil }
 
-func (s *session) attend() {
+// attend attends to the stream in a goroutine, opens it again where it is lost, and returns where it is quiet.
+func (s *session) attend() (quiet bool) {
+	if err := s.settle(); s.stopped(err) {
+		return false
+	} else if err != nil {
+		s.lose(err)
+	}
 	for {
 		if !s.stream.IsOpen() {
 			if !s.reopens() {
-				return
+				return false
 			}
 			var r load.Result
 			if s.reopen(wire.Forever, &r) != nil {
-				return
+				return false
 			}
+		}
+		if s.attendance.Watches() {
+			return true
 		}
 		payload, err := s.next(wire.Forever)
 		switch {
-		case err == nil && s.listening:
-			s.tally.Record()
 		case err == nil:
-			s.tally.Record()
-			s.tally.Keep(payload)
+			s.take(payload)
 		case s.stopped(err):
-			return
+			return false
 		default:
 			s.lose(err)
 		}
 	}
+}
+
+// take takes a message that nobody waits for.
+func (s *session) take(payload []byte) {
+	s.tally.Record()
+	if !s.listening {
+		s.tally.Keep(payload)
+	}
+}
+
+// look takes what has come, and sends the ping that is due, without a wait.
+func (s *session) look(read bool) (due int64, ok bool) {
+	s.looking = true
+	defer func() { s.looking = false }()
+	if read {
+		came, err := s.stream.Poll()
+		if err != nil {
+			s.trouble = err
+			return 0, false
+		}
+		if came {
+			s.came()
+		}
+	}
+	for {
+		payload, err := s.next(0)
+		switch {
+		case err == nil:
+			s.take(payload)
+		case errors.Is(err, errOwed):
+			return 0, false
+		case errors.Is(err, os.ErrDeadlineExceeded) && !s.stream.Torn():
+			s.stream.Rest()
+			if s.op == 0 {
+				s.text = nil
+			}
+			return s.pingAt, true
+		default:
+			s.trouble = err
+			return 0, false
+		}
+	}
+}
+
+// settle does what a look could not do, and returns what it has found.
+func (s *session) settle() error {
+	if rest := s.owed; rest != nil && s.trouble == nil {
+		s.trouble = s.stream.Write(rest, s.stream.Now()+politeness)
+	}
+	err := s.trouble
+	s.owed, s.trouble = nil, nil
+	return err
+}
+
+// errOwed says that a control frame was written in part.
+var errOwed = errors.New("a control frame waits to be written")
+
+// put writes a control frame by a deadline, or without a wait.
+func (s *session) put(frame []byte, deadline int64) error {
+	if !s.looking {
+		return s.stream.Write(frame, deadline)
+	}
+	n, err := s.stream.TryWrite(frame)
+	if err == nil && n < len(frame) {
+		s.owed, err = bytes.Clone(frame[n:]), errOwed
+	}
+	return err
 }
 
 // stopped reports whether an error is no loss of the stream: its reader is to stop.
@@ -516,12 +593,17 @@ func (s *session) fill(deadline int64) error {
 			continue
 		}
 		if err == nil {
-			s.filled = s.stream.Now()
-			if s.first == 0 {
-				s.first = s.filled
-			}
+			s.came()
 		}
 		return err
+	}
+}
+
+// came notes that bytes have come.
+func (s *session) came() {
+	s.filled = s.stream.Now()
+	if s.first == 0 {
+		s.first = s.filled
 	}
 }
 
@@ -536,7 +618,7 @@ func (s *session) sendPing(deadline int64) error {
 		s.pingAt = now + int64(s.of.pingEvery)
 	}
 	s.pinged = now
-	return s.stream.Write(appendFrame(frame[:0], opPing, uint32(s.source.Draw()), p[:]), within(deadline, now))
+	return s.put(appendFrame(frame[:0], opPing, uint32(s.source.Draw()), p[:]), within(deadline, now))
 }
 
 // within is by when a control frame is to be written that stands between messages until a deadline, which may have passed.
@@ -552,7 +634,7 @@ func (s *session) control(op byte, payload []byte, deadline int64) error {
 	switch op {
 	case opPing:
 		var frame [maxHeader + maxControl]byte
-		return s.stream.Write(appendFrame(frame[:0], opPong, uint32(s.source.Draw()), payload), within(deadline, s.stream.Now()))
+		return s.put(appendFrame(frame[:0], opPong, uint32(s.source.Draw()), payload), within(deadline, s.stream.Now()))
 	case opPong:
 		if s.pinged > 0 && len(payload) == 8 && binary.BigEndian.Uint64(payload) == s.pings {
 			s.tally.Event.At = s.filled

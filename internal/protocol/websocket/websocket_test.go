@@ -98,7 +98,12 @@ func newUser(t testing.TB, base string) *user {
 		Connections: &load.Connections{}, Log: slog.New(slog.DiscardHandler),
 	}
 	u := &user{t: t, vu: &protocol.VU{ID: 1, Env: env}, base: base}
-	t.Cleanup(u.vu.Close)
+	t.Cleanup(func() {
+		u.vu.Close()
+		for _, c := range shared {
+			_ = c.Close()
+		}
+	})
 	return u
 }
 
@@ -298,6 +303,9 @@ func TestListening(t *testing.T) {
 	s := c.Response.(expr.Streamed).Stream()
 	if took := time.Duration(c.Result.Duration()); took < 300*time.Millisecond || s.Received < 10 || int(s.Received) != u.count.received() {
 		t.Errorf("listened for %v and took %d messages, %d were counted", took, s.Received, u.count.received())
+	}
+	if wait, took := c.Result.Phases[load.PhaseFirstByte], c.Result.Phases[load.PhaseTransfer]; took < int64(200*time.Millisecond) {
+		t.Errorf("of a listening of 300 ms %v are a wait and %v what followed the first message, which comes at once", time.Duration(wait), time.Duration(took))
 	}
 	if n := len(u.count.timed[load.PingRoundTrip]); n < 3 {
 		t.Errorf("%d pings were answered in 300 ms, one was due each 20 ms", n)
