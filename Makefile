@@ -181,7 +181,7 @@ previews: tools-prometheus ## dashboards/preview/*.png from a demo of PREVIEW (1
 
 .PHONY: deps
 deps: tools-prometheus tools-collector tools-peers ## install what the tests need and is missing
-	sh tools/debian.sh gcc=gcc prometheus=prometheus prometheus-alertmanager=prometheus-alertmanager chromium=chromium
+	sh tools/debian.sh gcc=gcc prometheus=prometheus prometheus-alertmanager=prometheus-alertmanager chromium=chromium redis-server=redis-server unbound=unbound dnsdist=dnsdist
 
 .PHONY: deps-bench
 deps-bench:

@@ -123,6 +123,9 @@ func scenariosOf(t *testing.T, url string, texts []string, lines []int) (config 
 	return string(out), endpoints
 }
 
+// writtenByHand is a request of HTTP as bytes.
+var writtenByHand = regexp.MustCompile(`send:([A-Z]+) (/\S*) HTTP/1`)
+
 // steps notes the endpoint of each request within a tree by the name of its step. A step without an address goes on with
 // an answer.
 func steps(tree any, into map[string]string) {
@@ -150,6 +153,12 @@ func steps(tree any, into map[string]string) {
 		if ws, ok := n["websocket"].(map[string]any); ok {
 			if at, ok := ws["url"].(string); ok {
 				into[n["name"].(string)] = endpoint("GET", at)
+			}
+			return
+		}
+		if req, ok := n["tcp"].(map[string]any); ok {
+			if m := writtenByHand.FindStringSubmatch(fmt.Sprint(req)); m != nil {
+				into[n["name"].(string)] = endpoint(m[1], m[2])
 			}
 			return
 		}
@@ -408,9 +417,25 @@ func TestTheConstructsRunSmall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := runAll(t, string(text))
+	n := startNetwork(t)
+	m := runAll(t, string(text), "ECHO_ADDRESS="+n.echo, "DNS_ADDRESS="+n.dns, "DNS_NAME="+theName)
 	succeeded(t, m)
+	delete(endpoints, "udp") // which the shop does not see
+	delete(endpoints, "dns") // likewise
 	v.agrees(t, m, endpoints)
+	for step, counted := range map[string]int64{
+		"echo": n.answered.Load(), "count": n.datagrams.Load() - n.answered.Load(),
+		"cached": n.known.Load() - n.stream.Load(), "not cached": n.unknown.Load(), "over tcp": n.stream.Load(),
+	} {
+		if said := sent(m, step); said != float64(counted) || said == 0 {
+			t.Errorf("%s: perfd says it sent %v, %d came", step, said, counted)
+		}
+	}
+	for _, scenario := range []string{"tcp", "dns"} {
+		if n := m.Value("perfd_checks_total", "scenario="+scenario) - m.Value("perfd_check_failures_total", "scenario="+scenario); n == 0 || n < m.Value("perfd_checks_total", "scenario="+scenario) {
+			t.Errorf("%s: %v checks held of %v", scenario, n, m.Value("perfd_checks_total", "scenario="+scenario))
+		}
+	}
 	// Each question is answered by as many words as events or as lines, and what the shop sent of the feed is what came but for
 	// what was under way when it was left.
 	words, lines, feed := messages(m, "ask", "received"), messages(m, "ask for lines", "received"), messages(m, "feed", "received")

@@ -32,6 +32,7 @@ var unscaledKeys = []struct {
 	}},
 	{"is a part of what is asked, or of how the answer is read", []string{
 		"$defs.flow.http.redirects", "$defs.flow.http.events.count", "$defs.flow.websocket.close", "$defs.flow.grpc.lifetime",
+		"$defs.flow.tcp.", "$defs.flow.udp.", "$defs.flow.dns.",
 	}},
 	{"is a limit, and no load", []string{
 		"safety.max_request_rate", "targets.limits.request_rate", "scenarios.workload.max_lateness", "scenarios.validity.max_lateness",

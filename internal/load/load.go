@@ -213,4 +213,6 @@ type Iteration struct {
 type Connections struct {
 	Opened atomic.Uint64
 	Closed [NumCloseReasons]atomic.Uint64
+	// Ignored datagrams came and were no answer to the request under way.
+	Ignored atomic.Uint64
 }

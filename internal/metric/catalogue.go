@@ -243,6 +243,9 @@ var (
 	ConnectionsClosed = iterations.counter("perfd_connections_closed_total", "",
 		"Connections of virtual users that were closed, by reason.",
 		"scenario", "reason")
+	DatagramsIgnored = iterations.counter("perfd_datagrams_ignored_total", "",
+		"Datagrams that virtual users received and that were no answer to their request: late, repeated, or to another question.",
+		"scenario")
 )
 
 var workload = newSection("Load", "What the plan asks for, and what it has.")

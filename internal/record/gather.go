@@ -215,6 +215,7 @@ var families = func() []family {
 				m.counter(float64(n), closeLabels[i])
 			}
 		}),
+		ofScenario(metric.DatagramsIgnored, func(m *message, s *scenario) { m.counter(float64(s.ignored)) }),
 
 		ofStep(metric.StepInfo, func(m *message, s *step) {
 			m.gauge(1, append(pairs(s.tags), label("target", s.target), label("protocol", s.protocol))...)

@@ -128,6 +128,7 @@ func TestExpositionOfAScenario(t *testing.T) {
 	s.Drop(load.NoFreeVU, 4)
 	s.Connections().Opened.Add(2)
 	s.Connections().Closed[load.ClosedAge].Add(1)
+	s.Connections().Ignored.Add(5)
 
 	const golden = "testdata/exposition.txt"
 	var got bytes.Buffer

@@ -24,6 +24,7 @@ type scenario struct {
 	ended              [load.Interrupted + 1]uint64
 	dropped            [load.NumReasons]uint64
 	opened             uint64
+	ignored            uint64
 	closed             [load.NumCloseReasons]uint64
 	duration, lateness distribution
 

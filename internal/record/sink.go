@@ -30,6 +30,7 @@ type Sink struct {
 	foldedDrops   [load.NumReasons]uint64
 	foldedExcused uint64
 	foldedOpened  uint64
+	foldedIgnored uint64
 	foldedClosed  [load.NumCloseReasons]uint64
 	closed        bool
 }
@@ -283,6 +284,7 @@ func (s *Sink) foldCounters() {
 	}
 	s.scenario.window.Excused += advance(&s.foldedExcused, s.excused.Load())
 	s.scenario.opened += advance(&s.foldedOpened, s.connections.Opened.Load())
+	s.scenario.ignored += advance(&s.foldedIgnored, s.connections.Ignored.Load())
 	for i := range s.connections.Closed {
 		s.scenario.closed[i] += advance(&s.foldedClosed[i], s.connections.Closed[i].Load())
 	}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"os"
 	"time"
@@ -24,6 +25,10 @@ type Link struct {
 	first          int64 // when the answer's first byte came, ns since zero; 0 before
 	sent, received int64 // bytes
 	fresh, stale   bool
+	unasked        bool  // the peer may have spoken since the exchange before
+	secured        int64 // ns of handshakes of StartTLS since begin
+	greeted        int64 // ns of those that the protocol's own handshake took
+	late           bool  // secured lies after the answer's first byte
 }
 
 // NewLink returns a link that is not open. The VU's number spreads the age of connections.
@@ -43,6 +48,18 @@ func NewLink(t *Transport, o Origin, vu int) *Link {
 // no byte of an answer came, for any other only if the peer provably read nothing
 // of it (SEMANTICS section 8).
 func (l *Link) Exchange(deadline time.Duration, idempotent bool, r *load.Result, do func() error) error {
+	l.unasked = false
+	return l.exchange(deadline, idempotent, r, do)
+}
+
+// Listen is Exchange for a request that asks nothing before it reads: what has come since the exchange before is the
+// begin of its answer, and no sign of a connection that is out of step.
+func (l *Link) Listen(deadline time.Duration, r *load.Result, do func() error) error {
+	l.unasked = true
+	return l.exchange(deadline, false, r, do)
+}
+
+func (l *Link) exchange(deadline time.Duration, idempotent bool, r *load.Result, do func() error) error {
 	l.deadline = int64(deadline)
 	r.Sent = l.now()
 	err := l.attempt(r, r.Sent, idempotent, true, do)
@@ -67,6 +84,7 @@ func (l *Link) attempt(r *load.Result, now int64, idempotent, mayRetry bool, do 
 		now = l.now()
 	}
 	l.fresh, l.begin, l.first, l.sent, l.received = !reused, now, 0, 0, 0
+	l.secured, l.greeted, l.late = 0, 0, false
 	l.before = l.nc.sent.Load()
 	if err = l.prepare(now); err == nil {
 		if err = do(); err != nil {
@@ -78,10 +96,15 @@ func (l *Link) attempt(r *load.Result, now int64, idempotent, mayRetry bool, do 
 	r.SentBytes += l.sent
 	r.ReceivedBytes += l.received
 	if l.fresh && l.begin > now {
-		r.Phases[load.PhaseConnect] += l.begin - now
+		r.Phases[load.PhaseConnect] += l.begin - now - l.greeted
+	}
+	r.Phases[load.PhaseTLS] += l.secured + l.greeted
+	before, after := l.secured, int64(0)
+	if l.late {
+		before, after = 0, l.secured
 	}
 	if l.first > 0 {
-		r.Phases[load.PhaseFirstByte] += l.first - l.begin
+		r.Phases[load.PhaseFirstByte] += l.first - l.begin - before
 	}
 	if err != nil {
 		return l.settle(err, l.received, idempotent, mayRetry && reused)
@@ -89,16 +112,16 @@ func (l *Link) attempt(r *load.Result, now int64, idempotent, mayRetry bool, do 
 	l.used = l.now()
 	r.Done = l.used
 	if l.first > 0 {
-		r.Phases[load.PhaseTransfer] += l.used - l.first
+		r.Phases[load.PhaseTransfer] += l.used - l.first - after
 	} else {
-		r.Phases[load.PhaseFirstByte] += l.used - l.begin
+		r.Phases[load.PhaseFirstByte] += l.used - l.begin - before
 	}
 	return nil
 }
 
 // prepare makes reads and writes end by the deadline, and tests a reused connection.
 func (l *Link) prepare(now int64) error {
-	if err := l.arm(now); err != nil || l.fresh {
+	if err := l.arm(now); err != nil || l.fresh || l.unasked {
 		return err
 	}
 	l.stale = false
@@ -156,7 +179,30 @@ func (l *Link) Fresh() bool { return l.fresh }
 
 // Established ends the protocol's own handshake on a fresh connection: the time
 // since it was opened counts as PhaseConnect, and what follows is the request.
-func (l *Link) Established() { l.begin, l.first = l.now(), 0 }
+func (l *Link) Established() {
+	l.begin, l.first = l.now(), 0
+	l.greeted, l.secured, l.late = l.greeted+l.secured, 0, false
+}
+
+// Secured reports whether the connection is one of TLS.
+func (l *Link) Secured() bool { return l.tls != nil }
+
+// StartTLS opens TLS on the connection in an exchange, when peers that began in plaintext have agreed to. The time that it
+// takes is PhaseTLS. What was read and not used must be nothing: it was sent by whoever is between.
+func (l *Link) StartTLS() error {
+	begin := l.now()
+	l.armed = 0 // the handshake ends with its context
+	if err := l.nc.SetDeadline(l.at(l.deadline)); err != nil {
+		return err
+	}
+	err := l.interruptible(l.deadline, func(ctx context.Context) error { return l.handshake(ctx, l.nc) })
+	l.secured += l.now() - begin
+	l.late = l.first > 0
+	if err != nil {
+		return err
+	}
+	return l.arm(l.now())
+}
 
 // Write writes all of p in an exchange, or returns an error.
 func (l *Link) Write(p []byte) (n int, err error) {
@@ -194,3 +240,24 @@ func (l *Link) Read(p []byte) (n int, err error) {
 		}
 	}
 }
+
+// ReadBy is Read that ends at a time, with os.ErrDeadlineExceeded, where that comes before the exchange's deadline. Writes
+// and reads can follow.
+func (l *Link) ReadBy(p []byte, by time.Duration) (n int, err error) {
+	whole := l.deadline
+	if int64(by) >= whole {
+		return l.Read(p)
+	}
+	l.deadline = int64(by)
+	if err = l.arm(l.now()); err == nil {
+		n, err = l.Read(p)
+	}
+	l.deadline, l.armed = whole, 0
+	if again := l.arm(l.now()); again != nil {
+		err = again
+	}
+	return n, err
+}
+
+// Now returns the time since the transport's zero in ns.
+func (l *Link) Now() int64 { return l.now() }

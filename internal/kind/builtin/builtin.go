@@ -20,8 +20,11 @@ import (
 	"github.com/perfd/perfd/internal/output/remotewrite"
 	"github.com/perfd/perfd/internal/pace"
 	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/protocol/dns"
 	"github.com/perfd/perfd/internal/protocol/grpc"
 	"github.com/perfd/perfd/internal/protocol/http"
+	"github.com/perfd/perfd/internal/protocol/tcp"
+	"github.com/perfd/perfd/internal/protocol/udp"
 	"github.com/perfd/perfd/internal/protocol/websocket"
 )
 
@@ -32,6 +35,9 @@ func Kinds() kind.Set {
 			http.Kind,
 			grpc.Kind,
 			websocket.Kind,
+			tcp.Kind,
+			udp.Kind,
+			dns.Kind,
 		},
 		Executors: []pace.Executor{
 			pace.ConstantArrivalRate,

@@ -35,6 +35,8 @@ type Subject struct {
 	Allocations float64
 	// Pushes says that a server of the protocol may say what nobody asked for.
 	Pushes bool
+
+	datagrams bool // the protocol is one over UDP
 }
 
 // A rule is one promise of a Step. Its error says how the promise was broken.

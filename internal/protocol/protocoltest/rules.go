@@ -42,6 +42,9 @@ func untilGone(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
 // misbehave returns a server for each cause that a server can provoke without delay.
 func (s *Subject) misbehave() map[load.Cause]func(net.Conn) {
+	if s.datagrams {
+		return nil // there is no connection to end, and what is no answer is not taken for one
+	}
 	return map[load.Cause]func(net.Conn){
 		load.Reset:    func(c net.Conn) { s.Ask(c); reset(c) },
 		load.Closed:   func(c net.Conn) { s.Ask(c) },

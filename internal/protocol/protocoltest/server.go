@@ -9,7 +9,8 @@ import (
 
 // A server passes each connection to a function and counts bytes.
 type server struct {
-	l             net.Listener
+	l             net.Listener        // nil over UDP
+	packets       *packets            // nil over TCP
 	greet         func(net.Conn) bool // nil for none
 	handle        atomic.Pointer[func(net.Conn)]
 	read, written atomic.Int64
@@ -30,10 +31,21 @@ func listen(t testing.TB, greet func(net.Conn) bool, handle func(net.Conn)) *ser
 	return s
 }
 
-// serve changes the function for later connections.
-func (s *server) serve(handle func(net.Conn)) { s.handle.Store(&handle) }
+// serve changes the function for later connections, or for later datagrams.
+func (s *server) serve(handle func(net.Conn)) {
+	if s.packets != nil {
+		s.packets.hand(handle)
+		return
+	}
+	s.handle.Store(&handle)
+}
 
-func (s *server) addr() string { return s.l.Addr().String() }
+func (s *server) addr() string {
+	if s.packets != nil {
+		return s.packets.LocalAddr().String()
+	}
+	return s.l.Addr().String()
+}
 
 func (s *server) accept() {
 	for {
@@ -78,6 +90,11 @@ func (s *server) live() int {
 
 // close closes all connections and waits for their functions.
 func (s *server) close() {
+	if s.packets != nil {
+		_ = s.packets.Close() // which ends its function
+		s.wg.Wait()
+		return
+	}
 	s.l.Close()
 	s.mu.Lock()
 	s.closed = true

@@ -49,8 +49,13 @@ func loopback(context.Context) ([]netip.Addr, error) {
 
 func newTrial(t testing.TB, s Subject, patience time.Duration) *trial {
 	tr := &trial{
-		t: t, s: s, patience: patience, server: listen(t, s.Greet, s.Answer),
+		t: t, s: s, patience: patience,
 		over: make(chan struct{}), shared: make(map[protocol.Key]io.Closer),
+	}
+	if s.datagrams {
+		tr.server = listenPackets(t, s.Answer)
+	} else {
+		tr.server = listen(t, s.Greet, s.Answer)
 	}
 	tr.step = s.Step(t, tr.server.addr())
 	tr.resolveBy(loopback)
