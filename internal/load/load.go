@@ -36,13 +36,15 @@ const (
 	Internal           // a fault of perfd itself
 	Input              // not sent: a value that the request needs is missing or cannot stand in it
 	NoCredential       // not sent: perfd had no credential for it
+	StreamReset        // the peer reset the stream of the request, and not the connection
+	GoAway             // the peer takes no more requests on the connection, or ended it for a reason that it gave
 	NumCauses
 )
 
 var causeNames = [NumCauses]string{
 	"", "timeout", "dns", "refused", "unreachable", "reset", "closed", "tls", "status",
 	"check", "expect", "extract", "protocol", "partial", "overload", "canceled", "internal",
-	"input", "credential",
+	"input", "credential", "stream_reset", "go_away",
 }
 
 // String returns the label value of c, the empty string for None.
@@ -92,7 +94,7 @@ const (
 	PhaseTLS                    // TLS handshake
 	PhaseFirstByte              // from the request's first byte written to the answer's first byte
 	PhaseTransfer               // from the answer's first byte to its last
-	PhaseBlocked                // waiting for a connection of a pool, before the others
+	PhaseBlocked                // waiting for a connection of a pool or for a stream of one, before the others
 	NumPhases
 )
 
@@ -160,9 +162,10 @@ type Result struct {
 
 	Due, Sent, Done int64 // ns since the engine's zero; Due ≤ Sent ≤ Done
 
-	Cause Cause
-	Code  int32 // the protocol's answer code; 0 where there was no answer, or where that is a code: Coded says so
-	Coded bool  // there was an answer whose code is Code, which may be 0
+	Cause   Cause
+	Code    int32 // the protocol's answer code; 0 where there was no answer, or where that is a code: Coded says so
+	Version uint8 // of the protocol, where its answers are of several: 2 is HTTP/2; 0 is the usual one
+	Coded   bool  // there was an answer whose code is Code, which may be 0
 
 	Phases [NumPhases]int64 // ns
 	Waited int64            // ns spent before Sent on perfd's account: waiting for a token of a rate limit, reading descriptors
@@ -215,4 +218,8 @@ type Connections struct {
 	Closed [NumCloseReasons]atomic.Uint64
 	// Ignored datagrams came and were no answer to the request under way.
 	Ignored atomic.Uint64
+	// Stalls counts how often a request waited because its peer took no more of a body.
+	Stalls atomic.Uint64
+	// VersionChanges counts the connections that spoke another version of their protocol than the one before them to the same host.
+	VersionChanges atomic.Uint64
 }

@@ -246,6 +246,12 @@ var (
 	DatagramsIgnored = iterations.counter("perfd_datagrams_ignored_total", "",
 		"Datagrams that virtual users received and that were no answer to their request: late, repeated, or to another question.",
 		"scenario")
+	FlowControlStalls = iterations.counter("perfd_flow_control_stalls_total", "",
+		"Times that a request over HTTP/2 waited with a part of its body, because its server took no more. The time is in the request's phase first_byte.",
+		"scenario")
+	VersionChanges = iterations.counter("perfd_protocol_version_changes_total", "",
+		"Connections that spoke another version of HTTP than the one before them to the same host: what measures, or the target, has changed.",
+		"scenario")
 )
 
 var workload = newSection("Load", "What the plan asks for, and what it has.")

@@ -386,6 +386,7 @@ func failed(_ *Objective, w *load.Window) (t Tally) {
 // unanswered are the causes of failure without a complete answer.
 var unanswered = []load.Cause{
 	load.Timeout, load.DNS, load.Refused, load.Unreachable, load.Reset, load.Closed, load.TLS, load.Protocol, load.Partial,
+	load.StreamReset, load.GoAway,
 }
 
 // unavailable counts requests without a complete answer or with a code that says that the server failed, such as 5xx.

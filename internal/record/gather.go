@@ -216,6 +216,8 @@ var families = func() []family {
 			}
 		}),
 		ofScenario(metric.DatagramsIgnored, func(m *message, s *scenario) { m.counter(float64(s.ignored)) }),
+		ofScenario(metric.FlowControlStalls, func(m *message, s *scenario) { m.counter(float64(s.stalls)) }),
+		ofScenario(metric.VersionChanges, func(m *message, s *scenario) { m.counter(float64(s.versionChanges)) }),
 
 		ofStep(metric.StepInfo, func(m *message, s *step) {
 			m.gauge(1, append(pairs(s.tags), label("target", s.target), label("protocol", s.protocol))...)

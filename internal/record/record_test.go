@@ -129,6 +129,8 @@ func TestExpositionOfAScenario(t *testing.T) {
 	s.Connections().Opened.Add(2)
 	s.Connections().Closed[load.ClosedAge].Add(1)
 	s.Connections().Ignored.Add(5)
+	s.Connections().Stalls.Add(3)
+	s.Connections().VersionChanges.Add(1)
 
 	const golden = "testdata/exposition.txt"
 	var got bytes.Buffer

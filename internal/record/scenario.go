@@ -25,6 +25,8 @@ type scenario struct {
 	dropped            [load.NumReasons]uint64
 	opened             uint64
 	ignored            uint64
+	stalls             uint64 // by flow control
+	versionChanges     uint64
 	closed             [load.NumCloseReasons]uint64
 	duration, lateness distribution
 

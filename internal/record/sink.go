@@ -31,6 +31,8 @@ type Sink struct {
 	foldedExcused uint64
 	foldedOpened  uint64
 	foldedIgnored uint64
+	foldedStalls  uint64
+	foldedChanges uint64
 	foldedClosed  [load.NumCloseReasons]uint64
 	closed        bool
 }
@@ -288,6 +290,8 @@ func (s *Sink) foldCounters() {
 	for i := range s.connections.Closed {
 		s.scenario.closed[i] += advance(&s.foldedClosed[i], s.connections.Closed[i].Load())
 	}
+	s.scenario.stalls += advance(&s.foldedStalls, s.connections.Stalls.Load())
+	s.scenario.versionChanges += advance(&s.foldedChanges, s.connections.VersionChanges.Load())
 }
 
 // advance moves *seen to now and returns how far that was.

@@ -107,7 +107,7 @@ const (
 // the request was not answered at all.
 func symptoms(r *load.Result) (distressed, unanswered bool) {
 	switch r.Cause {
-	case load.Timeout, load.Refused, load.Unreachable, load.Reset, load.Closed, load.Overload:
+	case load.Timeout, load.Refused, load.Unreachable, load.Reset, load.Closed, load.Overload, load.StreamReset, load.GoAway:
 		return true, r.Code == 0
 	case load.DNS, load.TLS, load.Internal, load.Input:
 		return false, r.Code == 0

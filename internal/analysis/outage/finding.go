@@ -14,6 +14,7 @@ import (
 // unanswered are the causes of failures without an answer.
 var unanswered = [load.NumCauses]bool{
 	load.Timeout: true, load.DNS: true, load.Refused: true, load.Unreachable: true, load.Reset: true, load.Closed: true, load.TLS: true,
+	load.StreamReset: true, load.GoAway: true,
 }
 
 // answered reports whether any of the failures was an answer.
