@@ -20,6 +20,7 @@ type Agent struct {
 	zero time.Time
 
 	shares *borrower // nil where all connections are the agent's own
+	party  *party    // nil where no connection speaks HTTP/2
 
 	mu          sync.Mutex // guards writes of conns, and interrupted; the VU reads conns without it
 	conns       []*conn
@@ -31,6 +32,9 @@ func NewAgent(t *Transport, vu int) *Agent {
 	a := &Agent{t: t, vu: vu, zero: t.Zero}
 	if t.Pool > 0 {
 		a.shares = &borrower{ready: make(chan *conn, 1), stop: make(chan struct{})}
+	}
+	if t.Version != HTTP1 {
+		a.party = newParty()
 	}
 	return a
 }
@@ -49,6 +53,9 @@ func (a *Agent) Interrupt() {
 			s.conn.Interrupt()
 		}
 	}
+	if a.party != nil {
+		a.party.interrupt(a.interrupted)
+	}
 	a.interrupted = true
 	for _, c := range a.conns {
 		c.Interrupt()
@@ -59,6 +66,9 @@ func (a *Agent) Interrupt() {
 func (a *Agent) Close() {
 	for _, c := range a.conns {
 		c.Close()
+	}
+	if a.party != nil {
+		a.party.close()
 	}
 }
 
@@ -72,7 +82,9 @@ func (a *Agent) Do(o *Origin, x *Exchange, r *load.Result) error {
 	}
 	x.Reset()
 	var err error
-	if p := a.t.pool(o); p != nil {
+	if g := a.group(o); g != nil {
+		err = a.multiplexed(g, x, r, begin)
+	} else if p := a.t.pool(o); p != nil {
 		var c *conn
 		if c, begin, err = a.borrow(p, begin, x.Deadline, r); err == nil {
 			err = c.exchange(x, r, begin)
@@ -118,6 +130,9 @@ func rewind(stream io.Seeker) error {
 // Peer returns the address at which the last exchange with an origin was, the zero
 // address where there was none. Of a name behind a proxy it is one that stands for all such.
 func (a *Agent) Peer(o *Origin) netip.Addr {
+	if p := a.party; p != nil && p.at == *o {
+		return a.t.Dialer.place(o.Host, p.peer)
+	}
 	if s := a.shares; s != nil && s.at == *o {
 		return a.t.Dialer.place(o.Host, s.peer)
 	}
@@ -165,10 +180,16 @@ func (c *conn) attempt(x *Exchange, r *load.Result, begin int64, mayRetry bool) 
 	if err != nil {
 		return err
 	}
+	if !reused {
+		begin = c.now()
+	}
+	return c.converse(x, r, begin, reused, mayRetry)
+}
+
+// converse performs the exchange on the connection, which is open; errRetry asks for a second attempt.
+func (c *conn) converse(x *Exchange, r *load.Result, begin int64, reused, mayRetry bool) error {
 	if reused {
 		x.peek = begin-c.used > idlePeek || !x.Idempotent
-	} else {
-		begin = c.now()
 	}
 	c.x = x
 	reusable, err := c.perform(begin)

@@ -63,6 +63,11 @@ type Exchange struct {
 	peek    bool  // test for the end of stream before writing
 	written int64 // bytes of the request
 	ioErr   error
+
+	// Of HTTP/2.
+	framed int64   // bytes of the request in frames
+	frames []byte  // room for them, nil while the connection has it
+	own    *buffer // room for the answer's head
 }
 
 // Reset forgets the answer and returns its buffer to the pool.
@@ -74,7 +79,7 @@ func (x *Exchange) Reset() {
 	x.Adopted = false
 	x.status, x.cookies, x.whole, x.kept, x.size, x.duration = 0, false, nil, x.kept[:0], 0, 0
 	x.scanned, x.received, x.first = 0, 0, 0
-	x.writing, x.peek, x.written, x.ioErr = false, false, 0, nil
+	x.writing, x.peek, x.written, x.framed, x.ioErr = false, false, 0, 0, nil
 }
 
 // Code returns the answer's status.

@@ -51,6 +51,18 @@ func (in *input) unread() []byte {
 	return in.buf.b[in.r:in.w]
 }
 
+// empty reports whether there is no unread byte.
+func (in *input) empty() bool { return in.r == in.w }
+
+// put appends what nobody needs to read.
+func (in *input) put(p []byte) {
+	for len(p) > 0 {
+		n := copy(in.room(), p)
+		in.w += n
+		p = p[n:]
+	}
+}
+
 // keep makes the next n unread bytes the front that is kept.
 func (in *input) keep(n int) {
 	if in.r > 0 {

@@ -135,6 +135,9 @@ func (t *Transport) Close() {
 	for _, p := range t.pools {
 		p.close()
 	}
+	for _, g := range t.groups {
+		g.end()
+	}
 }
 
 // borrow returns a connection of a pool, and the time since which the agent has it. It waits

@@ -47,28 +47,40 @@ type redialer struct {
 	armed                 int64 // the read deadline that is set, ns since zero; 0 for none
 	before                int64 // bytes sent before the request under way
 
-	session tlsSession // of the connections so far
+	session *tlsSession // of the connections so far
+	held    bool        // what TLS writes is held back by a pipe once the connection is open
 }
 
 // A tlsSession is what a VU resumes when it connects to an origin again, as a
 // browser does: a full handshake costs the server more than most requests. VUs
 // share none, since they are different users.
 type tlsSession struct {
+	mu    sync.Mutex  // a connection that reads may bring a session while another opens
 	of    *tls.Config // it was agreed on with; another certificate or authority ends it
 	state *tls.ClientSessionState
 }
 
 // Get returns the session.
-func (s *tlsSession) Get(string) (*tls.ClientSessionState, bool) { return s.state, s.state != nil }
+func (s *tlsSession) Get(string) (*tls.ClientSessionState, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state, s.state != nil
+}
 
 // Put keeps a session; nil forgets it.
-func (s *tlsSession) Put(_ string, state *tls.ClientSessionState) { s.state = state }
+func (s *tlsSession) Put(_ string, state *tls.ClientSessionState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = state
+}
 
 // config returns a configuration under which the session is resumed.
 func (s *tlsSession) config(of *tls.Config) *tls.Config {
+	s.mu.Lock()
 	if s.of != of {
-		*s = tlsSession{of: of}
+		s.of, s.state = of, nil
 	}
+	s.mu.Unlock()
 	c := of.Clone()
 	c.ClientSessionCache = s
 	return c
@@ -260,7 +272,14 @@ func (d *redialer) dial(ctx context.Context, r *load.Result) (*Conn, error) {
 
 // handshake opens TLS over a connection.
 func (d *redialer) handshake(ctx context.Context, nc *Conn) error {
-	t, err := Handshake(ctx, nc, d.session.config(d.t.tlsConfig(&d.origin)))
+	if d.session == nil {
+		d.session = &tlsSession{}
+	}
+	under := net.Conn(nc)
+	if d.held {
+		under = &pipe{Conn: nc}
+	}
+	t, err := Handshake(ctx, under, d.session.config(d.t.tlsConfig(&d.origin)))
 	if err == nil {
 		d.tls = t
 	}

@@ -24,7 +24,12 @@ type Take = func(addrs []netip.Addr, turn bool) (wait time.Duration, ok bool)
 // Waited longer.
 func (a *Agent) Admit(o *Origin, from netip.Addr, deadline int64, r *load.Result, take Take) error {
 	var err error
-	if a.t.pool(o) != nil {
+	if a.group(o) != nil {
+		err = a.apart(o, func(c *conn) error {
+			c.from = from
+			return c.admit(deadline, r, take)
+		})
+	} else if a.t.pool(o) != nil {
 		// No connection is kept from others while the agent waits; where one leads to, names say.
 		c := newConn(a.t, *o, a.vu)
 		a.hold(c)

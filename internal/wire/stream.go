@@ -38,6 +38,11 @@ type Stream struct {
 
 	body bodyReader // of the answer that comes on the stream
 	by   int64      // deadline of body
+	two  *stream    // of HTTP/2 that the answer comes on, nil for none; mu guards writes
+
+	vu     int
+	asks   *Agent // that opens the stream at the moment, nil for none; mu guards it
+	opener *Agent // whose connection the stream is on, nil for that of another
 
 	// SentBytes and ReceivedBytes count since the stream was made, on all its connections.
 	SentBytes, ReceivedBytes int64
@@ -45,7 +50,7 @@ type Stream struct {
 
 // NewStream returns a stream that is not open.
 func NewStream(t *Transport, o Origin, vu int) *Stream {
-	s := &Stream{}
+	s := &Stream{vu: vu}
 	s.init(t, o, vu)
 	s.ready = s.onReady
 	return s
@@ -55,7 +60,7 @@ func NewStream(t *Transport, o Origin, vu int) *Stream {
 func (s *Stream) Now() int64 { return s.now() }
 
 // IsOpen reports whether there is a connection.
-func (s *Stream) IsOpen() bool { return s.nc != nil }
+func (s *Stream) IsOpen() bool { return s.nc != nil || s.two != nil }
 
 // Open opens a connection by the deadline, in place of one that is open, and adds the phases to r.
 func (s *Stream) Open(deadline int64, r *load.Result) error {
@@ -78,6 +83,7 @@ func (s *Stream) Torn() bool { return s.torn }
 
 // Shut closes the connection, if there is one, for a reason.
 func (s *Stream) Shut(why load.CloseReason) {
+	s.detach()
 	s.close(why)
 	s.in.drop()
 }
@@ -93,6 +99,25 @@ func (s *Stream) Recall() {
 	if s.cancel != nil {
 		s.cancel()
 	}
+	s.stop()
+}
+
+// stop has whoever waits for the stream look again. mu is locked.
+func (s *Stream) stop() {
+	if s.two != nil {
+		s.two.poke()
+	}
+	if s.asks != nil {
+		s.asks.Interrupt()
+	}
+}
+
+// Interrupt makes the read under way return soon, and all later ones fail with cause canceled.
+func (s *Stream) Interrupt() {
+	s.redialer.Interrupt()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stop()
 }
 
 // Recalled ends a recall. The caller owns the stream.
@@ -185,6 +210,9 @@ func (s *Stream) Fill(deadline int64) error { return s.Exchange(nil, deadline) }
 
 // Exchange writes p and then reads more bytes, for which it waits until the deadline.
 func (s *Stream) Exchange(p []byte, deadline int64) error {
+	if s.two != nil {
+		return s.fillTwo(deadline)
+	}
 	if s.tls != nil {
 		if len(p) > 0 {
 			if err := s.Write(p, deadline); err != nil {
@@ -258,6 +286,9 @@ func (s *Stream) fillTLS(deadline int64) error {
 // Poll reads what has come already, and reports whether anything has. It does not wait, but over TLS for the rest of a
 // record.
 func (s *Stream) Poll() (came bool, err error) {
+	if s.two != nil {
+		return s.pollTwo()
+	}
 	if s.tls != nil {
 		hung := false
 		if err := s.raw.Control(func(fd uintptr) { hung = ended(fd) }); err != nil || !hung {
@@ -432,11 +463,11 @@ func (s *Stream) Piece(deadline int64) (p []byte, last bool, err error) {
 // Return gives the connection back to the agent when the body has ended, or closes it where it cannot be used again.
 func (a *Agent) Return(s *Stream) {
 	f := &s.body.f
-	if !errors.Is(s.body.err, io.EOF) {
+	if !errors.Is(s.body.err, io.EOF) || s.two != nil {
 		s.Shut(load.ClosedEnd)
 		return
 	}
-	if f.close || f.untilClose() || s.in.r != s.in.w || a.t.pool(&s.origin) != nil {
+	if f.close || a.group(&s.origin) != nil || f.untilClose() || s.in.r != s.in.w || a.t.pool(&s.origin) != nil {
 		s.Shut(load.ClosedByAnswer)
 		return
 	}

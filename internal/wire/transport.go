@@ -44,12 +44,24 @@ func (o *Origin) Scheme() string {
 	return "http"
 }
 
+// A Version says what version of HTTP an agent speaks.
+type Version uint8
+
+// The versions.
+const (
+	HTTP1    Version = iota // HTTP/1.1
+	HTTP2                   // HTTP/2: the only one that TLS offers, and spoken unasked without TLS; hosts that only redirects lead to have HTTPAuto
+	HTTPAuto                // what the server chooses of both when TLS begins; HTTP/1.1 without TLS
+)
+
 // A Transport holds what the connections of one run and target share. Its exported
 // fields must not be changed once a connection uses it.
 type Transport struct {
 	Dialer *Dialer
 	TLS    *TLS // of origins with TLS; its ServerName is used where set
-	// NextProtos are the application protocols that TLS handshakes offer, the preferred first.
+	// Version says what version of HTTP agents speak.
+	Version Version
+	// NextProtos are the application protocols that TLS handshakes offer, the preferred first, where Version says nothing.
 	NextProtos []string
 	// MaxAge is the age at which a connection is replaced (default 5m), spread over VUs by a tenth.
 	MaxAge time.Duration
@@ -68,7 +80,9 @@ type Transport struct {
 
 	mu      sync.Mutex
 	pools   map[Origin]*pool
-	of      *tls.Config // what configs were made from
+	groups  map[Origin]*group
+	spoken  map[Origin]bool // whether the last connection to an origin speaks HTTP/2
+	of      *tls.Config     // what configs were made from
 	configs map[hostKey]*tls.Config
 }
 
@@ -115,6 +129,12 @@ func (t *Transport) tlsConfig(o *Origin) *tls.Config {
 	}
 	c := TLSFor(of, host.host, host.foreign)
 	c.NextProtos = t.NextProtos
+	switch {
+	case t.Version == HTTP2 && !o.Foreign:
+		c.NextProtos = []string{"h2"}
+	case t.Version != HTTP1:
+		c.NextProtos = []string{"h2", "http/1.1"}
+	}
 	if t.configs == nil {
 		t.configs = map[hostKey]*tls.Config{}
 	}
