@@ -78,6 +78,16 @@ func fingerprints(d *Document, root *block.Node, kinds kind.Set) {
 		for _, f := range flows {
 			shape.node(f)
 		}
+		for _, k := range kinds.Protocols {
+			for _, key := range k.Shapes {
+				for _, name := range targets {
+					if of := named(root.Get("targets"), name).Get(k.Name).Get(key); of != nil {
+						shape.text(name)
+						shape.node(of)
+					}
+				}
+			}
+		}
 		s.Shape = shape.sum()
 		s.Fingerprint = p.sum()
 	})

@@ -87,6 +87,26 @@ func TestFingerprintsTellWhatChanged(t *testing.T) {
 	}
 }
 
+// The version that a target is spoken to in is part of how it is measured, as the workload and the flow are, and other keys of
+// the target are not.
+func TestTheShapeOfLoad(t *testing.T) {
+	t.Chdir(t.TempDir())
+	shape := func(target string) string {
+		write(t, map[string]string{"perfd.yaml": `
+targets: [{name: shop, url: "http://127.0.0.1:9798", http: ` + target + `}]
+scenarios: [{name: s, target: shop, workload: {executor: constant-vus}, flow: [{name: get, http: {url: /}}]}]
+`})
+		return mustLoad(t, Options{}).Scenarios[0].Shape
+	}
+	before := shape(`{}`)
+	if got := shape(`{headers: {A: b}}`); got != before {
+		t.Error("a header field of the target changes the shape of the load")
+	}
+	if got := shape(`{version: 2}`); got == before {
+		t.Error("another version of the protocol leaves the shape of the load as it was")
+	}
+}
+
 func TestFilesThatAreReadAgainRestartNothing(t *testing.T) {
 	t.Chdir(t.TempDir())
 	server := httptest.NewTLSServer(nil)

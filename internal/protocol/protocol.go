@@ -38,6 +38,8 @@ type Kind struct {
 	Scenario func(target any) ScenarioBlock
 	// Garbage says that requests leave garbage, as those of a bought client do: a small heap is collected less often then.
 	Garbage bool
+	// Shapes are the keys of the target's block of which another value makes what was measured before another measurement.
+	Shapes []string
 }
 
 // A ScenarioBlock is the block of a scenario for the steps of a protocol.

@@ -12,7 +12,9 @@ import (
 )
 
 // Branches of one virtual user share its cookies, and only that user's iteration forgets them.
-func TestBranchesShareCookies(t *testing.T) {
+func TestBranchesShareCookies(t *testing.T) { overEach(t, testBranchesShareCookies) }
+
+func testBranchesShareCookies(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	r := newRig(t, serve(t, func(w http.ResponseWriter, req *http.Request) {
@@ -62,7 +64,9 @@ func TestBranchesShareCookies(t *testing.T) {
 }
 
 // With cookies_reset: never a virtual user has its cookies in all its iterations, in branches too, until one expires.
-func TestCookiesStayOverIterations(t *testing.T) {
+func TestCookiesStayOverIterations(t *testing.T) { overEach(t, testCookiesStayOverIterations) }
+
+func testCookiesStayOverIterations(t *testing.T) {
 	var got []string
 	r := newRig(t, serve(t, func(w http.ResponseWriter, req *http.Request) {
 		got = append(got, req.Header.Get("Cookie"))

@@ -29,6 +29,7 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 		cookies:     either(c.Cookies, t.Cookies),
 		stays:       t.CookiesReset == protocol.ResetNever,
 		connections: t.Connections,
+		version:     versions[t.Version],
 	}
 	checkOwnCookies(c.Headers, s.cookies, k.Errors)
 	if s.identities = newIdentities(k, &t.TLS); s.identities != nil {

@@ -27,6 +27,7 @@ var Kind = protocol.Kind{
 	Target: func() any { return DefaultTarget() },
 
 	Scenario: newScenario,
+	Shapes:   []string{"version"},
 }
 
 // A Config is the http block of a step.
@@ -91,13 +92,14 @@ type TargetConfig struct {
 	MaxHeader    block.Size                `yaml:"max_header" doc:"Longest head of an answer, its status line and header fields (default 64KiB)."`
 	Cookies      bool                      `yaml:"cookies" doc:"Keep cookies within an iteration (default true)."`
 	CookiesReset string                    `yaml:"cookies_reset" doc:"iteration (default) forgets cookies when an iteration ends, never keeps them as long as the virtual user, as a returning visitor's browser does."`
+	Version      Version                   `yaml:"version" doc:"Version of HTTP that the load speaks: 1.1 (default), 2, or auto, which offers both over TLS and speaks what the server chooses, and 1.1 without TLS. With 2, TLS offers nothing else, and without TLS connections begin with HTTP/2 unasked (prior knowledge)."`
 	Connections  Connections               `yaml:"connections" doc:"How connections live."`
 	TLS          protocol.TLS              `yaml:"tls" doc:"TLS of https."`
 }
 
 // Connections says whose connections are and how they live.
 type Connections struct {
-	Pool int `yaml:"pool" doc:"How many connections to each host the virtual users of a run share, over all shards, each for one request at a time; the time that a request waits for one is its phase blocked (default: each virtual user has its own)."`
+	Pool int `yaml:"pool" doc:"How many connections to each host the virtual users of a run share, over all shards, each for one request at a time, or over HTTP/2 for as many as the server allows; the time that a request waits for one is its phase blocked (default: each virtual user has its own)."`
 	protocol.Connections
 }
 
@@ -129,6 +131,7 @@ type ScenarioConfig struct {
 	Connections  Connections  `yaml:"connections" doc:"Whose connections are and how they live, over what the target says."`
 	TLS          protocol.TLS `yaml:"tls" doc:"TLS of https, over what the target says. Names in cert_file and key_file may hold ${…}: each virtual user presents the client certificate of its row."`
 	CookiesReset string       `yaml:"cookies_reset" doc:"When cookies are forgotten, over what the target says: iteration or never."`
+	Version      Version      `yaml:"version" doc:"Version of HTTP, over what the target says: 1.1, 2 or auto."`
 
 	of *TargetConfig
 }
@@ -138,7 +141,7 @@ func newScenario(target any) protocol.ScenarioBlock {
 	if t == nil {
 		t = DefaultTarget()
 	}
-	return &ScenarioConfig{Connections: t.Connections, TLS: t.TLS, CookiesReset: t.CookiesReset, of: t}
+	return &ScenarioConfig{Connections: t.Connections, TLS: t.TLS, CookiesReset: t.CookiesReset, Version: t.Version, of: t}
 }
 
 // Validate checks what needs no other part of the configuration.
@@ -150,7 +153,7 @@ func (s *ScenarioConfig) Validate(n *block.Node, errs *block.Errors) {
 // Target returns the target's block with what the scenario says in its place.
 func (s *ScenarioConfig) Target() any {
 	t := *s.of
-	t.Connections, t.CookiesReset = s.Connections, s.CookiesReset
+	t.Connections, t.CookiesReset, t.Version = s.Connections, s.CookiesReset, s.Version
 	if s.TLS != t.TLS {
 		t.TLS = s.TLS.Unopened()
 	}
@@ -163,7 +166,7 @@ const maxRedirects = 50 // of one request
 func DefaultTarget() *TargetConfig {
 	return &TargetConfig{
 		Cookies: true, CookiesReset: protocol.ResetIteration,
-		MaxRead: 16 << 20, MaxHeader: 64 << 10,
+		MaxRead: 16 << 20, MaxHeader: 64 << 10, Version: "1.1",
 		Connections: Connections{Connections: protocol.DefaultConnections()},
 		TLS:         protocol.DefaultTLS(),
 	}
@@ -184,6 +187,32 @@ func (t *TargetConfig) Validate(n *block.Node, errs *block.Errors) {
 	if at := n.Get("cookies_reset"); at != nil && !t.Cookies {
 		errs.Add(at.Pos, at.Path, "there are none to forget: cookies is false")
 	}
+}
+
+// versions are the values of version.
+var versions = map[Version]wire.Version{"1.1": wire.HTTP1, "2": wire.HTTP2, "auto": wire.HTTPAuto}
+
+// A Version is a version of HTTP as it is written: 1.1, 2 or auto, in quotes or not.
+type Version string
+
+// DecodeBlock reads a version.
+func (v *Version) DecodeBlock(n *block.Node, errs *block.Errors) {
+	*v = Version(n.Scalar)
+	if _, ok := versions[*v]; ok && n.Kind != block.List && n.Kind != block.Map {
+		return
+	}
+	wrong := errs.Add(n.Pos, n.Path, "must be 1.1, 2 or auto, got %s", n.Found())
+	switch strings.ToLower(n.Scalar) {
+	case "2.0", "h2", "h2c", "http/2":
+		wrong.Hint = "write version: 2"
+	case "1", "1.0", "http/1.1":
+		wrong.Hint = "write version: 1.1"
+	}
+}
+
+// JSONSchema describes the values.
+func (Version) JSONSchema() map[string]any {
+	return map[string]any{"enum": []any{"1.1", "2", "auto", 1.1, 2}}
 }
 
 // checkOwnCookies reports a field Cookie where cookies of answers are sent.

@@ -57,7 +57,9 @@ func (r *rig) give(name string, v *credential.Value, fields ...string) *credenti
 	return c
 }
 
-func TestRequestsHaveTheirCredential(t *testing.T) {
+func TestRequestsHaveTheirCredential(t *testing.T) { overEach(t, testRequestsHaveTheirCredential) }
+
+func testRequestsHaveTheirCredential(t *testing.T) {
 	var got string
 	base := serve(t, func(_ http.ResponseWriter, q *http.Request) {
 		got = fmt.Sprintf("%s auth=%s key=%s", q.URL.RequestURI(), strings.Join(q.Header.Values("Authorization"), "+"), q.Header.Get("X-Key"))
@@ -88,6 +90,10 @@ func TestRequestsHaveTheirCredential(t *testing.T) {
 }
 
 func TestRedirectsKeepACredentialToItsOrigin(t *testing.T) {
+	overEach(t, testRedirectsKeepACredentialToItsOrigin)
+}
+
+func testRedirectsKeepACredentialToItsOrigin(t *testing.T) {
 	var got []string
 	note := func(q *http.Request) {
 		got = append(got, fmt.Sprintf("%s %s", q.URL.RequestURI(), q.Header.Get("Authorization")+q.Header.Get("X-Signature")))
@@ -130,7 +136,9 @@ func TestRedirectsKeepACredentialToItsOrigin(t *testing.T) {
 	}
 }
 
-func TestBodiesAreSignedAsTheyAreSent(t *testing.T) {
+func TestBodiesAreSignedAsTheyAreSent(t *testing.T) { overEach(t, testBodiesAreSignedAsTheyAreSent) }
+
+func testBodiesAreSignedAsTheyAreSent(t *testing.T) {
 	var arrived bool
 	base := serve(t, func(_ http.ResponseWriter, q *http.Request) {
 		body, _ := io.ReadAll(q.Body)

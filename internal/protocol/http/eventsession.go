@@ -389,10 +389,12 @@ func (s *eventSession) reopen(deadline int64, r *load.Result) error {
 
 // connect opens a connection and sends the request on it again.
 func (s *eventSession) connect(deadline int64, r *load.Result) error {
-	if err := s.stream.Open(deadline, r); err != nil {
-		return err
+	if !s.stream.Asks() {
+		if err := s.stream.Open(deadline, r); err != nil {
+			return err
+		}
 	}
-	err := s.ask(deadline)
+	err := s.ask(deadline, r)
 	if err != nil {
 		s.stream.Shut(load.ClosedError)
 	}
@@ -400,7 +402,7 @@ func (s *eventSession) connect(deadline int64, r *load.Result) error {
 }
 
 // ask sends the request again.
-func (s *eventSession) ask(deadline int64) error {
+func (s *eventSession) ask(deadline int64, r *load.Result) error {
 	if err := s.renew(); err != nil {
 		return err
 	}
@@ -409,10 +411,7 @@ func (s *eventSession) ask(deadline int64) error {
 		request = append(append(append(request, "Last-Event-ID: "...), s.reader.id...), "\r\n"...)
 	}
 	request = append(request, s.request[s.head:]...)
-	if err := s.stream.Exchange(request, deadline); err != nil {
-		return err
-	}
-	head, err := s.stream.ReadHead(s.maxHead, deadline)
+	head, err := s.send(request, deadline, r)
 	if err != nil {
 		return err
 	}
@@ -425,7 +424,9 @@ func (s *eventSession) ask(deadline int64) error {
 		}
 		return &statusError{head.Status}
 	}
-	s.stream.Answer(head)
+	if !s.stream.IsOpen() {
+		return errEnded // there is no body
+	}
 	var contentType []byte
 	for contentType = range head.Values("Content-Type") {
 		break
@@ -437,6 +438,21 @@ func (s *eventSession) ask(deadline int64) error {
 	s.reader.begin(f, s.of.most)
 	s.begun(s.stream.Now(), len(s.reader.id) > 0)
 	return nil
+}
+
+// send sends a request, and returns the head of its answer, whose body the stream then has.
+func (s *eventSession) send(text []byte, deadline int64, r *load.Result) (*wire.Head, error) {
+	if s.stream.Asks() {
+		return s.stream.Ask(text, s.maxHead, deadline, r)
+	}
+	if err := s.stream.Exchange(text, deadline); err != nil {
+		return nil, err
+	}
+	head, err := s.stream.ReadHead(s.maxHead, deadline)
+	if err == nil && head.Status == 200 {
+		s.stream.Answer(head)
+	}
+	return head, err
 }
 
 // finish notes in the result what the request has cost. Opened says that it was sent by the step itself.

@@ -419,7 +419,9 @@ func TestAnswersMayBreakAnywhere(t *testing.T) {
 	r.vu.Close()
 }
 
-func TestMaxAgeReplacesConnections(t *testing.T) {
+func TestMaxAgeReplacesConnections(t *testing.T) { overEach(t, testMaxAgeReplacesConnections) }
+
+func testMaxAgeReplacesConnections(t *testing.T) {
 	r := newRig(t, serve(t, func(http.ResponseWriter, *http.Request) {}))
 	r.target = "connections: {max_age: 1ms}"
 	s := r.step(`{url: /}`)

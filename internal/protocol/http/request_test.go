@@ -108,7 +108,9 @@ func TestTheWireHoldsNothingElse(t *testing.T) {
 	}
 }
 
-func TestValuesCannotLeaveTheirPlace(t *testing.T) {
+func TestValuesCannotLeaveTheirPlace(t *testing.T) { overEach(t, testValuesCannotLeaveTheirPlace) }
+
+func testValuesCannotLeaveTheirPlace(t *testing.T) {
 	var seen []request
 	r := newRig(t, recording(t, &seen, nil))
 	v := r.symbols.Declare("v", expr.String)
@@ -174,7 +176,9 @@ func TestIdentityWithALineEndIsRefused(t *testing.T) {
 	}
 }
 
-func TestMultipartAndFiles(t *testing.T) {
+func TestMultipartAndFiles(t *testing.T) { overEach(t, testMultipartAndFiles) }
+
+func testMultipartAndFiles(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, `pi"c.bin`)
 	content := bytes.Repeat([]byte("0123456789"), 50_000)
@@ -218,7 +222,9 @@ func TestMultipartAndFiles(t *testing.T) {
 	}
 }
 
-func TestRedirectsKeepWhatTheyShould(t *testing.T) {
+func TestRedirectsKeepWhatTheyShould(t *testing.T) { overEach(t, testRedirectsKeepWhatTheyShould) }
+
+func testRedirectsKeepWhatTheyShould(t *testing.T) {
 	var there []request
 	away := recording(t, &there, nil)
 	var here []request
@@ -325,7 +331,9 @@ func TestLocationsAreEncoded(t *testing.T) {
 	}
 }
 
-func TestCookiesCanBeOff(t *testing.T) {
+func TestCookiesCanBeOff(t *testing.T) { overEach(t, testCookiesCanBeOff) }
+
+func testCookiesCanBeOff(t *testing.T) {
 	var seen []request
 	r := newRig(t, recording(t, &seen, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Add("Set-Cookie", "a=1")
@@ -344,6 +352,10 @@ func TestCookiesCanBeOff(t *testing.T) {
 }
 
 func TestConnectionsMayEndWithTheIteration(t *testing.T) {
+	overEach(t, testConnectionsMayEndWithTheIteration)
+}
+
+func testConnectionsMayEndWithTheIteration(t *testing.T) {
 	r := newRig(t, serve(t, func(http.ResponseWriter, *http.Request) {}))
 	r.target = "connections: {reset: iteration}"
 	s := r.step(`{url: /}`)

@@ -55,7 +55,11 @@ func (s *step) Span(r *load.Result, address []byte, span *protocol.Span) {
 		span.AddText("url.full", s.fullURL(address))
 	}
 	if r.Code != 0 {
-		span.AddText("network.protocol.version", "1.1")
+		version := "1.1"
+		if r.Version == 2 {
+			version = "2"
+		}
+		span.AddText("network.protocol.version", version)
 		span.AddNumber("http.response.status_code", int64(r.Code))
 	}
 	switch {

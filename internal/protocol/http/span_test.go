@@ -15,6 +15,10 @@ import (
 )
 
 func TestTraceparentNamesTheSpanOfTheResult(t *testing.T) {
+	overEach(t, testTraceparentNamesTheSpanOfTheResult)
+}
+
+func testTraceparentNamesTheSpanOfTheResult(t *testing.T) {
 	var got string
 	base := serve(t, func(_ http.ResponseWriter, q *http.Request) { got = q.Header.Get("Traceparent") })
 	r := newRig(t, base)
@@ -31,7 +35,9 @@ func TestTraceparentNamesTheSpanOfTheResult(t *testing.T) {
 	}
 }
 
-func TestSpansFollowTheConventions(t *testing.T) {
+func TestSpansFollowTheConventions(t *testing.T) { overEach(t, testSpansFollowTheConventions) }
+
+func testSpansFollowTheConventions(t *testing.T) {
 	base := serve(t, func(w http.ResponseWriter, q *http.Request) {
 		switch q.URL.Path {
 		case "/moved":
@@ -44,7 +50,7 @@ func TestSpansFollowTheConventions(t *testing.T) {
 	r.scope.Set(r.symbols.Declare("id", expr.String), expr.Str("7"))
 	port := base[len("http://127.0.0.1:"):]
 	common := map[string]string{
-		"server.address": "127.0.0.1", "server.port": port, "network.protocol.version": "1.1",
+		"server.address": "127.0.0.1", "server.port": port, "network.protocol.version": versionOf(t),
 	}
 	for _, c := range []struct {
 		yaml, name string

@@ -24,6 +24,7 @@ type step struct {
 	tls         *wire.TLS
 	identities  *identities // nil where the client certificate, if any, is that of tls
 	connections Connections
+	version     wire.Version
 
 	method    string
 	maxRead   int    // bytes of a body that expressions read
@@ -168,7 +169,7 @@ func (s *step) shared(v *protocol.VU) (*transport, error) {
 	shared, err := env.Shared(s.key, func() (io.Closer, error) {
 		another := func(with *wire.TLS) *wire.Transport {
 			t := env.Transport()
-			t.TLS, t.NextProtos = with, []string{"http/1.1"}
+			t.TLS, t.NextProtos, t.Version = with, []string{"http/1.1"}, s.version
 			s.connections.Set(t)
 			t.Pool = s.connections.share(env.Shards)
 			return t
