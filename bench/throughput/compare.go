@@ -11,9 +11,6 @@ import (
 	"github.com/perfd/perfd/bench/ratio"
 )
 
-// connections is how many each generator has.
-const connections = 16
-
 // A bench compares generators on this machine.
 type bench struct {
 	settings
@@ -24,7 +21,11 @@ type bench struct {
 // ratio of its requests per second of CPU to that of the first. It returns the
 // median ratio of the second.
 func (b *bench) compare(ctx context.Context, list []generator) (float64, error) {
-	fmt.Printf("requests per second of CPU, %d connections, %v twice a round\n", connections, b.span)
+	fmt.Printf("requests per second of CPU, %d connections", b.connections)
+	if b.http2 {
+		fmt.Printf(" of HTTP/2 with %d streams each", b.streams)
+	}
+	fmt.Printf(", %v twice a round\n", b.span)
 	ratios := make([][]float64, len(list))
 	repeats := b.rounds
 	for i := 0; i < b.rounds; {
@@ -72,7 +73,7 @@ func (b *bench) round(ctx context.Context, list []generator) (rates []float64, o
 	if err != nil {
 		return nil, 0, err
 	}
-	server, err := nginx.Start(ctx, nginx.Options{Dir: dir, Before: []string{"taskset", "-c", "0"}, Connections: 256})
+	server, err := nginx.Start(ctx, nginx.Options{Dir: dir, Before: []string{"taskset", "-c", "0"}, Connections: 256, HTTP2: b.http2})
 	if err != nil {
 		return nil, 0, err
 	}

@@ -52,12 +52,35 @@ func (j job) othersSince(before proc.Account, began time.Time, generator int) (f
 	return after.Others(before, os.Getpid(), j.server, generator).Seconds() / time.Since(began).Seconds() / cores, nil
 }
 
-var wrkRequests = regexp.MustCompile(`(\d+) requests in`)
-
 // wrk is wrk with one thread, whose requests carry header fields.
-func wrk(fields []string) generator {
-	return generator{"wrk", func(ctx context.Context, j job) (measurement, error) {
-		args := []string{"-c", "1", "wrk", "-t1", fmt.Sprintf("-c%d", connections), fmt.Sprintf("-d%ds", int(j.span.Seconds()))}
+func (s *settings) wrk(fields []string) generator {
+	return program("wrk", fields, regexp.MustCompile(`(\d+) requests in`), func(j job) []string {
+		return []string{"wrk", "-t1", fmt.Sprintf("-c%d", s.connections), fmt.Sprintf("-d%ds", int(j.span.Seconds()))}
+	})
+}
+
+// h2load is h2load with one thread, whose requests carry header fields.
+func (s *settings) h2load(fields []string) generator {
+	return program("h2load", fields, regexp.MustCompile(`(\d+) succeeded`), func(j job) []string {
+		return []string{"h2load", "-t1", fmt.Sprintf("-c%d", s.connections), fmt.Sprintf("-m%d", s.streams), "-D", strconv.Itoa(int(j.span.Seconds()))}
+	})
+}
+
+// netHTTP is Go's net/http in a process of its own, with a connection for each loop.
+func (s *settings) netHTTP(fields []string) generator {
+	return program("net/http", fields, regexp.MustCompile(`(\d+) requests`), func(j job) []string {
+		self, err := os.Executable()
+		if err != nil {
+			self = os.Args[0]
+		}
+		return []string{"env", "GOMAXPROCS=1", self, "-loops", strconv.Itoa(s.connections), "-span", j.span.String()}
+	})
+}
+
+// program is a program that makes requests for a time and then says how many.
+func program(name string, fields []string, requests *regexp.Regexp, command func(job) []string) generator {
+	return generator{name, func(ctx context.Context, j job) (measurement, error) {
+		args := append([]string{"-c", "1"}, command(j)...)
 		for _, f := range fields {
 			args = append(args, "-H", f)
 		}
@@ -75,7 +98,7 @@ func wrk(fields []string) generator {
 		if err != nil {
 			return measurement{}, err
 		}
-		m := wrkRequests.FindSubmatch(out)
+		m := requests.FindSubmatch(out)
 		if m == nil {
 			return measurement{}, fmt.Errorf("no count of requests in:\n%s", out)
 		}
@@ -90,7 +113,7 @@ func wrk(fields []string) generator {
 const closedConfig = `
 safety: {max_request_rate: 1000000/s}
 targets:
-  - {name: server, url: %q}
+  - {name: server, url: %q, http: %s}
 scenarios:
   - name: closed
     test: load
@@ -106,9 +129,9 @@ scenarios:
 const warm = 10_000
 
 // perfd is a binary of perfd with more lines in its configuration.
-func perfd(name, binary, more string) generator {
+func (s *settings) perfd(name, binary, more string) generator {
 	return generator{name, func(ctx context.Context, j job) (measurement, error) {
-		d, err := startClosed(ctx, binary, j.dir, j.url, more)
+		d, err := s.startClosed(ctx, binary, j.dir, j.url, more)
 		if err != nil {
 			return measurement{}, err
 		}
@@ -147,25 +170,34 @@ func perfd(name, binary, more string) generator {
 	}}
 }
 
-func startClosed(ctx context.Context, binary, dir, url, more string) (*daemon.Daemon, error) {
+func (s *settings) startClosed(ctx context.Context, binary, dir, url, more string) (*daemon.Daemon, error) {
+	block, vus := "{}", s.connections
+	switch {
+	case s.http2 && s.streams > 1:
+		block, vus = fmt.Sprintf("{version: 2, connections: {pool: %d}}", s.connections), s.connections*s.streams
+	case s.http2:
+		block = "{version: 2}"
+	}
 	return daemon.Start(ctx, daemon.Options{
 		Binary: binary, Dir: dir, Before: []string{"taskset", "-c", "1"}, Env: append(os.Environ(), "GOMAXPROCS=1"),
-		Config: fmt.Sprintf(closedConfig, url, connections) + more,
+		Config: fmt.Sprintf(closedConfig, url, block, vus) + more,
 	})
 }
 
 // headerOf returns the header fields that perfd sends besides Host, so that wrk
 // can send the same.
-func headerOf(ctx context.Context, binary, dir string) ([]string, error) {
+func (s *settings) headerOf(ctx context.Context, binary, dir string) ([]string, error) {
+	plain := *s
+	plain.http2 = false
 	seen := make(chan http.Header, 1)
-	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		select {
 		case seen <- r.Header:
 		default:
 		}
 	}))
-	defer s.Close()
-	d, err := startClosed(ctx, binary, dir, s.URL, "")
+	defer server.Close()
+	d, err := plain.startClosed(ctx, binary, dir, server.URL, "")
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@
 //	throughput -vs PATH   perfd beside another binary of it
 //	throughput -traced    perfd with traces of 1 % beside itself without
 //	throughput -lateness  lateness alone
+//	throughput -http2     perfd over HTTP/2 beside h2load, at -connections and -streams; with one stream a connection, net/http too
 //
 // nginx has core 0, the generator core 1 and GOMAXPROCS=1. The figure is
 // requests per second of the generator's CPU, recording on, so that it does not
@@ -65,6 +66,9 @@ type settings struct {
 	vs          string
 	traced      bool
 	late        bool
+	http2       bool
+	connections int
+	streams     int
 	bar         float64
 }
 
@@ -76,13 +80,28 @@ func main() {
 	flag.StringVar(&s.vs, "vs", "", "another perfd binary to compare with, instead of wrk")
 	flag.BoolVar(&s.traced, "traced", false, "perfd with traces beside itself without, instead of wrk")
 	flag.BoolVar(&s.late, "lateness", false, "measure lateness only")
-	flag.Float64Var(&s.bar, "bar", 0, "least ratio; exit 1 below it (default 0.85 beside wrk, 0.98 beside another perfd, 0.97 with traces)")
+	flag.BoolVar(&s.http2, "http2", false, "HTTP/2 without TLS, beside h2load instead of wrk")
+	flag.IntVar(&s.connections, "connections", 16, "connections of each generator")
+	flag.IntVar(&s.streams, "streams", 32, "streams of each connection of HTTP/2")
+	loops := flag.Int("loops", 0, "be net/http: so many loops of requests to the address that is given, each with a connection of its own")
+	var fields headerFields
+	flag.Var(&fields, "H", "a header field of those requests")
+	flag.Float64Var(&s.bar, "bar", 0, "least ratio; exit 1 below it (default 0.85 beside wrk, 0.95 beside h2load, 0.98 beside another perfd, 0.97 with traces)")
 	flag.Parse()
+	if *loops > 0 {
+		if err := beNetHTTP(flag.Arg(0), *loops, s.span, fields); err != nil {
+			fmt.Fprintln(os.Stderr, "throughput:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if s.bar == 0 {
 		s.bar = 0.85
 		switch {
 		case s.traced:
 			s.bar = 0.97
+		case s.http2 && s.vs == "":
+			s.bar = 0.95
 		case s.vs != "":
 			s.bar = 0.98
 		}
@@ -118,25 +137,31 @@ func run(ctx context.Context, s settings) error {
 	// Takes spans and forgets them.
 	spans := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	defer spans.Close()
-	plain := perfd("perfd", binary, "")
-	traced := perfd("traced at 1 %", binary, fmt.Sprintf("tracing: {endpoint: %q, protocol: http/protobuf, sampling_ratio: 0.01}\n", spans.URL))
+	plain := s.perfd("perfd", binary, "")
+	traced := s.perfd("traced at 1 %", binary, fmt.Sprintf("tracing: {endpoint: %q, protocol: http/protobuf, sampling_ratio: 0.01}\n", spans.URL))
 	switch {
 	case s.traced:
 		baseline, others = plain, []generator{traced}
 	case s.vs != "":
-		baseline, others = perfd("other perfd", s.vs, ""), []generator{plain}
+		baseline, others = s.perfd("other perfd", s.vs, ""), []generator{plain}
 	default:
-		fields, err := headerOf(ctx, binary, dir)
+		fields, err := s.headerOf(ctx, binary, dir)
 		if err != nil {
 			return err
 		}
-		baseline, others = wrk(fields), []generator{plain, traced}
+		baseline, others = s.wrk(fields), []generator{plain, traced}
+		if s.http2 {
+			baseline, others = s.h2load(fields), []generator{plain}
+		}
+		if s.http2 && s.streams == 1 {
+			others = append(others, s.netHTTP(fields))
+		}
 	}
 	ratio, err := b.compare(ctx, append([]generator{baseline}, others...))
 	if err != nil {
 		return err
 	}
-	if s.vs == "" && !s.traced {
+	if s.vs == "" && !s.traced && !s.http2 {
 		if err := b.lateness(ctx, binary); err != nil {
 			return err
 		}
