@@ -170,13 +170,13 @@ scenarios:
 		return 0, err
 	}
 	if n := last.Value("perfd_request_failures_total"); n > 0 {
-		why := ""
+		var why strings.Builder
 		for _, s := range last.Series("perfd_request_failures_total") {
 			if failed := s.GetCounter().GetValue(); failed > 0 {
-				why += fmt.Sprintf(", %v:%v", failed, s.Label)
+				fmt.Fprintf(&why, ", %v:%v", failed, s.Label)
 			}
 		}
-		return 0, fmt.Errorf("%v requests failed%s", n, why)
+		return 0, fmt.Errorf("%v requests failed%s", n, &why)
 	}
 	slices.Sort(seen)
 	return seen[len(seen)/2], nil

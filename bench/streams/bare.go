@@ -39,7 +39,7 @@ func loop(ctx context.Context, what, address string, span time.Duration) error {
 			stop()
 			return err
 		}
-		defer cc.Close()
+		defer func() { _ = cc.Close() }()
 		all.Go(func() {
 			if err := do(alive, cc, message, &counts[8*i]); alive.Err() == nil {
 				failed <- err

@@ -164,13 +164,14 @@ func appendEcho(out []byte, in *bufio.Reader) ([]byte, error) {
 	}
 	out = append(out, head[0], head[1]&0x7f)
 	n := int(head[1] & 0x7f)
-	if n == 126 {
+	switch n {
+	case 126:
 		if _, err := io.ReadFull(in, head[2:4]); err != nil {
 			return out, err
 		}
 		out = append(out, head[2:4]...)
 		n = int(binary.BigEndian.Uint16(head[2:4]))
-	} else if n == 127 {
+	case 127:
 		return out, errors.New("a frame is too long")
 	}
 	if _, err := io.ReadFull(in, head[4:]); err != nil {

@@ -214,7 +214,8 @@ flow:
               - {name: a, nap: {send: "a${i}", takes: 1s, fail: true}, on_failure: {retry: {attempts: 3, back_off: 1ms}}}
               - [{name: b, nap: {send: "b${i}", takes: 5s}}]
   - {name: c, nap: {send: c, takes: 1s}}`,
-			[]string{"a1", "a1", "a1", "a2", "a2", "a2", "b1", "b2", "c"}, 11 * time.Second, load.Completed,
+			[]string{"a1", "a1", "a1", "a2", "a2", "a2", "b1", "b2", "c"},
+			11 * time.Second, load.Completed,
 		},
 		{
 			"nothing at once", `
@@ -223,7 +224,8 @@ flow:
   - {parallel: {each: none, as: x, at_most: 5}, steps: [{name: a, nap: {send: a, takes: 1s}}]}
   - {parallel: {count: 0}, steps: [{name: b, nap: {send: b, takes: 1s}}]}
   - {name: c, nap: {send: c, takes: 1s}}`,
-			[]string{"c"}, time.Second, load.Completed,
+			[]string{"c"},
+			time.Second, load.Completed,
 		},
 		{
 			"a pass that fails, one at a time", `
@@ -234,7 +236,8 @@ flow:
       - {name: a, nap: {send: "a${i}", takes: 1s}}
       - {when: i == 2, steps: [{fail: enough}]}
   - {name: b, nap: {send: b, takes: 1s}}`,
-			[]string{"a1", "a2"}, 2 * time.Second, load.Stopped,
+			[]string{"a1", "a2"},
+			2 * time.Second, load.Stopped,
 		},
 		{
 			"parallels within parallels, of which one stops the iteration", `
@@ -249,7 +252,8 @@ flow:
         - {name: d, nap: {send: d, takes: 1s}}
       - {name: e, nap: {send: e, takes: 7s}}
   - {name: f, nap: {send: f, takes: 1s}}`,
-			[]string{"a1", "a2", "b1", "b2", "c1", "e"}, 7 * time.Second, load.Completed,
+			[]string{"a1", "a2", "b1", "b2", "c1", "e"},
+			7 * time.Second, load.Completed,
 		},
 		{
 			"what branches set, in their order and not in that of their ends", `
@@ -261,7 +265,8 @@ flow:
     steps:
       - parallel: {count: i, at_most: 5, index: i}
         steps: [{set: {i: "${10 * i}"}}, {name: c, nap: {send: "c${i}", takes: 1s}}]`,
-			[]string{"c10", "c10", "c20", `{"x": 1}`, `{"x": 2}`}, 5 * time.Second, load.Completed,
+			[]string{"c10", "c10", "c20", `{"x": 1}`, `{"x": 2}`},
+			5 * time.Second, load.Completed,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

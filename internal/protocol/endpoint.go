@@ -37,10 +37,11 @@ func (c *Compiler) Endpoint(schemes []Scheme, addresses ...block.Text) *Endpoint
 	} else if at.S == "" {
 		return nil // the target's url was reported
 	}
-	example := "host:port"
+	forms := []string{"host:port"}
 	for _, s := range schemes {
-		example += ", or " + s.Name + "://host:port"
+		forms = append(forms, s.Name+"://host:port")
 	}
+	example := strings.Join(forms, ", or ")
 	if strings.Contains(at.S, "${") {
 		c.Errors.Add(at.Pos, at.Path, "must not hold ${…} of the flow, got %q", at).Hint = "name the host in vars, or in the target's url"
 		return nil

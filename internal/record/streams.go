@@ -53,7 +53,7 @@ func (x *messageCell) close(c load.CodeCount, most int) {
 
 // add adds what another cell of the step counted.
 func (x *messageCell) add(o *messageCell, maxCodes int) {
-	x.MessageCounts.Add(&o.MessageCounts)
+	x.Add(&o.MessageCounts)
 	x.otherCloses += o.otherCloses
 	for _, c := range o.closes {
 		x.close(c, maxCodes)

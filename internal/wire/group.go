@@ -304,7 +304,7 @@ func (a *Agent) apart(o *Origin, do func(*conn) error) error {
 	if err := a.use(c); err != nil {
 		return err
 	}
-	defer a.unused()
+	defer func() { _ = a.unused() }() // an interrupt has made do fail, or came too late
 	return do(c)
 }
 
@@ -488,7 +488,7 @@ func (a *Agent) open(m *mux, x *Exchange, r *load.Result) error {
 	if err := a.use(&m.conn); err != nil {
 		return err
 	}
-	err := m.conn.open(x.Deadline, r)
+	err := m.open(x.Deadline, r)
 	if interrupted := a.unused(); err == nil {
 		err = interrupted
 	}

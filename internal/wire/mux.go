@@ -571,8 +571,8 @@ func (m *mux) fail(err error) {
 	case died(err) && m.served && !answered:
 		why = load.ClosedStale
 	}
-	for i := len(m.streams) - 1; i >= 0; i-- {
-		s, e := m.streams[i], err
+	for _, s := range slices.Backward(m.streams) {
+		e := err
 		if s.x.received > 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
 			e = errPartial
 		}
@@ -600,7 +600,7 @@ func (m *mux) shut(why load.CloseReason) {
 	if m.leader == nil {
 		m.feed.drop()
 	}
-	m.conn.close(why)
+	m.close(why)
 	m.emptied()
 	m.block, m.spare = nil, nil
 	m.g.retire(m)
@@ -621,8 +621,7 @@ func (m *mux) expire() {
 	now := m.now()
 	m.clock = now
 	next := int64(0)
-	for i := len(m.streams) - 1; i >= 0; i-- {
-		s := m.streams[i]
+	for _, s := range slices.Backward(m.streams) {
 		switch {
 		case s.by <= now && s.lasts:
 			s.by = Forever

@@ -397,8 +397,8 @@ func (m *mux) goAwayFrame(id uint32, p []byte) error {
 	away := &goAway{last: binary.BigEndian.Uint32(p) & lastStream, code: binary.BigEndian.Uint32(p[4:])}
 	m.leaving = away
 	m.g.retire(m)
-	for i := len(m.streams) - 1; i >= 0; i-- {
-		if s := m.streams[i]; s.id > away.last {
+	for _, s := range slices.Backward(m.streams) {
+		if s.id > away.last {
 			m.end(s, &resent{away})
 		}
 	}

@@ -40,7 +40,7 @@ type Watch struct {
 // NewPoller returns a poller, where the platform has one.
 func NewPoller() (*Poller, error) {
 	p := &Poller{done: make(chan struct{})}
-	if err := p.waiter.open(); err != nil {
+	if err := p.open(); err != nil {
 		return nil, err
 	}
 	go p.run()

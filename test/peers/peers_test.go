@@ -488,7 +488,7 @@ func TestWebSockets(t *testing.T) {
 				}
 				config := strings.NewReplacer(
 					"http:\n      TLS", "http: "+tlsLine, "PROXY", proxyLine, "COMPRESSION", compression, "COMPRESSED", fmt.Sprint(way.packs),
-					"NAME", "journey", "URL", s.url, "TEXT", strings.Repeat("lamp and shade ", 200) + "end",
+					"NAME", "journey", "URL", s.url, "TEXT", strings.Repeat("lamp and shade ", 200)+"end",
 				).Replace(string(template))
 				r := once(t, config, "journey")
 				const n = 6 // iterations

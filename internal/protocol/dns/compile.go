@@ -14,8 +14,12 @@ import (
 
 // schemes are how an address may begin, with the ports of the transports.
 var schemes = []protocol.Scheme{
-	{Name: "udp", Port: 53}, {Name: "tcp", Port: 53}, {Name: "dns", Port: 53}, {Name: "tls", TLS: true, Port: 853},
-	{Name: "https", TLS: true, Port: 443}, {Name: "http", Port: 80},
+	{Name: "udp", Port: 53},
+	{Name: "tcp", Port: 53},
+	{Name: "dns", Port: 53},
+	{Name: "tls", TLS: true, Port: 853},
+	{Name: "https", TLS: true, Port: 443},
+	{Name: "http", Port: 80},
 }
 
 // transportOf returns the transport of an address that begins with a scheme.

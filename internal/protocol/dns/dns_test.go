@@ -345,8 +345,10 @@ func TestAnswersAsJSON(t *testing.T) {
 		"MX":    {dnsmessage.TypeMX, &dnsmessage.MXResource{Pref: 10, MX: name("mail.shop.example.")}, "10 mail.shop.example."},
 		"TXT":   {dnsmessage.TypeTXT, &dnsmessage.TXTResource{TXT: []string{`v=spf1 "x"`, "\x01ä\xff -all"}}, "v=spf1 \"x\"\x01äÿ -all"},
 		"SRV":   {dnsmessage.TypeSRV, &dnsmessage.SRVResource{Priority: 1, Weight: 2, Port: 443, Target: name("a.shop.example.")}, "1 2 443 a.shop.example."},
-		"SOA": {dnsmessage.TypeSOA, &dnsmessage.SOAResource{NS: name("ns.shop.example."), MBox: name("root.shop.example."), Serial: 1, Refresh: 2, Retry: 3, Expire: 4, MinTTL: 5},
-			"ns.shop.example. root.shop.example. 1 2 3 4 5"},
+		"SOA": {
+			dnsmessage.TypeSOA, &dnsmessage.SOAResource{NS: name("ns.shop.example."), MBox: name("root.shop.example."), Serial: 1, Refresh: 2, Retry: 3, Expire: 4, MinTTL: 5},
+			"ns.shop.example. root.shop.example. 1 2 3 4 5",
+		},
 		"CAA":     {257, &dnsmessage.UnknownResource{Type: 257, Data: []byte("\x00\x05issueca.example")}, `0 issue "ca.example"`},
 		"DS":      {43, &dnsmessage.UnknownResource{Type: 43, Data: []byte("\x01\x00\x08\x02\xab\xcd")}, "256 8 2 abcd"},
 		"TLSA":    {52, &dnsmessage.UnknownResource{Type: 52, Data: []byte("\x03\x01\x01\xab")}, "3 1 1 ab"},

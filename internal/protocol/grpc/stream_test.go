@@ -428,7 +428,7 @@ func TestAMessageThatIsSentAgainCountsOnce(t *testing.T) {
 	if n := k.count(sent); n != 2 {
 		t.Errorf("%d messages were counted with the next, want 2", n)
 	}
-	k.VU.Close()
+	k.Close()
 	_ = l.Close()
 	if n := <-got; n != 3 {
 		t.Errorf("the server got %d messages, want the first twice, and the second", n)

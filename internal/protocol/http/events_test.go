@@ -518,15 +518,21 @@ func TestAResumedStreamProvesItselfAgain(t *testing.T) {
 		want          []string // of each request: address, Authorization, X-Signature, what follows them, body
 	}{
 		"a token": {
-			credential.Value{Lifetime: time.Second, Header: []byte("Authorization: one\r\n")}, credential.Value{Header: []byte("Authorization: the-second\r\n")}, "the-second",
+			credential.Value{Lifetime: time.Second, Header: []byte("Authorization: one\r\n")},
+			credential.Value{Header: []byte("Authorization: the-second\r\n")},
+			"the-second",
 			[]string{"/?a=b one   hi", "/?a=b one  7 hi", "/?a=b the-second  7 hi"},
 		},
 		"a part of the query": {
-			credential.Value{Lifetime: time.Second, Query: []byte("key=1")}, credential.Value{Query: []byte("key=22")}, "key=22",
+			credential.Value{Lifetime: time.Second, Query: []byte("key=1")},
+			credential.Value{Query: []byte("key=22")},
+			"key=22",
 			[]string{"/?a=b&key=1    hi", "/?a=b&key=1   7 hi", "/?a=b&key=22   7 hi"},
 		},
 		"a signature": {
-			credential.Value{Lifetime: time.Second, Sign: signer("x")}, credential.Value{Header: []byte("Authorization: id\r\n"), Sign: signer("y")}, " id ",
+			credential.Value{Lifetime: time.Second, Sign: signer("x")},
+			credential.Value{Header: []byte("Authorization: id\r\n"), Sign: signer("y")},
+			" id ",
 			[]string{"/?a=b  x1POST/?a=bhi  hi", "/?a=b  x2POST/?a=bhi 7 hi", "/?a=b id y1POST/?a=bhi 7 hi"},
 		},
 	} {

@@ -309,10 +309,10 @@ func (h *hello) renew() error {
 		return nil
 	}
 	now := h.by.Value()
-	switch {
-	case now == nil:
+	switch now {
+	case nil:
 		return errNoCredential(h.by.Name())
-	case now == h.value:
+	case h.value:
 		return nil
 	}
 	h.text = slices.Replace(h.text, h.from, h.to, now.Header...)

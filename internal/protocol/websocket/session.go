@@ -447,11 +447,7 @@ func (s *session) next(deadline int64) (payload []byte, err error) {
 	}
 	for {
 		if s.in {
-			whole, err := s.piece()
-			if err != nil {
-				return nil, err
-			}
-			if whole != nil {
+			if whole := s.piece(); whole != nil {
 				return s.message(whole)
 			}
 		}
@@ -551,7 +547,7 @@ func (e tooLargeError) Error() string {
 func (tooLargeError) Cause() load.Cause { return load.Overload }
 
 // piece takes what has come of a frame, and returns the message if that is its end.
-func (s *session) piece() (whole []byte, err error) {
+func (s *session) piece() (whole []byte) {
 	p := s.stream.Unread()
 	p = p[:min(uint64(len(p)), s.left)]
 	s.text = append(s.text, p...)
@@ -560,15 +556,15 @@ func (s *session) piece() (whole []byte, err error) {
 		if s.left > 4<<10 {
 			s.stream.Widen()
 		}
-		return nil, nil
+		return nil
 	}
 	if s.in = false; !s.fin {
-		return nil, nil
+		return nil
 	}
 	if s.text == nil {
 		s.text = []byte{}
 	}
-	return s.text, nil
+	return s.text
 }
 
 // fill reads more, and sends the pings that are due meanwhile.
