@@ -206,14 +206,21 @@ const (
 	memory     = "/dev/shm"
 	memoryLeft = 2 << 30
 	tmpfsMagic = 0x01021994 // Linux's TMPFS_MAGIC
+	noExec     = 0x8        // Linux's ST_NOEXEC
 )
 
-// inMemory returns what of the environment puts the temporary files of tests into a folder in memory; nothing where it
-// is none or has no room. Programs that Go builds are not put there: it may be mounted without the right to run them.
+// inMemory returns what of the environment puts the temporary files of Go and of tests into a folder in memory; nothing
+// where it is none, has no room, or is mounted without the right to run programs. The two are not told apart, because a
+// test's TempDir is where go test builds the test's binary.
 func inMemory(folder string) []string {
 	var fs syscall.Statfs_t
-	if os.Getenv("TMPDIR") != "" || syscall.Statfs(folder, &fs) != nil || fs.Type != tmpfsMagic || fs.Bavail*uint64(fs.Bsize) < memoryLeft {
+	if os.Getenv("TMPDIR") != "" || os.Getenv("GOTMPDIR") != "" || syscall.Statfs(folder, &fs) != nil || !fits(fs) {
 		return nil
 	}
-	return []string{"TMPDIR=" + folder, "GOTMPDIR=" + os.TempDir()}
+	return []string{"TMPDIR=" + folder}
+}
+
+// fits reports whether a file system is in memory, has room for the files of tests, and lets them be run.
+func fits(fs syscall.Statfs_t) bool {
+	return fs.Type == tmpfsMagic && fs.Bavail*uint64(fs.Bsize) >= memoryLeft && fs.Flags&noExec == 0
 }

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -226,6 +228,7 @@ func TestCandidatesAreReadWithTheirFlags(t *testing.T) {
 
 func TestFilesOfTestsAreInMemoryWhereItIsMemory(t *testing.T) {
 	t.Setenv("TMPDIR", "")
+	t.Setenv("GOTMPDIR", "")
 	if got := inMemory("/proc"); got != nil {
 		t.Errorf("in /proc, which is no memory: %q", got)
 	}
@@ -234,11 +237,56 @@ func TestFilesOfTestsAreInMemoryWhereItIsMemory(t *testing.T) {
 	}
 	got := inMemory(memory)
 	t.Logf("in %s: %q", memory, got)
-	if got != nil && !slices.Equal(got, []string{"TMPDIR=" + memory, "GOTMPDIR=" + os.TempDir()}) {
+	if got != nil && !slices.Equal(got, []string{"TMPDIR=" + memory}) {
 		t.Errorf("the environment is %q", got)
 	}
-	t.Setenv("TMPDIR", "/elsewhere")
-	if got := inMemory(memory); got != nil {
-		t.Errorf("beside a TMPDIR of the user's: %q", got)
+	for _, name := range []string{"TMPDIR", "GOTMPDIR"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "/elsewhere")
+			if got := inMemory(memory); got != nil {
+				t.Errorf("beside a %s of the user's: %q", name, got)
+			}
+		})
+	}
+}
+
+func TestMemoryHasRoomAndRunsPrograms(t *testing.T) {
+	fs := syscall.Statfs_t{Type: tmpfsMagic, Bsize: 4096, Bavail: memoryLeft / 4096}
+	if !fits(fs) {
+		t.Errorf("%+v does not fit", fs)
+	}
+	for why, spoil := range map[string]func(*syscall.Statfs_t){
+		"it is no memory":                  func(f *syscall.Statfs_t) { f.Type = 0xef53 },
+		"it has too little room":           func(f *syscall.Statfs_t) { f.Bavail-- },
+		"programs in it are not to be run": func(f *syscall.Statfs_t) { f.Flags |= noExec },
+	} {
+		bad := fs
+		spoil(&bad)
+		if fits(bad) {
+			t.Errorf("%+v fits, though %s", bad, why)
+		}
+	}
+}
+
+// A test's TempDir is where the suite puts it, whatever go test makes of the environment.
+func TestTempDirOfATestIsInTheFolder(t *testing.T) {
+	env := inMemory(memory)
+	if env == nil {
+		t.Skip(memory + " is no place for the files of tests")
+	}
+	module := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod":    "module place\n",
+		"p_test.go": "package place\n\nimport \"testing\"\n\nfunc TestPlace(t *testing.T) { println(t.TempDir()) }\n",
+	} {
+		if err := os.WriteFile(filepath.Join(module, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("go", "test", "-count=1", "-v", ".")
+	cmd.Dir, cmd.Env = module, append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "\n"+memory+"/") {
+		t.Errorf("go test = %v: %s", err, out)
 	}
 }
