@@ -181,6 +181,7 @@ func answering(t *testing.T) string {
 }
 
 func TestAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
+	t.Parallel()
 	b := newBadDay(t, answering(t), "http://127.0.0.1:1")
 	b.answers(t, time.Now())
 	b.disk.hang()
@@ -215,6 +216,7 @@ func (b *badDay) answers(t *testing.T, end time.Time) {
 
 // A disk from which neither the history, for the verdicts of a daemon that starts, nor the queue of remote write can be read blocks nobody either.
 func TestReadingFromAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
+	t.Parallel()
 	config, target, storage := badConfig[:strings.Index(badConfig, "remote_write")], answering(t), tempStorage(t)
 	before := buildBadDay(t, config, target, "", storage)
 	before.Start()
@@ -241,6 +243,7 @@ func TestReadingFromAHangingDiskBlocksNeitherScrapesNorTheStop(t *testing.T) {
 
 // A start that hangs, on the disk or on anything else, does not keep the stop.
 func TestAHangingStartDoesNotKeepTheStop(t *testing.T) {
+	t.Parallel()
 	hung, asked := make(chan struct{}), make(chan struct{})
 	goOn := sync.OnceFunc(func() { close(hung) })
 	t.Cleanup(goOn)
@@ -279,6 +282,7 @@ func TestAHangingStartDoesNotKeepTheStop(t *testing.T) {
 
 // A reload that hangs on the disk, or on anything else, does not keep the stop.
 func TestAHangingReloadDoesNotKeepTheStop(t *testing.T) {
+	t.Parallel()
 	b := newBadDay(t, answering(t), "http://127.0.0.1:1")
 	b.reloading.Lock()
 	defer b.reloading.Unlock()
@@ -287,6 +291,7 @@ func TestAHangingReloadDoesNotKeepTheStop(t *testing.T) {
 
 // TestTheStopOfABadDay stops daemons around which things go wrong, several at once. BAD_DAYS is how many.
 func TestTheStopOfABadDay(t *testing.T) {
+	t.Parallel()
 	days := 4
 	if n, err := strconv.Atoi(os.Getenv("BAD_DAYS")); err == nil {
 		days = n

@@ -269,6 +269,7 @@ func policyDocument(t *testing.T, text string) *config.Document {
 // TestEveryWayGoesWhereThePolicySays tries each address of the first table of
 // docs/security.md by each way in: as a name that has the address, and written out.
 func TestEveryWayGoesWhereThePolicySays(t *testing.T) {
+	t.Parallel()
 	columns, rows := policy(t, "address |")
 	tried := 0
 	for _, listed := range []bool{false, true} {
@@ -381,6 +382,7 @@ func (s *signpost) count(host string) int {
 // the receivers' requests to each address of the second table. They are behind a proxy, by which an address that
 // is written out is checked as the place of a host.
 func TestEveryRedirectGoesWhereThePolicySays(t *testing.T) {
+	t.Parallel()
 	columns, rows := policy(t, "address that load")
 	senders := map[string]string{"by 127.0.0.1": "127.0.0.1", "by a private address": "10.0.0.7", "from the Internet": "203.0.113.7", "by a name behind a proxy": "sender.policy.test"}
 	tried := 0

@@ -160,6 +160,7 @@ func (l *lockedBuffer) String() string {
 }
 
 func TestOneMoreAnalysisIsConfigured(t *testing.T) {
+	t.Parallel()
 	text, err := config.Schema(withGreed())
 	if err != nil {
 		t.Fatal(err)
@@ -217,6 +218,7 @@ func TestOneMoreAnalysisJudgesARun(t *testing.T) {
 
 // TestOneMoreAnalysisIsServed waits for a window of ten seconds.
 func TestOneMoreAnalysisIsServed(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits for a window")
 	}

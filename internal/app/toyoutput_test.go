@@ -114,6 +114,7 @@ scenarios:
 `
 
 func TestAnOutputIsOneDescriptor(t *testing.T) {
+	t.Parallel()
 	shelf := &toyShelf{windows: map[string][]*load.Window{}}
 	kinds := builtin.Kinds()
 	kinds.Outputs = append(kinds.Outputs, toyKind(shelf))
