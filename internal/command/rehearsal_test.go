@@ -18,12 +18,12 @@ import (
 // A rehearsal of the example's suite, two and a half hours for ten thousand users, in seconds: what the shop counted is what
 // perfd reports, to the request.
 func TestARehearsalOfTheShop(t *testing.T) {
+	t.Parallel()
 	shop := demo.New(demo.Default(), 1)
 	server := httptest.NewServer(shop)
 	defer server.Close()
-	t.Setenv("BASE_URL", server.URL)
 	opts := app.Options{
-		ConfigFile: "../../config/examples/shop.yaml", Flags: map[string]string{"scale.time": "1800", "scale.load": "0.005"},
+		ConfigFile: "../../config/examples/shop.yaml", Flags: map[string]string{"vars.base_url": server.URL, "scale.time": "1800", "scale.load": "0.005"},
 		Shards: 1, Grace: 10 * time.Second, Log: slog.New(slog.DiscardHandler),
 	}
 	var out, progress bytes.Buffer
@@ -75,12 +75,12 @@ func TestARehearsalOfTheShop(t *testing.T) {
 
 // TestMessagesOfTheShop compares what the shop counted of its streams with what perfd says of them, to the byte.
 func TestMessagesOfTheShop(t *testing.T) {
+	t.Parallel()
 	shop := demo.New(demo.Default(), 1)
 	server := httptest.NewServer(shop)
 	defer server.Close()
-	t.Setenv("BASE_URL", server.URL)
 	a, err := app.New(app.Options{
-		ConfigFile: "../../config/examples/shop.yaml", Flags: map[string]string{"scale.time": "600", "scale.load": "0.04"},
+		ConfigFile: "../../config/examples/shop.yaml", Flags: map[string]string{"vars.base_url": server.URL, "scale.time": "600", "scale.load": "0.04"},
 		StoragePath: t.TempDir(), Listen: []string{"127.0.0.1:0"}, Shards: 1, Grace: 10 * time.Second, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -38,6 +38,7 @@ func events(t *testing.T, s *Shop, r *http.Request, begins string, n int) (found
 }
 
 func TestFeedGoesOnWhereAClientLeftIt(t *testing.T) {
+	t.Parallel()
 	s := New(Knobs{}, 1)
 	ids := events(t, s, httptest.NewRequest("GET", "/feed", nil), "id: ", 3)
 	first, err := strconv.Atoi(ids[0])

@@ -66,6 +66,7 @@ func (w *watcher) hear(kind string) map[string]any {
 }
 
 func TestRealtime(t *testing.T) {
+	t.Parallel()
 	s := New(Knobs{Release: "v1"}, 1)
 	server := httptest.NewServer(s)
 	defer server.Close()
@@ -156,6 +157,7 @@ func TestAStreamThatIsBehindSkips(t *testing.T) {
 
 // A shop that ends says good-bye, and waits for no client that does not.
 func TestTheShopClosesItsStreams(t *testing.T) {
+	t.Parallel()
 	s := New(Knobs{Release: "v1"}, 1)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -63,6 +63,7 @@ func (c client) call(ctx context.Context, t *testing.T, service, method, message
 
 // Both faces of a service have one state and one count, and a purchase goes through all of them.
 func TestServicesByGRPC(t *testing.T) {
+	t.Parallel()
 	spans := tracetest.NewSpanRecorder()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
 	services, err := NewServices(ServicesOptions{Seed: 1, Tracer: func(service string) trace.Tracer { return provider.Tracer(service) }})

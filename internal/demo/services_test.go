@@ -68,6 +68,7 @@ func (p inProcess) asker(t *testing.T, name string) *asker {
 
 // The whole of a purchase, over real sockets: what one service was told the others know.
 func TestAPurchase(t *testing.T) {
+	t.Parallel()
 	s, err := NewServices(ServicesOptions{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -187,6 +188,7 @@ func TestAPurchase(t *testing.T) {
 }
 
 func TestWhatServicesRefuse(t *testing.T) {
+	t.Parallel()
 	p := bubbled()
 	for _, c := range []struct {
 		service, method, path, body string
@@ -442,6 +444,7 @@ func TestClientsThatLeaveDoNotOpenTheBreaker(t *testing.T) {
 
 // One trace leads from the client through all services that a purchase touches.
 func TestTracesGoFromCallerToCallee(t *testing.T) {
+	t.Parallel()
 	spans := tracetest.NewInMemoryExporter()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans), sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
 	p, urls := inProcess{}, map[string]string{}

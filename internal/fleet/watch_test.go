@@ -136,6 +136,7 @@ func written(t *testing.T, kind string, der []byte) string {
 // TestWatchesSpeakTLSAsLoadDoes reads everything from a server with a certificate
 // of a private authority.
 func TestWatchesSpeakTLSAsLoadDoes(t *testing.T) {
+	t.Parallel()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(answerReads))
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // handshakes that fail are wanted
 	s.TLS = &tls.Config{}
@@ -166,6 +167,7 @@ func TestWatchesSpeakTLSAsLoadDoes(t *testing.T) {
 
 // TestWatchesHaveTheHeaderOfLoad reads everything from behind a gateway.
 func TestWatchesHaveTheHeaderOfLoad(t *testing.T) {
+	t.Parallel()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, password, _ := r.BasicAuth(); password != "sesame" && r.Header.Get("X-Api-Key") != "sesame" && r.Header.Get("Authorization") != "Bearer sesame" {
 			http.Error(w, "who are you", http.StatusUnauthorized)
@@ -259,6 +261,7 @@ func awaitReads(t *testing.T, cases []readCase) {
 // TestWatchesDialUnderTheGuard reads each thing from an address that only the
 // dialer can refuse, because the document's check did not see it.
 func TestWatchesDialUnderTheGuard(t *testing.T) {
+	t.Parallel()
 	address, port := watched(t)
 	text := "targets:"
 	for _, what := range []string{"release", "page", "query"} {
@@ -282,6 +285,7 @@ func TestWatchesDialUnderTheGuard(t *testing.T) {
 // TestWatchesShareNoConnectionsWithLoad has load use all of limits.connections:
 // the watch reads all the same, and uses none of them.
 func TestWatchesShareNoConnectionsWithLoad(t *testing.T) {
+	t.Parallel()
 	address, port := watched(t)
 	f := watching(t, "targets:"+fmt.Sprintf(allReads, "shop", address), nil)
 	dialer := f.Target("shop").dialer

@@ -97,6 +97,9 @@ func (s step) again(pkg string, tests []string) string {
 // for the pages excepted; what ./test/... starts is installed by make deps.
 var unit = []string{"./alerts/...", "./cmd/...", "./config/...", "./dashboards/...", "./internal/..."}
 
+// longest are the packages whose short tests wait longest. They begin first, so that nothing waits for them at the end.
+var longest = []string{"./internal/app", "./internal/command", "./internal/demo", "./internal/protocol/grpc"}
+
 // sequential are the packages whose code runs in one goroutine and whose full
 // tests compute for long: they simulate error rates, or try every value at every
 // place of a document. The full tests run without the race detector, under which
@@ -111,7 +114,7 @@ var groups = map[string][]stage{
 		// some megabytes is not worth collecting as often as Go does. Daemons in fake time write to their storage every four
 		// seconds of it, and wait for the disk each time.
 		{name: "short", steps: []step{{
-			flags: []string{"-short", "-vet=off", "-p=3", "-parallel=4"}, packages: unit, env: []string{"GOGC=400"}, ram: true,
+			flags: []string{"-short", "-vet=off", "-p=4", "-parallel=4"}, packages: slices.Concat(longest, unit), env: []string{"GOGC=400"}, ram: true,
 		}}},
 	},
 	"test": {

@@ -109,6 +109,7 @@ func listen(t testing.TB, address string) net.Listener {
 
 // A server that is redeployed in mid-run with another description of its service is read by that, and asked for it once.
 func TestARedeployedServerIsDescribedAgain(t *testing.T) {
+	t.Parallel()
 	const head = `syntax = "proto3"; package made; message Ask {} service Stock { rpc Get(Ask) returns (Reply); } `
 	reply := func(text string) map[string]func(*talk) error {
 		return map[string]func(*talk) error{"Get": func(k *talk) error {
@@ -124,6 +125,7 @@ func TestARedeployedServerIsDescribedAgain(t *testing.T) {
 		"with a field more, in a field": {`message Reply { repeated Part parts = 3; } message Part { string a = 1; string b = 2; }`, `{"parts": [{"a": "x", "b": "y"}]}`, `{"parts":[{"a":"x","b":"y"}]}`},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := listen(t, "127.0.0.1:0")
 			address := l.Addr().String()
 			first := serveProto(t, l, head+`message Reply { string name = 1; repeated Part parts = 3; } message Part { string a = 1; }`, reply(`{"name": "lamp", "parts": [{"a": "x"}]}`))
@@ -191,6 +193,7 @@ func body(t testing.TB, c *protocol.Call) string {
 
 // A method that the server had not when it described itself is asked for again, and so is one that it has no more.
 func TestAMethodComesAndGoes(t *testing.T) {
+	t.Parallel()
 	l := listen(t, "127.0.0.1:0")
 	address := l.Addr().String()
 	const head = `syntax = "proto3"; package made; message Ask {} message Reply { string name = 1; } `

@@ -286,6 +286,7 @@ func TestAStreamOfTheClient(t *testing.T) {
 
 // Messages are counted and timed while nobody waits for one, and while a VU listens it holds no goroutine.
 func TestMessagesComeAllTheTime(t *testing.T) {
+	t.Parallel()
 	more := make(chan string)
 	k := newTalker(t, map[string]func(*talk) error{"Watch": func(k *talk) error {
 		for {

@@ -257,6 +257,7 @@ func TestASequenceIsWatched(t *testing.T) {
 
 // TestAStreamIsAttendedWhileItsUserThinks pushes messages and pings during a rest, and receives later what came.
 func TestAStreamIsAttendedWhileItsUserThinks(t *testing.T) {
+	t.Parallel()
 	ponged := make(chan error, 1)
 	u := newUser(t, serve(t, func(ctx context.Context, c *websocket.Conn) error {
 		if _, _, err := c.Read(ctx); err != nil {
@@ -287,6 +288,7 @@ func TestAStreamIsAttendedWhileItsUserThinks(t *testing.T) {
 }
 
 func TestListening(t *testing.T) {
+	t.Parallel()
 	u := newUser(t, serve(t, func(ctx context.Context, c *websocket.Conn) error {
 		for n := range 1000 {
 			if err := push(ctx, c, n+1); err != nil {
