@@ -132,12 +132,12 @@ var groups = map[string][]stage{
 			{packages: []string{"./dashboards/build"}, hint: "make dashboards"},
 		}},
 		{name: "unit", steps: []step{
-			{flags: []string{"-race", "-timeout=30m"}, packages: unit, except: sequential},
-			{flags: []string{"-race", "-short", "-timeout=30m"}, packages: sequential},
+			{flags: []string{"-race", "-timeout=30m"}, packages: unit, except: sequential, ram: true},
+			{flags: []string{"-race", "-short", "-timeout=30m"}, packages: sequential, ram: true},
 		}},
 		{name: "compute", steps: []step{
 			// The daemon in fake time judges weeks.
-			{flags: []string{"-timeout=20m"}, packages: append([]string{"./internal/app/..."}, sequential...)},
+			{flags: []string{"-timeout=20m"}, packages: append([]string{"./internal/app/..."}, sequential...), ram: true},
 		}},
 		{name: "bench", steps: []step{
 			{flags: []string{"-race", "-count=1", "-timeout=10m"}, packages: []string{"./bench/..."}},
