@@ -1,4 +1,4 @@
-package kind_test
+package builtin_test
 
 import (
 	"bytes"
