@@ -222,9 +222,7 @@ func (c *Change) Commit() {
 		go func() {
 			defer close(r.ended)
 			<-r.started
-			ctx, cancel := context.WithTimeout(context.Background(), drainWait)
-			defer cancel()
-			s.close(ctx, r)
+			s.closeWithin(drainWait, r)
 			if l, ok := r.output.(Lingering); ok {
 				<-l.Released()
 			}
@@ -277,6 +275,13 @@ func (s *Set) close(ctx context.Context, r *running) {
 	}
 }
 
+// closeWithin ends an output that was started, which has so much time to deliver what it holds.
+func (s *Set) closeWithin(d time.Duration, r *running) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	s.close(ctx, r)
+}
+
 // Stop ends all outputs, which deliver what they hold until ctx ends, and waits so
 // long for those that are ending already. Those that take snapshots end last: their
 // last one has what the others counted.
@@ -296,7 +301,7 @@ func (s *Set) Stop(ctx context.Context) error {
 			s.env.Log.Warn("an output was not started before its end: one of its name still ends", "output", r.Kind.Name)
 			go func() {
 				<-r.started
-				s.close(ctx, r)
+				s.closeWithin(drainWait, r)
 			}()
 		}
 	}
