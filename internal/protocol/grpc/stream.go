@@ -41,7 +41,6 @@ type stream struct {
 	hello []byte        // the first message; nil for none
 	list  []string      // metadata
 	read  chan struct{} // closed when the reader has ended; nil before there is one
-	wait  *time.Timer   // of what the VU waits for
 
 	// Of the VU, while it listens.
 	listening bool
@@ -60,6 +59,13 @@ type stream struct {
 	want  *want // what the VU waits for; nil for nothing
 	deaf  bool  // messages do not wait to be received: the VU listens
 	first int64 // when the first message came since the request under way began, 0 for none
+
+	// The deadlines of what the VU does. A timer that runs already is let run, where it rings no later than
+	// they are: with a deadline for each of many messages a second it rings seldom, and is set as seldom.
+	bell   *time.Timer
+	rings  int64 // when, 0 for a bell that is not set
+	sends  *leg  // on which a message is being sent; nil for none
+	sendBy int64
 }
 
 // A leg is one RPC of a stream, from its opening to its end.
@@ -87,14 +93,16 @@ type ended struct {
 
 // A want is what a VU waits for. The reader fills it in under stream.mu, and says so on done.
 type want struct {
-	opening bool // that the stream is open again, or given up
-	end     bool // the end of the stream
-	reads   bool // messages are needed as JSON
-	is      func(raw, body []byte) bool
-	sent    int64 // when the message was sent that is answered, 0 for none
+	opening bool    // that the stream is open again, or given up
+	end     bool    // the end of the stream
+	reads   bool    // messages are needed as JSON
+	is      *search // the message that is waited for; nil for none
+	sent    int64   // when the message was sent that is answered, 0 for none
+	by      int64   // the deadline, 0 where there is none yet
 
 	raw, body []byte // the message, or the last one before the end
 	at        int64
+	late      bool // the deadline was over first
 	ended
 	done chan struct{} // of capacity 1
 }
@@ -124,6 +132,11 @@ func (s *stream) Interrupt() { s.quit() }
 func (s *stream) Close() {
 	s.quit()
 	s.join()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bell != nil {
+		s.bell.Stop()
+	}
 }
 
 // join waits for the reader, which must have been told to end.
@@ -362,7 +375,7 @@ func (s *stream) arrived(l *leg, x *exchange, raw []byte) (err error) {
 	case w != nil && w.end:
 		w.keep(raw, body)
 	case w != nil && w.is != nil:
-		if found = w.is(raw, body); found {
+		if found = w.is.matches(raw, body); found {
 			w.keep(raw, body)
 			w.at = at
 			if w.sent > 0 {
@@ -529,27 +542,72 @@ func (s *stream) sleep(d time.Duration) error {
 
 // await waits until the reader has satisfied a want that was set, or the deadline.
 func (s *stream) await(w *want, deadline int64) error {
-	d := time.Duration(deadline - s.clock())
-	if s.wait == nil {
-		s.wait = time.NewTimer(d)
-	} else {
-		s.wait.Reset(d)
+	if w.by == 0 {
+		s.mu.Lock()
+		s.limit(w, deadline)
+		s.mu.Unlock()
 	}
-	defer s.wait.Stop()
 	select {
 	case <-w.done:
-		return nil
-	case <-s.wait.C:
 	case <-s.root.Done():
-	}
-	if !s.withdraw(w) {
+		if s.withdraw(w) {
+			return context.Canceled
+		}
 		<-w.done
-		return nil
 	}
+	if w.late {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// limit gives a want its deadline. The caller holds mu.
+func (s *stream) limit(w *want, by int64) {
+	w.by = by
+	if s.want == w {
+		s.ring(by)
+	}
+}
+
+// ring has the bell ring by an instant. The caller holds mu.
+func (s *stream) ring(by int64) {
+	if s.rings != 0 && s.rings <= by {
+		return
+	}
+	s.rings = by
+	d := time.Duration(by - s.clock())
+	if s.bell == nil {
+		s.bell = time.AfterFunc(d, s.rang)
+	} else {
+		s.bell.Reset(d)
+	}
+}
+
+// rang ends what has passed its deadline, and has the bell ring for what has not.
+func (s *stream) rang() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rings = 0
 	if s.root.Err() != nil {
-		return context.Canceled
+		return
 	}
-	return context.DeadlineExceeded
+	now := s.clock()
+	if l := s.sends; l != nil {
+		if s.sendBy <= now {
+			s.sends = nil
+			l.leave(context.DeadlineExceeded)
+		} else {
+			s.ring(s.sendBy)
+		}
+	}
+	if w := s.want; w != nil && w.by != 0 {
+		if w.by <= now {
+			w.late = true
+			s.satisfy()
+		} else {
+			s.ring(w.by)
+		}
+	}
 }
 
 // withdraw takes a want back, and reports whether it was still open.
@@ -565,14 +623,14 @@ func (s *stream) withdraw(w *want) bool {
 
 // send sends a message on a leg by the deadline. A leg on which that takes longer can take no other.
 func (s *stream) send(l *leg, out *outgoing, deadline int64) error {
-	late := func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		l.leave(context.DeadlineExceeded)
-	}
-	guard := time.AfterFunc(time.Duration(deadline-s.clock()), late)
+	s.mu.Lock()
+	s.sends, s.sendBy = l, deadline
+	s.ring(deadline)
+	s.mu.Unlock()
 	err := l.cs.SendMsg(out)
-	guard.Stop()
+	s.mu.Lock()
+	s.sends = nil
+	s.mu.Unlock()
 	if err == nil {
 		return nil
 	}

@@ -211,6 +211,23 @@ func TestAStreamBothWays(t *testing.T) {
 	}
 }
 
+// TestDeadlinesOnAStream has requests whose deadlines come sooner and later than those before.
+func TestDeadlinesOnAStream(t *testing.T) {
+	k := newTalker(t, map[string]func(*talk) error{"Echo": echo})
+	k.must(`{method: made.Talk/Echo, stream: talk}`)
+	for _, timeout := range []time.Duration{200 * time.Millisecond, 20 * time.Millisecond, 400 * time.Millisecond} {
+		begin := time.Now()
+		c := k.step(`{stream: talk, receive: any}`, timeout)
+		if took := time.Since(begin); c.Result.Cause != load.Timeout || took < timeout || took > timeout+5*time.Second {
+			t.Errorf("%v: %v after %v, want timeout after %v", c.Result.Cause, c.Err, took, timeout)
+		}
+		k.must(`{stream: talk, send: {id: 1}, echo: json.id}`)
+	}
+	if n := k.count(closedBy(codes.DeadlineExceeded)); n != 0 {
+		t.Errorf("%d streams ended by a wait that was over, want 0", n)
+	}
+}
+
 func TestAStreamOfTheServer(t *testing.T) {
 	k := newTalker(t, map[string]func(*talk) error{"Watch": func(k *talk) error {
 		text, err := k.get()

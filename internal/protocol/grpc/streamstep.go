@@ -70,7 +70,18 @@ type streamScratch struct {
 	other  []byte
 	sent   []byte // the message that is sent, as JSON
 	posted bool   // the message of the request was sent and counted
+	search search // while a request waits
 }
+
+// A search is for the message that a request waits for.
+type search struct {
+	s *streamStep
+	c *protocol.Call
+	w *streamScratch
+}
+
+// matches reports whether a message is that one.
+func (x *search) matches(raw, body []byte) bool { return x.s.matches(x.c, x.w, raw, body) }
 
 func (s *streamStep) openStream(v *protocol.VU) (protocol.Session, error) {
 	if !s.opens {
@@ -280,6 +291,7 @@ func (s *streamStep) act(c *protocol.Call, st *stream, l *leg, w *streamScratch)
 	}
 	switch {
 	case s.wanted.Receives || s.wanted.Echoes:
+		defer func() { w.search = search{} }() // it keeps nothing of the VU
 		if done, err := s.look(c, st, l, w); done || err != nil {
 			return err
 		}
@@ -367,11 +379,12 @@ func (s *streamStep) post(c *protocol.Call, st *stream, l *leg, w *streamScratch
 // look looks for the message among those that came before, and reports whether it is there.
 func (s *streamStep) look(c *protocol.Call, st *stream, l *leg, w *streamScratch) (found bool, err error) {
 	w.want.reads = c.Keep.Body || s.wanted.Reads()
-	w.want.is = func(raw, body []byte) bool { return s.matches(c, w, raw, body) }
-	x := st.exchange(l.channel)
+	w.search = search{s, c, w}
+	w.want.is = &w.search
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if s.send == nil {
+		x := st.exchange(l.channel)
 		w.want.raw, found = st.tally.Take(w.want.raw, func(raw []byte) bool {
 			if w.want.reads && err == nil {
 				w.want.body, err = x.decode(l.rpc, l.bound, w.want.body[:0], raw)
@@ -396,6 +409,7 @@ func (s *streamStep) look(c *protocol.Call, st *stream, l *leg, w *streamScratch
 		w.want.sent = 0
 	}
 	st.want = &w.want
+	st.limit(&w.want, int64(c.Deadline))
 	return false, nil
 }
 
