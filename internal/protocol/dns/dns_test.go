@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -492,6 +493,44 @@ func TestCodes(t *testing.T) {
 		}
 		if cause := step.(protocol.Judge).Judge(&u.call); cause != want.cause {
 			t.Errorf("%s is judged %v, want %v", name, cause, want.cause)
+		}
+	}
+}
+
+// A span names the server, what was asked for unless that is a secret, and the code of a failure.
+func TestSpan(t *testing.T) {
+	s := serve(t, alone(func(_ dnsmessage.Question, m *dnsmessage.Message, _ bool) { m.RCode = dnsmessage.RCodeNameError }))
+	_, port, _ := net.SplitHostPort(s.addr)
+	for _, c := range []struct {
+		transport, text string
+		cause           load.Cause
+		want            string
+	}{
+		{"udp", `{name: missing.example, type: aaaa}`, load.Status, "DNS AAAA dns.question.name=missing.example network.transport=udp error.type=NXDOMAIN"},
+		{"tcp", `{name: "${random_string(4)}.example"}`, load.None, "DNS A network.transport=tcp"},
+	} {
+		u := newUser(t, `{address: "`+s.addr+`", transport: `+c.transport+`}`)
+		u.must(c.text)
+		u.call.Result.Cause = c.cause
+		step, err := u.compile(c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var span protocol.Span
+		step.(protocol.SpanMapper).Span(&u.call.Result, u.call.Address, &span)
+		got := span.Name
+		for _, a := range span.Attributes {
+			switch a.Key {
+			case "server.address", "server.port":
+				if a.Text != "127.0.0.1" && strconv.FormatInt(a.Number, 10) != port {
+					t.Errorf("%s: %v, want 127.0.0.1 and %s", c.text, a, port)
+				}
+			default:
+				got += " " + a.Key + "=" + a.Text
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: span %s, want %s", c.text, got, c.want)
 		}
 	}
 }

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
-	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
-	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
@@ -415,30 +413,26 @@ func appendRecord(dst, name, data []byte, r record) []byte {
 	return append(appendQuoted(append(dst, `,"data":`...), data), '}')
 }
 
+var _ protocol.SpanMapper = (*step)(nil)
+
 // Span follows OpenTelemetry's attributes of DNS. A name that is a secret is left out.
-func (s *step) Span(r *load.Result, _ []byte, span *tracepb.Span) {
+func (s *step) Span(r *load.Result, _ []byte, span *protocol.Span) {
 	span.Name = "DNS " + s.kind
-	text := func(key, value string) {
-		span.Attributes = append(span.Attributes, &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: value}}})
-	}
-	number := func(key string, value int64) {
-		span.Attributes = append(span.Attributes, &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: value}}})
-	}
 	if s.spanName != "" {
-		text("dns.question.name", s.spanName)
+		span.AddText("dns.question.name", s.spanName)
 	}
 	if s.transport == overUDP {
-		text("network.transport", "udp")
+		span.AddText("network.transport", "udp")
 	} else {
-		text("network.transport", "tcp")
+		span.AddText("network.transport", "tcp")
 	}
-	text("server.address", s.origin.Host)
-	number("server.port", int64(s.origin.Port))
+	span.AddText("server.address", s.origin.Host)
+	span.AddNumber("server.port", int64(s.origin.Port))
 	switch {
 	case r.Cause == load.None || r.Cause == load.Canceled:
 	case r.Code != 0:
-		text("error.type", rcodeName(int(r.Code)))
+		span.AddText("error.type", rcodeName(int(r.Code)))
 	default:
-		text("error.type", r.Cause.String())
+		span.AddText("error.type", r.Cause.String())
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/perfd/perfd/internal/protocol"
 )
 
+var _ protocol.SpanMapper = (*step)(nil)
+
 // Span follows OpenTelemetry's semantic conventions for client spans of gRPC.
 // The address is the path of the method, which a step on a stream may not name.
 func (s *step) Span(r *load.Result, address []byte, span *protocol.Span) {

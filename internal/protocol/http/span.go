@@ -40,6 +40,8 @@ func (s *step) spanning() spanning {
 	return of
 }
 
+var _ protocol.SpanMapper = (*step)(nil)
+
 // Span follows OpenTelemetry's semantic conventions for HTTP client spans (stable
 // since 1.23). The values of a query may be credentials and are left out of url.full.
 func (s *step) Span(r *load.Result, address []byte, span *protocol.Span) {

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
-	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
-	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
@@ -523,16 +521,15 @@ func (a *answer) piece(link *wire.Link, keep bool, begin *int, by int64) error {
 	return err
 }
 
+var _ protocol.SpanMapper = (*step)(nil)
+
 // Span gives the span of a request its name, and says where it went.
-func (s *step) Span(r *load.Result, _ []byte, span *tracepb.Span) {
-	span.Name = "tcp"
-	text := func(key, value string) {
-		span.Attributes = append(span.Attributes, &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: value}}})
-	}
-	text("network.transport", "tcp")
-	text("server.address", s.origin.Host)
-	span.Attributes = append(span.Attributes, &commonpb.KeyValue{Key: "server.port", Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: int64(s.origin.Port)}}})
+func (s *step) Span(r *load.Result, _ []byte, span *protocol.Span) {
+	span.Name = Kind.Name
+	span.AddText("network.transport", "tcp")
+	span.AddText("server.address", s.origin.Host)
+	span.AddNumber("server.port", int64(s.origin.Port))
 	if r.Cause != load.None && r.Cause != load.Canceled {
-		text("error.type", r.Cause.String())
+		span.AddText("error.type", r.Cause.String())
 	}
 }

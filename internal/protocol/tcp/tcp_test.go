@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -623,4 +625,34 @@ func FuzzReceive(f *testing.F) {
 			t.Errorf("in pieces of %d: %q, at once: %q", 1+int(piece), got[0], got[1])
 		}
 	})
+}
+
+// A span names the server, and what failed.
+func TestSpan(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, serve(t, func(c net.Conn) { _, _ = io.Copy(c, c) }))
+	const text = `{send: "hi\n", receive: {until: "\n"}}`
+	u.must(text)
+	s, err := u.compile(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.base[strings.LastIndexByte(u.base, ':')+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cause, failed := range map[load.Cause]bool{load.None: false, load.Timeout: true, load.Canceled: false} {
+		u.call.Result.Cause = cause
+		var span protocol.Span
+		s.(protocol.SpanMapper).Span(&u.call.Result, u.call.Address, &span)
+		want := []protocol.Attribute{
+			{Key: "network.transport", Text: "tcp"}, {Key: "server.address", Text: "127.0.0.1"}, {Key: "server.port", Number: int64(port), Numeric: true},
+		}
+		if failed {
+			want = append(want, protocol.Attribute{Key: "error.type", Text: cause.String()})
+		}
+		if span.Name != "tcp" || !slices.Equal(span.Attributes, want) {
+			t.Errorf("%v: span %q with %v, want tcp with %v", cause, span.Name, span.Attributes, want)
+		}
+	}
 }

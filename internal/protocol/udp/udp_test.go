@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -407,6 +409,37 @@ func TestWhatIsWrong(t *testing.T) {
 		_, err := u.compile(text)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// A span names the server, and what failed.
+func TestSpan(t *testing.T) {
+	t.Parallel()
+	url, _ := serve(t, echo)
+	u := newUser(t, url, wire.DialerOptions{})
+	const text = `{send: hi}`
+	u.must(text)
+	s, err := u.compile(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.base[strings.LastIndexByte(u.base, ':')+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cause, failed := range map[load.Cause]bool{load.None: false, load.Timeout: true, load.Canceled: false} {
+		u.call.Result.Cause = cause
+		var span protocol.Span
+		s.(protocol.SpanMapper).Span(&u.call.Result, u.call.Address, &span)
+		want := []protocol.Attribute{
+			{Key: "network.transport", Text: "udp"}, {Key: "server.address", Text: "127.0.0.1"}, {Key: "server.port", Number: int64(port), Numeric: true},
+		}
+		if failed {
+			want = append(want, protocol.Attribute{Key: "error.type", Text: cause.String()})
+		}
+		if span.Name != "udp" || !slices.Equal(span.Attributes, want) {
+			t.Errorf("%v: span %q with %v, want udp with %v", cause, span.Name, span.Attributes, want)
 		}
 	}
 }

@@ -28,6 +28,8 @@ func (s *step) name() string {
 	return "websocket open"
 }
 
+var _ protocol.SpanMapper = (*step)(nil)
+
 // Span names the span by what the step does, since OpenTelemetry has no conventions for WebSocket. The address is the
 // server's, with the path that the stream was opened at.
 func (s *step) Span(r *load.Result, address []byte, span *protocol.Span) {
