@@ -129,8 +129,9 @@ type App struct {
 	ready         atomic.Bool
 	stopping      atomic.Bool
 
-	reloading sync.Mutex // one reload at a time
-	reloads   reloads
+	reloading  sync.Mutex // one reload at a time
+	collection collection
+	reloads    reloads
 }
 
 // Run runs one daemon until ctx ends, then drains it. A *UsageError says that
@@ -242,8 +243,8 @@ func New(opts Options) (_ *App, err error) {
 	if err := a.listen(); err != nil {
 		return nil, err
 	}
-	restore := boundGarbage(doc) // last: collections while all of it is built would slow the start
-	a.life.onStop("collector", func(context.Context) error { restore(); return nil })
+	a.collection.bound(doc) // last: collections while all of it is built would slow the start
+	a.life.onStop("collector", func(context.Context) error { a.collection.stop(); return nil })
 	return a, nil
 }
 

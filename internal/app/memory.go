@@ -5,7 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"sync/atomic"
+	"sync"
 
 	"github.com/perfd/perfd/internal/config"
 )
@@ -24,19 +24,38 @@ const (
 	reloadGC = 60
 )
 
-// loosen lets the heap of a daemon with many steps grow more until restore is called.
-func loosen() (restore func()) {
-	was := debug.SetGCPercent(reloadGC)
-	if was != manyStepsGC {
-		debug.SetGCPercent(was)
-		return func() {}
-	}
-	return func() { debug.SetGCPercent(was) }
+// A collection sets when the heap of a daemon is collected, where the environment does not say it by GOGC.
+type collection struct {
+	mu      sync.Mutex // held with each setting, so that none of another document comes later
+	was     int        // per cent before the first that was set; 0 for none
+	many    bool       // the document has many steps
+	adjusts bool       // the per cent follows what is alive
+	watches bool       // somebody looks after the next collection
+	now     int        // per cent that was set by what is alive
 }
 
-// boundGarbage sets when the heap of a daemon with a document is collected, where the
-// environment does not say it by GOGC, until restore is called.
-func boundGarbage(doc *config.Document) (restore func()) {
+// loosen lets the heap of a daemon with many steps grow more until restore is called.
+func (c *collection) loosen() (restore func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.many {
+		return func() {}
+	}
+	debug.SetGCPercent(reloadGC)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.many {
+			debug.SetGCPercent(manyStepsGC)
+		}
+	}
+}
+
+// bound sets when the heap of a daemon with a document is collected, in place of what was set for the one before.
+func (c *collection) bound(doc *config.Document) {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
 	steps, garbage := 0, false
 	for _, s := range doc.Scenarios {
 		steps += len(s.Program.Steps)
@@ -44,17 +63,23 @@ func boundGarbage(doc *config.Document) (restore func()) {
 			garbage = garbage || s.Program.Steps[i].Garbage
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	adjusted := c.adjusts
+	c.many = steps >= manySteps
+	c.adjusts = garbage && !c.many
 	switch {
-	case os.Getenv("GOGC") != "":
-	case steps >= manySteps:
-		debug.SetGCPercent(manyStepsGC)
-	case garbage:
-		k := &keeper{was: debug.SetGCPercent(100)}
-		k.adjust()
-		k.watch()
-		return k.stop
+	case c.many:
+		c.set(manyStepsGC)
+	case !c.adjusts:
+		c.restore()
+	case !adjusted:
+		c.now = 0
+		c.adjust()
+		if !c.watches {
+			c.watch()
+		}
 	}
-	return func() {}
 }
 
 const (
@@ -71,35 +96,50 @@ func percentFor(alive uint64) int {
 	return int(min(mostGC, max(100, 100*roomForGarbage/max(1, alive)))) //nolint:gosec // it is at most mostGC
 }
 
-// A keeper sets after each collection when the next one is due.
-type keeper struct {
-	was, now int // per cent; the goroutine of finalizers owns now
-	ended    atomic.Bool
-}
-
 // adjust sets the per cent by what is alive. Each setting stops all goroutines for a moment, so that small differences are let be.
-func (k *keeper) adjust() {
+// The caller holds mu.
+func (c *collection) adjust() {
 	alive := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(alive)
 	to := percentFor(alive[0].Value.Uint64())
-	if 4*to > 5*k.now || 5*to < 4*k.now {
-		k.now = to
-		debug.SetGCPercent(to)
+	if 4*to > 5*c.now || 5*to < 4*c.now {
+		c.now = to
+		c.set(to)
 	}
 }
 
-// watch adjusts after the next collection, and so on.
-func (k *keeper) watch() {
+// watch adjusts after the next collection, and so on, as long as the document asks for it. The caller holds mu.
+func (c *collection) watch() {
 	type canary struct{ _ [16]byte }
+	c.watches = true
 	runtime.SetFinalizer(&canary{}, func(*canary) {
-		if !k.ended.Load() {
-			k.adjust()
-			k.watch()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.watches = c.adjusts; c.adjusts {
+			c.adjust()
+			c.watch()
 		}
 	})
 }
 
-func (k *keeper) stop() {
-	k.ended.Store(true)
-	debug.SetGCPercent(k.was)
+// stop ends what the last document has set.
+func (c *collection) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.many, c.adjusts = false, false
+	c.restore()
+}
+
+// set sets the per cent. The caller holds mu.
+func (c *collection) set(percent int) {
+	if was := debug.SetGCPercent(percent); c.was == 0 {
+		c.was = was
+	}
+}
+
+// restore sets what was set before the first document that has it otherwise. The caller holds mu.
+func (c *collection) restore() {
+	if c.was != 0 {
+		debug.SetGCPercent(c.was)
+	}
 }

@@ -75,7 +75,7 @@ func (a *App) Reload() error {
 	if a.stopping.Load() {
 		return errors.New("perfd is stopping")
 	}
-	defer loosen()()
+	defer a.collection.loosen()()
 	doc, err := loadAfter(a.opts, a.fleet.Document())
 	if err == nil {
 		undo := a.secrets.add(doc) // before anything uses what is in it
@@ -86,7 +86,7 @@ func (a *App) Reload() error {
 	}
 	a.reloads.note(err)
 	if err == nil {
-		boundGarbage(doc)
+		a.collection.bound(doc)
 	}
 	return err
 }
