@@ -208,6 +208,9 @@ func (s *Socket) open(r *load.Result) error {
 	s.cancel = cancel
 	s.mu.Unlock()
 	why := s.why
+	if s.nc != nil {
+		s.nc.release() // in favour of the new one
+	}
 	nc, err := s.dial(ctx, r)
 	s.mu.Lock()
 	s.cancel = nil
@@ -351,16 +354,19 @@ func (s *Socket) onDrain(fd uintptr) {
 	s.drained = mostDrained
 }
 
-// A udpConn is a UDP socket that counts against its dialer's MaxConnections until it is closed.
+// A udpConn is a UDP socket that counts against its dialer's MaxConnections until it is released or closed.
 type udpConn struct {
 	*net.UDPConn
 	d    *Dialer
 	once sync.Once
 }
 
+// release ends that the socket counts: it is about to be replaced.
+func (c *udpConn) release() { c.once.Do(func() { c.d.open.Add(-1) }) }
+
 // Close closes the socket.
 func (c *udpConn) Close() error {
-	c.once.Do(func() { c.d.open.Add(-1) })
+	c.release()
 	return c.UDPConn.Close()
 }
 

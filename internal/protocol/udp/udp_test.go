@@ -365,6 +365,9 @@ func TestLimits(t *testing.T) {
 	base, _ := serve(t, echo)
 	u := newUser(t, base, wire.DialerOptions{MaxConnections: 1})
 	u.must(`{send: ping}`)
+	for range 2 { // the one that is replaced makes room for its successor
+		u.must(`{send: ping, socket: new}`)
+	}
 	v := &protocol.VU{ID: 2, Env: u.vu.Env}
 	defer v.Close()
 	w := &user{t: t, vu: v, base: base, symbols: u.symbols, scope: u.scope}
