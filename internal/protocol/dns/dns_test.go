@@ -796,6 +796,26 @@ func TestWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestPointersThatLeadToPointers are followed as often as a name may need it, and no more: a message has room for thousands of
+// records whose names go through thousands of them.
+func TestPointersThatLeadToPointers(t *testing.T) {
+	const label = headLength // where the last of them leads
+	chain := append(make([]byte, label), 1, 'a', 0)
+	last := label
+	for range 1000 {
+		at := len(chain)
+		chain = append(chain, 0xc0|byte(last>>8), byte(last))
+		last = at
+	}
+	pointers := func(n int) int { return label + 3 + 2*(n-1) }
+	if name, _, err := appendName(nil, chain, pointers(127)); err != nil || string(name) != "a." {
+		t.Errorf("through 127 pointers: %q, %v", name, err)
+	}
+	if name, _, err := appendName(nil, chain, pointers(128)); err == nil {
+		t.Errorf("through 128 pointers: %q, want an error", name)
+	}
+}
+
 // FuzzMessage reads whatever a server may answer. Where dnsmessage can read it too, it finds the same records.
 func FuzzMessage(f *testing.F) {
 	query := []byte("\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04shop\x07example\x00\x00\x01\x00\x01")

@@ -248,9 +248,10 @@ func lower(c byte) byte {
 var errMessage = &wire.ProtocolError{Text: "the answer is no message of DNS: it ends within a record, or a name in it leads nowhere"}
 
 // appendName appends the name at an offset in the form of zone files, and returns the offset behind it. A pointer leads to
-// what is before it only, so that names end.
+// what is before it only, so that names end. A name has no more pointers than it can have labels: those of one that has were made
+// to cost time.
 func appendName(dst, msg []byte, off int) (name []byte, end int, err error) {
-	length, least := 0, off
+	length, least, jumps := 0, off, 0
 	for jumped := false; ; {
 		if off >= len(msg) {
 			return dst, 0, errMessage
@@ -277,7 +278,7 @@ func appendName(dst, msg []byte, off int) (name []byte, end int, err error) {
 				return dst, 0, errMessage
 			}
 			to := (c&0x3f)<<8 | int(msg[off+1])
-			if to >= least || to < headLength {
+			if jumps++; to >= least || to < headLength || jumps > mostName/2 {
 				return dst, 0, errMessage
 			}
 			if !jumped {
