@@ -259,5 +259,12 @@ func (l *Link) ReadBy(p []byte, by time.Duration) (n int, err error) {
 	return n, err
 }
 
+// Arrived reports whether something has come in an exchange that was not read of the network yet.
+func (l *Link) Arrived() bool {
+	came := false
+	err := l.raw.Control(func(fd uintptr) { came = ended(fd) })
+	return err != nil || came
+}
+
 // Now returns the time since the transport's zero in ns.
 func (l *Link) Now() int64 { return l.now() }

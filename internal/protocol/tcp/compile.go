@@ -41,6 +41,9 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 		// A connection that began in another way is another one.
 		greeting, own = c.OnOpen, " "+k.Scenario+" "+k.Step
 	}
+	if s.fresh { // which comes and goes beside the one that is kept
+		own += " " + always
+	}
 	s.onOpen = compileAll(greeting, k)
 	exchanges := c.Exchanges
 	if c.Send != nil || c.Receive != nil {

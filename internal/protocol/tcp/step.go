@@ -196,7 +196,7 @@ func (s *step) converse(c *protocol.Call, a *answer, sess *session) error {
 			return err
 		}
 	} else {
-		if err := s.quiet(a, sess); err != nil {
+		if err := s.quiet(c, a, sess); err != nil {
 			return err
 		}
 		a.need(len(sess.rest))
@@ -240,14 +240,18 @@ func (s *step) greet(c *protocol.Call, a *answer, sess *session) (err error) {
 	return nil
 }
 
-// quiet returns errUnasked if a connection of TLS that is used again holds what was read of the network and not used, which
-// would be taken for the answer to this request. For others, wire.Link looks.
-func (s *step) quiet(a *answer, sess *session) error {
+// quiet returns errUnasked if something has come on a connection of TLS that is used again, which would be taken for the
+// answer to this request. It may be a session ticket, too, which ends here. For other connections, wire.Link looks.
+func (s *step) quiet(c *protocol.Call, a *answer, sess *session) error {
 	if s.listens || len(s.exchanges) == 0 || !sess.Secured() {
 		return nil
 	}
 	a.need(firstRoom)
-	n, err := sess.ReadBy(a.in, 0)
+	by := time.Duration(0) // for what was read of the network already
+	if sess.Arrived() {
+		by = c.VU.Env.Now() + time.Millisecond
+	}
+	n, err := sess.ReadBy(a.in, by)
 	if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return errUnasked
 	}

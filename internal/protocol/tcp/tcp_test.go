@@ -287,6 +287,10 @@ func TestAConnectionIsKept(t *testing.T) {
 	if u.opened() != 4 {
 		t.Errorf("%d connections, want one more for each step that asks for a new one", u.opened())
 	}
+	u.must(`{send: "c\n", receive: {until: "\n"}}`)
+	if u.opened() != 4 {
+		t.Error("a step that asks for a new connection ends the one that is kept")
+	}
 	u.target = `connections: {reset: iteration}`
 	v := newUser(t, base)
 	v.target = u.target
@@ -492,7 +496,7 @@ func TestStartTLS(t *testing.T) {
 // TestOverTLS keeps a connection of TLS, and opens another where the server has said what nobody asked for.
 func TestOverTLS(t *testing.T) {
 	config := certificate(t)
-	extra := make(chan bool, 1)
+	extra, goOn := make(chan bool, 1), make(chan bool)
 	base := serve(t, func(c net.Conn) {
 		s := tls.Server(c, config)
 		r := bufio.NewReader(s)
@@ -502,7 +506,10 @@ func TestOverTLS(t *testing.T) {
 				return
 			}
 			_, _ = io.WriteString(s, line)
-			if line == "twice\n" {
+			if line == "later\n" {
+				<-goOn
+			}
+			if line == "twice\n" || line == "later\n" {
 				_, _ = io.WriteString(s, line)
 				extra <- true
 			}
@@ -516,17 +523,19 @@ func TestOverTLS(t *testing.T) {
 	if u.opened() != 1 {
 		t.Errorf("%d connections, want 1", u.opened())
 	}
-	u.must(`{send: "twice\n", receive: {until: "\n"}}`)
-	<-extra
-	for range 50 { // until the second one has come, the connection is as good as before
-		if got := u.must(`{send: "b\n", receive: {until: "\n"}}`); got != "b" {
-			t.Fatalf("got %q", got)
+	for i, line := range []string{"twice", "later"} { // with its answer, and when that was read
+		u.must(`{send: "` + line + `\n", receive: {until: "\n"}}`)
+		if line == "later" {
+			goOn <- true
 		}
-		if u.opened() == 2 {
-			return
+		<-extra // over loopback, what was written has come
+		if got := u.must(`{send: "b\n", receive: {until: "\n"}}`); got != "b" {
+			t.Errorf("after %s: got %q", line, got)
+		}
+		if got := u.opened(); got != uint64(2+i) {
+			t.Errorf("after %s: %d connections, want %d: one with an answer that nobody asked for is used on", line, got, 2+i)
 		}
 	}
-	t.Error("a connection with an answer that nobody asked for is used on")
 }
 
 // TestWhatIsWrong is of blocks of a step with the mistake that is found.
