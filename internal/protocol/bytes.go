@@ -155,7 +155,10 @@ func contentOf(k *Compiler, t *block.Text) []byte {
 	if err == nil {
 		content, err = os.ReadFile(path)
 	}
-	if err != nil {
+	switch {
+	case err != nil && t.Hidden:
+		k.Errors.Add(t.Pos, t.Path, "must be a file of at most %d MiB, got %q", mostInFile>>20, t)
+	case err != nil:
 		k.Errors.Add(t.Pos, t.Path, "%v", err)
 	}
 	return content

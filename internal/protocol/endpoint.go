@@ -78,7 +78,10 @@ func (c *Compiler) Endpoint(schemes []Scheme, addresses ...block.Text) *Endpoint
 	if found {
 		e.Scheme = s.Name
 	}
-	if e.Origin, err = OriginOf(u); err != nil {
+	if e.Origin, err = OriginOf(u); err != nil && at.Hidden {
+		c.Errors.Add(at.Pos, at.Path, "must be %s, got %q", example, at)
+		return nil
+	} else if err != nil {
 		c.Errors.Add(at.Pos, at.Path, "%v", err)
 		return nil
 	}

@@ -162,7 +162,11 @@ func (r *Receive) Validate(at *block.Node, errs *block.Errors) {
 }
 
 func checkRegex(t block.Text, errs *block.Errors) {
-	if _, err := regexp.Compile(t.S); err != nil {
+	switch _, err := regexp.Compile(t.S); {
+	case err == nil:
+	case t.Hidden:
+		errs.Add(t.Pos, t.Path, "must be a regular expression, got %q", t)
+	default:
 		errs.Add(t.Pos, t.Path, "%v", err)
 	}
 }

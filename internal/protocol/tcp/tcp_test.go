@@ -575,6 +575,21 @@ func TestWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestSecretsInMistakes are not shown: what is wrong holds one.
+func TestSecretsInMistakes(t *testing.T) {
+	var errs block.Errors
+	hidden := func(text string) block.Text { return block.Text{S: text, Path: "at", Hidden: true} }
+	checkRegex(hidden("(hunter2"), &errs)
+	k := &protocol.Compiler{Symbols: expr.NewSymbols(nil), Errors: &errs, Dir: t.TempDir()}
+	file := hidden("hunter2")
+	(&protocol.Bytes{File: &file}).Compile(k)
+	k.Endpoint([]protocol.Scheme{{Name: "tcp"}}, hidden("127.0.0.1:99999"))
+	err := errs.Err()
+	if errs.Len() != 3 || strings.Count(err.Error(), "<secret>") != 3 || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "99999") {
+		t.Errorf("%v, want three mistakes that show <secret>", err)
+	}
+}
+
 // FuzzReceive reads bytes that a server may send, in pieces, up to each end that there is. What was read is as long as it
 // says, and the same for all pieces.
 func FuzzReceive(f *testing.F) {
