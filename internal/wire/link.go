@@ -39,6 +39,15 @@ func NewLink(t *Transport, o Origin, vu int) *Link {
 	return l
 }
 
+// Admit waits by the deadline for the token of a further request that a step's answer asks for: the target's limit holds for it, too.
+func (l *Link) Admit(deadline time.Duration, r *load.Result) error {
+	err := l.redialer.again(errAgain, int64(deadline), r)
+	if err != nil {
+		r.Done = l.now()
+	}
+	return err
+}
+
 // Exchange performs one request by the deadline, a time since the transport's
 // zero: do writes it with Write and reads its answer with Read. Exchange sets
 // Sent, Done, Phases, SentBytes and ReceivedBytes of r.

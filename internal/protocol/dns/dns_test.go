@@ -560,6 +560,30 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
+// TestTheLimitHoldsForTheQueryOverTCP: a server that truncates every answer would see twice the rate.
+func TestTheLimitHoldsForTheQueryOverTCP(t *testing.T) {
+	s := serve(t, alone(func(q dnsmessage.Question, m *dnsmessage.Message, udp bool) {
+		m.Truncated = udp
+		m.Answers = []dnsmessage.Resource{a(q, 60, "192.0.2.1")}
+	}))
+	u := newUser(t, `address: "`+s.addr+`"`)
+	taken, wait := 0, 20*time.Millisecond
+	u.vu.Env.Redirect = func(string, uint16, []netip.Addr, bool) (time.Duration, bool) {
+		taken++
+		return wait, true
+	}
+	u.must(`{name: shop.example, truncated: accept}`)
+	if taken != 0 {
+		t.Errorf("an answer that is taken as it is takes %d more tokens", taken)
+	}
+	u.must(`{name: shop.example}`)
+	if r := &u.call.Result; taken != 1 || r.Waited < int64(wait) {
+		t.Errorf("%d tokens after a wait of %d ns, want one after %v", taken, r.Waited, wait)
+	}
+	wait = time.Hour
+	u.fails(`{name: shop.example}`, load.Overload)
+}
+
 // TestOtherAnswersAreIgnored sends, before the answer, what is none: with another number, to another question, a query, and
 // what is too short. Over TCP that is against the rules.
 func TestOtherAnswersAreIgnored(t *testing.T) {

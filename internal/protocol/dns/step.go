@@ -233,6 +233,9 @@ func (s *step) perform(c *protocol.Call, a *answer) error {
 			return err
 		}
 		a.over = overTCP
+		if err := sess.link.Admit(c.Deadline, &c.Result); err != nil {
+			return err
+		}
 	}
 	sent, again := c.Result.Sent, a.over != s.transport
 	err = sess.link.Exchange(c.Deadline, true, &c.Result, func() error { return a.overTCP(sess.link) })
