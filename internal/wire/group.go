@@ -73,7 +73,7 @@ func (p *party) interrupt(before bool) {
 // close closes the agent's own connections.
 func (p *party) close() {
 	for _, g := range p.own {
-		g.shut()
+		g.rest()
 	}
 }
 
@@ -248,6 +248,28 @@ func (g *group) retire(m *mux) {
 	g.serve()
 }
 
+// look reads what came on connections at rest that take no exchange, which may be allowed to, or be at their end.
+func (g *group) look() {
+	g.mu.Lock()
+	var list []*mux
+	for _, m := range g.list {
+		if m.users == 0 {
+			list = append(list, m)
+		}
+	}
+	g.mu.Unlock()
+	for _, m := range list {
+		m.mu.Lock()
+		if m.isOpen && m.two && len(m.streams) == 0 {
+			m.glance()
+			if m.flush(); m.leaving != nil {
+				m.shut(load.ClosedByPeer)
+			}
+		}
+		m.unlock()
+	}
+}
+
 // allow has a connection take so many exchanges at a time.
 func (g *group) allow(m *mux, room int) {
 	g.mu.Lock()
@@ -261,6 +283,28 @@ func (g *group) shut() {
 	g.mu.Lock()
 	list := slices.Clone(g.list)
 	g.mu.Unlock()
+	for _, m := range list {
+		m.mu.Lock()
+		m.fail(net.ErrClosed)
+		m.unlock()
+	}
+}
+
+// rest closes the connections at rest. One that a Stream is on takes no more exchanges, and is closed when that ends.
+func (g *group) rest() {
+	g.mu.Lock()
+	var list, used []*mux
+	for _, m := range g.list {
+		if m.users > 0 {
+			used = append(used, m)
+		} else {
+			list = append(list, m)
+		}
+	}
+	g.mu.Unlock()
+	for _, m := range used {
+		g.retire(m)
+	}
 	for _, m := range list {
 		m.mu.Lock()
 		m.fail(net.ErrClosed)
@@ -376,6 +420,7 @@ func (a *Agent) enter(g *group, begin, deadline int64, r *load.Result) (*mux, in
 	if m != nil {
 		return m, begin, nil
 	}
+	g.look()
 	if p.timer == nil {
 		p.timer = time.NewTimer(time.Duration(deadline - begin))
 	} else {

@@ -326,6 +326,7 @@ type headerEncoder struct {
 	table   headerTable
 	added   [64]uint8 // how many values of a name were added, at the place of the name's hash
 	resized bool      // the next block begins with the table's size
+	least   int       // that the table had since the block before, where resized
 	name    []byte    // room for a name in lower case
 }
 
@@ -342,6 +343,9 @@ func (e *headerEncoder) resize(n uint32) {
 	if most == e.table.max {
 		return
 	}
+	if !e.resized || most < e.least {
+		e.least = most
+	}
 	e.table.max, e.resized = most, true
 	e.table.evict(most)
 }
@@ -352,6 +356,9 @@ func (e *headerEncoder) begin(dst []byte) []byte {
 		return dst
 	}
 	e.resized = false
+	if e.least < e.table.max { // RFC 7541 section 4.2
+		dst = appendHpackInteger(dst, 0x20, 5, uint64(e.least))
+	}
 	return appendHpackInteger(dst, 0x20, 5, uint64(e.table.max))
 }
 

@@ -64,6 +64,7 @@ type mux struct {
 	dec       headerDecoder
 	feed      input
 	leader    *stream
+	heir      *stream               // was woken to lead, and does not yet
 	first     bool                  // the callback writes before it reads
 	onSocket  func(fd uintptr) bool // read and write, bound once
 	onWrite   func(fd uintptr) bool
@@ -107,6 +108,7 @@ type stream struct {
 	got    int64 // bytes of the body
 	pull   bool  // the exchange takes the body piece by piece, from data
 	data   []byte
+	came   int64 // bytes that the exchange does not count yet
 	window int64 // send window
 	credit int64 // bytes taken that the peer has not been told of
 	stall  bool
@@ -155,6 +157,12 @@ const (
 	settingWindow    = 4
 	settingFrameSize = 5
 )
+
+// count adds what came to what the exchange has received. The mux's mu is locked.
+func (s *stream) count() {
+	s.x.received += s.came
+	s.came = 0
+}
 
 // codeNames are the error codes (section 7).
 var codeNames = [...]string{
@@ -397,6 +405,24 @@ func (m *mux) pump(s *stream) error {
 	return nil
 }
 
+// upload gives the connection as much of a request's body as its peer and the socket take; drain has the stream go on
+// where the socket takes no more. mu is locked, and others may have it meanwhile.
+func (m *mux) upload(s *stream) error {
+	for {
+		if err := m.pump(s); err != nil {
+			return err
+		}
+		if s.halted || s.ended || s.stall {
+			return nil
+		}
+		if m.flush(); m.writing || m.over != nil {
+			return nil
+		}
+		m.unlock()
+		m.mu.Lock()
+	}
+}
+
 // flush writes what is pending. What the socket does not take, a goroutine writes. mu is locked.
 func (m *mux) flush() {
 	if m.writing || len(m.out) == 0 || m.over != nil {
@@ -497,6 +523,9 @@ func (m *mux) drain(nc net.Conn, p []byte) {
 				m.stir(s)
 			}
 		}
+		if m.leader != nil && !m.leader.halted {
+			m.rouse()
+		}
 		m.unlock()
 		if !writes {
 			return
@@ -510,6 +539,14 @@ func (m *mux) stir(s *stream) {
 	if s.waits {
 		s.waits = false
 		m.woken = append(m.woken, s)
+	}
+}
+
+// rouse makes the read of the leader return. mu is locked.
+func (m *mux) rouse() {
+	if m.over == nil {
+		m.armed = 0
+		_ = m.nc.SetReadDeadline(longAgo) // a read that fails otherwise returns, too
 	}
 }
 
@@ -606,11 +643,17 @@ func (m *mux) shut(why load.CloseReason) {
 	m.g.retire(m)
 }
 
-// armFor makes reads return by a deadline. mu is locked.
+// armFor makes reads return by a deadline, and by those of all streams. mu is locked.
 func (m *mux) armFor(by int64) error {
 	now := m.now()
 	if m.armed > now && m.armed <= by {
 		return nil
+	}
+	if l := m.leader; l != nil && (l.ended || l.stirred) {
+		return nil // it is being roused, which another deadline would undo, and arms for all when it returns
+	}
+	for _, s := range m.streams {
+		by = min(by, s.by)
 	}
 	m.armed = by
 	return m.nc.SetReadDeadline(m.at(by))
@@ -663,13 +706,29 @@ func (m *mux) await(s *stream) (ended bool) {
 		m.lead(s)
 	}
 	ended = s.ended
+	if m.heir == s { // it has no need to lead
+		m.handOver()
+	}
 	m.unlock()
 	return ended
 }
 
+// handOver wakes an exchange that waits, so that it leads. mu is locked.
+func (m *mux) handOver() {
+	m.heir = nil
+	for _, s := range m.streams {
+		if s.waits {
+			s.waits = false
+			m.heir = s
+			m.woken = append(m.woken, s)
+			return
+		}
+	}
+}
+
 // lead reads what comes for all streams until that of the caller has ended or is stirred. mu is locked.
 func (m *mux) lead(s *stream) {
-	m.leader = s
+	m.leader, m.heir = s, nil
 	for !s.ended && !s.stirred {
 		raw, tls := m.raw, m.tls
 		m.first = s.fresh && tls == nil && len(m.streams) == 1 && len(m.out) > 0 && !m.writing && !m.due
@@ -722,27 +781,25 @@ func (m *mux) lead(s *stream) {
 	if !m.due {
 		m.flush()
 	}
-	for _, other := range m.streams {
-		if other.waits {
-			other.waits = false
-			m.woken = append(m.woken, other)
-			break
-		}
-	}
+	m.handOver()
 }
 
 // onReadable is the callback of RawConn.Read. RawConn.Read resets the poller's edge before the first call, which may
 // write and not read only where what it writes is all that anybody can wait for the answer to.
 func (m *mux) onReadable(fd uintptr) bool {
 	if m.first {
-		m.mu.Lock()
+		if !m.mu.TryLock() {
+			return true // whoever closes the connection holds mu, and waits for this callback
+		}
 		defer m.mu.Unlock()
 		if m.first = false; len(m.out) > 0 && !m.writing && m.over == nil {
 			m.wrote, m.writeErr = 0, nil
-			m.push(fd)
-			m.written()
-			if m.over != nil || len(m.streams) == 1 {
-				return m.over != nil
+			if m.push(fd); m.writeErr != nil {
+				m.readErr = m.writeErr // the leader ends the connection, which cannot be closed in its callback
+				return true
+			}
+			if m.written(); len(m.streams) == 1 {
+				return false
 			}
 		}
 	}

@@ -28,8 +28,8 @@ type headReader struct {
 }
 
 func (h *headReader) begin(s *stream) {
-	if s.x.in.buf == nil {
-		s.x.in.buf = s.x.own // nil of a Stream
+	if !s.begun && s.x.in.buf == nil { // trailers may come while the exchange uses its input
+		s.x.in.buf = s.x.own
 	}
 	h.s, h.trailers, h.most, h.f = s, s.begun, cmp.Or(s.x.MaxHead, defaultHead), framing{length: -1}
 }
@@ -150,7 +150,7 @@ func (m *mux) roundTrip(s *stream, x *Exchange, r *load.Result, begin int64) err
 		return err
 	}
 	if !s.halted {
-		if err := m.pump(s); err != nil {
+		if err := m.upload(s); err != nil {
 			m.abort(s, err)
 		}
 	}
@@ -169,7 +169,7 @@ func (m *mux) roundTrip(s *stream, x *Exchange, r *load.Result, begin int64) err
 			err = m.receive(s)
 			break
 		}
-		if err := m.pump(s); err != nil {
+		if err := m.upload(s); err != nil {
 			m.abort(s, err)
 		}
 		m.flush()
@@ -200,6 +200,9 @@ func (m *mux) depart() {
 // account adds what an exchange has cost to its result.
 func (m *mux) account(s *stream, x *Exchange, r *load.Result, begin int64, err error) {
 	m.mu.Lock()
+	if !x.Adopted {
+		s.count()
+	}
 	r.SentBytes += x.framed + m.sentOver
 	r.ReceivedBytes += x.received + m.gotOver
 	m.sentOver, m.gotOver = 0, 0
@@ -252,7 +255,7 @@ func (s *stream) fillInto(in *input) error {
 	m.mu.Lock()
 	for len(s.data) == 0 && !s.ended {
 		s.stirred = false
-		if err := m.pump(s); err != nil {
+		if err := m.upload(s); err != nil {
 			m.abort(s, err)
 			break
 		}
@@ -267,6 +270,7 @@ func (s *stream) fillInto(in *input) error {
 		}
 		return io.EOF
 	}
+	s.count()
 	in.put(s.data)
 	n := len(s.data)
 	if s.data = s.data[:0]; cap(s.data) > keptSpare {
@@ -357,9 +361,8 @@ func (s *stream) poke() {
 	m.mu.Lock()
 	defer m.unlock()
 	m.stir(s)
-	if m.leader == s && m.over == nil {
-		m.armed = 0
-		_ = m.nc.SetReadDeadline(longAgo) // a connection that is closed has nobody waiting
+	if m.leader == s {
+		m.rouse()
 	}
 }
 
@@ -394,8 +397,8 @@ func (s *Stream) fillTwo(deadline int64) error {
 // takeTwo takes what has come. The mux's mu is locked.
 func (s *Stream) takeTwo() error {
 	two := s.two
-	s.ReceivedBytes += two.x.received
-	two.x.received = 0
+	s.ReceivedBytes += two.came
+	two.came = 0
 	if n := len(two.data); n > 0 {
 		s.in.put(two.data)
 		if two.data = two.data[:0]; cap(two.data) > smallBuffer {
@@ -437,8 +440,7 @@ func (m *mux) interrupt(s *stream) {
 	}
 	m.abort(s, errInterrupted)
 	if m.leader == s {
-		m.armed = 0
-		_ = m.nc.SetReadDeadline(longAgo) // a connection that is closed has nothing to interrupt
+		m.rouse()
 	}
 	m.flush()
 }
@@ -488,7 +490,11 @@ func (m *mux) glance() {
 		m.clock = m.now()
 		m.consume()
 		if m.over == nil && err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !anyOf(err, syscall.EAGAIN) {
-			m.shut(load.ClosedByPeer)
+			if len(m.streams) > 0 { // of a Stream
+				m.fail(err)
+			} else {
+				m.shut(load.ClosedByPeer)
+			}
 		}
 		if m.over != nil || m.feed.empty() {
 			m.feed.drop()

@@ -49,7 +49,10 @@ func (m *mux) frame(kind, flags byte, id uint32, p []byte) error {
 		return &ProtocolError{"a header block is not contiguous"}
 	}
 	if s := m.stream(id); s != nil {
-		s.x.received += int64(frameHead + len(p))
+		s.came += int64(frameHead + len(p))
+		if !s.pull { // else its exchange reads the count meanwhile
+			s.count()
+		}
 	} else {
 		m.gotOver += int64(frameHead + len(p))
 	}

@@ -816,3 +816,94 @@ func FuzzFrames(f *testing.F) {
 		r.vu.Close()
 	})
 }
+
+// A body goes on for as long as the windows are open and the socket takes it: the server says nothing before it has all of it.
+func TestABodyThatWindowsAllowAtOnce(t *testing.T) {
+	for _, slow := range []bool{false, true} {
+		r := newRig(t, framed(t, []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 64 << 20}}, func(p *peer) {
+			_ = p.WriteWindowUpdate(0, 64<<20)
+			p.respond(p.ask(), "ok")
+			if slow {
+				time.Sleep(100 * time.Millisecond) // until the socket takes no more
+			}
+			p.rest()
+		}))
+		r.target = `version: 2`
+		r.get(`{url: /}`)
+		s := r.step(`{url: /, body: "` + strings.Repeat("x", 24<<20) + `"}`)
+		if call := r.do(s, 20*time.Second); call.Result.Cause != load.None || call.Result.SentBytes < 24<<20 || r.env.Connections.Stalls.Load() > 0 {
+			t.Errorf("slow %v: cause %v (%v), %d bytes sent, %d stalls", slow, call.Result.Cause, call.Err, call.Result.SentBytes, r.env.Connections.Stalls.Load())
+		}
+		r.vu.Close()
+	}
+}
+
+// A server that allowed no stream and then does says so on a connection that nobody uses.
+func TestStreamsAreAllowedLater(t *testing.T) {
+	allow := make(chan struct{})
+	said := make(chan struct{})
+	r := newRig(t, framed(t, []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 0}}, func(p *peer) {
+		p.respond(p.ask(), "ok")
+		<-allow
+		_ = p.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
+		close(said)
+		p.rest()
+	}))
+	r.target = `{version: 2, connections: {pool: 1}}`
+	r.get(`{url: /}`)
+	close(allow)
+	<-said
+	if call := r.get(`{url: /}`); call.Result.Cause != load.None || r.env.Connections.Opened.Load() != 1 {
+		t.Errorf("cause %v (%v) on %d connections", call.Result.Cause, call.Err, r.env.Connections.Opened.Load())
+	}
+	r.vu.Close()
+	r.closeShared()
+}
+
+// A connection that ends while its stream of events is at rest ends the stream, whoever looks first.
+func TestAConnectionThatEndsUnderAStreamAtRest(t *testing.T) {
+	gone := make(chan struct{})
+	u := newSubscriber(t, framed(t, nil, func(p *peer) {
+		id := p.ask()
+		_ = p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.head(":status", "200", "content-type", "text/event-stream"), EndHeaders: true})
+		_ = p.WriteData(id, false, []byte("data: a\n\n"))
+		<-gone
+	}))
+	u.target = `version: 2`
+	u.must(`{url: /, events: {receive: "true"}}`)
+	close(gone)
+	time.Sleep(20 * time.Millisecond)
+	if call := u.perform(`{events: {receive: "true"}}`, 5*time.Second); call.Result.Cause != load.Closed {
+		t.Errorf("cause %v (%v), want %v", call.Result.Cause, call.Err, load.Closed)
+	}
+	u.vu.Close()
+}
+
+// New connections for each iteration are those of requests: a stream that lasts goes on, and its connection ends with it.
+func TestAStreamOutlivesItsIteration(t *testing.T) {
+	t.Run("HTTP 2", func(t *testing.T) {
+		more := make(chan struct{})
+		u := newSubscriber(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			io.WriteString(w, "data: a\n\n")
+			w.(http.Flusher).Flush()
+			<-more
+			io.WriteString(w, "data: b\n\n")
+		}))
+		u.target = `{version: ` + versionOf(t) + `, connections: {reset: iteration}}`
+		u.must(`{url: /, events: {receive: "true"}}`)
+		u.vu.Begin()
+		close(more)
+		if got := u.must(`{events: {receive: "true"}}`); got != "b" {
+			t.Errorf("the event after the iteration is %q", got)
+		}
+		u.vu.Close()
+		closed := uint64(0)
+		for i := range u.env.Connections.Closed {
+			closed += u.env.Connections.Closed[i].Load()
+		}
+		if n := u.env.Connections.Opened.Load(); n != 1 || closed != 1 {
+			t.Errorf("%d connections were opened, %d closed, want 1", n, closed)
+		}
+	})
+}
