@@ -42,6 +42,9 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 	} else {
 		s.tls = t.TLS.Open(k)
 	}
+	if c.Events != nil {
+		c.Events.Format.check(t.Version, k.Errors)
+	}
 	a := c.address(k)
 	if s.credential = c.credential(k, t, &a); s.credential != "" {
 		a.target = append(a.target, credentialQuery(a.asks))

@@ -24,7 +24,7 @@ import (
 // Events says that an answer is a stream of events, which are read one by one.
 type Events struct {
 	Stream      string              `yaml:"stream" doc:"Name of the stream, where a virtual user has several."`
-	Format      string              `yaml:"format" doc:"How events stand in the answer: sse (server-sent events), lines (one a line, as NDJSON) or chunks (of chunked coding) (default: sse or lines, as the content type says)."`
+	Format      eventFormat         `yaml:"format" doc:"How events stand in the answer: sse (server-sent events), lines (one a line, as NDJSON) or chunks (of chunked coding) (default: sse or lines, as the content type says)."`
 	Sequence    block.Text          `yaml:"sequence" doc:"The number of an event in the stream's sequence, such as json.seq, or id for the event's id: events that are missing, come late or twice are counted. It reads the event only."`
 	SequencePer string              `yaml:"sequence_per" doc:"connection where the numbers begin anew whenever the request was sent again, stream where they go on: what is missed meanwhile is missing then (default: stream of events with an id, from which the server is asked to go on, else connection)."`
 	Each        block.Text          `yaml:"each" doc:"Condition that every event must meet, such as json.type != nil; the step during which one does not fails. It reads the event only."`
@@ -39,6 +39,28 @@ type Events struct {
 	Close   bool           `yaml:"close" doc:"Close the stream after that."`
 }
 
+// An eventFormat is the name of a format, with its place.
+type eventFormat struct {
+	S  string
+	at *block.Node // nil where nothing is written
+}
+
+// DecodeBlock reads a name.
+func (f *eventFormat) DecodeBlock(n *block.Node, errs *block.Errors) {
+	f.at = n
+	block.Decode(n, &f.S, errs)
+}
+
+// JSONSchema describes text.
+func (eventFormat) JSONSchema() map[string]any { return map[string]any{"type": "string"} }
+
+// check reports a format that the version of HTTP does not have.
+func (f *eventFormat) check(v Version, errs *block.Errors) {
+	if f.S == formatNames[chunkFormat] && versions[v] == wire.HTTP2 {
+		errs.Add(f.at.Pos, f.at.Path, "chunks are of HTTP/1.1, and the target's version is 2").Hint = "write sse or lines, or version: 1.1 in the target or the scenario"
+	}
+}
+
 // maxEvent is the default of max_event, in bytes.
 const maxEvent = 1 << 20
 
@@ -47,8 +69,8 @@ var ofOpening = []string{"format", "sequence", "sequence_per", "each", "max_even
 
 // Validate checks what needs no other part of the configuration.
 func (e *Events) Validate(at *block.Node, errs *block.Errors) {
-	if n := at.Get("format"); n != nil && !slices.Contains(formatNames[1:], e.Format) {
-		errs.Add(n.Pos, n.Path, "must be sse, lines or chunks, got %q", e.Format)
+	if n := at.Get("format"); n != nil && !slices.Contains(formatNames[1:], e.Format.S) {
+		errs.Add(n.Pos, n.Path, "must be sse, lines or chunks, got %q", e.Format.S)
 	}
 	if n := at.Get("max_event"); n != nil && (e.MaxEvent <= 0 || e.MaxEvent > mostRead) {
 		errs.Add(n.Pos, n.Path, "must be more than 0 and at most 1GiB, got %s", n.Scalar)
@@ -119,7 +141,7 @@ func (e *Events) compile(k *protocol.Compiler, request *step, opens bool) protoc
 	s := &eventStep{
 		step: request, key: protocol.Key{Kind: Kind.Name, Name: "events " + e.Stream}, opens: opens,
 		count: e.Count, listen: int64(e.Listen), ends: e.End, closes: e.Close,
-		format: format(max(0, slices.Index(formatNames, e.Format))), most: int(cmp.Or(e.MaxEvent, maxEvent)), reconnect: e.Reconnect,
+		format: format(max(0, slices.Index(formatNames, e.Format.S))), most: int(cmp.Or(e.MaxEvent, maxEvent)), reconnect: e.Reconnect,
 	}
 	sequence := e.Sequence
 	if sequence.S == "id" {

@@ -686,3 +686,13 @@ func TestPolls(t *testing.T) {
 		t.Errorf("account: %+v, %d doubled, %d closes, timed %v", a.sum, a.doubled, a.closes, a.timed)
 	}
 }
+
+func TestChunksAreNotOfHTTP2(t *testing.T) {
+	r := newRig(t, "http://127.0.0.1:1")
+	for version, want := range map[string]bool{"1.1": false, "auto": false, "2": true} {
+		r.target = "version: " + version
+		if _, err := r.compile(`{url: /, events: {format: chunks, receive: "true"}}`); (err != nil) != want || want && !strings.Contains(err.Error(), "step.yaml:1:27: events.format: chunks are of HTTP/1.1") {
+			t.Errorf("version %s: %v", version, err)
+		}
+	}
+}
