@@ -10,6 +10,7 @@ package protocol
 
 import (
 	"encoding/hex"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -225,6 +226,32 @@ type Env struct {
 // connections. The caller may add TLS and ages to it before its first use.
 func (e *Env) Transport() *wire.Transport {
 	return &wire.Transport{Dialer: e.Dialer, Counts: e.Connections, Zero: e.Zero, TLSFaults: e.TLSFaults, Again: e.Redirect}
+}
+
+// SharedTransport returns the transport that all VUs share under a key. Set adds to it before its first use.
+func (e *Env) SharedTransport(k Key, set func(*wire.Transport)) (*wire.Transport, error) {
+	shared, err := e.Shared(k, func() (io.Closer, error) {
+		t := e.Transport()
+		set(t)
+		return sharedTransport{t}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	t, ok := shared.(sharedTransport)
+	if !ok {
+		return nil, fmt.Errorf("the shared resource %v is a %T", k, shared)
+	}
+	return t.Transport, nil
+}
+
+// A sharedTransport is a transport as a resource that the run closes.
+type sharedTransport struct{ *wire.Transport }
+
+// Close closes the transport.
+func (t sharedTransport) Close() error {
+	t.Transport.Close()
+	return nil
 }
 
 // A VU is one virtual user as protocols see it: its random source, its

@@ -9,7 +9,6 @@ import (
 
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/protocol"
-	"github.com/perfd/perfd/internal/wire"
 )
 
 // schemes are how an address may begin, with the ports of the transports.
@@ -106,12 +105,4 @@ func (s *step) locate(c *Config, t *TargetConfig, k *protocol.Compiler) {
 	if strings.ContainsFunc(s.path, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		k.Errors.Add(to.At.Pos, to.At.Path, "holds what must be percent-encoded, got %q", to.At)
 	}
-}
-
-// transport is shared by the sockets and connections of one run and target.
-type transport struct{ *wire.Transport }
-
-func (t transport) Close() error {
-	t.Transport.Close()
-	return nil
 }

@@ -85,32 +85,26 @@ func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 	if hasLineEnd(v.Env.UserAgent) || hasLineEnd(v.Env.Identity()) {
 		return nil, &expr.ValueError{Text: "a value with a line end cannot stand in a request's head"}
 	}
-	shared, err := v.Env.Shared(s.shared, func() (io.Closer, error) {
-		t := v.Env.Transport()
+	t, err := v.Env.SharedTransport(s.shared, func(t *wire.Transport) {
 		t.TLS = s.tls
 		if s.transport == overHTTPS {
 			t.NextProtos = []string{"http/1.1"}
 		}
 		s.connections.Set(t)
-		return transport{t}, nil
 	})
 	if err != nil {
 		return nil, err
-	}
-	t, ok := shared.(transport)
-	if !ok {
-		return nil, fmt.Errorf("the shared resource %v is a %T", s.shared, shared)
 	}
 	draw := v.Rand.Uint64()
 	sess := &session{renewed: s.connections.Renewed(), id: uint16(draw), stride: uint16(draw>>16) | 1}
 	switch s.transport {
 	case overHTTPS:
-		sess.agent = wire.NewAgent(t.Transport, v.ID)
+		sess.agent = wire.NewAgent(t, v.ID)
 		return sess, nil
 	case overUDP:
-		sess.socket = wire.NewSocket(t.Transport, s.origin, v.ID)
+		sess.socket = wire.NewSocket(t, s.origin, v.ID)
 	}
-	sess.link = wire.NewLink(t.Transport, s.origin, v.ID)
+	sess.link = wire.NewLink(t, s.origin, v.ID)
 	return sess, nil
 }
 

@@ -5,7 +5,6 @@ import (
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/protocol"
-	"github.com/perfd/perfd/internal/wire"
 )
 
 // An exchange is a compiled Exchange.
@@ -132,8 +131,3 @@ func (r *Receive) compile(k *protocol.Compiler) *receive {
 	}
 	return out
 }
-
-// transport is shared by the connections of one run and target.
-type transport struct{ *wire.Transport }
-
-func (transport) Close() error { return nil }

@@ -63,20 +63,14 @@ func (s *session) Reset() {
 
 // open returns the connection that one VU keeps for the step's address.
 func (s *step) open(v *protocol.VU) (protocol.Session, error) {
-	shared, err := v.Env.Shared(s.shared, func() (io.Closer, error) {
-		t := v.Env.Transport()
+	t, err := v.Env.SharedTransport(s.shared, func(t *wire.Transport) {
 		t.TLS = s.tls
 		s.connections.Set(t)
-		return transport{t}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	t, ok := shared.(transport)
-	if !ok {
-		return nil, fmt.Errorf("the shared resource %v is a %T", s.shared, shared)
-	}
-	return &session{Link: wire.NewLink(t.Transport, s.origin, v.ID), renewed: s.connections.Renewed()}, nil
+	return &session{Link: wire.NewLink(t, s.origin, v.ID), renewed: s.connections.Renewed()}, nil
 }
 
 // An answer is what a request read last, with the buffers of the call.

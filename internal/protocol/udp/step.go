@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -80,11 +79,6 @@ func (c *Config) Compile(k *protocol.Compiler) protocol.Step {
 	return s
 }
 
-// transport is shared by the sockets of one run and target.
-type transport struct{ *wire.Transport }
-
-func (transport) Close() error { return nil }
-
 // A session is one VU's socket.
 type session struct {
 	*wire.Socket
@@ -100,19 +94,11 @@ func (s *session) Reset() {
 
 // open returns the socket that one VU keeps for the step's address.
 func (s *step) open(v *protocol.VU) (protocol.Session, error) {
-	shared, err := v.Env.Shared(s.shared, func() (io.Closer, error) {
-		t := v.Env.Transport()
-		s.connections.Set(t)
-		return transport{t}, nil
-	})
+	t, err := v.Env.SharedTransport(s.shared, s.connections.Set)
 	if err != nil {
 		return nil, err
 	}
-	t, ok := shared.(transport)
-	if !ok {
-		return nil, fmt.Errorf("the shared resource %v is a %T", s.shared, shared)
-	}
-	return &session{wire.NewSocket(t.Transport, s.origin, v.ID), s.connections.Renewed()}, nil
+	return &session{wire.NewSocket(t, s.origin, v.ID), s.connections.Renewed()}, nil
 }
 
 // An answer is the datagram that answers a request, with the buffers of the call.

@@ -78,29 +78,18 @@ func (a *answer) Header(name string) (string, bool) {
 	return "", false
 }
 
-// transport is shared by the sessions of one run and target.
-type transport struct{ *wire.Transport }
-
-func (*transport) Close() error { return nil }
-
 func (s *step) open(v *protocol.VU) (protocol.Session, error) {
 	o := s.opening
 	if o == nil {
 		return nil, errNotOpen
 	}
-	shared, err := v.Env.Shared(protocol.Key{Kind: Kind.Name, Name: "transport"}, func() (io.Closer, error) {
-		t := v.Env.Transport()
+	t, err := v.Env.SharedTransport(protocol.Key{Kind: Kind.Name, Name: "transport"}, func(t *wire.Transport) {
 		t.TLS, t.NextProtos = o.tls, []string{"http/1.1"}
-		return &transport{t}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	t, ok := shared.(*transport)
-	if !ok {
-		return nil, fmt.Errorf("the shared resource of %s is a %T", Kind.Name, shared)
-	}
-	return newSession(o, t.Transport, v), nil
+	return newSession(o, t, v), nil
 }
 
 // session returns the stream of the VU, which no attendant has.
