@@ -421,10 +421,10 @@ var (
 		"1 for the verdict that holds, 0 for the others: fail for a regression or a change, pass for a release that is proven to be no worse, inconclusive while neither is proven.",
 		"scenario", "verdict")
 	RegressionChange = regressions.gauge("perfd_regression_change_ratio", ratio,
-		"Relative change of the statistic against its baseline: 0.15 is 15 % more.",
+		"Relative change of the statistic against its baseline: 0.15 is 15 % more. The step is empty for the whole scenario, and may be the name of a metric of the scenario's own.",
 		"scenario", "step", "statistic")
 	RegressionInfo = regressions.gauge("perfd_regression_info", "",
-		"A suspected regression, always 1; the release and the one it was compared with.",
+		"A suspected regression, always 1; the release and the one it was compared with. The step is as that of perfd_regression_change_ratio.",
 		"scenario", "step", "statistic", "target", "release", "baseline")
 )
 
@@ -439,7 +439,7 @@ var (
 		"The two targets of a scenario with a twin and their releases, always 1.",
 		"scenario", "target", "release", "baseline_target", "baseline_release")
 	TwinChange = twins.gauge("perfd_twin_change_ratio", ratio,
-		"The statistic on the scenario's target over that on its baseline under the same load, less one: 0.1 is 10 % slower. Of the error ratio it is the one less the other. The step is empty for the whole scenario.",
+		"The statistic on the scenario's target over that on its baseline under the same load, less one: 0.1 is 10 % slower. Of the error ratio it is the one less the other. The step is empty for the whole scenario, and may be the name of a metric of the scenario's own.",
 		"scenario", "step", "statistic")
 	TwinChangeLower = twins.gauge("perfd_twin_change_lower_ratio", ratio,
 		"Lower bound of the change, at 95 %.",
