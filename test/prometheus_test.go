@@ -48,6 +48,8 @@ type prometheus struct {
 
 var prometheusListening = regexp.MustCompile(`msg="Listening on".* address=(\S+)`)
 
+var prometheusReady = regexp.MustCompile(`msg="Server is ready to receive web requests\."`)
+
 // startPrometheus runs a Prometheus that scrapes one address every second until
 // the test ends. Global holds further lines of its global section.
 func startPrometheus(t *testing.T, binary, scrape string, global ...string) *prometheus {
@@ -74,6 +76,9 @@ func startPrometheus(t *testing.T, binary, scrape string, global ...string) *pro
 	ctx := within(t, time.Minute)
 	m, err := p.WaitFor(ctx, prometheusListening)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.WaitFor(ctx, prometheusReady); err != nil { // until then it answers queries with 503
 		t.Fatal(err)
 	}
 	return &prometheus{URL: "http://" + m[1], stop: p.Kill}
