@@ -881,14 +881,16 @@ func TestAConnectionThatEndsUnderAStreamAtRest(t *testing.T) {
 
 // New connections for each iteration are those of requests: a stream that lasts goes on, and its connection ends with it.
 func TestAStreamOutlivesItsIteration(t *testing.T) {
-	t.Run("HTTP 2", func(t *testing.T) {
+	overEach(t, func(t *testing.T) {
 		more := make(chan struct{})
-		u := newSubscriber(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		u := newSubscriber(t, serve(t, func(w http.ResponseWriter, q *http.Request) {
 			w.Header().Set("Content-Type", "text/event-stream")
 			io.WriteString(w, "data: a\n\n")
 			w.(http.Flusher).Flush()
 			<-more
 			io.WriteString(w, "data: b\n\n")
+			w.(http.Flusher).Flush()
+			<-q.Context().Done()
 		}))
 		u.target = `{version: ` + versionOf(t) + `, connections: {reset: iteration}}`
 		u.must(`{url: /, events: {receive: "true"}}`)
