@@ -17,7 +17,7 @@ func newSubjectOfTwo(t testing.TB, o *Origin, pool int) *subject {
 	s := newSubject(t, o)
 	s.t.Version, s.t.Pool = HTTP2, pool
 	s.Agent = NewAgent(s.t, 1)
-	t.Cleanup(func() { s.Agent.Close(); s.t.Close() })
+	t.Cleanup(func() { s.Close(); s.t.Close() })
 	return s
 }
 
