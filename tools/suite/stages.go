@@ -145,7 +145,7 @@ var groups = map[string][]stage{
 		}},
 		{name: "e2e", steps: []step{
 			// One package after another: what they start shares the processors with what others time.
-			{flags: []string{"-race", "-count=1", "-p=1", "-timeout=30m"}, packages: []string{"./test", "./test/daemon", "./test/proc"}},
+			{flags: []string{"-race", "-count=1", "-p=1", "-timeout=30m"}, packages: []string{"./test", "./test/daemon", "./test/peers", "./test/proc"}},
 		}},
 		{name: "tools", steps: []step{{args: []string{"make", "test-tools"}}}},
 	},

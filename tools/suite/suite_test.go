@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -288,5 +289,52 @@ func TestTempDirOfATestIsInTheFolder(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "\n"+memory+"/") {
 		t.Errorf("go test = %v: %s", err, out)
+	}
+}
+
+// apart are the packages with tests that no stage runs, and what does.
+var apart = map[string]string{"./test/leaks": "make leaks"}
+
+func TestEveryPackageIsInAStage(t *testing.T) {
+	root := filepath.Join("..", "..")
+	found := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != root {
+			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil || strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" {
+				return filepath.SkipDir
+			}
+		}
+		if strings.HasSuffix(path, "_test.go") {
+			pkg, err := filepath.Rel(root, filepath.Dir(path))
+			if err != nil {
+				return err
+			}
+			found["./"+filepath.ToSlash(pkg)] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < 50 {
+		t.Fatalf("%d packages have tests, want many", len(found))
+	}
+	runs := func(pkg string) bool {
+		return slices.ContainsFunc(groups["test"], func(s stage) bool {
+			return slices.ContainsFunc(s.steps, func(x step) bool {
+				return !slices.Contains(x.flags, "-run=^$") && slices.ContainsFunc(x.packages, func(p string) bool {
+					below, all := strings.CutSuffix(p, "/...")
+					return p == pkg || all && (pkg == below || strings.HasPrefix(pkg, below+"/"))
+				})
+			})
+		})
+	}
+	for pkg := range found {
+		if by := apart[pkg]; runs(pkg) == (by != "") {
+			t.Errorf("%s: a stage of make test runs it: %v, and apart says %q", pkg, runs(pkg), by)
+		}
 	}
 }
