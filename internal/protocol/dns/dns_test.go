@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -34,98 +32,22 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A user is one virtual user.
-type user struct {
-	t       testing.TB
-	vu      *protocol.VU
-	target  string // yaml of the target's block
-	base    string
-	symbols *expr.Symbols
-	scope   *expr.Scope
-	call    protocol.Call
-}
+type user struct{ *protocoltest.User }
 
-func newUser(t testing.TB, target string) *user {
-	zero := time.Now()
-	shared := map[protocol.Key]io.Closer{}
-	env := &protocol.Env{
-		Dialer: wire.NewDialer(wire.DialerOptions{}),
-		Shared: func(k protocol.Key, open func() (io.Closer, error)) (io.Closer, error) {
-			var err error
-			if shared[k] == nil {
-				shared[k], err = open()
-			}
-			return shared[k], err
-		},
-		Now: func() time.Duration { return time.Since(zero) }, Zero: zero,
-		UserAgent: "perfd/test", Identity: func() string { return "scenario/run" },
-		Connections: &load.Connections{}, Log: slog.New(slog.DiscardHandler),
-	}
-	u := &user{
-		t: t, vu: &protocol.VU{ID: 1, Env: env, Rand: *rand.NewPCG(1, 2)}, target: target, base: "http://127.0.0.1:9",
-		symbols: expr.NewSymbols(nil), scope: &expr.Scope{Rand: rand.NewPCG(1, 1)},
-	}
-	t.Cleanup(u.vu.Close)
+func newUser(t testing.TB, target string) user {
+	u := user{protocoltest.NewUser(t, Kind, "http://127.0.0.1:9", wire.DialerOptions{})}
+	u.Target = target
 	return u
 }
 
-func (u *user) compile(text string) (protocol.Step, error) {
-	var errs block.Errors
-	target := DefaultTarget()
-	if u.target != "" {
-		block.Decode(block.Parse("target.yaml", []byte(u.target), &errs), target, &errs)
+// must performs a query that must be answered, and returns the answer as JSON.
+func (u user) must(text string) gjson.Result {
+	u.Helper()
+	body := u.Must(text)
+	if !gjson.Valid(body) {
+		u.Fatalf("%s: the answer is no JSON: %s", text, body)
 	}
-	c := Kind.Step()
-	block.Decode(block.Parse("step.yaml", []byte(text), &errs), c, &errs)
-	s := c.Compile(&protocol.Compiler{
-		Scenario: "s", Defaults: target, Base: block.Text{S: u.base, Path: "url"}, Symbols: u.symbols, Errors: &errs,
-		Allowed: u.vu.Env.Dialer.Guard().CheckHost,
-	})
-	return s, errs.Err()
-}
-
-func (u *user) do(text string, timeout time.Duration) *protocol.Call {
-	u.t.Helper()
-	s, err := u.compile(text)
-	if err != nil {
-		u.t.Fatalf("%s: %v", text, err)
-	}
-	c := &u.call
-	now := u.vu.Env.Now()
-	c.VU, c.Scope, c.Keep, c.Deadline = u.vu, u.scope, &expr.Keep{Body: true}, now+timeout
-	c.Result, c.Response, c.Err = load.Result{Due: int64(now), Sent: int64(now), Done: int64(now)}, nil, nil
-	s.Do(c)
-	var sum int64
-	for _, d := range c.Result.Phases {
-		sum += d
-	}
-	if sum > c.Result.Duration() {
-		u.t.Errorf("%s: phases %v come to more than %d ns", text, c.Result.Phases, c.Result.Duration())
-	}
-	return c
-}
-
-// must performs a query that is answered and returns the answer as JSON.
-func (u *user) must(text string) gjson.Result {
-	u.t.Helper()
-	c := u.do(text, 20*time.Second)
-	if c.Result.Cause != load.None {
-		u.t.Fatalf("%s: cause %v: %v", text, c.Result.Cause, c.Err)
-	}
-	if !gjson.ValidBytes(c.Response.Body()) {
-		u.t.Fatalf("%s: the answer is no JSON: %s", text, c.Response.Body())
-	}
-	return gjson.ParseBytes(c.Response.Body())
-}
-
-func (u *user) fails(text string, want load.Cause) {
-	u.t.Helper()
-	timeout := 20 * time.Second
-	if want == load.Timeout {
-		timeout = 100 * time.Millisecond
-	}
-	if c := u.do(text, timeout); c.Result.Cause != want || c.Response != nil || c.Result.Code != 0 {
-		u.t.Errorf("%s: cause %v (%v), want %v and no answer", text, c.Result.Cause, c.Err, want)
-	}
+	return gjson.Parse(body)
 }
 
 // A zone answers a query with the message that it is given, which has the query's number and question.
@@ -387,7 +309,7 @@ func TestAnswersAsJSON(t *testing.T) {
 			}
 		}
 	}
-	if n := u.vu.Env.Connections.Opened.Load(); n != 2 {
+	if n := u.VU.Env.Connections.Opened.Load(); n != 2 {
 		t.Errorf("%d sockets and connections, want one of each", n)
 	}
 }
@@ -404,8 +326,8 @@ func TestQueries(t *testing.T) {
 		return alone(one)(query, udp)
 	})
 	u := newUser(t, `address: "udp://`+s.addr+`"`)
-	slot := u.symbols.Declare("v", expr.String)
-	u.scope.Set(slot, expr.Str("x1"))
+	slot := u.Symbols.Declare("v", expr.String)
+	u.Scope.Set(slot, expr.Str("x1"))
 	seen := map[uint16]bool{}
 	for _, c := range []struct {
 		step, name string
@@ -440,8 +362,8 @@ func TestQueries(t *testing.T) {
 		seen[got.ID] = true
 	}
 	for _, bad := range []string{"", "a..b", ".a", strings.Repeat("a", 64) + ".example", strings.Repeat("abc.", 70), `a\999`} {
-		u.scope.Set(slot, expr.Str(bad))
-		u.fails(`{name: "${v}"}`, load.Input)
+		u.Scope.Set(slot, expr.Str(bad))
+		u.Fails(`{name: "${v}"}`, load.Input)
 	}
 	const written = `a\.b\\c\065\032.example`
 	onWire, err := appendQuestionName(make([]byte, headLength), []byte(written))
@@ -483,15 +405,15 @@ func TestCodes(t *testing.T) {
 	} {
 		text := `{name: ` + name + `.example}`
 		j := u.must(text)
-		step, err := u.compile(text)
+		step, err := u.Compile(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &u.call.Result
-		if h, _ := u.call.Response.Header("rcode"); r.Code != want.code || !r.Coded || u.call.Response.Code() != int(want.code) || h != want.rcode || j.Get("rcode").String() != want.rcode {
+		r := &u.Call.Result
+		if h, _ := u.Call.Response.Header("rcode"); r.Code != want.code || !r.Coded || u.Call.Response.Code() != int(want.code) || h != want.rcode || j.Get("rcode").String() != want.rcode {
 			t.Errorf("%s: code %d, %s", name, r.Code, h)
 		}
-		if cause := step.(protocol.Judge).Judge(&u.call); cause != want.cause {
+		if cause := step.(protocol.Judge).Judge(&u.Call); cause != want.cause {
 			t.Errorf("%s is judged %v, want %v", name, cause, want.cause)
 		}
 	}
@@ -511,13 +433,13 @@ func TestSpan(t *testing.T) {
 	} {
 		u := newUser(t, `{address: "`+s.addr+`", transport: `+c.transport+`}`)
 		u.must(c.text)
-		u.call.Result.Cause = c.cause
-		step, err := u.compile(c.text)
+		u.Call.Result.Cause = c.cause
+		step, err := u.Compile(c.text)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var span protocol.Span
-		step.(protocol.SpanMapper).Span(&u.call.Result, u.call.Address, &span)
+		step.(protocol.SpanMapper).Span(&u.Call.Result, u.Call.Address, &span)
 		got := span.Name
 		for _, a := range span.Attributes {
 			switch a.Key {
@@ -552,8 +474,8 @@ func TestTruncated(t *testing.T) {
 			t.Errorf("%d answers over %s", j.Get("answers.#").Int(), j.Get("transport"))
 		}
 	}
-	if s.udp.Load() != 3 || s.tcp.Load() != 3 || u.vu.Env.Connections.Opened.Load() != 2 {
-		t.Errorf("%d queries over UDP and %d over TCP, %d opened", s.udp.Load(), s.tcp.Load(), u.vu.Env.Connections.Opened.Load())
+	if s.udp.Load() != 3 || s.tcp.Load() != 3 || u.VU.Env.Connections.Opened.Load() != 2 {
+		t.Errorf("%d queries over UDP and %d over TCP, %d opened", s.udp.Load(), s.tcp.Load(), u.VU.Env.Connections.Opened.Load())
 	}
 	if j := u.must(`{name: many.example, truncated: accept}`); !j.Get("tc").Bool() || s.tcp.Load() != 3 {
 		t.Errorf("got %s", j)
@@ -568,7 +490,7 @@ func TestTheLimitHoldsForTheQueryOverTCP(t *testing.T) {
 	}))
 	u := newUser(t, `address: "`+s.addr+`"`)
 	taken, wait := 0, 20*time.Millisecond
-	u.vu.Env.Redirect = func(string, uint16, []netip.Addr, bool) (time.Duration, bool) {
+	u.VU.Env.Redirect = func(string, uint16, []netip.Addr, bool) (time.Duration, bool) {
 		taken++
 		return wait, true
 	}
@@ -577,11 +499,11 @@ func TestTheLimitHoldsForTheQueryOverTCP(t *testing.T) {
 		t.Errorf("an answer that is taken as it is takes %d more tokens", taken)
 	}
 	u.must(`{name: shop.example}`)
-	if r := &u.call.Result; taken != 1 || r.Waited < int64(wait) {
+	if r := &u.Call.Result; taken != 1 || r.Waited < int64(wait) {
 		t.Errorf("%d tokens after a wait of %d ns, want one after %v", taken, r.Waited, wait)
 	}
 	wait = time.Hour
-	u.fails(`{name: shop.example}`, load.Overload)
+	u.Fails(`{name: shop.example}`, load.Overload)
 }
 
 // TestOtherAnswersAreIgnored sends, before the answer, what is none: with another number, to another question, a query, and
@@ -611,10 +533,10 @@ func TestOtherAnswersAreIgnored(t *testing.T) {
 	if got := u.must(`{name: shop.example}`).Get("answers.0.data").String(); got != "192.0.2.1" {
 		t.Errorf("got %q", got)
 	}
-	if h, _ := u.call.Response.Header("ignored"); h != "8" || u.vu.Env.Connections.Ignored.Load() != 8 {
+	if h, _ := u.Call.Response.Header("ignored"); h != "8" || u.VU.Env.Connections.Ignored.Load() != 8 {
 		t.Errorf("%s datagrams ignored, want 8", h)
 	}
-	u.fails(`{name: shop.example, transport: tcp}`, load.Protocol)
+	u.Fails(`{name: shop.example, transport: tcp}`, load.Protocol)
 }
 
 // TestALateAnswerIsNobodys answers the first query when the second comes, and with what the first has asked.
@@ -630,7 +552,7 @@ func TestALateAnswerIsNobodys(t *testing.T) {
 		return [][]byte{late, zone(one).reply(query, udp)}
 	})
 	u := newUser(t, `address: "`+s.addr+`"`)
-	u.fails(`{name: shop.example}`, load.Timeout)
+	u.Fails(`{name: shop.example}`, load.Timeout)
 	for range 3 {
 		if got := u.must(`{name: shop.example}`).Get("answers.0.data").String(); got != "192.0.2.1" {
 			t.Errorf("got %q, the answer to another query", got)
@@ -687,7 +609,7 @@ func TestHostileServers(t *testing.T) {
 			s := serve(t, func(query []byte, _ bool) [][]byte { return [][]byte{append(head(query, h.counts...), h.rest...)} })
 			for _, transport := range []string{"udp", "tcp"} {
 				u := newUser(t, `address: "`+s.addr+`"`)
-				c := u.do(`{name: shop.example, transport: `+transport+`}`, 2*time.Second)
+				c := u.Do(`{name: shop.example, transport: `+transport+`}`, 2*time.Second)
 				if c.Result.Cause != h.cause || (c.Response == nil) != (h.cause != load.None) {
 					t.Errorf("over %s: cause %v (%v), want %v", transport, c.Result.Cause, c.Err, h.cause)
 				}
@@ -703,7 +625,7 @@ func TestHostileServers(t *testing.T) {
 		u := newUser(t, `address: "`+s.addr+`"`)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		u.fails(`{name: shop.example}`, load.Timeout)
+		u.Fails(`{name: shop.example}`, load.Timeout)
 		runtime.ReadMemStats(&after)
 		if took := after.TotalAlloc - before.TotalAlloc; pooled == 0 && took > 16<<20 {
 			t.Errorf("%d MiB were allocated", took>>20)
@@ -727,7 +649,7 @@ func TestHostileServers(t *testing.T) {
 			}
 		})
 		t.Cleanup(func() { l.Close(); all.Wait() })
-		newUser(t, "").fails(`{name: shop.example, address: "tcp://`+l.Addr().String()+`"}`, load.Partial)
+		newUser(t, "").Fails(`{name: shop.example, address: "tcp://`+l.Addr().String()+`"}`, load.Partial)
 	})
 }
 
@@ -765,17 +687,17 @@ func TestHTTPS(t *testing.T) {
 			t.Errorf("got %s", j)
 		}
 	}
-	if n := u.vu.Env.Connections.Opened.Load(); n != 1 {
+	if n := u.VU.Env.Connections.Opened.Load(); n != 1 {
 		t.Errorf("%d connections, want 1", n)
 	}
 	for path, cause := range map[string]load.Cause{"/html": load.Protocol, "/error": load.Status, "/other": load.Protocol, "/long": load.Overload} {
-		u.fails(`{name: shop.example, address: "`+s.URL+path+`"}`, cause)
+		u.Fails(`{name: shop.example, address: "`+s.URL+path+`"}`, cause)
 	}
-	newUser(t, "").fails(`{name: shop.example, address: "`+s.URL+`"}`, load.TLS)
+	newUser(t, "").Fails(`{name: shop.example, address: "`+s.URL+`"}`, load.TLS)
 	plain := httptest.NewServer(http.HandlerFunc(h))
 	defer plain.Close()
 	v := newUser(t, "")
-	v.base = plain.URL
+	v.Base = plain.URL
 	v.must(`{name: shop.example, transport: https}`)
 }
 
@@ -797,7 +719,7 @@ func TestWhatIsWrong(t *testing.T) {
 		`{query_name: x}`:                                                 "write name",
 		`{name: x, address: 127.0.0.1, validate_answer_rrs: {}}`:          "write checks or expect beside dns",
 	} {
-		_, err := u.compile(text)
+		_, err := u.Compile(text)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
@@ -811,7 +733,7 @@ func TestWhatIsWrong(t *testing.T) {
 		`{name: x, address: "https://localhost/q"}`:            "https true localhost:443",
 		`{name: x, address: "127.0.0.1:5353", transport: tcp}`: "tcp false 127.0.0.1:5353",
 	} {
-		s, err := u.compile(text)
+		s, err := u.Compile(text)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 		} else if got := s.(*step).key.Name; got != want {

@@ -19,17 +19,13 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol/protocoltest"
 )
 
 // resolver starts unbound with a zone of its own, over UDP and TCP at the first address and over TLS at the second.
 func resolver(t *testing.T) (plain, secure, ca string) {
 	t.Helper()
-	program, err := exec.LookPath("unbound")
-	if err != nil {
-		if program = "/usr/sbin/unbound"; !exists(program) {
-			t.Skip("unbound is not installed; make deps installs it")
-		}
-	}
+	program := protocoltest.Program(t, "unbound", "/usr/sbin/unbound")
 	dir := t.TempDir()
 	plain, secure = free(t), free(t)
 	port := func(addr string) string { _, p, _ := strings.Cut(addr, ":"); return p }
@@ -76,10 +72,7 @@ remote-control:
 // balancer starts dnsdist, which speaks HTTPS with HTTP/1.1 too, before a resolver, and returns its address.
 func balancer(t *testing.T, of, ca string) string {
 	t.Helper()
-	program, err := exec.LookPath("dnsdist")
-	if err != nil {
-		t.Skip("dnsdist is not installed; make deps installs it")
-	}
+	program := protocoltest.Program(t, "dnsdist", "/usr/bin/dnsdist")
 	dir := filepath.Dir(ca)
 	addr, plain := free(t), free(t)
 	config := fmt.Sprintf("setLocal(%q)\naddDOHLocal(%q, %q, %q, \"/dns-query\")\nnewServer({address=%q, tcpOnly=true}):setUp()\nsetACL(\"127.0.0.0/8\")\nsetSecurityPollSuffix(\"\")\n",
@@ -131,11 +124,6 @@ func start(t *testing.T, addr, program string, args ...string) {
 	}
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
 // certify writes a certificate for 127.0.0.1 and its key, and returns the certificate's path.
 func certify(t *testing.T, dir string) string {
 	t.Helper()
@@ -171,10 +159,10 @@ func TestUnbound(t *testing.T) {
 		t.Run(transport, func(t *testing.T) {
 			u := newUser(t, `{address: "`+plain+`"}`)
 			if transport == "tls" {
-				u.target = `{address: "tls://` + secure + `", tls: {ca_file: "` + ca + `"}}`
+				u.Target = `{address: "tls://` + secure + `", tls: {ca_file: "` + ca + `"}}`
 			}
 			if transport == "https" {
-				u.target = `{address: "https://` + balancer(t, plain, ca) + `", tls: {ca_file: "` + ca + `"}}`
+				u.Target = `{address: "https://` + balancer(t, plain, ca) + `", tls: {ca_file: "` + ca + `"}}`
 			}
 			for query, want := range map[string]string{
 				`name: www.shop.example`:                          "192.0.2.1 192.0.2.2",
@@ -205,7 +193,7 @@ func TestUnbound(t *testing.T) {
 					t.Errorf("%s: %s", query, j)
 				}
 			}
-			if j := u.must(`{name: refused.example, transport: ` + transport + `}`); u.call.Result.Code != 5 {
+			if j := u.must(`{name: refused.example, transport: ` + transport + `}`); u.Call.Result.Code != 5 {
 				t.Errorf("refused.example: %s", j)
 			}
 			j := u.must(`{name: many.shop.example, transport: ` + transport + `}`)
@@ -221,17 +209,17 @@ func TestUnbound(t *testing.T) {
 			if transport == "udp" {
 				want = 2 // a socket, and a connection for what is truncated
 			}
-			if n := u.vu.Env.Connections.Opened.Load(); n != want {
+			if n := u.VU.Env.Connections.Opened.Load(); n != want {
 				t.Errorf("%d sockets and connections, want %d", n, want)
 			}
 		})
 	}
 	t.Run("not trusted", func(t *testing.T) {
-		newUser(t, "").fails(`{name: www.shop.example, address: "tls://`+secure+`"}`, load.TLS)
+		newUser(t, "").Fails(`{name: www.shop.example, address: "tls://`+secure+`"}`, load.TLS)
 	})
 	t.Run("no TLS there", func(t *testing.T) {
 		u := newUser(t, "")
-		if c := u.do(`{name: www.shop.example, address: "tls://`+plain+`"}`, time.Second); c.Result.Cause == load.None {
+		if c := u.Do(`{name: www.shop.example, address: "tls://`+plain+`"}`, time.Second); c.Result.Cause == load.None {
 			t.Error("answered over TLS by a server without")
 		}
 	})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -59,16 +58,9 @@ func newTrial(t testing.TB, s Subject, patience time.Duration) *trial {
 	}
 	tr.step = s.Step(t, tr.server.addr())
 	tr.resolveBy(loopback)
-	zero := time.Now()
-	tr.env = &protocol.Env{
-		Dialer: wire.NewDialer(wire.DialerOptions{Lookup: func(ctx context.Context, _ string) ([]netip.Addr, error) {
-			return (*tr.resolve.Load())(ctx)
-		}}),
-		Shared: tr.share,
-		Now:    func() time.Duration { return time.Since(zero) }, Zero: zero,
-		UserAgent: "perfd/test", Identity: func() string { return "scenario/run" },
-		Connections: &load.Connections{}, Log: slog.New(slog.DiscardHandler),
-	}
+	tr.env = newEnv(wire.DialerOptions{Lookup: func(ctx context.Context, _ string) ([]netip.Addr, error) {
+		return (*tr.resolve.Load())(ctx)
+	}}, tr.share)
 	tr.vu = tr.user(1)
 	return tr
 }

@@ -9,15 +9,13 @@ import (
 	"time"
 
 	"github.com/perfd/perfd/internal/load"
+	"github.com/perfd/perfd/internal/protocol/protocoltest"
 )
 
 // redis starts a server without a disk and returns its address as a url.
 func redis(t *testing.T) string {
 	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("redis-server is not installed; make deps installs it")
-	}
+	program := protocoltest.Program(t, "redis-server")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -48,37 +46,37 @@ func redis(t *testing.T) string {
 func TestRedis(t *testing.T) {
 	base := redis(t)
 	u := newUser(t, base)
-	u.fails(`{send: "PING\r\n", receive: {until: "\r\n", expect: "^[+]PONG$"}}`, load.Expect)
-	u.target = `on_open: [{send: "AUTH secret\r\n", receive: {until: "\r\n", expect: "^[+]OK$"}}]`
-	u.vu.Close()
-	before := u.opened()
+	u.Fails(`{send: "PING\r\n", receive: {until: "\r\n", expect: "^[+]PONG$"}}`, load.Expect)
+	u.Target = `on_open: [{send: "AUTH secret\r\n", receive: {until: "\r\n", expect: "^[+]OK$"}}]`
+	u.VU.Close()
+	before := u.VU.Env.Connections.Opened.Load()
 	for range 100 {
-		if got := u.must(`{send: "PING\r\n", receive: {until: "\r\n"}}`); got != "+PONG" {
+		if got := u.Must(`{send: "PING\r\n", receive: {until: "\r\n"}}`); got != "+PONG" {
 			t.Fatalf("got %q", got)
 		}
 	}
-	if n := u.opened() - before; n != 1 {
+	if n := u.VU.Env.Connections.Opened.Load() - before; n != 1 {
 		t.Errorf("%d connections for 100 requests, want 1", n)
 	}
 	long := strings.Repeat("v\r\n", 100_000)
-	u.must(fmt.Sprintf(`{send: {text: "SET long \"%s\"\r\n"}, receive: {until: "\r\n", expect: "OK"}}`, "short"))
-	u.must(fmt.Sprintf(`{send: {text: "*3\r\n$3\r\nSET\r\n$4\r\nlong\r\n$%d\r\n%s\r\n"}, receive: {until: "\r\n", expect: "OK"}}`, len(long), strings.ReplaceAll(long, "\r\n", `\r\n`)))
-	if got := u.must(fmt.Sprintf(`{exchanges: [{send: "GET long\r\n", receive: {until: "\r\n", expect: "^[$]%d$"}}, {receive: {length: %d}}, {receive: {until: "\r\n"}}]}`, len(long), len(long))); got != "" {
+	u.Must(fmt.Sprintf(`{send: {text: "SET long \"%s\"\r\n"}, receive: {until: "\r\n", expect: "OK"}}`, "short"))
+	u.Must(fmt.Sprintf(`{send: {text: "*3\r\n$3\r\nSET\r\n$4\r\nlong\r\n$%d\r\n%s\r\n"}, receive: {until: "\r\n", expect: "OK"}}`, len(long), strings.ReplaceAll(long, "\r\n", `\r\n`)))
+	if got := u.Must(fmt.Sprintf(`{exchanges: [{send: "GET long\r\n", receive: {until: "\r\n", expect: "^[$]%d$"}}, {receive: {length: %d}}, {receive: {until: "\r\n"}}]}`, len(long), len(long))); got != "" {
 		t.Errorf("after the value comes %q", got)
 	}
-	if got := u.must(fmt.Sprintf(`{exchanges: [{send: "GET long\r\nPING\r\n", receive: {until: "\r\n"}}, {receive: {length: %d}}, {receive: {regex: "PONG\r\n"}}]}`, len(long))); got != "\r\n+PONG\r\n" {
+	if got := u.Must(fmt.Sprintf(`{exchanges: [{send: "GET long\r\nPING\r\n", receive: {until: "\r\n"}}, {receive: {length: %d}}, {receive: {regex: "PONG\r\n"}}]}`, len(long))); got != "\r\n+PONG\r\n" {
 		t.Errorf("a pipeline ends with %q", got)
 	}
-	if got := u.must(`{send: "NONSENSE\r\n", receive: {until: "\r\n"}}`); !strings.HasPrefix(got, "-ERR") {
+	if got := u.Must(`{send: "NONSENSE\r\n", receive: {until: "\r\n"}}`); !strings.HasPrefix(got, "-ERR") {
 		t.Errorf("got %q", got)
 	}
-	if n := u.opened() - before; n != 1 {
+	if n := u.VU.Env.Connections.Opened.Load() - before; n != 1 {
 		t.Errorf("%d connections, want 1", n)
 	}
 	// A server that closes an idle connection costs another connection and no failure.
-	u.must(`{send: "QUIT\r\n", receive: {until: "\r\n", expect: "OK"}}`)
+	u.Must(`{send: "QUIT\r\n", receive: {until: "\r\n", expect: "OK"}}`)
 	time.Sleep(10 * time.Millisecond)
-	if got := u.must(`{send: "PING\r\n", receive: {until: "\r\n"}}`); got != "+PONG" || u.opened()-before != 2 {
-		t.Errorf("got %q over connection %d, want another connection", got, u.opened()-before)
+	if got := u.Must(`{send: "PING\r\n", receive: {until: "\r\n"}}`); got != "+PONG" || u.VU.Env.Connections.Opened.Load()-before != 2 {
+		t.Errorf("got %q over connection %d, want another connection", got, u.VU.Env.Connections.Opened.Load()-before)
 	}
 }

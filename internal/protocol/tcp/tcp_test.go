@@ -7,15 +7,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -33,99 +29,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A user is one virtual user.
-type user struct {
-	t       testing.TB
-	vu      *protocol.VU
-	base    string
-	target  string // yaml of the target's block
-	dir     string
-	symbols *expr.Symbols
-	scope   *expr.Scope
-	call    protocol.Call
-}
+type user = protocoltest.User
 
 func newUser(t testing.TB, base string) *user {
-	zero := time.Now()
-	shared := map[protocol.Key]io.Closer{}
-	env := &protocol.Env{
-		Dialer: wire.NewDialer(wire.DialerOptions{}),
-		Shared: func(k protocol.Key, open func() (io.Closer, error)) (io.Closer, error) {
-			var err error
-			if shared[k] == nil {
-				shared[k], err = open()
-			}
-			return shared[k], err
-		},
-		Now: func() time.Duration { return time.Since(zero) }, Zero: zero,
-		UserAgent: "perfd/test", Identity: func() string { return "scenario/run" },
-		Connections: &load.Connections{}, Log: slog.New(slog.DiscardHandler),
-	}
-	u := &user{t: t, vu: &protocol.VU{ID: 1, Env: env}, base: base, symbols: expr.NewSymbols(nil), scope: &expr.Scope{Rand: rand.NewPCG(1, 1)}}
-	t.Cleanup(u.vu.Close)
-	return u
+	return protocoltest.NewUser(t, Kind, base, wire.DialerOptions{})
 }
-
-func (u *user) compile(text string) (protocol.Step, error) {
-	var errs block.Errors
-	target := DefaultTarget()
-	if u.target != "" {
-		block.Decode(block.Parse("target.yaml", []byte(u.target), &errs), target, &errs)
-	}
-	c := Kind.Step()
-	block.Decode(block.Parse("step.yaml", []byte(text), &errs), c, &errs)
-	s := c.Compile(&protocol.Compiler{
-		Scenario: "s", Step: text, Defaults: target, Base: block.Text{S: u.base, Path: "url"}, Symbols: u.symbols, Errors: &errs,
-		Allowed: u.vu.Env.Dialer.Guard().CheckHost, Dir: u.dir,
-	})
-	return s, errs.Err()
-}
-
-func (u *user) do(text string, timeout time.Duration) *protocol.Call {
-	u.t.Helper()
-	s, err := u.compile(text)
-	if err != nil {
-		u.t.Fatalf("%s: %v", text, err)
-	}
-	c := &u.call
-	now := u.vu.Env.Now()
-	c.VU, c.Scope, c.Keep, c.Deadline = u.vu, u.scope, &expr.Keep{Body: true}, now+timeout
-	c.Result, c.Response, c.Err = load.Result{Due: int64(now), Sent: int64(now), Done: int64(now)}, nil, nil
-	s.Do(c)
-	var sum int64
-	for _, d := range c.Result.Phases {
-		sum += d
-	}
-	if sum > c.Result.Duration() {
-		u.t.Errorf("%s: phases %v come to more than %d ns", text, c.Result.Phases, c.Result.Duration())
-	}
-	return c
-}
-
-// must performs a step that is answered and returns what it read.
-func (u *user) must(text string) string {
-	u.t.Helper()
-	c := u.do(text, 20*time.Second)
-	if c.Result.Cause != load.None {
-		u.t.Fatalf("%s: cause %v: %v", text, c.Result.Cause, c.Err)
-	}
-	return string(c.Response.Body())
-}
-
-func (u *user) fails(text string, want load.Cause) *protocol.Call {
-	u.t.Helper()
-	timeout := 20 * time.Second
-	if want == load.Timeout {
-		timeout = 500 * time.Millisecond
-	}
-	c := u.do(text, timeout)
-	if c.Result.Cause != want {
-		u.t.Errorf("%s: cause %v (%v), want %v", text, c.Result.Cause, c.Err, want)
-	}
-	return c
-}
-
-func (u *user) opened() uint64 { return u.vu.Env.Connections.Opened.Load() }
 
 // serve serves connections until the test ends, and returns its address as a url.
 func serve(t testing.TB, handle func(net.Conn)) string {
@@ -226,10 +134,10 @@ func TestWhereAnAnswerEnds(t *testing.T) {
 				`{connection: new, exchanges: [{send: "a\n", receive: {until: "\r\n"}}, {receive: {length: 3}}, {receive: {for: 100ms}}]}`:             "\x03abcrest",
 				`{connection: new, exchanges: [{send: "a\n", receive: {until: "\r\n"}}, {receive: {until: {hex: "03"}}}, {receive: {until: "rest"}}]}`: "abc",
 			} {
-				if got := u.must(step); got != want {
+				if got := u.Must(step); got != want {
 					t.Errorf("%s: %q, want %q", step, got, want)
 				}
-				if size := u.call.Response.Size(); size != int64(len(want)) {
+				if size := u.Call.Response.Size(); size != int64(len(want)) {
 					t.Errorf("%s: size %d, want %d", step, size, len(want))
 				}
 			}
@@ -246,13 +154,13 @@ func TestWhatIsNotReadIsNotKept(t *testing.T) {
 	})
 	for _, step := range []string{`{connection: new, send: x, receive: {end: true}}`, fmt.Sprintf(`{connection: new, send: x, receive: {length: %d}}`, size)} {
 		u := newUser(t, base)
-		u.fails(step, load.Overload) // since the test keeps the body
-		s, err := u.compile(step)
+		u.Fails(step, load.Overload) // since the test keeps the body
+		s, err := u.Compile(step)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &u.call
-		c.Keep, c.Deadline, c.Result = &expr.Keep{}, u.vu.Env.Now()+5*time.Second, load.Result{}
+		c := &u.Call
+		c.Keep, c.Deadline, c.Result = &expr.Keep{}, u.VU.Env.Now()+5*time.Second, load.Result{}
 		s.Do(c)
 		if c.Result.Cause != load.None || c.Response.Size() != size || c.Result.ReceivedBytes != size {
 			t.Fatalf("%s: cause %v (%v), %d bytes", step, c.Result.Cause, c.Err, c.Result.ReceivedBytes)
@@ -268,49 +176,49 @@ func TestAConnectionIsKept(t *testing.T) {
 	base := serve(t, echo)
 	u := newUser(t, base)
 	for range 3 {
-		if got := u.must(`{send: "a\nb", receive: {until: "\n"}}`); got != "a" {
+		if got := u.Must(`{send: "a\nb", receive: {until: "\n"}}`); got != "a" {
 			t.Fatalf("got %q", got)
 		}
-		if got := u.must(`{receive: {length: 1}}`); got != "b" {
+		if got := u.Must(`{receive: {length: 1}}`); got != "b" {
 			t.Fatalf("the step that goes on gets %q", got)
 		}
 	}
-	if n := u.opened(); n != 1 {
+	if n := u.VU.Env.Connections.Opened.Load(); n != 1 {
 		t.Errorf("%d connections, want 1", n)
 	}
-	u.must(`{send: "a\nleft", receive: {until: "\n"}}`)
-	if got := u.must(`{send: "c\n", receive: {until: "\n"}}`); got != "c" || u.opened() != 2 {
-		t.Errorf("after bytes that nobody reads: %q over connection %d, want c over the second", got, u.opened())
+	u.Must(`{send: "a\nleft", receive: {until: "\n"}}`)
+	if got := u.Must(`{send: "c\n", receive: {until: "\n"}}`); got != "c" || u.VU.Env.Connections.Opened.Load() != 2 {
+		t.Errorf("after bytes that nobody reads: %q over connection %d, want c over the second", got, u.VU.Env.Connections.Opened.Load())
 	}
-	u.must(`{connection: new, send: "c\n", receive: {until: "\n"}}`)
-	u.must(`{connection: new}`)
-	if u.opened() != 4 {
-		t.Errorf("%d connections, want one more for each step that asks for a new one", u.opened())
+	u.Must(`{connection: new, send: "c\n", receive: {until: "\n"}}`)
+	u.Must(`{connection: new}`)
+	if u.VU.Env.Connections.Opened.Load() != 4 {
+		t.Errorf("%d connections, want one more for each step that asks for a new one", u.VU.Env.Connections.Opened.Load())
 	}
-	u.must(`{send: "c\n", receive: {until: "\n"}}`)
-	if u.opened() != 4 {
+	u.Must(`{send: "c\n", receive: {until: "\n"}}`)
+	if u.VU.Env.Connections.Opened.Load() != 4 {
 		t.Error("a step that asks for a new connection ends the one that is kept")
 	}
-	u.target = `connections: {reset: iteration}`
+	u.Target = `connections: {reset: iteration}`
 	v := newUser(t, base)
-	v.target = u.target
-	v.must(`{send: "a\n", receive: {until: "\n"}}`)
-	v.vu.Begin()
-	v.must(`{send: "a\n", receive: {until: "\n"}}`)
-	if v.opened() != 2 {
-		t.Errorf("%d connections, want one for each iteration", v.opened())
+	v.Target = u.Target
+	v.Must(`{send: "a\n", receive: {until: "\n"}}`)
+	v.VU.Begin()
+	v.Must(`{send: "a\n", receive: {until: "\n"}}`)
+	if v.VU.Env.Connections.Opened.Load() != 2 {
+		t.Errorf("%d connections, want one for each iteration", v.VU.Env.Connections.Opened.Load())
 	}
 }
 
 // TestValuesAreSent puts values into each form of what is sent; without a value nothing is sent.
 func TestValuesAreSent(t *testing.T) {
 	u := newUser(t, serve(t, echo))
-	u.dir = t.TempDir()
-	if err := os.WriteFile(filepath.Join(u.dir, "query.bin"), []byte("from a file\n"), 0o600); err != nil {
+	u.Dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(u.Dir, "query.bin"), []byte("from a file\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	slot := u.symbols.Declare("v", expr.String)
-	u.scope.Set(slot, expr.Str("4a4b"))
+	slot := u.Symbols.Declare("v", expr.String)
+	u.Scope.Set(slot, expr.Str("4a4b"))
 	for step, want := range map[string]string{
 		`{send: "<${v}>\n", receive: {until: "\n"}}`:            "<4a4b>",
 		`{send: {hex: "20 ${v} 0a"}, receive: {until: "\n"}}`:   " JK",
@@ -318,12 +226,12 @@ func TestValuesAreSent(t *testing.T) {
 		`{send: {file: query.bin}, receive: {until: "\n"}}`:     "from a file",
 		`{send: {text: "${v}\n"}, receive: {regex: "(?s)b\n"}}`: "4a4b\n",
 	} {
-		if got := u.must(step); got != want {
+		if got := u.Must(step); got != want {
 			t.Errorf("%s: %q, want %q", step, got, want)
 		}
 	}
-	u.scope.Set(slot, expr.Str("no digits"))
-	if c := u.fails(`{send: {hex: "${v}"}, receive: {length: 1}}`, load.Input); c.Result.SentBytes != 0 {
+	u.Scope.Set(slot, expr.Str("no digits"))
+	if c := u.Fails(`{send: {hex: "${v}"}, receive: {length: 1}}`, load.Input); c.Result.SentBytes != 0 {
 		t.Errorf("%d bytes were sent of what has no value", c.Result.SentBytes)
 	}
 }
@@ -331,8 +239,8 @@ func TestValuesAreSent(t *testing.T) {
 // TestHeaderOfAnAnswer reads the body in hexadecimal digits.
 func TestHeaderOfAnAnswer(t *testing.T) {
 	u := newUser(t, serve(t, echo))
-	u.must(`{send: {hex: 00ff0a}, receive: {until: "\n"}}`)
-	if h, ok := u.call.Response.Header("hex"); !ok || h != "00ff" {
+	u.Must(`{send: {hex: 00ff0a}, receive: {until: "\n"}}`)
+	if h, ok := u.Call.Response.Header("hex"); !ok || h != "00ff" {
 		t.Errorf("hex is %q", h)
 	}
 }
@@ -408,7 +316,7 @@ func TestHostileServers(t *testing.T) {
 			u := newUser(t, serve(t, h.serve))
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			c := u.fails(h.step, h.cause)
+			c := u.Fails(h.step, h.cause)
 			runtime.ReadMemStats(&after)
 			if c.Response != nil {
 				t.Errorf("there is an answer: %.40q", c.Response.Body())
@@ -462,34 +370,34 @@ func TestStartTLS(t *testing.T) {
 	const begin = `{receive: {until: "\n", expect: "^220 "}}, {send: "STARTTLS\r\n", receive: {until: "\n", expect: "^220 "}}, {start_tls: true}`
 	t.Run("for each step", func(t *testing.T) {
 		u := newUser(t, base)
-		u.target = `tls: {insecure_skip_verify: true}`
+		u.Target = `tls: {insecure_skip_verify: true}`
 		for range 2 {
-			if got := u.must(`{connection: new, exchanges: [` + begin + `, {send: "NOOP\r\n", receive: {until: "\r\n"}}]}`); got != "250 ok" {
+			if got := u.Must(`{connection: new, exchanges: [` + begin + `, {send: "NOOP\r\n", receive: {until: "\r\n"}}]}`); got != "250 ok" {
 				t.Errorf("got %q", got)
 			}
-			if u.call.Result.Phases[load.PhaseTLS] == 0 {
+			if u.Call.Result.Phases[load.PhaseTLS] == 0 {
 				t.Error("TLS took no time")
 			}
 		}
 	})
 	t.Run("for each connection", func(t *testing.T) {
 		u := newUser(t, base)
-		u.target = `{tls: {insecure_skip_verify: true}, on_open: [` + begin + `]}`
+		u.Target = `{tls: {insecure_skip_verify: true}, on_open: [` + begin + `]}`
 		for i := range 3 {
-			if got := u.must(`{send: "NOOP\r\n", receive: {until: "\r\n"}}`); got != "250 ok" {
+			if got := u.Must(`{send: "NOOP\r\n", receive: {until: "\r\n"}}`); got != "250 ok" {
 				t.Errorf("got %q", got)
 			}
-			if p := u.call.Result.Phases; (p[load.PhaseTLS] > 0) != (i == 0) || (p[load.PhaseConnect] > 0) != (i == 0) {
+			if p := u.Call.Result.Phases; (p[load.PhaseTLS] > 0) != (i == 0) || (p[load.PhaseConnect] > 0) != (i == 0) {
 				t.Errorf("request %d: phases %v", i, p)
 			}
 		}
-		if u.opened() != 1 {
-			t.Errorf("%d connections, want 1", u.opened())
+		if u.VU.Env.Connections.Opened.Load() != 1 {
+			t.Errorf("%d connections, want 1", u.VU.Env.Connections.Opened.Load())
 		}
 	})
 	t.Run("not trusted", func(t *testing.T) {
 		u := newUser(t, base)
-		u.fails(`{connection: new, exchanges: [`+begin+`]}`, load.TLS)
+		u.Fails(`{connection: new, exchanges: [`+begin+`]}`, load.TLS)
 	})
 }
 
@@ -516,23 +424,23 @@ func TestOverTLS(t *testing.T) {
 		}
 	})
 	u := newUser(t, strings.Replace(base, "tcp:", "tls:", 1))
-	u.target = `tls: {insecure_skip_verify: true}`
+	u.Target = `tls: {insecure_skip_verify: true}`
 	for range 3 {
-		u.must(`{send: "a\n", receive: {until: "\n"}}`)
+		u.Must(`{send: "a\n", receive: {until: "\n"}}`)
 	}
-	if u.opened() != 1 {
-		t.Errorf("%d connections, want 1", u.opened())
+	if u.VU.Env.Connections.Opened.Load() != 1 {
+		t.Errorf("%d connections, want 1", u.VU.Env.Connections.Opened.Load())
 	}
 	for i, line := range []string{"twice", "later"} { // with its answer, and when that was read
-		u.must(`{send: "` + line + `\n", receive: {until: "\n"}}`)
+		u.Must(`{send: "` + line + `\n", receive: {until: "\n"}}`)
 		if line == "later" {
 			goOn <- true
 		}
 		<-extra // over loopback, what was written has come
-		if got := u.must(`{send: "b\n", receive: {until: "\n"}}`); got != "b" {
+		if got := u.Must(`{send: "b\n", receive: {until: "\n"}}`); got != "b" {
 			t.Errorf("after %s: got %q", line, got)
 		}
-		if got := u.opened(); got != uint64(2+i) {
+		if got := u.VU.Env.Connections.Opened.Load(); got != uint64(2+i) {
 			t.Errorf("after %s: %d connections, want %d: one with an answer that nobody asked for is used on", line, got, 2+i)
 		}
 	}
@@ -568,7 +476,7 @@ func TestWhatIsWrong(t *testing.T) {
 		`{address: "192.0.2.1:9"}`:       "192.0.2.1 is not allowed",
 		`{address: "${v}:9"}`:            "must not hold ${…}",
 	} {
-		_, err := u.compile(text)
+		_, err := u.Compile(text)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
@@ -626,13 +534,13 @@ func FuzzReceive(f *testing.F) {
 			return
 		}
 		u := newUser(t, base)
-		u.target = `max_read: 1KiB`
+		u.Target = `max_read: 1KiB`
 		var got [2]string
 		for i, n := range []int{1 + int(piece), 1 << 20} {
 			mu.Lock()
 			now = script{said, n}
 			mu.Unlock()
-			c := u.do(strings.Replace(steps[int(kind)%len(steps)], "{", "{connection: new, ", 1), 20*time.Second)
+			c := u.Do(strings.Replace(steps[int(kind)%len(steps)], "{", "{connection: new, ", 1), 20*time.Second)
 			got[i] = c.Result.Cause.String()
 			switch c.Result.Cause {
 			case load.None:
@@ -654,29 +562,5 @@ func FuzzReceive(f *testing.F) {
 // A span names the server, and what failed.
 func TestSpan(t *testing.T) {
 	t.Parallel()
-	u := newUser(t, serve(t, func(c net.Conn) { _, _ = io.Copy(c, c) }))
-	const text = `{send: "hi\n", receive: {until: "\n"}}`
-	u.must(text)
-	s, err := u.compile(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := strconv.Atoi(u.base[strings.LastIndexByte(u.base, ':')+1:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	for cause, failed := range map[load.Cause]bool{load.None: false, load.Timeout: true, load.Canceled: false} {
-		u.call.Result.Cause = cause
-		var span protocol.Span
-		s.(protocol.SpanMapper).Span(&u.call.Result, u.call.Address, &span)
-		want := []protocol.Attribute{
-			{Key: "network.transport", Text: "tcp"}, {Key: "server.address", Text: "127.0.0.1"}, {Key: "server.port", Number: int64(port), Numeric: true},
-		}
-		if failed {
-			want = append(want, protocol.Attribute{Key: "error.type", Text: cause.String()})
-		}
-		if span.Name != "tcp" || !slices.Equal(span.Attributes, want) {
-			t.Errorf("%v: span %q with %v, want tcp with %v", cause, span.Name, span.Attributes, want)
-		}
-	}
+	newUser(t, serve(t, func(c net.Conn) { _, _ = io.Copy(c, c) })).CheckSpan(`{send: "hi\n", receive: {until: "\n"}}`, "tcp")
 }

@@ -3,14 +3,9 @@ package udp
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,84 +25,13 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A user is one virtual user.
-type user struct {
-	t       testing.TB
-	vu      *protocol.VU
-	base    string
-	symbols *expr.Symbols
-	scope   *expr.Scope
-	call    protocol.Call
+type user struct{ *protocoltest.User }
+
+func newUser(t testing.TB, base string, o wire.DialerOptions) user {
+	return user{protocoltest.NewUser(t, Kind, base, o)}
 }
 
-func newUser(t testing.TB, base string, o wire.DialerOptions) *user {
-	zero := time.Now()
-	shared := map[protocol.Key]io.Closer{}
-	env := &protocol.Env{
-		Dialer: wire.NewDialer(o),
-		Shared: func(k protocol.Key, open func() (io.Closer, error)) (io.Closer, error) {
-			var err error
-			if shared[k] == nil {
-				shared[k], err = open()
-			}
-			return shared[k], err
-		},
-		Now: func() time.Duration { return time.Since(zero) }, Zero: zero,
-		UserAgent: "perfd/test", Identity: func() string { return "scenario/run" },
-		Connections: &load.Connections{}, Log: slog.New(slog.DiscardHandler),
-	}
-	u := &user{t: t, vu: &protocol.VU{ID: 1, Env: env}, base: base, symbols: expr.NewSymbols(nil), scope: &expr.Scope{Rand: rand.NewPCG(1, 1)}}
-	t.Cleanup(u.vu.Close)
-	return u
-}
-
-func (u *user) compile(text string) (protocol.Step, error) {
-	var errs block.Errors
-	c := Kind.Step()
-	block.Decode(block.Parse("step.yaml", []byte(text), &errs), c, &errs)
-	s := c.Compile(&protocol.Compiler{
-		Scenario: "s", Defaults: DefaultTarget(), Base: block.Text{S: u.base, Path: "url"}, Symbols: u.symbols, Errors: &errs,
-		Allowed: u.vu.Env.Dialer.Guard().CheckHost,
-	})
-	return s, errs.Err()
-}
-
-func (u *user) do(text string, timeout time.Duration) *protocol.Call {
-	u.t.Helper()
-	s, err := u.compile(text)
-	if err != nil {
-		u.t.Fatalf("%s: %v", text, err)
-	}
-	c := &u.call
-	now := u.vu.Env.Now()
-	c.VU, c.Scope, c.Keep, c.Deadline = u.vu, u.scope, &expr.Keep{Body: true}, now+timeout
-	c.Result, c.Response, c.Err = load.Result{Due: int64(now), Sent: int64(now), Done: int64(now)}, nil, nil
-	s.Do(c)
-	return c
-}
-
-func (u *user) must(text string) string {
-	u.t.Helper()
-	c := u.do(text, 20*time.Second)
-	if c.Result.Cause != load.None {
-		u.t.Fatalf("%s: cause %v: %v", text, c.Result.Cause, c.Err)
-	}
-	return string(c.Response.Body())
-}
-
-func (u *user) fails(text string, want load.Cause) *protocol.Call {
-	u.t.Helper()
-	timeout := 20 * time.Second
-	if want == load.Timeout {
-		timeout = 100 * time.Millisecond
-	}
-	c := u.do(text, timeout)
-	if c.Result.Cause != want || c.Response != nil {
-		u.t.Errorf("%s: cause %v (%v), want %v and no answer", text, c.Result.Cause, c.Err, want)
-	}
-	return c
-}
-
-func (u *user) ignored() uint64 { return u.vu.Env.Connections.Ignored.Load() }
+func (u user) ignored() uint64 { return u.VU.Env.Connections.Ignored.Load() }
 
 // A peer is a server's socket.
 type peer struct {
@@ -181,8 +105,8 @@ func TestContract(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	base, _ := serve(t, echo)
 	u := newUser(t, base, wire.DialerOptions{})
-	slot := u.symbols.Declare("v", expr.String)
-	u.scope.Set(slot, expr.Str("7"))
+	slot := u.Symbols.Declare("v", expr.String)
+	u.Scope.Set(slot, expr.Str("7"))
 	large := strings.Repeat("x", 60_000)
 	for step, want := range map[string]string{
 		`{send: ping}`:                                    "ping",
@@ -194,22 +118,22 @@ func TestAnswers(t *testing.T) {
 		`{send: ping, receive: none}`:                     "",
 		`{send: ping, socket: new}`:                       "ping",
 	} {
-		if got := u.must(step); got != want {
+		if got := u.Must(step); got != want {
 			t.Errorf("%.60s: %.40q, want %.40q", step, got, want)
 		}
-		if r := &u.call.Result; r.ReceivedBytes != int64(len(want)) || r.SentBytes == 0 {
+		if r := &u.Call.Result; r.ReceivedBytes != int64(len(want)) || r.SentBytes == 0 {
 			t.Errorf("%.60s: %d bytes sent and %d received", step, r.SentBytes, r.ReceivedBytes)
 		}
 	}
-	u.must(`{send: {hex: 00ff}}`)
-	if h, ok := u.call.Response.Header("hex"); !ok || h != "00ff" {
+	u.Must(`{send: {hex: 00ff}}`)
+	if h, ok := u.Call.Response.Header("hex"); !ok || h != "00ff" {
 		t.Errorf("hex is %q", h)
 	}
-	u.scope.Set(slot, expr.Str(strings.Repeat("x", 70_000)))
-	u.fails(`{send: "${v}"}`, load.Input)
-	u.scope.Set(slot, expr.Str(""))
-	u.fails(`{send: "${v}"}`, load.Input)
-	u.fails(`{send: ab, id: {at: 1, bytes: 2}}`, load.Input)
+	u.Scope.Set(slot, expr.Str(strings.Repeat("x", 70_000)))
+	u.Fails(`{send: "${v}"}`, load.Input)
+	u.Scope.Set(slot, expr.Str(""))
+	u.Fails(`{send: "${v}"}`, load.Input)
+	u.Fails(`{send: ab, id: {at: 1, bytes: 2}}`, load.Input)
 }
 
 // TestALateAnswerIsNobodys answers the first request after its time. The second must not take that for its own answer.
@@ -225,13 +149,13 @@ func TestALateAnswerIsNobodys(t *testing.T) {
 		}
 	})
 	u := newUser(t, base, wire.DialerOptions{})
-	u.fails(`{send: first}`, load.Timeout)
+	u.Fails(`{send: first}`, load.Timeout)
 	for range 3 {
-		if got := u.must(`{send: second}`); got != "answer to second" {
+		if got := u.Must(`{send: second}`); got != "answer to second" {
 			t.Fatalf("got %q", got)
 		}
 	}
-	if n := u.vu.Env.Connections.Opened.Load(); n != 2 {
+	if n := u.VU.Env.Connections.Opened.Load(); n != 2 {
 		t.Errorf("%d sockets, want another one after the request without an answer", n)
 	}
 }
@@ -244,12 +168,12 @@ func TestAnAnswerThatNobodyWaitsFor(t *testing.T) {
 	})
 	u := newUser(t, base, wire.DialerOptions{})
 	for i := range 20 {
-		u.must(`{send: told, receive: none}`)
-		if want := fmt.Sprint(i); u.must(`{send: "`+want+`"}`) != want {
-			t.Fatalf("request %s gets %q", want, u.call.Response.Body())
+		u.Must(`{send: told, receive: none}`)
+		if want := fmt.Sprint(i); u.Must(`{send: "`+want+`"}`) != want {
+			t.Fatalf("request %s gets %q", want, u.Call.Response.Body())
 		}
 	}
-	if n := u.vu.Env.Connections.Opened.Load(); n != 2 {
+	if n := u.VU.Env.Connections.Opened.Load(); n != 2 {
 		t.Errorf("%d sockets, want 2", n)
 	}
 }
@@ -270,7 +194,7 @@ func TestAnAnswerThatComesTwice(t *testing.T) {
 			u := newUser(t, base, wire.DialerOptions{})
 			for i := range 20 {
 				want := fmt.Sprintf("%02d", i)
-				if got := u.must(fmt.Sprintf(`{send: "%s", %s}`, want, how)); got != want {
+				if got := u.Must(fmt.Sprintf(`{send: "%s", %s}`, want, how)); got != want {
 					t.Errorf("request %s gets %q", want, got)
 				}
 			}
@@ -292,7 +216,7 @@ func TestWhatCameBeforeIsDropped(t *testing.T) {
 	u := newUser(t, base, wire.DialerOptions{})
 	for i := range 5 {
 		want := fmt.Sprint(i)
-		if got := u.must(`{send: "` + want + `"}`); got != want {
+		if got := u.Must(`{send: "` + want + `"}`); got != want {
 			t.Fatalf("request %d gets %q", i, got)
 		}
 		<-said
@@ -326,7 +250,7 @@ func TestHostileServers(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			begin := time.Now()
-			u.fails(h.step, h.cause)
+			u.Fails(h.step, h.cause)
 			if took := time.Since(begin); took > 2*time.Second {
 				t.Errorf("a timeout of 100ms took %v", took)
 			}
@@ -347,39 +271,38 @@ func TestAnotherPeerIsNotHeard(t *testing.T) {
 	defer other.Close()
 	base, _ := serve(t, func(_ *peer, from netip.AddrPort, said []byte) { _, _ = other.WriteToUDPAddrPort(said, from) })
 	u := newUser(t, base, wire.DialerOptions{})
-	u.fails(`{send: ping}`, load.Timeout)
+	u.Fails(`{send: ping}`, load.Timeout)
 }
 
 // TestNobodyListens is a port that is closed, which the system says.
 func TestNobodyListens(t *testing.T) {
 	base, p := serve(t, echo)
 	u := newUser(t, base, wire.DialerOptions{})
-	u.must(`{send: ping}`)
+	u.Must(`{send: ping}`)
 	p.Close()
-	u.fails(`{send: ping}`, load.Refused)
-	u.fails(`{send: ping}`, load.Refused)
+	u.Fails(`{send: ping}`, load.Refused)
+	u.Fails(`{send: ping}`, load.Refused)
 }
 
 // TestLimits holds sockets to limits.connections, and refuses to go round a proxy.
 func TestLimits(t *testing.T) {
 	base, _ := serve(t, echo)
 	u := newUser(t, base, wire.DialerOptions{MaxConnections: 1})
-	u.must(`{send: ping}`)
+	u.Must(`{send: ping}`)
 	for range 2 { // the one that is replaced makes room for its successor
-		u.must(`{send: ping, socket: new}`)
+		u.Must(`{send: ping, socket: new}`)
 	}
-	v := &protocol.VU{ID: 2, Env: u.vu.Env}
-	defer v.Close()
-	w := &user{t: t, vu: v, base: base, symbols: u.symbols, scope: u.scope}
-	w.fails(`{send: ping}`, load.Overload)
-	u.vu.Close()
-	w.must(`{send: ping}`)
+	w := newUser(t, base, wire.DialerOptions{})
+	w.VU.Env = u.VU.Env
+	w.Fails(`{send: ping}`, load.Overload)
+	u.VU.Close()
+	w.Must(`{send: ping}`)
 	proxy, err := wire.ParseProxy("http://127.0.0.1:1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	newUser(t, base, wire.DialerOptions{Proxy: proxy}).fails(`{send: ping}`, load.Overload)
-	newUser(t, base, wire.DialerOptions{Local: []netip.Addr{netip.MustParseAddr("127.0.0.9")}}).must(`{send: ping}`)
+	newUser(t, base, wire.DialerOptions{Proxy: proxy}).Fails(`{send: ping}`, load.Overload)
+	newUser(t, base, wire.DialerOptions{Local: []netip.Addr{netip.MustParseAddr("127.0.0.9")}}).Must(`{send: ping}`)
 }
 
 // TestLocalAddresses are where datagrams come from.
@@ -387,8 +310,8 @@ func TestLocalAddresses(t *testing.T) {
 	from := make(chan netip.Addr, 2)
 	base, _ := serve(t, func(p *peer, at netip.AddrPort, said []byte) { from <- at.Addr(); p.say(at, said) })
 	u := newUser(t, base, wire.DialerOptions{Local: []netip.Addr{netip.MustParseAddr("127.0.0.7"), netip.MustParseAddr("127.0.0.8")}})
-	u.must(`{send: ping, socket: new}`)
-	u.must(`{send: ping, socket: new}`)
+	u.Must(`{send: ping, socket: new}`)
+	u.Must(`{send: ping, socket: new}`)
 	if a, b := <-from, <-from; a == b || !a.IsLoopback() {
 		t.Errorf("datagrams come from %v and %v, want two addresses in turn", a, b)
 	}
@@ -409,7 +332,7 @@ func TestWhatIsWrong(t *testing.T) {
 		`{send: x, address: "tcp://127.0.0.1:9"}`:     "must be host:port, or udp://host:port",
 		`{send: x, address: "192.0.2.1:9"}`:           "192.0.2.1 is not allowed",
 	} {
-		_, err := u.compile(text)
+		_, err := u.Compile(text)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
@@ -420,29 +343,5 @@ func TestWhatIsWrong(t *testing.T) {
 func TestSpan(t *testing.T) {
 	t.Parallel()
 	url, _ := serve(t, echo)
-	u := newUser(t, url, wire.DialerOptions{})
-	const text = `{send: hi}`
-	u.must(text)
-	s, err := u.compile(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := strconv.Atoi(u.base[strings.LastIndexByte(u.base, ':')+1:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	for cause, failed := range map[load.Cause]bool{load.None: false, load.Timeout: true, load.Canceled: false} {
-		u.call.Result.Cause = cause
-		var span protocol.Span
-		s.(protocol.SpanMapper).Span(&u.call.Result, u.call.Address, &span)
-		want := []protocol.Attribute{
-			{Key: "network.transport", Text: "udp"}, {Key: "server.address", Text: "127.0.0.1"}, {Key: "server.port", Number: int64(port), Numeric: true},
-		}
-		if failed {
-			want = append(want, protocol.Attribute{Key: "error.type", Text: cause.String()})
-		}
-		if span.Name != "udp" || !slices.Equal(span.Attributes, want) {
-			t.Errorf("%v: span %q with %v, want udp with %v", cause, span.Name, span.Attributes, want)
-		}
-	}
+	newUser(t, url, wire.DialerOptions{}).CheckSpan(`{send: hi}`, "udp")
 }

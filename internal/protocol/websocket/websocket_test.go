@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -26,6 +25,7 @@ import (
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/load"
 	"github.com/perfd/perfd/internal/protocol"
+	"github.com/perfd/perfd/internal/protocol/protocoltest"
 	"github.com/perfd/perfd/internal/wire"
 )
 
@@ -79,31 +79,8 @@ type user struct {
 }
 
 func newUser(t testing.TB, base string) *user {
-	zero := time.Now()
-	shared := map[protocol.Key]io.Closer{}
-	env := &protocol.Env{
-		Dialer: wire.NewDialer(wire.DialerOptions{}),
-		Shared: func(k protocol.Key, open func() (io.Closer, error)) (io.Closer, error) {
-			if shared[k] == nil {
-				c, err := open()
-				if err != nil {
-					return nil, err
-				}
-				shared[k] = c
-			}
-			return shared[k], nil
-		},
-		Now: func() time.Duration { return time.Since(zero) }, Zero: zero,
-		UserAgent: "perfd/test", Identity: func() string { return "scenario/run" },
-		Connections: &load.Connections{}, Log: slog.New(slog.DiscardHandler),
-	}
-	u := &user{t: t, vu: &protocol.VU{ID: 1, Env: env}, base: base}
-	t.Cleanup(func() {
-		u.vu.Close()
-		for _, c := range shared {
-			_ = c.Close()
-		}
-	})
+	u := &user{t: t, vu: &protocol.VU{ID: 1, Env: protocoltest.Env(t, wire.DialerOptions{})}, base: base}
+	t.Cleanup(u.vu.Close)
 	return u
 }
 
