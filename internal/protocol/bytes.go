@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/expr"
@@ -55,14 +54,11 @@ type Payload struct {
 	key    string // of the block
 }
 
-// mostInFile bounds a file whose content is sent.
-const mostInFile = 16 << 20
-
 // Compile compiles the bytes. Mistakes go to k.Errors; with any, the payload must not be used.
 func (b *Bytes) Compile(k *Compiler) *Payload {
 	switch {
 	case b.File != nil:
-		return &Payload{fixed: contentOf(k, b.File)}
+		return &Payload{fixed: k.Content(b.File)}
 	case b.Hex != nil:
 		return payload(k, "hex", *b.Hex, appendHex)
 	case b.Base64 != nil:
@@ -138,30 +134,6 @@ func appendHex(dst, text []byte) ([]byte, error) {
 		return dst, errors.New("a digit is missing: a byte has two")
 	}
 	return dst, nil
-}
-
-// contentOf reads a file that the configuration names. Mistakes go to k.Errors.
-func contentOf(k *Compiler, t *block.Text) []byte {
-	path := k.Path(t.S)
-	st, err := os.Stat(path)
-	switch {
-	case err != nil:
-	case !st.Mode().IsRegular():
-		err = fmt.Errorf("%s is not a regular file", path)
-	case st.Size() > mostInFile:
-		err = fmt.Errorf("%s is larger than %d MiB", path, mostInFile>>20)
-	}
-	var content []byte
-	if err == nil {
-		content, err = os.ReadFile(path)
-	}
-	switch {
-	case err != nil && t.Hidden:
-		k.Errors.Add(t.Pos, t.Path, "must be a file of at most %d MiB, got %q", mostInFile>>20, t)
-	case err != nil:
-		k.Errors.Add(t.Pos, t.Path, "%v", err)
-	}
-	return content
 }
 
 // Written returns the text that the bytes are written as.

@@ -33,3 +33,20 @@ func (s *Span) AddText(key, value string) {
 func (s *Span) AddNumber(key string, value int64) {
 	s.Attributes = append(s.Attributes, Attribute{Key: key, Number: value, Numeric: true})
 }
+
+// AddServer adds where the request went.
+func (s *Span) AddServer(host string, port uint16) {
+	s.AddText("server.address", host)
+	s.AddNumber("server.port", int64(port))
+}
+
+// AddError adds why a request failed: the protocol's code for that, or the cause where it has none.
+func (s *Span) AddError(r *load.Result, code string) {
+	switch {
+	case r.Cause == load.None || r.Cause == load.Canceled:
+	case code != "":
+		s.AddText("error.type", code)
+	default:
+		s.AddText("error.type", r.Cause.String())
+	}
+}

@@ -423,13 +423,10 @@ func (s *step) Span(r *load.Result, _ []byte, span *protocol.Span) {
 	} else {
 		span.AddText("network.transport", "tcp")
 	}
-	span.AddText("server.address", s.origin.Host)
-	span.AddNumber("server.port", int64(s.origin.Port))
-	switch {
-	case r.Cause == load.None || r.Cause == load.Canceled:
-	case r.Code != 0:
-		span.AddText("error.type", rcodeName(int(r.Code)))
-	default:
-		span.AddText("error.type", r.Cause.String())
+	span.AddServer(s.origin.Host, s.origin.Port)
+	code := ""
+	if r.Code != 0 {
+		code = rcodeName(int(r.Code))
 	}
+	span.AddError(r, code)
 }

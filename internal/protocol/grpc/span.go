@@ -26,18 +26,15 @@ func (s *step) Span(r *load.Result, address []byte, span *protocol.Span) {
 		span.AddText("rpc.service", service)
 		span.AddText("rpc.method", method)
 	}
-	span.AddText("server.address", s.to.origin.Host)
-	span.AddNumber("server.port", int64(s.to.origin.Port))
+	span.AddServer(s.to.origin.Host, s.to.origin.Port)
 	if r.Code != 0 || r.Coded {
 		span.AddNumber("rpc.grpc.status_code", int64(r.Code))
 	}
-	switch {
-	case r.Cause == load.None || r.Cause == load.Canceled:
-	case r.Code != 0:
-		span.AddText("error.type", codeName(codes.Code(uint32(r.Code)))) //nolint:gosec // it was one
-	default:
-		span.AddText("error.type", r.Cause.String())
+	code := ""
+	if r.Code != 0 {
+		code = codeName(codes.Code(uint32(r.Code))) //nolint:gosec // it was one
 	}
+	span.AddError(r, code)
 }
 
 // codeNames are the names of the status codes in gRPC's documentation.

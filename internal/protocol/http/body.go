@@ -1,17 +1,11 @@
 package http
 
 import (
-	"fmt"
-	"os"
 	"path/filepath"
 
-	"github.com/perfd/perfd/internal/block"
 	"github.com/perfd/perfd/internal/expr"
 	"github.com/perfd/perfd/internal/protocol"
 )
-
-// maxPart bounds a file inside a multipart body, in bytes, because it is kept in memory.
-const maxPart = 16 << 20
 
 // body compiles the step's body.
 func (c *Config) body(k *protocol.Compiler, s *step) {
@@ -33,7 +27,7 @@ func (c *Config) body(k *protocol.Compiler, s *step) {
 		s.body = c.multipart(k)
 	case c.File != nil:
 		contentType = "application/octet-stream"
-		s.file = fileOf(k, c.File)
+		s.file = k.File(c.File)
 	default:
 		// RFC 9110 section 8.6: with a method that anticipates a body, Content-Length: 0 is sent.
 		s.bodiless = s.method != "POST" && s.method != "PUT" && s.method != "PATCH"
@@ -79,43 +73,9 @@ func (c *Config) multipart(k *protocol.Compiler) (list []segment) {
 		if p.Value != nil {
 			list = append(list, slotOf(expr.ParseTemplate(*p.Value, k.Symbols, k.Errors), nil))
 		} else if p.File != nil {
-			list = append(list, segment{literal: contentOf(k, p.File)})
+			list = append(list, segment{literal: k.Content(p.File)})
 		}
 		list = append(list, literal("\r\n"))
 	}
 	return append(list, literal("--"+boundary+"--\r\n"))
-}
-
-// contentOf reads the file of a multipart body's part.
-func contentOf(k *protocol.Compiler, t *block.Text) []byte {
-	path := fileOf(k, t)
-	if path == "" {
-		return nil
-	}
-	st, err := os.Stat(path)
-	if err == nil && st.Size() > maxPart {
-		err = fmt.Errorf("%s is larger than %d MiB", path, maxPart>>20)
-	}
-	var content []byte
-	if err == nil {
-		content, err = os.ReadFile(path)
-	}
-	if err != nil {
-		k.Errors.Add(t.Pos, t.Path, "%v", err)
-	}
-	return content
-}
-
-// fileOf returns the path of a regular file; it reports any other, and returns "".
-func fileOf(k *protocol.Compiler, t *block.Text) string {
-	path := k.Path(t.S)
-	st, err := os.Stat(path)
-	if err == nil && !st.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
-	}
-	if err != nil {
-		k.Errors.Add(t.Pos, t.Path, "%v", err)
-		return ""
-	}
-	return path
 }

@@ -390,7 +390,7 @@ func TestLongBodiesOverHTTP2(t *testing.T) {
 	r.target = `version: 2`
 	r.keep.Body = true
 	s := r.step(`{url: /, body: "` + long + `"}`)
-	for range 3 {
+	for range 6 { // together more than the window of a connection, 16 MiB
 		call := r.do(s, 30*time.Second)
 		if call.Result.Cause != load.None || string(call.Response.Body()) != long {
 			t.Fatalf("cause %v (%v), %d bytes of %d", call.Result.Cause, call.Err, call.Result.ReceivedBytes, len(long))

@@ -50,8 +50,7 @@ func (s *step) Span(r *load.Result, address []byte, span *protocol.Span) {
 	if s.spans.method != s.method {
 		span.AddText("http.request.method_original", s.method)
 	}
-	span.AddText("server.address", s.origin.Host)
-	span.AddNumber("server.port", int64(s.origin.Port))
+	span.AddServer(s.origin.Host, s.origin.Port)
 	if s.template != "" {
 		span.AddText("url.template", s.template)
 		span.AddText("url.full", s.fullURL(address))
@@ -64,13 +63,11 @@ func (s *step) Span(r *load.Result, address []byte, span *protocol.Span) {
 		span.AddText("network.protocol.version", version)
 		span.AddNumber("http.response.status_code", int64(r.Code))
 	}
-	switch {
-	case r.Cause == load.None || r.Cause == load.Canceled:
-	case r.Code >= 400:
-		span.AddText("error.type", strconv.Itoa(int(r.Code)))
-	default:
-		span.AddText("error.type", r.Cause.String())
+	code := ""
+	if r.Code >= 400 {
+		code = strconv.Itoa(int(r.Code))
 	}
+	span.AddError(r, code)
 }
 
 // fullURL returns the URL of a request with the values of its query redacted.

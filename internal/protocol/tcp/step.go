@@ -525,9 +525,6 @@ var _ protocol.SpanMapper = (*step)(nil)
 func (s *step) Span(r *load.Result, _ []byte, span *protocol.Span) {
 	span.Name = Kind.Name
 	span.AddText("network.transport", "tcp")
-	span.AddText("server.address", s.origin.Host)
-	span.AddNumber("server.port", int64(s.origin.Port))
-	if r.Cause != load.None && r.Cause != load.Canceled {
-		span.AddText("error.type", r.Cause.String())
-	}
+	span.AddServer(s.origin.Host, s.origin.Port)
+	span.AddError(r, "")
 }

@@ -55,11 +55,9 @@ func (s *step) Span(r *load.Result, address []byte, span *protocol.Span) {
 	case r.Code > 0:
 		span.AddNumber("http.response.status_code", int64(r.Code))
 	}
-	switch {
-	case r.Cause == load.None || r.Cause == load.Canceled:
-	case r.Code > 0:
-		span.AddText("error.type", strconv.Itoa(int(r.Code)))
-	default:
-		span.AddText("error.type", r.Cause.String())
+	code := ""
+	if r.Code > 0 {
+		code = strconv.Itoa(int(r.Code))
 	}
+	span.AddError(r, code)
 }
