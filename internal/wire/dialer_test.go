@@ -91,6 +91,9 @@ func TestDialIsGuarded(t *testing.T) {
 	if _, err := d.Connect(t.Context(), "localhost", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, 80); Classify(err) != load.Overload {
 		t.Errorf("Connect = %v, want it refused", err)
 	}
+	if _, err := d.connectUDP("localhost", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, 80); Classify(err) != load.Overload {
+		t.Errorf("connectUDP = %v, want it refused", err)
+	}
 	for _, addr := range []string{"127.0.0.1", "127.0.0.1:http:", "127.0.0.1:99999"} {
 		if _, err := d.DialContext(t.Context(), "tcp", addr); err == nil {
 			t.Errorf("DialContext(%q) succeeds", addr)

@@ -93,6 +93,8 @@ func TestAPollerTellsWhatCameOnManyStreams(t *testing.T) {
 	if streams[0].in.buf != nil {
 		t.Error("a stream that rests holds a buffer")
 	}
+	now := time.Now()
+	p.SetDue(&watches[0], now.Add(20*time.Millisecond))
 	p.Unwatch(&watches[0])
 	if _, err := ends[0].Write([]byte{1}); err != nil {
 		t.Fatal(err)
@@ -101,6 +103,10 @@ func TestAPollerTellsWhatCameOnManyStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	soon(t, "what came on the other", func() bool { return came[1].Load() == 102+smallBuffer+1 })
+	over := make(chan struct{})
+	later := Watch{Ready: func() { close(over) }} // after what was due on the first
+	p.SetDue(&later, now.Add(40*time.Millisecond))
+	<-over
 	if got := came[0].Load(); got != 101+smallBuffer+1 {
 		t.Errorf("%d bytes came on a stream that is not watched any more", got)
 	}

@@ -132,9 +132,11 @@ func (s *server) serveTCP(c net.Conn, reply func(query []byte, udp bool) [][]byt
 			return
 		}
 		s.tcp.Add(1)
+		var all []byte // at once
 		for _, p := range reply(b[2:2+n], false) {
-			_, _ = c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(p))), p...))
+			all = append(binary.BigEndian.AppendUint16(all, uint16(len(p))), p...)
 		}
+		_, _ = c.Write(all)
 	}
 }
 
@@ -629,6 +631,16 @@ func TestHostileServers(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		if took := after.TotalAlloc - before.TotalAlloc; pooled == 0 && took > 16<<20 {
 			t.Errorf("%d MiB were allocated", took>>20)
+		}
+	})
+	t.Run("more than the answer", func(t *testing.T) { // of which the end may come later, and be taken for the next answer
+		s := serve(t, func(query []byte, _ bool) [][]byte { return [][]byte{zone(one).reply(query, false), {0}} })
+		u := newUser(t, `{address: "`+s.addr+`", transport: tcp}`)
+		for n := range uint64(3) {
+			u.must(`{name: shop.example}`)
+			if got := u.VU.Env.Connections.Opened.Load(); got != n+1 {
+				t.Errorf("after %d answers %d connections, want one for each", n+1, got)
+			}
 		}
 	})
 	t.Run("an end within the answer", func(t *testing.T) {
